@@ -1,0 +1,1 @@
+"""Puts things on devices and runs them there."""

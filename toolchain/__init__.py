@@ -1,0 +1,1 @@
+"""Makes things on this machine: images, wheels, models, bundles, reports."""

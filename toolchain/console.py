@@ -1,0 +1,133 @@
+"""What the user sees: progress and errors on stderr, results on stdout.
+
+The only module that prints. On a terminal a step is one live line; elsewhere (CI, a file) it is a
+line when it begins, one now and then, and one when it ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn, ParamSpec, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from toolchain.errors import EdgewrightError
+
+QUIET_S = 20.0
+INTERRUPTED = 130
+WIDTH_WITHOUT_TERMINAL = 120
+
+out = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_WITHOUT_TERMINAL)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Say = Callable[[str], None]
+
+
+def note(text: str) -> None:
+    """A line for the reader, on stderr."""
+    err.print(escape(text), highlight=False)
+
+
+def show_json(value: object) -> None:
+    """A result for programs, on stdout."""
+    sys.stdout.write(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A result for people, on stdout."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+@contextmanager
+def step(title: str) -> Iterator[Say]:
+    """Show that something runs: what, for how long, and its last line.
+
+    Yields:
+        a function that takes the current line.
+    """
+    started = time.monotonic()
+
+    def elapsed() -> str:
+        seconds = int(time.monotonic() - started)
+        return f"{seconds // 60}:{seconds % 60:02d}"
+
+    try:
+        if err.is_terminal:
+            with err.status(escape(title)) as status:
+
+                def live(line: str) -> None:
+                    text = line.strip()[: max(20, err.width - len(title) - 14)]
+                    status.update(f"{escape(title)} [dim]{elapsed()} {escape(text)}[/dim]")
+
+                yield live
+        else:
+            note(f"… {title}")
+            last = started
+
+            def now_and_then(line: str) -> None:
+                nonlocal last
+                if time.monotonic() - last >= QUIET_S and line.strip():
+                    last = time.monotonic()
+                    note(f"  {title} {elapsed()}: {line.strip()[:90]}")
+
+            yield now_and_then
+    except BaseException:
+        err.print(f"[red]✗[/red] {escape(title)} [dim]{elapsed()}[/dim]", highlight=False)
+        raise
+    err.print(f"[green]✓[/green] {escape(title)} [dim]{elapsed()}[/dim]", highlight=False)
+
+
+def counter(say: Say) -> Callable[[int, int, str], None]:
+    """Show (done, all, name) as a step's current line."""
+    return lambda done, count, name: say(f"{done}/{count} {name}")
+
+
+def guarded(body: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a task: our errors become three lines and an exit code, Ctrl-C and TERM clean up."""
+
+    @functools.wraps(body)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            return body(*args, **kwargs)
+        except EdgewrightError as error:
+            if logging.getLogger("invoke").isEnabledFor(logging.DEBUG):
+                raise
+            show_error(error)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            note("interrupted; what was begun is cleaned up")
+            sys.exit(INTERRUPTED)
+
+    return wrapper
+
+
+def show_error(error: EdgewrightError) -> None:
+    """The three parts of an error, on stderr."""
+    err.print(f"[bold red]error:[/bold red] {escape(error.brief)}", highlight=False)
+    if error.detail:
+        for line in error.detail.rstrip().splitlines():
+            err.print(f"  [dim]{escape(line)}[/dim]", highlight=False, soft_wrap=True)
+    if error.resolution:
+        err.print(f"[bold]what to do:[/bold] {escape(error.resolution)}", highlight=False)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,224 @@
+"""This machine's set-up: a Docker engine that answers, emulators that are registered.
+
+`checks` looks and changes nothing; `install` mends what it can, as root on Debian or Ubuntu, and
+otherwise says exactly what to install.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain import process, store
+from toolchain.engine import Engine
+from toolchain.errors import CommandError, EngineError
+from toolchain.targets import all_targets
+
+PACKAGES = {
+    "dockerd": "docker.io",
+    "qemu-riscv64-static": "qemu-user-static",
+    "update-binfmts": "binfmt-support",
+    "mmdebstrap": "mmdebstrap",
+    "ssh-keygen": "openssh-client",
+}
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+PIDS = (Path("/var/run/docker.pid"), Path("/run/docker/containerd/containerd.pid"))
+SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker/containerd/containerd.sock"))
+ENGINE_START_S = 60
+FREE_GB = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that this machine needs.
+
+    Attributes:
+        name: what it is.
+        ok: whether it is there.
+        found: what was found.
+        resolution: what to do when it is missing.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    resolution: str
+
+
+def checks() -> list[Check]:
+    """The state of everything that the tasks need; changes nothing."""
+    setup = "run: invoke setup   (as root)"
+    found: list[Check] = []
+    for command, package in PACKAGES.items():
+        if command == "dockerd":
+            continue  # an engine may run on another machine: whether one answers is what counts
+        path = shutil.which(command)
+        found.append(
+            Check(
+                name=command,
+                ok=path is not None,
+                found=path or "missing",
+                resolution=f"apt-get install {package}",
+            )
+        )
+    try:
+        found.append(
+            Check(name="Docker engine", ok=True, found=Engine().version(), resolution=setup)
+        )
+    except EngineError as error:
+        found.append(Check(name="Docker engine", ok=False, found=error.brief, resolution=setup))
+    for name in emulators():
+        entry = BINFMT / f"qemu-{name}"
+        text = entry.read_text() if entry.is_file() else "not registered"
+        ok = text.startswith("enabled") and "F" in _flags(text)
+        found.append(
+            Check(name=f"emulator {name}", ok=ok, found=text.splitlines()[0], resolution=setup)
+        )
+    free = _free_gb(store.Store().root)
+    found.append(
+        Check(
+            name="free disk",
+            ok=free >= FREE_GB,
+            found=f"{free:.0f} GB",
+            resolution=f"{FREE_GB} GB are needed; EDGEWRIGHT_CACHE=FOLDER moves the cache",
+        )
+    )
+    return found
+
+
+def emulators() -> list[str]:
+    """qemu-user's names of the CPU families of all targets that have an emulated device."""
+    return sorted({t.emulator.qemu for t in all_targets().values() if t.emulator is not None})
+
+
+def install(progress: Callable[[str], None]) -> None:
+    """Install, start and register what is missing.
+
+    Raises:
+        EngineError: it can't be done here; the error says what to install by hand.
+    """
+    missing = [package for command, package in PACKAGES.items() if _missing(command)]
+    if missing:
+        _may_install(missing)
+        progress(f"installing {', '.join(missing)}")
+        _install(missing)
+    if not _answers():
+        _may_install(["docker.io"])
+        progress("starting the Docker engine")
+        _start_engine()
+    if any(not c.ok for c in checks() if c.name.startswith("emulator ")):
+        _may_install(["qemu-user-static"])
+        progress("registering the emulators")
+        _register()
+
+
+def _missing(command: str) -> bool:
+    if command == "dockerd":
+        return not _answers() and shutil.which(command, path=_system_path()) is None
+    return shutil.which(command, path=_system_path()) is None
+
+
+def _system_path() -> str:
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+def _answers() -> bool:
+    try:
+        Engine()
+    except EngineError:
+        return False
+    return True
+
+
+def _may_install(packages: list[str]) -> None:
+    release = Path("/etc/os-release")
+    text = release.read_text() if release.is_file() else ""
+    debian = any(f"={name}" in text for name in ("debian", "ubuntu"))
+    if os.geteuid() == 0 and debian:
+        return
+    raise EngineError(
+        "this machine is not set up, and only root on Debian or Ubuntu can do it from here",
+        detail=f"wanted: {', '.join(packages)}",
+        resolution=f"run as root: apt-get install {' '.join(packages)}; then: invoke doctor",
+    )
+
+
+def _install(packages: list[str]) -> None:
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    # no service may start here: a container or a fresh machine has no init to start it
+    try:
+        process.run(["apt-get", "update", "-qq"], env=env)
+        process.run(
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, "iptables"],
+            env=env,
+        )
+    except CommandError as error:
+        raise EngineError(
+            f"apt could not install {', '.join(packages)}",
+            detail=error.output,
+            resolution="mend apt, then run: invoke setup",
+        ) from error
+
+
+def _start_engine() -> None:
+    for path in PIDS:
+        _remove_stale_pid(path)
+    for path in SOCKETS:
+        path.unlink(missing_ok=True)
+    log = store.Store().root / "dockerd.log"
+    process.start_daemon([shutil.which("dockerd", path=_system_path()) or "dockerd"], log=log)
+    deadline = time.monotonic() + ENGINE_START_S
+    while not _answers():
+        if time.monotonic() > deadline:
+            tail = log.read_text(errors="replace").splitlines()[-15:]
+            raise EngineError(
+                f"dockerd did not answer within {ENGINE_START_S} s",
+                detail="\n".join(tail),
+                resolution=f"its log is {log}",
+            )
+        time.sleep(0.5)
+
+
+def _remove_stale_pid(path: Path) -> None:
+    """Remove a killed engine's pid file: dockerd refuses to start while any process has that id."""
+    if not path.is_file():
+        return
+    try:
+        command = Path(f"/proc/{int(path.read_text())}/comm").read_text().strip()
+    except (OSError, ValueError):
+        command = ""
+    if command in ("dockerd", "containerd"):
+        raise EngineError(
+            "a Docker engine runs but does not answer",
+            detail=f"process {path.read_text().strip()} ({command})",
+            resolution="stop it, then run: invoke setup",
+        )
+    path.unlink()
+
+
+def _register() -> None:
+    try:
+        if not (BINFMT / "register").exists():
+            process.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)])
+        for name in emulators():
+            process.run(["update-binfmts", "--enable", f"qemu-{name}"])
+    except CommandError as error:
+        raise EngineError(
+            "the emulators could not be registered",
+            detail=error.output,
+            resolution="a kernel with binfmt_misc and the right to mount it are needed",
+        ) from error
+
+
+def _flags(text: str) -> str:
+    return next((line[6:] for line in text.splitlines() if line.startswith("flags:")), "")
+
+
+def _free_gb(folder: Path) -> float:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / 1e9

@@ -1,0 +1,83 @@
+"""Where bytes come from on this machine: apt's own mirror, pip's own index.
+
+Each has one setting that overrides it: EDGEWRIGHT_DEBIAN_MIRROR and EDGEWRIGHT_PYPI_INDEX.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from debian.deb822 import Deb822
+
+from toolchain import process
+from toolchain.errors import CommandError, LockError
+
+APT_FOLDER = Path("/etc/apt")
+MMDEBSTRAP = Path("/usr/bin/mmdebstrap")
+
+
+def debian() -> str:
+    """Base address of a Debian archive, without a slash at the end.
+
+    The first of: EDGEWRIGHT_DEBIAN_MIRROR; the first entry of apt's sources whose path is
+    /debian; mmdebstrap's built-in default.
+
+    Raises:
+        LockError: none of these names one.
+    """
+    override = os.environ.get("EDGEWRIGHT_DEBIAN_MIRROR")
+    if override:
+        return override.rstrip("/")
+    for address in _apt_addresses():
+        if re.match(r"^https?://[^/]+/debian/?$", address):
+            return address.rstrip("/")
+    if MMDEBSTRAP.is_file():
+        found = re.search(r'"(https?://[\w.-]+/debian)/?"', MMDEBSTRAP.read_text(errors="replace"))
+        if found:
+            return found.group(1)
+    raise LockError(
+        "no Debian mirror is configured on this machine",
+        resolution="set EDGEWRIGHT_DEBIAN_MIRROR to the address of one",
+    )
+
+
+def pypi() -> str:
+    """Base address of the package index that pip uses, without a slash at the end.
+
+    Raises:
+        LockError: pip can't be asked.
+    """
+    override = os.environ.get("EDGEWRIGHT_PYPI_INDEX") or os.environ.get("PIP_INDEX_URL")
+    if override:
+        return override.rstrip("/")
+    try:
+        return process.run([sys.executable, "-m", "pip", "config", "get", "global.index-url"])[
+            :-1
+        ].rstrip("/")
+    except CommandError:
+        ask = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+    try:
+        return process.run([sys.executable, "-c", ask]).strip().rstrip("/")
+    except CommandError as error:
+        raise LockError(
+            "pip does not say which index it uses",
+            detail=error.output,
+            resolution="set EDGEWRIGHT_PYPI_INDEX to the index's address",
+        ) from error
+
+
+def _apt_addresses() -> Iterator[str]:
+    folder = APT_FOLDER / "sources.list.d"
+    for path in sorted(folder.glob("*.sources")):
+        for paragraph in Deb822.iter_paragraphs(path.read_text().splitlines()):
+            yield from paragraph.get("URIs", "").split()
+    for path in [APT_FOLDER / "sources.list", *sorted(folder.glob("*.list"))]:
+        if path.is_file():
+            for line in path.read_text().splitlines():
+                found = re.match(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)", line.strip())
+                if found:
+                    yield found.group(1)

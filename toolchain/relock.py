@@ -1,0 +1,147 @@
+"""Renew the lock: ask the machine's mirrors what is current, and write the pins down.
+
+The only module that resolves anything. Package closures are apt's own answer, given a root with
+nothing installed; requirements are pip's. Nothing is fetched but indices.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from debian.deb822 import Packages
+
+from toolchain import lock, mirrors, process
+from toolchain.errors import CommandError, LockError
+from toolchain.imagespec import ImageSpec
+from toolchain.lock import ImageLock, Package
+from toolchain.store import Store
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+NATIVE = "?and(?essential,?architecture({arch}))"
+_INSTALLED = re.compile(
+    r"^Inst (?P<name>[^\s:]+)(?::\w+)? \((?P<version>\S+) .*\[(?P<arch>\w+)\]\)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """A package whose version the renewal changed; empty for absent."""
+
+    image: str
+    name: str
+    old: str
+    new: str
+
+
+def relock_image(spec: ImageSpec, store: Store, progress: Callable[[str], None]) -> list[Moved]:
+    """Resolve an image's packages and write its lock.
+
+    Returns:
+        what moved against the lock that was there.
+
+    Raises:
+        LockError: apt can't resolve them, or the mirror doesn't answer.
+    """
+    progress(f"{spec.name}: reading the indices of {spec.suite}")
+    with store.scratch() as root:
+        config = _apt_root(root, spec)
+        _apt(["apt-get", "update", "-qq"], config)
+        progress(f"{spec.name}: resolving {len(spec.include)} packages")
+        plan = _apt(
+            ["apt-get", "install", "--simulate", "--yes", "apt"]
+            + [NATIVE.format(arch=spec.arches[0]), *spec.include],
+            config,
+        )
+        chosen = [m.groupdict() for line in plan.splitlines() if (m := _INSTALLED.match(line))]
+        for one in chosen:
+            one["arch"] = spec.arches[0] if one["arch"] == "all" else one["arch"]
+        wanted = [f"{one['name']}:{one['arch']}={one['version']}" for one in chosen]
+        shown = _apt(["apt-cache", "show", *wanted], config)
+    packages = _packages(shown, {(o["name"], o["version"]) for o in chosen})
+    if len(packages) < len(chosen):
+        raise LockError(
+            f"{spec.name}: apt chose {len(chosen)} packages but describes {len(packages)}"
+        )
+    renewed = ImageLock(
+        image=spec.name,
+        suite=spec.suite,
+        arches=list(spec.arches),
+        include=list(spec.include),
+        packages=packages,
+    )
+    path = lock.image_path(spec.name)
+    old = lock.image(spec.name).packages if path.is_file() else []
+    _write(path, renewed)
+    return moved(spec.name, old, packages)
+
+
+def moved(image: str, old: Iterable[Package], new: Iterable[Package]) -> list[Moved]:
+    """The packages that differ between two locks of an image, by name."""
+    before = {f"{p.name}:{p.arch}": p.version for p in old}
+    after = {f"{p.name}:{p.arch}": p.version for p in new}
+    return [
+        Moved(image=image, name=name, old=before.get(name, ""), new=after.get(name, ""))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _packages(shown: str, chosen: set[tuple[str, str]]) -> list[Package]:
+    found = {
+        (p["Package"], p["Architecture"]): Package(
+            name=p["Package"],
+            arch=p["Architecture"],
+            version=p["Version"],
+            path=p["Filename"],
+            sha256=p["SHA256"],
+            size=int(p["Size"]),
+        )
+        for p in Packages.iter_paragraphs(shown.splitlines(), use_apt_pkg=False)
+        if (p["Package"], p["Version"]) in chosen
+    }
+    return [found[key] for key in sorted(found)]
+
+
+def _write(path: Path, renewed: ImageLock) -> None:
+    head = renewed.model_dump(exclude={"packages"})
+    lines = [json.dumps(p.model_dump(), sort_keys=True) for p in renewed.packages]
+    text = json.dumps(head, indent=1)[:-2] + ',\n "packages": [\n  '
+    text += ",\n  ".join(lines) + "\n ]\n}\n"
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.rename(path)
+
+
+def _apt_root(root: Path, spec: ImageSpec) -> Path:
+    for folder in ("etc/apt/apt.conf.d", "var/lib/apt/lists/partial", "var/lib/dpkg"):
+        (root / folder).mkdir(parents=True)
+    (root / "var/cache/apt/archives/partial").mkdir(parents=True)
+    (root / "var/lib/dpkg/status").touch()
+    (root / "etc/apt/sources.list").write_text(
+        f"deb [signed-by={KEYRING}] {mirrors.debian()} {spec.suite} main\n"
+    )
+    arches = " ".join(f'"{a}";' for a in spec.arches)
+    config = root / "apt.conf"
+    config.write_text(
+        f'Dir "{root}";\nDir::State::status "{root}/var/lib/dpkg/status";\n'
+        f'APT::Architecture "{spec.arches[0]}";\nAPT::Architectures {{ {arches} }};\n'
+        'APT::Install-Recommends "false";\nAcquire::Languages "none";\n'
+        'APT::Sandbox::User "root";\n'
+    )
+    return config
+
+
+def _apt(args: list[str], config: Path) -> str:
+    try:
+        return process.run(args, env={"APT_CONFIG": str(config), "LC_ALL": "C"})
+    except CommandError as error:
+        raise LockError(
+            "apt can't answer for the lock",
+            detail=error.output,
+            resolution="check the mirror's address and that every package name exists",
+        ) from error

@@ -1,0 +1,190 @@
+"""Pinned inputs, fetched and verified: from the lock to files of the store.
+
+Nothing here is unpacked before its bytes were checked, and nothing is built. Archives are
+unpacked by an allow-list: regular files, folders and links that stay inside.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import requests
+
+from toolchain import lock, mirrors
+from toolchain.errors import LockError
+from toolchain.lock import Pinned
+from toolchain.store import Store, explain_no_space
+
+PARALLEL = 8
+TIMEOUT_S = 60
+TRIES = 3
+CHUNK = 1 << 18
+SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
+
+Progress = Callable[[int, int, str], None]
+
+
+class Unavailable(LockError):
+    """A mirror doesn't serve a file of the lock."""
+
+
+def fetch_all(pins: Iterable[Pinned], store: Store, progress: Progress | None = None) -> None:
+    """Bring every file of the lock that the store lacks.
+
+    Args:
+        pins: the files.
+        store: where they go.
+        progress: called with (done, all, file name) after each file.
+
+    Raises:
+        LockError: a file's bytes don't match, or a mirror serves other or no bytes; all missing
+            files are named in one error.
+    """
+    missing = [p for p in dict.fromkeys(pins) if not store.has_blob(p.sha256, p.size)]
+    if not missing:
+        return
+    gone: list[str] = []
+    with explain_no_space(store.root), ThreadPoolExecutor(PARALLEL) as pool:
+        futures = {pool.submit(_fetch, pin, store): pin for pin in missing}
+        try:
+            for done, (future, pin) in enumerate(futures.items(), start=1):
+                try:
+                    future.result()
+                except Unavailable as error:
+                    gone.append(f"{pin.file_name} {pin.version}: {error.detail}")
+                if progress is not None:
+                    progress(done, len(missing), pin.file_name)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if gone:
+        raise LockError(
+            f"{len(gone)} files of the lock can't be had from this machine's mirrors",
+            detail="\n".join(gone),
+            resolution=lock.RENEW,
+        )
+
+
+def path_of(pin: Pinned, store: Store) -> Path:
+    """The file in the store, its bytes checked; fetched when absent or damaged.
+
+    Raises:
+        LockError: it can't be had.
+    """
+    path = store.blob(pin.sha256)
+    if path is None:
+        fetch_all([pin], store)
+        path = store.blob(pin.sha256)
+    if path is None:
+        raise LockError(f"{pin.file_name} is damaged again after a fresh download")
+    return path
+
+
+def unpack(pin: Pinned, store: Store, into: Path) -> None:
+    """Unpack a verified source archive, without its single top folder where it has one.
+
+    Raises:
+        LockError: it can't be had, is no archive, or holds a member that is not allowed.
+    """
+    archive = path_of(pin, store)
+    into.mkdir(parents=True)
+    try:
+        if pin.file_name.endswith((".whl", ".zip")):
+            _unpack_zip(archive, into)
+        else:
+            _unpack_tar(archive, into)
+    except (tarfile.TarError, zipfile.BadZipFile, ValueError) as error:
+        raise LockError(f"{pin.file_name} can't be unpacked", detail=str(error)) from error
+    if not pin.file_name.endswith(".whl"):
+        _strip_top(into)
+
+
+def _fetch(pin: Pinned, store: Store) -> None:
+    address = _address(pin)
+    with store.scratch() as folder:
+        target = folder / pin.file_name
+        for attempt in range(1, TRIES + 1):
+            try:
+                size = _download(address, target, pin.size)
+                break
+            except (requests.ConnectionError, requests.Timeout) as error:
+                if attempt == TRIES:
+                    raise Unavailable(
+                        f"can't fetch {pin.file_name}", detail=type(error).__name__
+                    ) from error
+        if size != pin.size:
+            raise LockError(
+                f"{pin.file_name}: the mirror's file has another size than the lock says",
+                detail=f"expected {pin.size} bytes, got {size}",
+                resolution="try again; if it stays so, " + lock.RENEW,
+            )
+        store.add_blob(target, pin.sha256)
+
+
+def _download(address: str, target: Path, limit: int) -> int:
+    """Write what the address serves, at most one byte more than the limit; return the size."""
+    size = 0
+    with (
+        requests.get(address, stream=True, timeout=TIMEOUT_S, allow_redirects=False) as answer,
+        target.open("wb") as stream,
+    ):
+        if answer.status_code != requests.codes.ok:
+            kind = "a redirect" if answer.is_redirect else f"status {answer.status_code}"
+            raise Unavailable(f"can't fetch {target.name}", detail=f"the mirror answered {kind}")
+        for chunk in answer.iter_content(CHUNK):
+            size += len(chunk)
+            stream.write(chunk)
+            if size > limit:
+                return size
+    return size
+
+
+def _address(pin: Pinned) -> str:
+    if pin.origin == "debian":
+        return f"{mirrors.debian()}/{pin.path}"
+    page = f"{mirrors.pypi()}/{pin.project}/"
+    with _asking(pin):
+        answer = requests.get(page, headers={"Accept": SIMPLE_JSON}, timeout=TIMEOUT_S)
+        answer.raise_for_status()
+        for entry in answer.json()["files"]:
+            if entry["filename"] == pin.path and entry["hashes"].get("sha256") == pin.sha256:
+                return str(requests.compat.urljoin(answer.url, entry["url"]))
+    raise Unavailable(f"can't fetch {pin.path}", detail="the index does not list it")
+
+
+@contextmanager
+def _asking(pin: Pinned) -> Iterator[None]:
+    try:
+        yield
+    except (requests.RequestException, ValueError, KeyError) as error:
+        raise Unavailable(f"can't fetch {pin.path}", detail=str(type(error).__name__)) from error
+
+
+def _unpack_tar(archive: Path, into: Path) -> None:
+    with tarfile.open(archive) as tar:
+        tar.extractall(into, filter="data")  # noqa: S202  # the filter is the check
+
+
+def _unpack_zip(archive: Path, into: Path) -> None:
+    with zipfile.ZipFile(archive) as bundle:
+        for member in bundle.infolist():
+            name = PurePosixPath(member.filename)
+            if name.is_absolute() or ".." in name.parts:
+                raise ValueError(f"a member that leaves the folder: {member.filename}")
+        bundle.extractall(into)
+
+
+def _strip_top(folder: Path) -> None:
+    children = list(folder.iterdir())
+    if len(children) != 1 or not children[0].is_dir():
+        return
+    top = children[0].rename(folder.with_name(folder.name + ".top"))
+    for child in top.iterdir():
+        child.rename(folder / child.name)
+    shutil.rmtree(top)

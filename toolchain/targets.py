@@ -1,0 +1,84 @@
+"""What we build for, read from targets.toml. No module but this one knows how it is written."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from toolchain.errors import BuildError, UsageError
+
+DATA = Path(__file__).with_name("targets.toml")
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class LlvmTarget(_Entry):
+    """The part of a TVM target that says what code LLVM generates."""
+
+    mtriple: str
+    mcpu: str
+    mabi: str | None = None
+    mattr: list[str] = Field(default_factory=list)
+
+
+class Emulator(_Entry):
+    """How qemu-user stands in for a device of this target."""
+
+    qemu: str
+    cpu: str
+    python: str
+
+
+class Target(_Entry):
+    """One entry of targets.toml; the file's head says what each key means."""
+
+    name: str
+    machine: str
+    triple: str
+    debian: str
+    wheel: str
+    elf: str
+    cflags: list[str]
+    cpu: list[str]
+    glibc: Annotated[str, Field(pattern=r"^2\.\d+$")]
+    llvm: LlvmTarget
+    emulator: Emulator | None = None
+
+    def tvm(self) -> dict[str, object]:
+        """The target as `tvm.target.Target` takes it."""
+        return {"kind": "llvm", **self.llvm.model_dump(exclude_none=True)}
+
+
+@cache
+def all_targets() -> dict[str, Target]:
+    """Every target by name.
+
+    Raises:
+        BuildError: targets.toml has an entry that can't be used.
+    """
+    entries = tomllib.loads(DATA.read_text())
+    try:
+        return {name: Target(name=name, **entry) for name, entry in entries.items()}
+    except (ValidationError, TypeError) as error:
+        raise BuildError(f"{DATA.name} can't be used", detail=str(error)) from error
+
+
+def target(name: str) -> Target:
+    """The target of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = all_targets()
+    if name not in known:
+        raise UsageError(
+            f"unknown target: {name}",
+            resolution=f"known targets: {', '.join(sorted(known))}",
+        )
+    return known[name]

@@ -1,0 +1,1 @@
+"""Cross-built wheels: a recipe a module, the framework in `recipe`, `pack` and `audit`."""

@@ -1,0 +1,161 @@
+"""Judge a wheel before anybody gets it: machine, libraries, symbol versions, paths, tag.
+
+Two independent readers: ours over the ELF files (`elf`), and auditwheel over the packed wheel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from auditwheel.architecture import Architecture
+from auditwheel.error import AuditwheelError
+from auditwheel.libc import Libc
+from auditwheel.policy import WheelPolicies
+from auditwheel.wheel_abi import analyze_wheel_abi
+from packaging.version import Version
+
+from toolchain.errors import BuildError
+from toolchain.targets import Target
+from toolchain.wheels import elf
+
+# On every Debian, Ubuntu and Fedora device; all else must be inside the wheel.
+SYSTEM_LIBRARIES = re.compile(
+    r"^(libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+|ld-linux[\w-]*)\.so(\.\d+)*$"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What a wheel's shared objects ask for together.
+
+    Attributes:
+        versions: highest version of each family over all files, such as {"GLIBC": "2.34"}.
+        objects: names of the shared objects.
+    """
+
+    versions: dict[str, str] = field(default_factory=dict)
+    objects: tuple[str, ...] = ()
+
+    @property
+    def glibc(self) -> str:
+        """Lowest glibc that has every symbol asked for; 2.17 for a wheel that asks none."""
+        return self.versions.get("GLIBC", "2.17")
+
+
+def stage(folder: Path, target: Target, *, own: Iterable[str] = ()) -> Audit:
+    """Audit a staged wheel's shared objects.
+
+    Args:
+        folder: the stage.
+        target: what it must be for.
+        own: libraries that another wheel of ours brings, such as libtvm_ffi.so.
+
+    Raises:
+        BuildError: a file is for another machine, needs a library that a device lacks, has a
+            search path that leaves the wheels, is not stripped, or names no version it can run on.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and elf.is_elf(p))
+    inside = {p.name for p in files} | set(own)
+    faults: list[str] = []
+    versions: dict[str, str] = {}
+    for path in files:
+        found = elf.read(path)
+        name = path.relative_to(folder).as_posix()
+        if found.machine != target.elf:
+            faults.append(f"{name}: for {found.machine}, not {target.elf}")
+        faults += [
+            f"{name}: needs {library}, which a device may lack"
+            for library in found.needed
+            if library not in inside and not SYSTEM_LIBRARIES.match(library)
+        ]
+        faults += [
+            f"{name}: search path {part!r} is not relative to the file"
+            for part in found.search
+            if not part.startswith("$ORIGIN")
+        ]
+        if not found.stripped:
+            faults.append(f"{name}: not stripped")
+        versions = elf.highest(versions, found.versions)
+    if faults:
+        raise BuildError(f"the audit refused {folder.name}", detail="\n".join(faults))
+    return Audit(versions=versions, objects=tuple(p.relative_to(folder).as_posix() for p in files))
+
+
+def platform_tag(audit: Audit, target: Target) -> str:
+    """The lowest manylinux tag that auditwheel knows and the shared objects allow.
+
+    Raises:
+        BuildError: no policy fits, or it is above the floor that the target promises.
+    """
+    if not audit.objects:
+        return "any"
+    fitting = [
+        policy.name
+        for policy in _policies(target)
+        if (found := re.match(r"manylinux_(\d+)_(\d+)_", policy.name))
+        and Version(f"{found[1]}.{found[2]}") >= Version(audit.glibc)
+        and _allows(policy.symbol_versions, audit)
+    ]
+    if not fitting:
+        raise BuildError(
+            "no manylinux policy allows the wheel", detail=f"it asks for {audit.versions}"
+        )
+    tag = str(min(fitting, key=_glibc_of))
+    if _glibc_of(tag) > Version(target.glibc):
+        raise BuildError(
+            f"the wheel needs {tag}, above the glibc {target.glibc} that {target.name} promises",
+            detail=f"it asks for {audit.versions}",
+        )
+    return tag
+
+
+def confirm(wheel: Path, target: Target) -> None:
+    """Have auditwheel read the packed wheel and compare its verdict with the tag.
+
+    Raises:
+        BuildError: auditwheel finds that the tag promises too much.
+    """
+    if wheel.stem.endswith("-any"):
+        return
+    claimed = wheel.stem.rsplit("-", 1)[1]
+    try:
+        verdict = analyze_wheel_abi(
+            Libc.GLIBC,
+            Architecture(target.wheel),
+            wheel,
+            frozenset(OWN),
+            disable_isa_ext_check=False,
+            allow_graft=False,
+        )
+    except AuditwheelError as error:
+        raise BuildError(f"auditwheel can't read {wheel.name}", detail=str(error)) from error
+    allowed = next(policy for policy in _policies(target) if policy.name == claimed)
+    if verdict.sym_policy.priority < allowed.priority:
+        raise BuildError(
+            f"auditwheel contradicts the tag of {wheel.name}",
+            detail=f"the tag says {claimed}, auditwheel {verdict.sym_policy.name}",
+        )
+
+
+# Libraries that one wheel of ours takes from another.
+OWN = ("libtvm_ffi.so",)
+
+
+def _policies(target: Target) -> WheelPolicies:
+    return WheelPolicies(libc=Libc.GLIBC, arch=Architecture(target.wheel))
+
+
+def _glibc_of(tag: str) -> Version:
+    _, major, minor, *_ = tag.split("_")
+    return Version(f"{major}.{minor}")
+
+
+def _allows(symbols: Mapping[str, frozenset[str]], audit: Audit) -> bool:
+    return all(
+        version in symbols[family]
+        for family, version in audit.versions.items()
+        if family in symbols and family != "GLIBC"
+    )
