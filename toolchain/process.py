@@ -52,25 +52,25 @@ def run(
         )
     except OSError as error:
         raise CommandError(argv, 127, str(error)) from error
-    try:
-        if input_text is not None and process.stdin is not None:
-            process.stdin.write(input_text)
-            process.stdin.close()
-        assert process.stdout is not None
-        for line in process.stdout:
-            output.append(line)
-            tail.append(line)
-            if on_line is not None:
-                on_line(line.rstrip("\n"))
-        code = process.wait()
-    except BaseException:
-        process.terminate()
+    with process:
         try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        raise
+            if input_text is not None and process.stdin is not None:
+                process.stdin.write(input_text)
+                process.stdin.close()
+            assert process.stdout is not None
+            for line in process.stdout:
+                output.append(line)
+                tail.append(line)
+                if on_line is not None:
+                    on_line(line.rstrip("\n"))
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
     if code != 0:
         raise CommandError(argv, code, "".join(tail))
     return "".join(output)

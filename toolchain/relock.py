@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from debian.deb822 import Packages
 
-from toolchain import lock, mirrors, process
+from toolchain import lock, mirrors, paths, process
 from toolchain.errors import CommandError, LockError
 from toolchain.imagespec import ImageSpec
 from toolchain.lock import ImageLock, Package
@@ -77,6 +78,37 @@ def relock_image(spec: ImageSpec, store: Store, progress: Callable[[str], None])
     old = lock.image(spec.name).packages if path.is_file() else []
     _write(path, renewed)
     return moved(spec.name, old, packages)
+
+
+def relock_requirements() -> list[Moved]:
+    """Resolve requirements.in anew, by the index that pip uses, and write requirements.txt.
+
+    Raises:
+        LockError: a requirement can't be met.
+    """
+    pins = paths.ROOT / "requirements.txt"
+    before = _pins(pins.read_text())
+    command = ["uv", "pip", "compile", str(paths.ROOT / "requirements.in"), "--generate-hashes"]
+    command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--quiet", "--upgrade"]
+    command += ["--no-emit-index-url", "--no-emit-find-links", "--output-file", str(pins)]
+    # through the environment: an index's address may hold a password
+    env = {"UV_DEFAULT_INDEX": mirrors.pypi()}
+    try:
+        process.run([sys.executable, "-m", *command], env=env)
+    except CommandError as error:
+        raise LockError("the requirements can't be resolved", detail=error.output) from error
+    after = _pins(pins.read_text())
+    return [
+        Moved(
+            image="requirements.txt", name=name, old=before.get(name, ""), new=after.get(name, "")
+        )
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _pins(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE))
 
 
 def moved(image: str, old: Iterable[Package], new: Iterable[Package]) -> list[Moved]:

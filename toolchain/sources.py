@@ -9,12 +9,12 @@ from __future__ import annotations
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import requests
+from pypi_simple import NoSuchProjectError, PyPISimple
 
 from toolchain import lock, mirrors
 from toolchain.errors import LockError
@@ -25,7 +25,6 @@ PARALLEL = 8
 TIMEOUT_S = 60
 TRIES = 3
 CHUNK = 1 << 18
-SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 
 Progress = Callable[[int, int, str], None]
 
@@ -148,27 +147,21 @@ def _download(address: str, target: Path, limit: int) -> int:
 def _address(pin: Pinned) -> str:
     if pin.origin == "debian":
         return f"{mirrors.debian()}/{pin.path}"
-    page = f"{mirrors.pypi()}/{pin.project}/"
-    with _asking(pin):
-        answer = requests.get(page, headers={"Accept": SIMPLE_JSON}, timeout=TIMEOUT_S)
-        answer.raise_for_status()
-        for entry in answer.json()["files"]:
-            if entry["filename"] == pin.path and entry["hashes"].get("sha256") == pin.sha256:
-                return str(requests.compat.urljoin(answer.url, entry["url"]))
-    raise Unavailable(f"can't fetch {pin.path}", detail="the index does not list it")
-
-
-@contextmanager
-def _asking(pin: Pinned) -> Iterator[None]:
     try:
-        yield
-    except (requests.RequestException, ValueError, KeyError) as error:
-        raise Unavailable(f"can't fetch {pin.path}", detail=str(type(error).__name__)) from error
+        with PyPISimple(mirrors.pypi() + "/") as index:
+            page = index.get_project_page(pin.project, timeout=TIMEOUT_S)
+    except (requests.RequestException, NoSuchProjectError, ValueError) as error:
+        raise Unavailable(f"can't fetch {pin.path}", detail=type(error).__name__) from error
+    for package in page.packages:
+        if package.filename == pin.path:
+            return str(package.url)
+    raise Unavailable(f"can't fetch {pin.path}", detail="the index does not list it")
 
 
 def _unpack_tar(archive: Path, into: Path) -> None:
     with tarfile.open(archive) as tar:
-        tar.extractall(into, filter="data")  # noqa: S202  # the filter is the check
+        # the filter refuses what leaves the folder and what is no file, folder or link
+        tar.extractall(into, filter="data")
 
 
 def _unpack_zip(archive: Path, into: Path) -> None:
@@ -177,7 +170,7 @@ def _unpack_zip(archive: Path, into: Path) -> None:
             name = PurePosixPath(member.filename)
             if name.is_absolute() or ".." in name.parts:
                 raise ValueError(f"a member that leaves the folder: {member.filename}")
-        bundle.extractall(into)
+        bundle.extractall(into)  # noqa: S202
 
 
 def _strip_top(folder: Path) -> None:

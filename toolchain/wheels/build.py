@@ -11,7 +11,7 @@ import importlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,54 +64,45 @@ def recipe(name: str) -> tuple[Recipe, Build]:
     return module.RECIPE, module.build
 
 
-def build_all(
+def build(
     target: Target,
     python: str,
-    names: Sequence[str],
+    name: str,
     store: Store,
     *,
-    progress: Callable[[str, str], None],
+    progress: Callable[[str], None],
     fetched: sources.Progress | None = None,
-) -> list[Built]:
-    """Build wheels for a target, or find them, and put them into dist/wheels/<target>/.
+) -> Built:
+    """Build a wheel for a target, or find it, and put it into dist/wheels/<target>/.
 
     Args:
-        target: what they are for.
+        target: what it is for.
         python: version of the device's Python, such as "3.13".
-        names: recipes.
-        store: the cache.
-        progress: called with (wheel, step) as the work goes on.
+        name: its recipe.
+        store: the cache; an engine is asked for only when the wheel is not there.
+        progress: called with each step.
         fetched: called with (done, all, file name) as sources arrive.
 
     Raises:
         EdgewrightError: see the classes; nothing half-made is left.
     """
-    engine: Engine | None = None
-    built: list[Built] = []
-    for name in names:
-        inputs = _inputs(name, target, python)
-        key = digest_of(inputs)
-        started = time.monotonic()
-        with store.locked(f"wheel-{key}"):
-            entry = store.entry(key)
-            fresh = entry is None
-            if entry is None:
-                engine = engine or Engine()
-                image = images.build(
-                    imagespec.spec("cross", target),
-                    engine,
-                    store,
-                    progress=lambda line: progress("cross image", line),
-                    fetched=fetched,
-                )
-                made, _ = recipe(name)
-                sources.fetch_all([lock.source(s) for s in made.sources], store, fetched)
-                with store.building(key, inputs) as folder:
-                    _build(name, target, python, engine, image.tag, store, folder, progress)
-                entry = store.entry(key)
-                assert entry is not None
-        built.append(_built(name, target, entry, time.monotonic() - started if fresh else 0.0))
-    return built
+    inputs = _inputs(name, target, python)
+    key = digest_of(inputs)
+    started = time.monotonic()
+    with store.locked(f"wheel-{key}"):
+        entry = store.entry(key)
+        if entry is not None:
+            return _built(name, target, entry, 0.0)
+        engine = Engine()
+        spec = imagespec.spec("cross", target)
+        image = images.build(spec, engine, store, progress=progress, fetched=fetched)
+        made, _ = recipe(name)
+        sources.fetch_all([lock.source(s) for s in made.sources], store, fetched)
+        with store.building(key, inputs) as folder:
+            _build(name, target, python, engine, image.tag, store, folder, progress)
+        entry = store.entry(key)
+    assert entry is not None
+    return _built(name, target, entry, time.monotonic() - started)
 
 
 def _inputs(name: str, target: Target, python: str) -> dict[str, object]:
@@ -140,12 +131,9 @@ def _build(
     image: str,
     store: Store,
     folder: Path,
-    progress: Callable[[str, str], None],
+    say: Callable[[str], None],
 ) -> None:
-    made, build = recipe(name)
-
-    def say(line: str) -> None:
-        progress(made.name, line)
+    made, run = recipe(name)
 
     cache = store.root / "ccache"
     cache.mkdir(exist_ok=True)
@@ -178,7 +166,7 @@ def _build(
         with engine.container(image, mounts=mounts, env=env, user=user) as box:
             for source, series in made.patches.items():
                 patching.apply(box, series, job.source(source), say)
-            build(box, job)
+            run(box, job)
             stage = scratch / "stage"
             for leftover in [*stage.rglob("__pycache__"), *stage.rglob("*.pyc")]:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()

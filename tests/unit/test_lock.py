@@ -1,0 +1,94 @@
+"""The lock names files, never addresses, and a lock that can't be used says so."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from toolchain import imagespec, images, lock, relock, targets
+from toolchain.errors import LockError, UsageError
+from toolchain.lock import Package
+from toolchain.wheels import build
+
+ENTRY = """
+[thing]
+origin = "debian"
+path = "pool/main/t/thing_1.orig.tar.xz"
+version = "1"
+sha256 = "{sha}"
+size = 3
+"""
+
+
+def package(name: str, version: str) -> Package:
+    return Package(
+        name=name, arch="amd64", version=version, path=f"pool/{name}.deb", sha256="0" * 64, size=1
+    )
+
+
+def test_the_shipped_lock_holds_no_address() -> None:
+    for path in lock.FOLDER.iterdir():
+        assert not re.search(r"\w+://", path.read_text()), path.name
+
+
+def test_every_image_of_every_target_is_locked_with_what_it_includes() -> None:
+    for target in targets.all_targets().values():
+        for kind in images.KINDS:
+            spec = imagespec.spec(kind, target)
+            locked = lock.image(spec.name)
+            assert tuple(locked.include) == spec.include
+            names = {p.name for p in locked.packages}
+            assert {name.split(":")[0] for name in spec.include} <= names
+
+
+def test_every_source_of_every_recipe_is_locked() -> None:
+    for name in build.ALL:
+        made, _ = build.recipe(name)
+        for source in (*made.sources, *(x.source for x in made.licences)):
+            assert lock.source(source).size > 0
+
+
+def test_an_unknown_source_is_named_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="no source named nothing"):
+        lock.source("nothing")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not toml [",
+        ENTRY.format(sha="short"),
+        ENTRY.format(sha="0" * 64) + "extra = 1\n",
+        ENTRY.format(sha="0" * 64).replace("pool/main", "pool/../.."),
+        ENTRY.format(sha="0" * 64).replace("pool/main", "//host/pool"),
+        ENTRY.format(sha="0" * 64).replace('"debian"', '"pypi"'),
+        ENTRY.format(sha="0" * 64).replace("size = 3", 'size = "3"'),
+    ],
+)
+def test_a_lock_edited_by_hand_is_refused(lock_folder: Path, text: str) -> None:
+    (lock_folder / "sources.toml").write_text(text)
+    lock.sources.cache_clear()
+    with pytest.raises(LockError):
+        lock.sources()
+
+
+def test_an_image_lock_that_is_missing_or_damaged_is_refused(lock_folder: Path) -> None:
+    with pytest.raises(LockError, match="cross-x"):
+        lock.image("cross-x")
+    (lock_folder / "cross-x.json").write_text(json.dumps({"image": "cross-x"}))
+    with pytest.raises(LockError, match="cross-x"):
+        lock.image("cross-x")
+
+
+def test_what_moved_is_told_by_name() -> None:
+    old = [package("same", "1"), package("newer", "1"), package("gone", "1")]
+    new = [package("same", "1"), package("newer", "2"), package("fresh", "1")]
+    told = [(m.name, m.old, m.new) for m in relock.moved("i", old, new)]
+    assert told == [
+        ("fresh:amd64", "", "1"),
+        ("gone:amd64", "1", ""),
+        ("newer:amd64", "1", "2"),
+    ]

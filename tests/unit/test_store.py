@@ -1,0 +1,101 @@
+"""The store gives back what was put in, or nothing."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from toolchain.errors import LockError, NoSpaceError
+from toolchain.store import Store, digest_file, digest_of, explain_no_space
+
+KEY = "ab" + "0" * 62
+
+
+def fill(store: Store, content: str = "payload") -> None:
+    with store.building(KEY, {"made": "of this"}) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "file").write_text(content)
+
+
+def leftovers(store: Store) -> list[Path]:
+    return list((store.root / "tmp").iterdir())
+
+
+def test_an_entry_comes_back_with_its_inputs_and_files(store: Store) -> None:
+    fill(store)
+    entry = store.entry(KEY)
+    assert entry is not None
+    assert entry.inputs == {"made": "of this"}
+    assert entry.file("sub/file").read_text() == "payload"
+
+
+def test_an_entry_that_was_never_built_is_none(store: Store) -> None:
+    assert store.entry(KEY) is None
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove", "add", "manifest", "manifest-gone"])
+def test_a_damaged_entry_is_removed_and_can_be_built_again(store: Store, damage: str) -> None:
+    fill(store)
+    entry = store.entry(KEY)
+    assert entry is not None
+    if damage == "flip":
+        (entry.folder / "sub" / "file").write_text("Payload")
+    elif damage == "remove":
+        (entry.folder / "sub" / "file").unlink()
+    elif damage == "add":
+        (entry.folder / "stray").touch()
+    elif damage == "manifest":
+        (entry.folder / "entry.json").write_text("{")
+    else:
+        (entry.folder / "entry.json").unlink()
+    assert store.entry(KEY) is None
+    fill(store, "again")
+    rebuilt = store.entry(KEY)
+    assert rebuilt is not None
+    assert rebuilt.file("sub/file").read_text() == "again"
+
+
+def test_a_build_that_fails_leaves_nothing(store: Store) -> None:
+    def fail() -> None:
+        with store.building(KEY, {}) as folder:
+            (folder / "half").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert store.entry(KEY) is None
+    assert leftovers(store) == []
+
+
+def test_a_blob_with_other_bytes_is_refused_and_removed(store: Store, tmp_path: Path) -> None:
+    fetched = tmp_path / "fetched"
+    fetched.write_bytes(b"evil")
+    with pytest.raises(LockError, match="don't match the lock"):
+        store.add_blob(fetched, "0" * 64)
+    assert not fetched.exists()
+    assert store.blob("0" * 64) is None
+
+
+def test_a_blob_that_rots_is_dropped_when_read(store: Store) -> None:
+    with store.scratch() as folder:
+        (folder / "f").write_bytes(b"good")
+        digest = digest_file(folder / "f")
+        path = store.add_blob(folder / "f", digest)
+    assert store.blob(digest) == path
+    path.write_bytes(b"baad")
+    assert store.blob(digest) is None
+    assert not path.exists()
+
+
+def test_keys_depend_on_content_and_not_on_order() -> None:
+    assert digest_of({"a": 1, "b": [2]}) == digest_of({"b": [2], "a": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": "1"})
+
+
+def test_a_full_disk_is_an_error_that_says_which(tmp_path: Path) -> None:
+    with pytest.raises(NoSpaceError, match="no space") as caught, explain_no_space(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(tmp_path) in caught.value.detail
+    assert "EDGEWRIGHT_CACHE" in caught.value.resolution
