@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import tarfile
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -119,6 +120,7 @@ class Engine:
     def __init__(self) -> None:
         try:
             self._client = DockerClient.from_env(timeout=600)
+            weakref.finalize(self, self._client.close)
             self._client.ping()
         except (DockerException, requests.RequestException, OSError) as error:
             raise EngineError(

@@ -28,6 +28,7 @@ PACKAGES = {
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 PIDS = (Path("/var/run/docker.pid"), Path("/run/docker/containerd/containerd.pid"))
 SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker/containerd/containerd.sock"))
+ENGINE_PROCESSES = ("dockerd", "containerd")
 ENGINE_START_S = 60
 FREE_GB = 15
 
@@ -166,7 +167,7 @@ def _install(packages: list[str]) -> None:
 
 def _start_engine() -> None:
     for path in PIDS:
-        _remove_stale_pid(path)
+        remove_stale_pid(path)
     for path in SOCKETS:
         path.unlink(missing_ok=True)
     log = store.Store().root / "dockerd.log"
@@ -183,15 +184,19 @@ def _start_engine() -> None:
         time.sleep(0.5)
 
 
-def _remove_stale_pid(path: Path) -> None:
-    """Remove a killed engine's pid file: dockerd refuses to start while any process has that id."""
+def remove_stale_pid(path: Path) -> None:
+    """Remove a killed engine's pid file: dockerd won't start while any process has that id.
+
+    Raises:
+        EngineError: the process is an engine that runs.
+    """
     if not path.is_file():
         return
     try:
         command = Path(f"/proc/{int(path.read_text())}/comm").read_text().strip()
     except (OSError, ValueError):
         command = ""
-    if command in ("dockerd", "containerd"):
+    if command in ENGINE_PROCESSES:
         raise EngineError(
             "a Docker engine runs but does not answer",
             detail=f"process {path.read_text().strip()} ({command})",

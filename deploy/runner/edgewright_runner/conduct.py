@@ -1,0 +1,205 @@
+"""Conducts a measurement: job after job, each in a process of its own, events as JSON lines.
+
+Events on standard output, one a line:
+    {"event": "start", "release", "device", "jobs"}     first
+    {"event": "progress", "job", "of", "stage", "done", "seconds"}   at least every two seconds
+    {"event": "result", "job", "result"}                one a job, failed ones included
+    {"event": "end", "failed"}                          last; without it the run was cut short
+A job that crashes, hangs or runs out of memory ends as a result with its error and with what it had
+measured by then. When nobody reads the events any more the job is killed and the runner ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from edgewright_runner import device
+
+HEARTBEAT_S = 2.0
+DEFAULT_TIMEOUT_S = 1800.0
+STDERR_TAIL = 2000
+JOB_SETTINGS = (
+    "budget_s",
+    "min_samples",
+    "max_samples",
+    "warmup",
+    "parity_samples",
+    "check_s",
+    "accuracy_s",
+)
+
+Json = dict[str, Any]
+
+
+def emit(event: Json) -> None:
+    """Print one event; a reader that is gone raises BrokenPipeError."""
+    sys.stdout.write(json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def conduct(release: Path, spec: Json) -> int:
+    """Run the spec's jobs in their order and emit the events; return the exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGHUP, _stop)
+    jobs: list[Json] = spec["jobs"]
+    settings = {key: spec[key] for key in JOB_SETTINGS if key in spec}
+    timeout = float(spec.get("timeout_s", DEFAULT_TIMEOUT_S))
+    failed = 0
+    try:
+        emit(
+            {
+                "event": "start",
+                "release": release_id(release),
+                "device": device.describe(),
+                "jobs": len(jobs),
+            }
+        )
+        for number, one in enumerate(jobs):
+            position = {"job": number, "of": len(jobs)}
+            result = run_job(release, {**settings, **one}, timeout, position)
+            failed += result["status"] != "ok"
+            emit({"event": "result", "job": number, "result": result})
+        emit({"event": "end", "failed": failed})
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def release_id(release: Path) -> str:
+    """The id in the release's manifest, or an empty string when it has none."""
+    try:
+        return str(json.loads((release / "manifest.json").read_text())["release"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def run_job(release: Path, job: Json, timeout: float, position: Json) -> Json:
+    """Run one job in a fresh process and return its result; only a lost reader raises."""
+    threads = str(job.get("threads", 1))
+    environment = {
+        **os.environ,
+        # Read once, when the runtime's thread pool starts: they must stand before the import.
+        "TVM_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": threads,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    identity = ("model", "batch", "runtime", "variant", "threads")
+    result: Json = {key: job[key] for key in identity if key in job}
+    result["status"] = "failed"
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(sys.argv[0]).resolve()), "--job"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            _feed(process, {"release": str(release), **job})
+            stage = _follow(process, result, timeout, position)
+        finally:
+            _kill(process)
+        if result["status"] != "ok":
+            tail = _tail(errors)
+            if "error" not in result:
+                result["error"] = {
+                    "stage": stage,
+                    "kind": "timeout" if stage.endswith("!") else "crash",
+                    "message": _why(process.returncode, stage, timeout),
+                }
+                result["error"]["stage"] = stage.rstrip("!")
+            result["error"]["output"] = tail
+    return result
+
+
+def _feed(process: subprocess.Popen[bytes], job: Json) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(json.dumps(job).encode())
+        process.stdin.close()
+    except BrokenPipeError:
+        pass  # it died already: its status says why
+
+
+def _follow(process: subprocess.Popen[bytes], result: Json, timeout: float, position: Json) -> str:
+    """Take the job's lines into the result; return its last stage, with a `!` after a timeout."""
+    assert process.stdout is not None
+    lines: queue.Queue[bytes | None] = queue.Queue()
+    threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True).start()
+    started = time.monotonic()
+    said = started
+    stage, done = "start", 0
+    while True:
+        now = time.monotonic()
+        if now - started > timeout:
+            return stage + "!"
+        if now - said >= HEARTBEAT_S:
+            seconds = round(now - started, 1)
+            where = {"stage": stage, "done": done, "seconds": seconds}
+            emit({"event": "progress", **position, **where})
+            said = now
+        try:
+            line = lines.get(timeout=min(0.5, HEARTBEAT_S))
+        except queue.Empty:
+            continue
+        if line is None:
+            process.wait()
+            if process.returncode == 0 and "error" not in result and stage == "end":
+                result["status"] = "ok"
+            return stage
+        try:
+            message = json.loads(line)
+        except ValueError:
+            continue  # cut off in the middle by a crash
+        stage, done = message.get("stage", stage), message.get("done", done)
+        result.update(message.get("part", {}))
+
+
+def _pump(stream: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the job's whole session: a runtime may have started processes of its own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _tail(stream: IO[bytes]) -> str:
+    stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, stream.tell() - STDERR_TAIL))
+    return stream.read().decode(errors="replace").strip()
+
+
+def _why(code: int, stage: str, timeout: float) -> str:
+    if stage.endswith("!"):
+        return f"took longer than {timeout:g} s"
+    if code < 0:
+        number = -code
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = str(number)
+        hint = ", out of memory perhaps" if number == signal.SIGKILL else ""
+        return f"killed by {name}{hint}"
+    return f"ended with exit status {code}"
+
+
+def _stop(number: int, _frame: object) -> None:
+    sys.exit(128 + number)

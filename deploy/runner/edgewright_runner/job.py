@@ -1,0 +1,229 @@
+"""One job, in a process of its own: load, warm up, time, check the outputs.
+
+Reads the job from standard input; writes JSON lines to what was standard output. Runtimes print
+there too, from C, so their prints are sent to standard error first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from edgewright_runner import backends, watch
+
+PROGRESS_S = 1.0
+DEFAULTS: dict[str, float] = {
+    "budget_s": 10.0,  # timed inferences go on until they took this long together
+    "min_samples": 3,  # but there are never fewer
+    "max_samples": 5000,  # nor more
+    "warmup": 1,  # inferences before the first timed one
+    "parity_samples": 8,  # without labels: inputs compared with the reference
+    "check_s": 60.0,  # time for inferences that only the parity needs
+    "accuracy_s": 900.0,  # the same when the samples have labels: all of them are run if it allows
+}
+
+Json = dict[str, Any]
+
+
+class Reporter:
+    """Says where the job is and hands over what it has measured so far."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._said = 0.0
+        self.stage = "start"
+
+    def enter(self, stage: str) -> None:
+        """Begin a stage; an error or a crash is reported with its name."""
+        self.stage = stage
+        self._write({"stage": stage, "done": 0})
+
+    def tick(self, done: int) -> None:
+        """Say how many inferences of the stage are done, now and then."""
+        now = time.monotonic()
+        if now - self._said >= PROGRESS_S:
+            self._said = now
+            self._write({"done": done})
+
+    def part(self, **values: Any) -> None:
+        """Hand over a part of the result."""
+        self._write({"part": values})
+
+    def _write(self, message: Json) -> None:
+        self._stream.write(json.dumps(message, separators=(",", ":"), allow_nan=False) + "\n")
+        self._stream.flush()
+
+
+def main() -> int:
+    """Run the job that standard input describes; the exit code is 1 when it failed."""
+    stream = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    reporter = Reporter(stream)
+    job = json.loads(sys.stdin.read())
+    try:
+        measure({**DEFAULTS, **job}, reporter)
+    except Exception as error:  # noqa: BLE001 (whatever a runtime raises is this job's result)
+        message = str(error).strip() or repr(error)
+        reporter.part(
+            error={"stage": reporter.stage, "kind": type(error).__name__, "message": message}
+        )
+        return 1
+    reporter.enter("end")
+    stream.flush()
+    # Runtimes' thread pools have been seen to crash while Python shuts down; all is said by now.
+    os._exit(0)
+
+
+def measure(job: Json, reporter: Reporter) -> None:
+    """Do the whole job, handing each part over as soon as it is known."""
+    release = Path(job["release"])
+    artifact = release / job["file"]
+    reporter.enter("verify")
+    found = file_digest(artifact)
+    reporter.part(artifact={"file": job["file"], "sha256": found, "size": artifact.stat().st_size})
+    if job.get("sha256") and job["sha256"] != found:
+        raise ValueError(f"its bytes are not those of the release: sha256 {found}")
+    samples = Samples(release / job["samples"], int(job["batch"]))
+
+    reporter.enter("import")
+    runtime = backends.open_runtime(job["runtime"], int(job.get("threads", 1)))
+    reporter.part(versions=backends.versions(job["runtime"]), base_rss_bytes=watch.peak_rss_bytes())
+    reporter.enter("load")
+    started = time.perf_counter_ns()
+    runtime.load(str(artifact))
+    reporter.part(load_ns=time.perf_counter_ns() - started, delegated=runtime.delegated())
+
+    reporter.enter("warm up")
+    warmup = [timed(runtime, samples, n) for n in range(max(1, int(job["warmup"])))]
+    reporter.part(warmup_ns=warmup)
+    reporter.enter("time")
+    before = watch.snapshot()
+    times = time_loop(runtime, samples, job, reporter)
+    after = watch.snapshot()
+    reporter.part(samples_ns=times, conditions={"before": before, "after": after})
+    reporter.part(peak_rss_bytes=watch.peak_rss_bytes())
+
+    reporter.enter("check")
+    labelled = samples.labels is not None
+    wanted = samples.groups if labelled else -(-int(job["parity_samples"]) // samples.batch)
+    allowed = float(job["accuracy_s"] if labelled else job["check_s"])
+    finish_outputs(runtime, samples, min(wanted, samples.groups), allowed, reporter)
+    reporter.part(**samples.verdict())
+
+
+class Samples:
+    """The inputs with the reference's outputs, and what this runtime gave for them so far.
+
+    Args:
+        path: an .npz with x (N, ...) float32, reference (N, classes) float32 and, where they are
+            real, labels (N) int64. N is a multiple of the batch.
+        batch: inputs an inference.
+    """
+
+    def __init__(self, path: Path, batch: int) -> None:
+        with np.load(str(path), allow_pickle=False) as arrays:
+            self.x = np.ascontiguousarray(arrays["x"], dtype=np.float32)
+            self.reference = arrays["reference"].reshape(len(self.x), -1)
+            self.labels: np.ndarray | None = arrays.get("labels")
+        self.batch = batch
+        self.groups = len(self.x) // batch
+        if self.groups < 1:
+            raise ValueError(f"{len(self.x)} samples are less than one batch")
+        self.outputs: dict[int, np.ndarray] = {}
+
+    def input(self, group: int) -> np.ndarray:
+        """One batch of inputs."""
+        return self.x[group * self.batch : (group + 1) * self.batch]
+
+    def keep(self, group: int, output: np.ndarray) -> None:
+        """Remember a batch's outputs: timed inferences check the model at no cost."""
+        self.outputs[group] = output.reshape(self.batch, -1).copy()
+
+    def verdict(self) -> Json:
+        """Parity with the reference, and accuracy where there are labels."""
+        groups = sorted(self.outputs)
+        rows = np.concatenate([np.arange(g * self.batch, (g + 1) * self.batch) for g in groups])
+        got = np.concatenate([self.outputs[g] for g in groups])
+        want = self.reference[rows]
+        if got.shape != want.shape:
+            raise ValueError(f"the output has shape {got.shape}, the reference {want.shape}")
+        finite = bool(np.isfinite(got).all())
+        top, reference_top = got.argmax(axis=1), want.argmax(axis=1)
+        largest = float(np.abs(got.astype(np.float64) - want).max()) if finite else None
+        verdict: Json = {
+            "parity": {
+                "count": len(rows),
+                "available": len(self.x),
+                "max_abs": largest,
+                "reference_max_abs": float(np.abs(want).max()),
+                "top1_agree": int((top == reference_top).sum()),
+            },
+            "predictions": [int(t) for t in top],
+        }
+        if self.labels is not None:
+            labels = self.labels[rows]
+            five = np.argsort(-got, axis=1, kind="stable")[:, :5]
+            verdict["accuracy"] = {
+                "total": len(rows),
+                "available": len(self.x),
+                "correct": int((top == labels).sum()),
+                "correct_top5": int((five == labels[:, None]).any(axis=1).sum()),
+                "reference_correct": int((reference_top == labels).sum()),
+            }
+        return verdict
+
+
+def timed(runtime: Any, samples: Samples, number: int) -> int:
+    """One inference on the inputs in turn; how long it took in nanoseconds."""
+    group = number % samples.groups
+    runtime.set_input(samples.input(group))
+    started = time.perf_counter_ns()
+    runtime.run()
+    took = time.perf_counter_ns() - started
+    if group not in samples.outputs:
+        samples.keep(group, runtime.output())
+    return took
+
+
+def time_loop(runtime: Any, samples: Samples, job: Json, reporter: Reporter) -> list[int]:
+    """Time inferences until the budget is spent, with at least and at most so many samples."""
+    least, most = int(job["min_samples"]), int(job["max_samples"])
+    budget = float(job["budget_s"])
+    times: list[int] = []
+    started = time.monotonic()
+    while len(times) < least or (len(times) < most and time.monotonic() - started < budget):
+        times.append(timed(runtime, samples, len(times)))
+        reporter.tick(len(times))
+    return times
+
+
+def finish_outputs(
+    runtime: Any, samples: Samples, groups: int, allowed_s: float, reporter: Reporter
+) -> None:
+    """Run the inputs that no timed inference has met, as far as the time allows."""
+    started = time.monotonic()
+    for group in range(groups):
+        if group in samples.outputs:
+            continue
+        if time.monotonic() - started > allowed_s:
+            return
+        runtime.set_input(samples.input(group))
+        runtime.run()
+        samples.keep(group, runtime.output())
+        reporter.tick(len(samples.outputs))
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()

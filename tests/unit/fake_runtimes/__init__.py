@@ -1,0 +1,1 @@
+"""Stand-ins for the runtimes that the runner imports; this folder goes on its PYTHONPATH."""

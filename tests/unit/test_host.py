@@ -1,0 +1,68 @@
+"""Set-up: what a killed engine left must not stop the next, and what can't be done is said."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from toolchain import host
+from toolchain.errors import EngineError
+
+
+def test_a_killed_engines_pid_file_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / "docker.pid"
+    left.write_text("999999999")
+    host.remove_stale_pid(left)
+    assert not left.exists()
+
+
+def test_a_pid_that_another_program_got_since_is_stale(tmp_path: Path) -> None:
+    left = tmp_path / "docker.pid"
+    left.write_text(str(os.getpid()))
+    host.remove_stale_pid(left)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("content", ["", "not a number"])
+def test_a_torn_pid_file_is_removed(tmp_path: Path, content: str) -> None:
+    left = tmp_path / "docker.pid"
+    left.write_text(content)
+    host.remove_stale_pid(left)
+    assert not left.exists()
+
+
+def test_an_engine_that_runs_but_does_not_answer_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "docker.pid"
+    left.write_text(str(os.getpid()))
+    mine = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
+    monkeypatch.setattr(host, "ENGINE_PROCESSES", (mine,))
+    with pytest.raises(EngineError, match="does not answer"):
+        host.remove_stale_pid(left)
+    assert left.exists()
+
+
+def test_no_engine_is_an_error_that_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    with pytest.raises(EngineError) as caught:
+        host.Engine()
+    assert "invoke setup" in caught.value.resolution
+
+
+def test_without_root_the_packages_to_install_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(host, "PACKAGES", {"no-such-command": "some-package"})
+    with pytest.raises(EngineError) as caught:
+        host.install(lambda _: None)
+    assert "some-package" in caught.value.resolution
+
+
+def test_every_check_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    failed = [c for c in host.checks() if not c.ok]
+    assert {"Docker engine", "mmdebstrap"} <= {c.name for c in failed}
+    assert all(c.resolution for c in failed)

@@ -1,0 +1,61 @@
+"""Pieces of the runner that need no process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from edgewright_runner import backends, device, job, watch
+
+from toolchain import results
+
+
+def node(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
+    return {"op_name": name, "inputs": np.array(inputs), "outputs": np.array(outputs)}
+
+
+def test_a_graph_without_a_delegate_has_no_node_taken() -> None:
+    ops = [node("CONV_2D", [0, 9], [1]), node("SOFTMAX", [1], [2])]
+    assert backends.delegated_nodes(ops) == {"total": 2, "taken": 0, "parts": 0}
+
+
+def test_nodes_between_two_delegated_parts_are_not_counted() -> None:
+    ops = [
+        node("CONV_2D", [0, 9], [1]),
+        node("RELU", [1], [2]),
+        node("CUSTOM", [2], [3]),
+        node("PAD", [3], [4]),
+        node("ADD", [4, 2], [5]),
+        node("DELEGATE", [0, 9], [2]),
+        node("DELEGATE", [3, 2], [5]),
+    ]
+    assert backends.delegated_nodes(ops) == {"total": 5, "taken": 4, "parts": 2}
+
+
+def test_optional_inputs_are_no_tensors() -> None:
+    ops = [node("FULLY_CONNECTED", [0, 1, -1], [2]), node("DELEGATE", [0], [2])]
+    assert backends.delegated_nodes(ops)["taken"] == 1
+
+
+def test_hwcap_letters_of_riscv() -> None:
+    bits = sum(1 << (ord(letter) - ord("a")) for letter in "imafdcv")
+    assert device.riscv_letters(bits) == "imafdcv"
+    assert device.riscv_letters(bits & ~(1 << (ord("v") - ord("a")))) == "imafdc"
+
+
+def test_this_machine_is_described_and_is_not_emulated() -> None:
+    found = results.Device.model_validate(device.describe())
+    assert found.ram_bytes > 0
+    assert found.python
+    assert found.emulation is None
+
+
+def test_a_snapshot_is_what_a_result_holds() -> None:
+    found = results.Snapshot.model_validate(watch.snapshot())
+    assert found.cpu_seconds > 0
+    assert watch.peak_rss_bytes() > 1 << 20
+
+
+def test_the_runners_defaults_are_those_of_the_settings() -> None:
+    settings = results.Settings().model_dump()
+    assert {key: settings[key] for key in job.DEFAULTS} == job.DEFAULTS

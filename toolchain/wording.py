@@ -1,0 +1,208 @@
+"""How a measurement is put into words and numbers, the same on the terminal and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolchain import results, statistics
+from toolchain.rows import MIB, accuracy_of
+
+WARNING = (
+    "EMULATED: these times were taken on an emulated CPU, under a program that translates its "
+    "instructions for another. They say nothing about the speed of a board and are never compared "
+    "with times of a real one. Parity and accuracy are as on a board."
+)
+NO_RATIO = "No ratio of runtimes is given: under emulation it would not be that of a board."
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent for everyday sizes."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:  # noqa: PLR2004
+        return f"{value:,.0f}"
+    if abs(value) < 1e-3:  # noqa: PLR2004
+        return f"{value:.2e}"
+    text = f"{value:#.3g}"
+    return text.rstrip(".")
+
+
+def milliseconds(nanoseconds: float) -> str:
+    """A time in ms."""
+    return f"{number(nanoseconds / 1e6)} ms"
+
+
+def mebibytes(size: float) -> str:
+    """A size in MiB."""
+    return f"{number(size / MIB)} MiB"
+
+
+def threads(count: int) -> str:
+    """A number of threads."""
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def runtime(m: results.Measurement) -> str:
+    """Runtime and variant."""
+    names = {"tflite": "TFLite", "tvm": "TVM"}
+    return f"{names[m.runtime]} {m.variant}"
+
+
+def configuration(m: results.Measurement) -> str:
+    """Runtime, variant and threads."""
+    return f"{runtime(m)}, {threads(m.threads)}"
+
+
+def title(m: results.Measurement) -> str:
+    """The model, with its batch when that isn't 1."""
+    return m.model if m.batch == 1 else f"{m.model}, batch {m.batch}"
+
+
+def agreement(parity: results.Parity | None) -> str:
+    """On how many inputs the top class is the reference's."""
+    if parity is None:
+        return "-"
+    return f"{parity.top1_agree}/{parity.count}"
+
+
+def difference(parity: results.Parity | None) -> str:
+    """The largest absolute difference from the reference."""
+    if parity is None:
+        return "-"
+    return "not finite" if parity.max_abs is None else number(parity.max_abs)
+
+
+def delegated(found: results.Delegated | None) -> str:
+    """How many nodes the delegate took."""
+    return "-" if found is None else f"{found.taken}/{found.total}"
+
+
+def percent(share: float) -> str:
+    """A share in percent with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def accuracy(found: results.Accuracy | None) -> str:
+    """Top-1 accuracy with its 95 % interval."""
+    if found is None:
+        return "-"
+    share = accuracy_of(found)
+    text = f"{percent(share.share)} ({100 * share.low:.1f} to {100 * share.high:.1f})"
+    if found.total < found.available:
+        text += f", {found.total} of {found.available}"
+    return text
+
+
+def reference_accuracy(found: results.Accuracy | None) -> str:
+    """The reference's top-1 accuracy on the same inputs."""
+    return "-" if found is None else percent(found.reference_correct / found.total)
+
+
+def device_name(result: results.Result) -> str:
+    """The device in a few words."""
+    device = result.device
+    what = device.board or device.cpu or device.machine
+    if result.emulated:
+        what = f"{device.machine} on {device.cpu}" if device.cpu else device.machine
+    return f"{what}, {device.cores} cores, {device.os}"
+
+
+def device_lines(result: results.Result) -> list[tuple[str, str]]:
+    """The device's description, as pairs; what is not known is left out."""
+    device = result.device
+    temperatures = [
+        snapshot.temperature_c
+        for m in result.measurements
+        if m.conditions
+        for snapshot in (m.conditions.before, m.conditions.after)
+        if snapshot.temperature_c is not None
+    ]
+    span = ""
+    if temperatures:
+        span = f"{min(temperatures):g} to {max(temperatures):g} °C"
+    pairs = [
+        ("Board", device.board),
+        ("Emulated on" if result.emulated else "CPU", device.cpu),
+        ("Architecture", device.machine),
+        ("Extensions", shortened(device.isa)),
+        ("Emulation", device.emulation or ("so says the inventory" if result.emulated else "")),
+        ("Cores", str(device.cores)),
+        ("RAM", f"{device.ram_bytes / (1 << 30):.1f} GiB" if device.ram_bytes else ""),
+        ("System", device.os),
+        ("Kernel", device.kernel),
+        ("C library", device.libc),
+        ("Python", device.python),
+        ("Runtimes", ", ".join(f"{k} {v}" for k, v in sorted(versions(result).items()))),
+        ("Governor", device.governor or "not visible"),
+        ("Temperature", span or "not visible"),
+        ("Target", result.target),
+        ("Release", result.release[:16]),
+        ("Measured", f"{result.started:%Y-%m-%d %H:%M} UTC"),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def versions(result: results.Result) -> dict[str, str]:
+    """Versions of all runtimes that took part."""
+    return {k: v for m in result.measurements for k, v in m.versions.items()}
+
+
+def shortened(text: str, limit: int = 100) -> str:
+    """A long list of words, cut at a word."""
+    return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0] + " …"
+
+
+def comparisons(result: results.Result) -> list[str]:
+    """For each model, how the best of one runtime stands to the best of the other.
+
+    Empty for an emulated device.
+    """
+    if result.emulated:
+        return []
+    best: dict[tuple[str, int], dict[str, tuple[float, results.Measurement]]] = {}
+    for m in result.measurements:
+        timing = m.timing()
+        if timing is None or m.status != "ok":
+            continue
+        of_model = best.setdefault((m.model, m.batch), {})
+        if m.runtime not in of_model or timing.latency_ns < of_model[m.runtime][0]:
+            of_model[m.runtime] = (timing.latency_ns, m)
+    lines = []
+    for runtimes in best.values():
+        if len(runtimes) < 2:  # noqa: PLR2004
+            continue
+        (_, fast), (_, slow) = sorted(runtimes.values(), key=lambda pair: pair[0])
+        ratio = results.latency_ratio((result, slow), (result, fast))
+        lines.append(
+            f"{title(fast)}: {configuration(slow)} takes {number(ratio)} times as long as "
+            f"{configuration(fast)}"
+        )
+    return lines
+
+
+def notes(m: results.Measurement) -> list[str]:
+    """What a reader should know about a measurement beside its numbers."""
+    found = results.disturbances(m)
+    timing = m.timing()
+    if timing is not None and timing.kept < MANY:
+        found.append(f"{timing.kept} samples only")
+    if m.delegated is not None and m.delegated.taken < m.delegated.total:
+        found.append(f"{m.delegated.total - m.delegated.taken} nodes were not delegated")
+    if m.parity is not None and not m.parity.agrees:
+        found.append("differs from the reference")
+    return found
+
+
+# Fewer kept samples than this, and a percentile is little more than the largest of them.
+MANY = 10
+
+
+def summary(timing: statistics.Timing) -> str:
+    """One line on the times' spread."""
+    kept = f"{timing.kept} of {timing.samples} samples"
+    return f"{kept}, mean {milliseconds(timing.mean_ns)}, std {milliseconds(timing.std_ns)}"
+
+
+def kinds(found: Sequence[results.Result]) -> tuple[bool, bool]:
+    """Whether there are emulated results, and whether there are real ones."""
+    return any(r.emulated for r in found), any(not r.emulated for r in found)
