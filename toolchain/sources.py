@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import requests
+from debian.debfile import DebError, DebFile
 from pypi_simple import NoSuchProjectError, PyPISimple
 
 from toolchain import lock, mirrors
@@ -88,6 +89,8 @@ def path_of(pin: Pinned, store: Store) -> Path:
 def unpack(pin: Pinned, store: Store, into: Path) -> None:
     """Unpack a verified source archive, without its single top folder where it has one.
 
+    A wheel and a Debian package (its data alone) are unpacked as they are.
+
     Raises:
         LockError: it can't be had, is no archive, or holds a member that is not allowed.
     """
@@ -96,11 +99,13 @@ def unpack(pin: Pinned, store: Store, into: Path) -> None:
     try:
         if pin.file_name.endswith((".whl", ".zip")):
             _unpack_zip(archive, into)
+        elif pin.file_name.endswith(".deb"):
+            _unpack_deb(archive, into)
         else:
             _unpack_tar(archive, into)
-    except (tarfile.TarError, zipfile.BadZipFile, ValueError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, DebError, ValueError) as error:
         raise LockError(f"{pin.file_name} can't be unpacked", detail=str(error)) from error
-    if not pin.file_name.endswith(".whl"):
+    if not pin.file_name.endswith((".whl", ".deb")):
         _strip_top(into)
 
 
@@ -171,6 +176,11 @@ def _unpack_zip(archive: Path, into: Path) -> None:
             if name.is_absolute() or ".." in name.parts:
                 raise ValueError(f"a member that leaves the folder: {member.filename}")
         bundle.extractall(into)  # noqa: S202
+
+
+def _unpack_deb(archive: Path, into: Path) -> None:
+    with archive.open("rb") as stream:
+        DebFile(fileobj=stream).data.tgz().extractall(into, filter="data")
 
 
 def _strip_top(folder: Path) -> None:

@@ -113,7 +113,7 @@ def _inputs(name: str, target: Target, python: str) -> dict[str, object]:
         "format": FORMAT,
         "recipe": digest_file(HERE / f"{name}.py"),
         "files": digest_tree(files) if files else {},
-        "pack": digest_file(HERE / "pack.py"),
+        "shared": [digest_file(HERE / shared) for shared in ("cross.py", "metadata.py", "pack.py")],
         "sources": {s: lock.source(s).sha256 for s in made.sources},
         "patches": {p: digest_tree(patching.FOLDER / p) for p in made.patches.values()},
         "image": images.key_of(imagespec.spec("cross", target)),

@@ -84,4 +84,4 @@ def read_versions(path: Path) -> dict[str, str]:
 def _requires_python(recipe: Recipe, python: str) -> str:
     if recipe.abi == "cp":
         return f"=={python}.*"
-    return f">={recipe.abi3_since or '3.9'}"
+    return f">={recipe.abi3_since or recipe.python_since}"

@@ -46,6 +46,7 @@ class Recipe:
         licences: files that go to .dist-info/licenses/<source>/.
         abi: "cp" for the version's own ABI, "abi3" for the stable one, "none" for no extension.
         abi3_since: lowest Python of an abi3 wheel, such as "3.12".
+        python_since: lowest Python of a wheel without an extension, such as "3.10".
         files: folder beside the module with files of our own for the build, mounted at
             `FILES_IN_BOX`; empty for none.
     """
@@ -61,6 +62,7 @@ class Recipe:
     licences: tuple[Licence, ...]
     abi: str = "cp"
     abi3_since: str = ""
+    python_since: str = "3.9"
     files: str = ""
 
 

@@ -1,0 +1,114 @@
+"""One whole run of the product, shared by the tests: real engine, wheels, sshd.
+
+The cache is the machine's own, so that a second run of the tests is quick; dist/, results/,
+reports/ and the inventory are the tests' own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolchain import paths, process
+from toolchain.errors import CommandError
+
+TARGET = "rv64gc"
+HOST = "test-rv64gc"
+MODELS = "digits-cnn,mobilenetv3-large"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """The tasks, run as a user runs them.
+
+    Attributes:
+        folder: holds dist/, results/, reports/.
+        inventory: the inventory of this run.
+    """
+
+    folder: Path
+    inventory: Path
+
+    def invoke(self, *args: str, env: dict[str, str] | None = None) -> str:
+        """Run a task and return what it printed (both streams).
+
+        Raises:
+            CommandError: it exited non-zero.
+        """
+        return process.run(
+            [sys.executable, "-m", "invoke", *args],
+            cwd=paths.ROOT,
+            env={"EDGEWRIGHT_DIST": str(self.folder), "COLUMNS": "200", **(env or {})},
+            on_line=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+        )
+
+    def json(self, *args: str, env: dict[str, str] | None = None) -> Any:
+        """Run a task with --json and return what it says."""
+        text = self.invoke(*args, "--json", env=env)
+        start = min(i for i in (text.find("\n["), text.find("\n{")) if i >= 0)
+        value, _ = json.JSONDecoder().raw_decode(text[start + 1 :])
+        return value
+
+    def refused(self, *args: str, env: dict[str, str] | None = None) -> CommandError:
+        """Run a task that must fail."""
+        with pytest.raises(CommandError) as caught:
+            self.invoke(*args, env=env)
+        assert "Traceback" not in caught.value.output
+        return caught.value
+
+
+@pytest.fixture(scope="session")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
+    folder = tmp_path_factory.mktemp("product")
+    return Product(folder=folder, inventory=folder / "inventory.yml")
+
+
+@pytest.fixture(scope="session")
+def wheels(product: Product) -> list[dict[str, Any]]:
+    """The wheels of the target, built."""
+    built: list[dict[str, Any]] = product.json("build-wheels", "--target", TARGET)
+    return built
+
+
+@pytest.fixture(scope="session")
+def models(product: Product) -> list[dict[str, Any]]:
+    """The cards of two models, compiled for the target."""
+    cards: list[dict[str, Any]] = product.json("compile", "--model", MODELS, "--target", TARGET)
+    return cards
+
+
+@pytest.fixture(scope="session")
+def device(product: Product) -> Iterator[str]:
+    """An emulated device in the tests' own inventory."""
+    where = ["--name", HOST, "--inventory", str(product.inventory)]
+    product.invoke("emulator.up", "--target", TARGET, *where)
+    yield HOST
+    product.invoke("emulator.down", *where)
+    assert HOST not in product.inventory.read_text()
+
+
+@pytest.fixture(scope="session")
+def deployed(
+    product: Product, device: str, wheels: list[dict[str, Any]], models: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What the first deployment said."""
+    where = ["--host", device, "--inventory", str(product.inventory)]
+    outcome: dict[str, Any] = product.json("deploy", *where)
+    return outcome
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "integration" in Path(str(item.path)).parts:
+            item.add_marker(pytest.mark.integration)
+
+
+# pytest's own temporary folders go away; an interrupted run must not leave a device behind
+os.environ.setdefault("PYTHONUNBUFFERED", "1")

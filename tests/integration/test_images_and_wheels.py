@@ -1,0 +1,107 @@
+"""Images with the same id, wheels that are what they say; nothing is built twice."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import parse_wheel_filename
+
+from tests.integration.conftest import TARGET, Product
+from toolchain import images, imagespec, targets
+from toolchain.engine import Engine
+from toolchain.store import Store
+from toolchain.wheels import elf
+
+NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+
+
+def wheel_of(wheels: list[dict[str, Any]], recipe: str) -> Path:
+    return Path(next(w["path"] for w in wheels if w["recipe"] == recipe))
+
+
+def test_the_dockerfile_run_again_gives_the_same_image_id(wheels: list[dict[str, Any]]) -> None:
+    engine, store = Engine(), Store()
+    spec = imagespec.spec("device", targets.target(TARGET))
+    before = images.build(spec, engine, store, progress=lambda _: None)
+    engine.remove_image(before.id)
+    assert engine.image_id(before.id) is None
+    after = images.build(spec, engine, store, progress=lambda _: None)
+    assert after.built
+    assert after.id == before.id
+
+
+def test_unchanged_wheels_need_no_engine(product: Product, wheels: list[dict[str, Any]]) -> None:
+    again = product.json("build-wheels", "--target", TARGET, env=NO_ENGINE)
+    assert [w["sha256"] for w in again] == [w["sha256"] for w in wheels]
+    assert not any(w["fresh"] for w in again)
+
+
+def test_each_wheel_is_for_the_device_and_stripped(
+    wheels: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    counted = 0
+    for wheel in wheels:
+        path = Path(wheel["path"])
+        _, _, _, tags = parse_wheel_filename(path.name)
+        assert {re.sub(r"_2_\d+_", "_2_N_", t.platform) for t in tags} == {
+            "manylinux_2_N_riscv64"
+        }
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path / path.name)
+        for file in (tmp_path / path.name).rglob("*.so*"):
+            found = elf.read(file)
+            counted += 1
+            assert found.machine == "EM_RISCV"
+            assert found.stripped
+            assert all(part.startswith("$ORIGIN") for part in found.search)
+            assert b"/edgewright/" not in file.read_bytes()
+    assert counted >= 4
+
+
+def test_tflite_needs_nothing_beyond_the_system(
+    wheels: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(wheel_of(wheels, "tflite_runtime")) as archive:
+        names = archive.namelist()
+        (name,) = [n for n in names if n.endswith(".so")]
+        archive.extract(name, tmp_path)
+    system = {"libstdc++.so.6", "libm.so.6", "libgcc_s.so.1", "libc.so.6"}
+    loader = "ld-linux-riscv64-lp64d.so.1"
+    assert set(elf.read(tmp_path / name).needed) <= {*system, loader}
+
+
+def test_licences_of_everything_linked_in_are_inside(wheels: list[dict[str, Any]]) -> None:
+    with zipfile.ZipFile(wheel_of(wheels, "tflite_runtime")) as archive:
+        shipped = {n.split("/licenses/")[1].split("/")[0] for n in archive.namelist() if "/licenses/" in n}
+    assert {"tensorflow", "xnnpack", "abseil", "flatbuffers", "ruy", "eigen3"} <= shipped
+
+
+def test_tvms_wheel_does_not_pretend_to_be_the_full_package(wheels: list[dict[str, Any]]) -> None:
+    path = wheel_of(wheels, "tvm_runtime")
+    name, _, _, _ = parse_wheel_filename(path.name)
+    assert name == "edgewright-tvm-runtime"
+    with zipfile.ZipFile(path) as archive:
+        assert "tvm/__init__.py" in archive.namelist()
+
+
+def test_a_damaged_wheel_in_the_store_is_not_used(
+    product: Product, wheels: list[dict[str, Any]]
+) -> None:
+    """Put it right afterwards by hand: building it again is the long way round."""
+    store = Store()
+    name = wheel_of(wheels, "tvm_runtime").name
+    (stored,) = (store.root / "entries").glob(f"*/*/{name}")
+    good = stored.read_bytes()
+    stored.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    folder = stored.parent
+    kept = {p.name: p.read_bytes() for p in folder.iterdir() if p != stored}
+    refused = product.refused("build-wheels", "--only", "tvm_runtime", env=NO_ENGINE)
+    assert refused.returncode == 5
+    assert not folder.exists()
+    folder.mkdir()
+    for file, content in {**kept, name: good}.items():
+        (folder / file).write_bytes(content)
+    assert not product.json("build-wheels", "--only", "tvm_runtime")[0]["fresh"]

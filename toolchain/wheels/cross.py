@@ -1,0 +1,60 @@
+"""How a recipe drives the cross compiler: the flags and CMake settings that recipes share.
+
+It decides how code is generated and linked, not what is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolchain.wheels.recipe import Job
+
+# One section a function lets the linker drop what nothing calls.
+COMPILE = ("-O2", "-DNDEBUG", "-fPIC", "-ffunction-sections", "-fdata-sections")
+# No build id: it is a hash of the unstripped file, of no use once it is stripped.
+LINK = (
+    "-Wl,--gc-sections",
+    "-Wl,--as-needed",
+    "-Wl,--build-id=none",
+    "-Wl,-z,relro",
+    "-Wl,-z,now",
+    "-Wl,--exclude-libs,ALL",
+)
+
+
+def compile_flags(job: Job, *, include: Sequence[str] = ()) -> list[str]:
+    """Flags of every compile of C++.
+
+    Args:
+        job: what is built.
+        include: headers included before everything else.
+    """
+    forced = [flag for header in include for flag in ("-include", header)]
+    return [*job.target.cflags, *COMPILE, *job.map_paths(), *forced]
+
+
+def cmake(job: Job, source: str, build: str, flags: Sequence[str], *settings: str) -> list[str]:
+    """The CMake command that configures a tree for the job's target, with Ninja and ccache.
+
+    Args:
+        job: what is built.
+        source: folder of the CMakeLists.txt in the box.
+        build: folder for its objects in the box.
+        flags: compile flags of C and C++.
+        settings: more arguments of CMake.
+    """
+    return [
+        "cmake",
+        *("-G", "Ninja", "-S", source, "-B", build),
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        f"-DCMAKE_SYSTEM_PROCESSOR={job.target.machine}",
+        f"-DCMAKE_C_COMPILER={job.triple}-gcc",
+        f"-DCMAKE_CXX_COMPILER={job.triple}-g++",
+        "-DCMAKE_C_COMPILER_LAUNCHER=ccache",
+        "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache",
+        "-DCMAKE_BUILD_TYPE=None",
+        f"-DCMAKE_C_FLAGS={' '.join(flags)}",
+        f"-DCMAKE_CXX_FLAGS={' '.join(flags)}",
+        f"-DCMAKE_SHARED_LINKER_FLAGS={' '.join(LINK)}",
+        *settings,
+    ]

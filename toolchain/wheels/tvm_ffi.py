@@ -1,0 +1,108 @@
+"""The recipe of apache-tvm-ffi: the C ABI library under TVM, and its Python extension.
+
+The distribution is upstream's by name and version; left out are what a device can't use: headers
+and sources for compiling extensions, the test library, and libbacktrace.
+"""
+
+from __future__ import annotations
+
+from toolchain.engine import Box
+from toolchain.wheels import cross
+from toolchain.wheels.recipe import Job, Licence, Recipe
+
+SOURCE = "apache-tvm-ffi"
+
+RECIPE = Recipe(
+    name="apache-tvm-ffi",
+    version="0.1.14.post0",
+    summary="TVM FFI: the ABI and foreign function interface under Apache TVM",
+    import_names=("tvm_ffi",),
+    sources=(SOURCE, "cython"),
+    patches={SOURCE: "apache-tvm-ffi-0.1.14.post0"},
+    requires=("typing-extensions>=4.13",),
+    licence="Apache-2.0 AND BSD-3-Clause",
+    licences=(
+        Licence(source=SOURCE, path="LICENSE"),
+        Licence(source=SOURCE, path="NOTICE"),
+        Licence(source=SOURCE, path="licenses/LICENSE.dlpack.txt"),
+        Licence(source=SOURCE, path="licenses/LICENSE.pytorch.txt"),
+        Licence(source=SOURCE, path="licenses/NOTICE.pytorch.txt"),
+    ),
+    files="tvm_files",
+)
+
+# Of the Python package: the extension's own sources, and tests that need the test library.
+LEFT_OUT = ("cython", "testing")
+
+
+def build(box: Box, job: Job) -> None:
+    """Fill the stage with `tvm_ffi`.
+
+    Raises:
+        BuildError: a step failed.
+    """
+    source = job.source(SOURCE)
+    package = f"{job.stage}/tvm_ffi"
+    flags = cross.compile_flags(job, include=[f"{job.files}/abi_floor.h"])
+    box.call(["cp", "-r", f"{source}/python/tvm_ffi", package])
+    box.call(["rm", "-r", *(f"{package}/{name}" for name in LEFT_OUT)])
+    _library(box, job, flags, f"{package}/lib")
+    _extension(box, job, flags, package)
+
+
+def _library(box: Box, job: Job, flags: list[str], into: str) -> None:
+    """libtvm_ffi.so, by upstream's CMake."""
+    build = f"{job.build}/library"
+    box.call(
+        cross.cmake(
+            job,
+            job.source(SOURCE),
+            build,
+            flags,
+            "-DTVM_FFI_USE_LIBBACKTRACE=OFF",
+            "-DTVM_FFI_BACKTRACE_ON_SEGFAULT=OFF",
+        ),
+        on_line=job.progress,
+    )
+    box.call(
+        ["ninja", "-C", build, f"-j{job.jobs}", "tvm_ffi_shared"],
+        on_line=job.progress,
+    )
+    library = f"{build}/lib/libtvm_ffi.so"
+    box.call([f"{job.triple}-strip", "--strip-unneeded", library])
+    box.call(["install", "-D", "-m", "755", "-t", into, library])
+
+
+def _extension(box: Box, job: Job, flags: list[str], package: str) -> None:
+    """The extension `tvm_ffi.core`, against the headers of the device's Python.
+
+    Upstream builds it for each Python: it uses more than the stable ABI has.
+    """
+    source = job.source(SOURCE)
+    generated = f"{job.build}/core.cpp"
+    extension = f"{package}/core{job.ext_suffix}"
+    job.progress("tvm_ffi.core: Cython")
+    box.call(
+        ["python3", "-m", "cython", "--cplus", "--module-name", "tvm_ffi.core"]
+        + ["python/tvm_ffi/cython/core.pyx", "-o", generated],
+        cwd=source,
+        env={"PYTHONPATH": job.source("cython")},
+    )
+    job.progress("tvm_ffi.core: compile")
+    headers = (
+        f"/usr/include/python{job.python}",
+        f"{source}/include",
+        f"{source}/3rdparty/dlpack/include",
+        f"{source}/python/tvm_ffi/cython",
+    )
+    compiled = f"{job.build}/core.o"
+    box.call(
+        ["ccache", f"{job.triple}-g++", "-std=c++17", *flags, "-fvisibility=hidden"]
+        + [f"-I{folder}" for folder in headers]
+        + ["-c", generated, "-o", compiled]
+    )
+    box.call(
+        [f"{job.triple}-g++", "-shared", *cross.LINK, compiled, "-o", extension]
+        + [f"-L{package}/lib", "-ltvm_ffi", "-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN/lib"]
+    )
+    box.call([f"{job.triple}-strip", "--strip-unneeded", extension])
