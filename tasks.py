@@ -526,6 +526,16 @@ def quickstart(context: Context, budget: float = 10.0) -> None:
     report.body(context, host=host)
 
 
+@task
+@guarded
+def schemas(_: Context) -> None:
+    """Write the JSON Schemas of inventory, manifest, model and result to docs/schemas/."""
+    from deploy import schemas as generated
+
+    for path in generated.write():
+        console.note(str(path))
+
+
 def _numbers(what: str, text: str) -> list[int]:
     from toolchain.errors import UsageError
 
@@ -547,7 +557,7 @@ def _plain(value: object) -> str:
 
 ns = Collection(
     doctor, setup, build_images, build_wheels, lock, models, convert, compile, probe, deploy,
-    releases, rollback, bench, report, quickstart,
+    releases, rollback, bench, report, quickstart, schemas,
 )  # fmt: skip
 _emulator = Collection("emulator")
 for _task, _name in ((emulator_up, "up"), (emulator_down, "down"), (emulator_status, "status")):

@@ -25,9 +25,7 @@ def test_what_does_not_exist_is_named(
     product: Product, args: list[str], code: int, said: str
 ) -> None:
     product.inventory.parent.mkdir(parents=True, exist_ok=True)
-    refused = product.refused(
-        *args, env={"EDGEWRIGHT_DIST": str(product.folder / "nothing")}
-    )
+    refused = product.refused(*args, env={"EDGEWRIGHT_DIST": str(product.folder / "nothing")})
     assert refused.returncode == code
     assert said in refused.output
     assert "what to do:" in refused.output

@@ -46,9 +46,7 @@ def test_each_wheel_is_for_the_device_and_stripped(
     for wheel in wheels:
         path = Path(wheel["path"])
         _, _, _, tags = parse_wheel_filename(path.name)
-        assert {re.sub(r"_2_\d+_", "_2_N_", t.platform) for t in tags} == {
-            "manylinux_2_N_riscv64"
-        }
+        assert {re.sub(r"_2_\d+_", "_2_N_", t.platform) for t in tags} == {"manylinux_2_N_riscv64"}
         with zipfile.ZipFile(path) as archive:
             archive.extractall(tmp_path / path.name)
         for file in (tmp_path / path.name).rglob("*.so*"):
@@ -75,7 +73,9 @@ def test_tflite_needs_nothing_beyond_the_system(
 
 def test_licences_of_everything_linked_in_are_inside(wheels: list[dict[str, Any]]) -> None:
     with zipfile.ZipFile(wheel_of(wheels, "tflite_runtime")) as archive:
-        shipped = {n.split("/licenses/")[1].split("/")[0] for n in archive.namelist() if "/licenses/" in n}
+        shipped = {
+            n.split("/licenses/")[1].split("/")[0] for n in archive.namelist() if "/licenses/" in n
+        }
     assert {"tensorflow", "xnnpack", "abseil", "flatbuffers", "ruy", "eigen3"} <= shipped
 
 

@@ -23,9 +23,7 @@ def result(product: Product, device: str, deployed: dict[str, Any]) -> dict[str,
 
 
 def measured(result: dict[str, Any], model: str, runtime: str) -> dict[str, Any]:
-    (found,) = [
-        m for m in result["measurements"] if (m["model"], m["runtime"]) == (model, runtime)
-    ]
+    (found,) = [m for m in result["measurements"] if (m["model"], m["runtime"]) == (model, runtime)]
     assert found["error"] is None, found["error"]
     entry: dict[str, Any] = found
     return entry
@@ -61,9 +59,7 @@ def test_xnnpack_takes_the_whole_of_mobilenet(result: dict[str, Any]) -> None:
     assert delegated["nodes"] == delegated["of"] > 100
 
 
-def test_an_emulated_result_says_so_everywhere(
-    product: Product, result: dict[str, Any]
-) -> None:
+def test_an_emulated_result_says_so_everywhere(product: Product, result: dict[str, Any]) -> None:
     assert result["emulated"] is True
     shown = product.invoke("report")
     assert "EMULATED" in shown.upper()

@@ -1,0 +1,36 @@
+"""The JSON Schemas of the files that others may rely on, generated from the code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from deploy import inventory
+from toolchain import paths, results
+from toolchain.bundle import Manifest
+from toolchain.card import ModelCard, write_atomically
+
+FOLDER = paths.ROOT / "docs" / "schemas"
+
+
+def all_schemas() -> dict[str, str]:
+    """The text of each schema by its file's name."""
+    schemas = {
+        "inventory": inventory.json_schema(),
+        "manifest": Manifest.model_json_schema(),
+        "model": ModelCard.model_json_schema(),
+        "result": results.schema(),
+    }
+    return {
+        f"{name}.schema.json": json.dumps(schema, indent=1, sort_keys=True) + "\n"
+        for name, schema in schemas.items()
+    }
+
+
+def write(folder: Path = FOLDER) -> list[Path]:
+    """Write them; return the files."""
+    written = []
+    for name, text in all_schemas().items():
+        write_atomically(folder / name, text.encode())
+        written.append(folder / name)
+    return written

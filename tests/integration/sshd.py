@@ -1,0 +1,185 @@
+"""A device for tests: a real sshd of this machine, on a port of 127.0.0.1, in a folder of its own.
+
+Its Python is the one that runs the tests; numpy, as far as the device is concerned, is a folder
+that a test may take away.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.inventory import Device
+
+BASE = getattr(sys, "_base_executable", sys.executable)
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+CONFIG = """\
+ListenAddress 127.0.0.1:{port}
+HostKey {folder}/{host_key}
+PidFile none
+AuthorizedKeysFile {folder}/user_key.pub
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+PrintMotd no
+MaxStartups 100
+MaxSessions 100
+SetEnv HOME={folder} PATH={folder}/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH={folder}/modules
+{more}
+"""
+
+
+class Sshd:
+    """A running sshd; `device` is how the inventory would describe it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = _free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.sftp = True
+        self.host_key = "host_key"
+        (folder / "bin").mkdir(parents=True)
+        for name in ("python3", f"python{VERSION}"):
+            program = folder / "bin" / name
+            # -S: a numpy that this machine has is not the device's.
+            program.write_text(f'#!/bin/sh\nexec {BASE} -S "$@"\n')
+            program.chmod(0o755)
+        self.install_numpy()
+        for name in ("host_key", "other_host_key", "user_key"):
+            _keygen(folder / name)
+        self.trust("host_key")
+
+    @property
+    def device(self) -> Device:
+        """The device as the inventory would give it."""
+        return Device(
+            name="board",
+            host="127.0.0.1",
+            port=self.port,
+            target="rv64gc",
+            python=VERSION,
+            key_file=self.folder / "user_key",
+            known_hosts=self.folder / "known_hosts",
+            root=str(self.root),
+            strict_kex=True,
+        )
+
+    @property
+    def root(self) -> Path:
+        """Our folder on the device."""
+        return self.folder / "root"
+
+    def install_numpy(self) -> None:
+        """Let the device have a numpy."""
+        package = self.folder / "modules" / "numpy"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+
+    def remove_numpy(self) -> None:
+        """Take it away."""
+        shutil.rmtree(self.folder / "modules" / "numpy")
+
+    def trust(self, *names: str) -> None:
+        """Put these host keys, and no others, into known_hosts."""
+        lines = [
+            f"[127.0.0.1]:{self.port} {(self.folder / f'{name}.pub').read_text()}" for name in names
+        ]
+        (self.folder / "known_hosts").write_text("".join(lines))
+
+    def start(self) -> None:
+        """Start sshd and wait until it answers."""
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)
+        config = self.folder / "sshd_config"
+        config.write_text(
+            CONFIG.format(
+                port=self.port,
+                folder=self.folder,
+                host_key=self.host_key,
+                more="Subsystem sftp internal-sftp" if self.sftp else "",
+            )
+        )
+        program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
+        assert program, "openssh-server is missing: apt-get install openssh-server"
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [program, "-D", "-e", "-f", str(config)], stderr=log, stdin=subprocess.DEVNULL
+            )
+        for _ in range(100):
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError((self.folder / "log").read_text())
+
+    def stop(self) -> None:
+        """Stop sshd and all of its connections."""
+        if self.process is not None:
+            self.drop_links()
+            self.process.terminate()
+            self.process.wait()
+            self.process = None
+
+    def drop_links(self) -> None:
+        """Cut every connection, as if the cable had been pulled."""
+        assert self.process is not None
+        for child in _descendants(self.process.pid):
+            if _name(child).startswith("sshd"):
+                os.kill(child, signal.SIGKILL)
+
+    def running(self) -> str | None:
+        """The folder of the release that the device runs."""
+        link = self.root / "current"
+        return link.readlink().name if link.is_symlink() else None
+
+
+def processes_with(text: str) -> list[int]:
+    """Processes of this machine that have a text among their arguments."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if text.encode() in arguments:
+                found.append(int(entry.name))
+    return found
+
+
+def _descendants(parent: int) -> Iterator[int]:
+    try:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    except OSError:
+        return
+    for child in map(int, children):
+        yield from _descendants(child)
+        yield child
+
+
+def _name(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/comm").read_text()
+    except OSError:
+        return ""
+
+
+def _keygen(path: Path) -> None:
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path)], check=True
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])

@@ -1,0 +1,350 @@
+"""A deployment over a real sshd, to a folder of this machine that plays the device."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from deploy import connection, probe, release
+from deploy.inventory import Device
+from deploy.session import open_session
+from tests.bundles import make_bundle, noise
+from tests.integration.sshd import Sshd, processes_with
+from toolchain import bundle
+from toolchain.errors import (
+    CommandError,
+    ConnectionFailed,
+    DeviceRefused,
+    HostKeyError,
+    ReleaseError,
+    UsageError,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    server = Sshd(tmp_path / "device")
+    server.start()
+    yield server
+    server.stop()
+
+
+def deploy(device: Device, folder: Path, *, keep: int = 3) -> release.Outcome:
+    with connection.connect(device) as conn:
+        return release.deploy(conn, folder, keep=keep)
+
+
+def test_a_release_is_installed_and_runs(sshd: Sshd, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b")
+    done = deploy(sshd.device, folder)
+    assert done.status == "done"
+    assert done.imported == ["tiny"]
+    assert done.sent == bundle.load(folder).payload_size()
+    python = sshd.root / "current" / "venv" / "bin" / "python"
+    answer = subprocess.run([python, "-c", "import tiny; print(tiny.WORKS)"],
+                            capture_output=True, text=True, check=True)  # fmt: skip
+    assert answer.stdout == "True\n"
+    assert sshd.running() == done.release[:16]
+
+
+def test_the_same_release_again_sends_nothing(sshd: Sshd, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b")
+    deploy(sshd.device, folder)
+    again = deploy(sshd.device, folder)
+    assert again.status == "unchanged"
+    assert again.sent == 0
+
+
+def test_a_second_release_sends_only_what_is_new(sshd: Sshd, tmp_path: Path) -> None:
+    big = noise(300_000)
+    deploy(sshd.device, make_bundle(tmp_path / "1", extra={"models/m": big}))
+    done = deploy(sshd.device, make_bundle(tmp_path / "2", version="2.0", extra={"models/m": big}))
+    assert 0 < done.sent < 100_000
+    assert done.replaced is not None
+
+
+def test_a_damaged_release_is_made_again(sshd: Sshd, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b")
+    first = deploy(sshd.device, folder)
+    harmed = sshd.root / "releases" / first.folder / "runner" / "main.py"
+    harmed.unlink()
+    harmed.write_bytes(b"print('rum')\n")
+    second = deploy(sshd.device, folder)
+    assert second.status == "done"
+    assert second.folder != first.folder
+    assert (sshd.root / "current" / "runner" / "main.py").read_bytes() == b"print('run')\n"
+
+
+def test_a_plan_changes_nothing(sshd: Sshd, tmp_path: Path) -> None:
+    manifest = bundle.load(make_bundle(tmp_path / "b"))
+    with connection.connect(sshd.device) as conn:
+        planned = release.plan(conn, manifest)
+    assert planned.action == "install"
+    assert planned.payload == manifest.payload_size()
+    assert not sshd.root.exists()
+
+
+def test_rollback_goes_back_and_forth(sshd: Sshd, tmp_path: Path) -> None:
+    one = deploy(sshd.device, make_bundle(tmp_path / "1"))
+    two = deploy(sshd.device, make_bundle(tmp_path / "2", version="2.0"))
+    with connection.connect(sshd.device) as conn:
+        assert release.rollback(conn).folder == one.folder
+        assert sshd.running() == one.folder
+        assert release.rollback(conn).folder == two.folder
+        assert [r.folder for r in release.releases(conn) if r.running] == [two.folder]
+
+
+def test_rollback_without_an_earlier_release_is_refused(sshd: Sshd, tmp_path: Path) -> None:
+    deploy(sshd.device, make_bundle(tmp_path / "1"))
+    with connection.connect(sshd.device) as conn, pytest.raises(ReleaseError, match="no earlier"):
+        release.rollback(conn)
+
+
+def test_old_releases_go_but_never_the_running_or_previous_one(sshd: Sshd, tmp_path: Path) -> None:
+    done = [
+        deploy(sshd.device, make_bundle(tmp_path / v, version=v), keep=1)
+        for v in ("1.0", "2.0", "3.0")
+    ]
+    assert {p.name for p in (sshd.root / "releases").iterdir()} == {d.folder for d in done[1:]}
+    assert done[2].removed == [done[0].folder]
+    blobs = {p.name for p in (sshd.root / "blobs").iterdir()}
+    kept = {f.sha256 for v in ("2.0", "3.0") for f in bundle.load(tmp_path / v).files}
+    assert blobs == kept
+
+
+def test_without_an_sftp_server_files_go_as_a_stream(sshd: Sshd, tmp_path: Path) -> None:
+    sshd.stop()
+    sshd.sftp = False
+    sshd.start()
+    done = deploy(sshd.device, make_bundle(tmp_path / "b", extra={"models/m": noise(1_000_000)}))
+    assert done.status == "done"
+
+
+@pytest.mark.parametrize("sftp", [True, False])
+def test_a_dropped_link_keeps_the_old_release_and_the_rest_is_resumed(
+    sshd: Sshd, tmp_path: Path, sftp: bool
+) -> None:
+    sshd.stop()
+    sshd.sftp = sftp
+    sshd.start()
+    old = deploy(sshd.device, make_bundle(tmp_path / "1"))
+    folder = make_bundle(tmp_path / "2", version="2.0", extra={"models/m": noise(24_000_000)})
+    dropped = False
+
+    def drop(text: str) -> None:
+        nonlocal dropped
+        if text.startswith("sending: 16") and not dropped:
+            dropped = True
+            sshd.drop_links()
+
+    with connection.connect(sshd.device) as conn, pytest.raises(ConnectionFailed):
+        release.deploy(conn, folder, say=drop)
+    assert dropped
+    assert sshd.running() == old.folder
+    again = deploy(sshd.device, folder)
+    assert again.status == "done"
+    assert again.sent < bundle.load(folder).payload_size() - 4_000_000
+    assert sshd.running() == again.folder
+
+
+def test_a_link_dropped_while_installing_ends_the_work_there(sshd: Sshd, tmp_path: Path) -> None:
+    slow = "import time, sys\nif sys.argv[0] == '-': time.sleep(600.25)\n"
+    old = deploy(sshd.device, make_bundle(tmp_path / "1"))
+    folder = make_bundle(tmp_path / "2", version="2.0", code=slow)
+
+    def drop(text: str) -> None:
+        if text.startswith("checking"):
+            threading.Timer(1.5, sshd.drop_links).start()
+
+    with connection.connect(sshd.device) as conn, pytest.raises(ConnectionFailed):
+        release.deploy(conn, folder, say=drop)
+    assert sshd.running() == old.folder
+    base = str(sshd.root / "releases" / bundle.load(folder).release[:16])
+    assert wait_until(lambda: not processes_with(base))
+    done = deploy(sshd.device, make_bundle(tmp_path / "3", version="3.0"))
+    assert sshd.running() == done.folder
+    assert {p.name for p in (sshd.root / "releases").iterdir()} == {old.folder, done.folder}
+
+
+def test_a_release_that_does_not_work_is_not_switched_to(sshd: Sshd, tmp_path: Path) -> None:
+    old = deploy(sshd.device, make_bundle(tmp_path / "1"))
+    bad = make_bundle(tmp_path / "2", version="2.0", code="raise OSError('no such board')\n")
+    with pytest.raises(ReleaseError) as caught:
+        deploy(sshd.device, bad)
+    assert "no such board" in caught.value.detail
+    assert sshd.running() == old.folder
+    assert {p.name for p in (sshd.root / "releases").iterdir()} == {old.folder}
+
+
+def test_a_wheel_with_another_hash_is_refused_by_pip(sshd: Sshd, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", extra={"unused": b""})
+    wrong = "tiny==1.0 --hash=sha256:" + "0" * 64 + "\n"
+    make_bundle(tmp_path / "c", extra={"r.txt": wrong.encode()})
+    text = (tmp_path / "c" / "manifest.json").read_text()
+    (tmp_path / "c" / "manifest.json").write_text(resealed(text, requirements="r.txt"))
+    with pytest.raises(ReleaseError, match="pip"):
+        deploy(sshd.device, tmp_path / "c")
+    assert deploy(sshd.device, folder).status == "done"
+
+
+def test_a_file_that_changed_since_the_bundle_was_made_is_not_installed(
+    sshd: Sshd, tmp_path: Path
+) -> None:
+    folder = make_bundle(tmp_path / "b")
+    (folder / "runner" / "main.py").write_bytes(b"print('rum')\n")
+    with pytest.raises(ReleaseError, match="arrived damaged"):
+        deploy(sshd.device, folder)
+    assert sshd.running() is None
+
+
+def test_two_deployers_at_once_do_not_mix(sshd: Sshd, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b")
+    with connection.connect(sshd.device) as conn:
+        with open_session(conn) as session:
+            session.ask("lock", who="ann@desk")
+            with pytest.raises(ReleaseError, match="another deployment") as caught:
+                deploy(sshd.device, folder)
+        assert "ann@desk" in caught.value.detail
+    assert deploy(sshd.device, folder).status == "done"
+
+
+def test_an_unknown_host_key_is_refused(sshd: Sshd) -> None:
+    (sshd.folder / "known_hosts").write_text("")
+    with pytest.raises(HostKeyError, match="not known") as caught, connection.connect(sshd.device):
+        pass
+    assert "ssh-keyscan" in caught.value.resolution
+    assert "Accepted" not in (sshd.folder / "log").read_text()
+
+
+def test_a_changed_host_key_is_refused_before_authentication(sshd: Sshd) -> None:
+    sshd.trust("other_host_key")
+    with pytest.raises(HostKeyError) as caught, connection.connect(sshd.device):
+        pass
+    assert "not the one that is known" in caught.value.brief
+    assert "ssh-keygen -R" in caught.value.resolution
+    assert (sshd.folder / "known_hosts").read_text().count("\n") == 1
+
+
+def test_a_key_that_is_not_let_in_is_said_so(sshd: Sshd) -> None:
+    device = dataclasses.replace(sshd.device, key_file=sshd.folder / "other_host_key")
+    with pytest.raises(ConnectionFailed, match="did not let us in"), connection.connect(device):
+        pass
+
+
+def test_a_device_that_is_off_is_said_so(sshd: Sshd) -> None:
+    sshd.stop()
+    with pytest.raises(ConnectionFailed, match="no connection"), connection.connect(sshd.device):
+        pass
+
+
+def test_the_wrong_machine_is_refused_before_a_byte_is_written(sshd: Sshd, tmp_path: Path) -> None:
+    with pytest.raises(DeviceRefused, match="bundle is for pdp11"):
+        deploy(sshd.device, make_bundle(tmp_path / "b", machine="pdp11"))
+    assert not sshd.root.exists()
+
+
+def test_a_device_without_numpy_is_refused_before_a_byte_is_written(
+    sshd: Sshd, tmp_path: Path
+) -> None:
+    sshd.remove_numpy()
+    with pytest.raises(DeviceRefused, match="no numpy") as caught:
+        deploy(sshd.device, make_bundle(tmp_path / "b"))
+    assert "apt-get install python3-numpy" in caught.value.resolution
+    assert not sshd.root.exists()
+
+
+def test_the_probe_says_what_this_machine_is(sshd: Sshd) -> None:
+    with connection.connect(sshd.device) as conn:
+        facts = probe.probe(conn, modules=("numpy", "no_such_module"))
+    assert facts.machine == os.uname().machine
+    assert facts.modules == {"numpy": "unknown", "no_such_module": None}
+    assert facts.libc == "glibc"
+    assert abs(facts.clock_offset) < 1
+    assert not facts.emulated
+    assert facts.disk_free > 0
+    assert facts.isa
+
+
+def test_a_command_that_takes_too_long_is_ended_on_the_device(sshd: Sshd) -> None:
+    mark = "987654.125"
+    with connection.connect(sshd.device) as conn:
+        started = time.monotonic()
+        with pytest.raises(ConnectionFailed, match="too long"):
+            conn.run(["sh", "-c", "trap '' TERM; sleep $0 & wait; sleep $0", mark], timeout=1)
+        assert time.monotonic() - started < 8
+        assert wait_until(lambda: not processes_with(mark))
+
+
+def test_a_command_that_fails_gives_its_status_and_words(sshd: Sshd) -> None:
+    with connection.connect(sshd.device) as conn:
+        with pytest.raises(CommandError) as caught:
+            conn.run(["sh", "-c", "echo out; echo err >&2; exit 3"])
+        assert caught.value.returncode == 3
+        assert "out" in caught.value.output
+        assert "err" in caught.value.output
+        seen: list[str] = []
+        assert conn.run(["cat"], input_text="a\nb\n", on_line=seen.append) == "a\nb\n"
+        assert seen == ["a", "b"]
+
+
+def test_hostile_arguments_reach_the_device_as_they_are(sshd: Sshd) -> None:
+    text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+    awkward = st.sampled_from(
+        ["-o", "$(id)", "`id`", "a\nb", "'", '"', "\\", "\u202e", "*", "", "~", "!!", "a\rb"]
+    )
+
+    with connection.connect(sshd.device) as conn:
+
+        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(st.lists(text | awkward, min_size=20, max_size=60))
+        def arrives(arguments: list[str]) -> None:
+            answer = conn.run(["printf", "%s\\0", *arguments])
+            assert answer.removesuffix("\n").split("\0")[:-1] == arguments
+
+        arrives()
+        with pytest.raises(UsageError, match="NUL"):
+            conn.run(["echo", "a\0b"])
+
+
+def test_a_file_comes_home_whole(sshd: Sshd, tmp_path: Path) -> None:
+    content = noise(2_000_000)
+    (sshd.folder / "far").write_bytes(content)
+    with connection.connect(sshd.device) as conn:
+        conn.pull(str(sshd.folder / "far"), tmp_path / "near")
+        assert (tmp_path / "near").read_bytes() == content
+        with pytest.raises(ReleaseError):
+            conn.pull(str(sshd.folder / "nothing"), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def resealed(text: str, **changes: object) -> str:
+    import json
+
+    fields = {**json.loads(text), **changes}
+    fields["release"] = bundle.release_id(fields)
+    return json.dumps(fields)
+
+
+def wait_until(condition: object, limit: float = 10.0) -> bool:
+    assert callable(condition)
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False

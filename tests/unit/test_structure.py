@@ -1,0 +1,81 @@
+"""The house: which module may import what, and files that are generated from the code."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy import schemas
+from toolchain import paths, process
+
+SEAMS = {
+    "docker": {"toolchain/engine.py"},
+    "subprocess": {"toolchain/process.py"},
+    "fabric": {"deploy/connection.py", "deploy/login.py", "deploy/remote_process.py"},
+    "paramiko": {"deploy/connection.py", "deploy/login.py", "deploy/remote_process.py"},
+}
+# programs that run on a device: they have no seams of ours, and none of our modules
+ON_DEVICE = ("deploy/agent/", "deploy/runner/")
+
+
+def modules() -> Iterator[tuple[str, set[str]]]:
+    """Each module of the product and the top names that it imports."""
+    for folder in ("toolchain", "deploy"):
+        for path in sorted((paths.ROOT / folder).rglob("*.py")):
+            name = path.relative_to(paths.ROOT).as_posix()
+            found: set[str] = set()
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    assert node.level == 0, f"{name} imports relatively"
+                    found.add((node.module or "").split(".")[0])
+            yield name, found
+
+
+def test_the_toolchain_never_imports_deploy() -> None:
+    assert [n for n, found in modules() if n.startswith("toolchain/") and "deploy" in found] == []
+
+
+@pytest.mark.parametrize("library", SEAMS)
+def test_what_leaves_the_process_passes_its_seam(library: str) -> None:
+    users = {n for n, found in modules() if library in found and not n.startswith(ON_DEVICE)}
+    assert users == SEAMS[library] & users
+    assert users
+
+
+def test_no_module_is_longer_than_can_be_read_in_one_sitting() -> None:
+    long = {n: len((paths.ROOT / n).read_text().splitlines()) for n, _ in modules()}
+    assert {n: lines for n, lines in long.items() if lines > 400} == {}
+
+
+def test_docker_stays_the_sdk() -> None:
+    assert not (paths.ROOT / "docker" / "__init__.py").exists()
+
+
+def test_the_schemas_are_the_codes() -> None:
+    shipped = {p.name: p.read_text() for p in schemas.FOLDER.iterdir()}
+    assert shipped == schemas.all_schemas(), "run: invoke schemas"
+
+
+def test_listing_the_tasks_imports_nothing_heavy() -> None:
+    heavy = ("tensorflow", "tvm", "onnx", "numpy", "docker", "paramiko", "pydantic", "sklearn")
+    script = f"import sys, tasks; print([m for m in {heavy!r} if m in sys.modules])"
+    text = process.run([sys.executable, "-c", script], cwd=paths.ROOT, env=dict(os.environ))
+    assert text.strip().splitlines()[-1] == "[]"
+
+
+def test_no_file_names_a_path_of_a_machine() -> None:
+    tracked = process.run(["git", "ls-files"], cwd=paths.ROOT).split()
+    home = str(Path.home()) + "/"
+    texts = {
+        n: (paths.ROOT / n).read_text(errors="ignore")
+        for n in tracked
+        if (paths.ROOT / n).is_file()
+    }
+    assert [n for n, text in texts.items() if n != "inventory.yml" and home in text] == []
