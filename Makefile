@@ -8,7 +8,8 @@ INVOKE := $(BIN)/invoke
 quickstart: setup
 	$(INVOKE) quickstart
 
-test: setup check
+test: check
+	$(INVOKE) setup --tests
 	$(BIN)/pytest
 
 setup: $(VENV)/installed

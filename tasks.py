@@ -51,14 +51,14 @@ def doctor(_: Context, json: bool = False) -> None:
         raise SystemExit(1)
 
 
-@task
+@task(help={"tests": "also what the tests alone need"})
 @guarded
-def setup(_: Context) -> None:
+def setup(_: Context, tests: bool = False) -> None:
     """Install and start what this machine lacks: Docker engine, emulators (Debian, root)."""
     from toolchain import host
 
     with console.step("set-up of this machine") as say:
-        host.install(say)
+        host.install(say, tests=tests)
 
 
 @task(help={"target": TARGET, "json": JSON})

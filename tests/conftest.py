@@ -60,9 +60,7 @@ class Mirror:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Say nothing: the tests' output is for the tests."""
 
-        self.server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), partial(Handler, directory=str(folder))
-        )
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
         Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property

@@ -25,6 +25,7 @@ PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "ssh-keygen": "openssh-client",
 }
+FOR_TESTS = {"sshd": "openssh-server"}
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 PIDS = (Path("/var/run/docker.pid"), Path("/run/docker/containerd/containerd.pid"))
 SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker/containerd/containerd.sock"))
@@ -96,13 +97,14 @@ def emulators() -> list[str]:
     return sorted({t.emulator.qemu for t in all_targets().values() if t.emulator is not None})
 
 
-def install(progress: Callable[[str], None]) -> None:
-    """Install, start and register what is missing.
+def install(progress: Callable[[str], None], *, tests: bool = False) -> None:
+    """Install, start and register what is missing; for the tests, also what they alone need.
 
     Raises:
         EngineError: it can't be done here; the error says what to install by hand.
     """
-    missing = [package for command, package in PACKAGES.items() if _missing(command)]
+    wanted = PACKAGES | FOR_TESTS if tests else PACKAGES
+    missing = [package for command, package in wanted.items() if _missing(command)]
     if missing:
         _may_install(missing)
         progress(f"installing {', '.join(missing)}")

@@ -1,0 +1,208 @@
+"""Runs on the device: says what it is, as one line of JSON. Reads only; Python 3.8 or newer.
+
+Arguments: our root folder there, then names of modules to look for. What can't be read is null or
+empty: whether that matters is decided at home, by `deploy.probe`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import importlib.util
+import json
+import os
+import platform
+import re
+import struct
+import sys
+import sysconfig
+import time
+
+# Bits of AT_HWCAP and AT_HWCAP2 (Linux, arch/arm64 and arch/arm, uapi/asm/hwcap.h), named as in
+# /proc/cpuinfo. RISC-V has one bit a letter.
+AT_HWCAP, AT_HWCAP2 = 16, 26
+HWCAPS = {
+    "aarch64": {0: "fp", 1: "asimd", 3: "aes", 4: "pmull", 5: "sha1", 6: "sha2", 7: "crc32",
+                8: "atomics", 9: "fphp", 10: "asimdhp", 12: "asimdrdm", 20: "asimddp", 22: "sve"},
+    "armv7l": {1: "half", 2: "thumb", 6: "vfp", 12: "neon", 13: "vfpv3", 16: "vfpv4",
+               17: "idiva", 18: "idivt", 19: "vfpd32"},
+}  # fmt: skip
+HWCAPS2 = {"aarch64": {1: "sve2", 13: "i8mm", 14: "bf16"}, "armv7l": {4: "crc32"}}
+# Vendor kernels of T-Head's older cores set the V bit for their RVV 0.7, which runs no 1.0 code.
+THEAD = "0x5b7"
+FIRST_WITH_RVV = (6, 5)
+
+
+def read(path: str) -> str:
+    """A small file's text; empty when it can't be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read(1 << 20).strip()
+    except OSError:
+        return ""
+
+
+def hwcaps() -> tuple[int, int]:
+    """AT_HWCAP and AT_HWCAP2; under qemu-user they are the emulated CPU's."""
+    try:
+        getauxval = ctypes.CDLL(None).getauxval
+        getauxval.restype = ctypes.c_ulong
+        getauxval.argtypes = [ctypes.c_ulong]
+        return int(getauxval(AT_HWCAP)), int(getauxval(AT_HWCAP2))
+    except (OSError, AttributeError):
+        return 0, 0
+
+
+def cpuinfo() -> dict[str, str]:
+    """The first processor's keys in /proc/cpuinfo and any key below it."""
+    found: dict[str, str] = {}
+    for line in read("/proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip():
+            found.setdefault(key.strip().lower(), value.strip())
+    return found
+
+
+def of_another_machine(machine: str, info: dict[str, str]) -> bool:
+    """Whether /proc/cpuinfo is about another kind of CPU than uname: qemu-user shows the host's."""
+    is_x86 = "vendor_id" in info and "flags" in info
+    return is_x86 != (machine in ("x86_64", "i686"))
+
+
+def extensions(machine: str, info: dict[str, str]) -> list[str]:
+    """The CPU's extensions, by the names /proc/cpuinfo uses."""
+    first, second = hwcaps()
+    names: set[str] = set()
+    if machine.startswith("riscv"):
+        names = {chr(ord("a") + bit) for bit in range(26) if first >> bit & 1}
+        match = re.match(r"rv\d+([a-z]*)((?:_[a-z0-9]+)*)", info.get("isa", ""))
+        if match:
+            names.update(filter(None, match.group(2).split("_")))
+        kernel = tuple(int(n) for n in re.findall(r"\d+", platform.release())[:2])
+        if "v" in names and info.get("mvendorid") == THEAD and kernel < FIRST_WITH_RVV:
+            names.discard("v")
+            names.add("xtheadvector")
+    else:
+        names.update(n for bit, n in HWCAPS.get(machine, {}).items() if first >> bit & 1)
+        names.update(n for bit, n in HWCAPS2.get(machine, {}).items() if second >> bit & 1)
+        names.update((info.get("features") or info.get("flags") or "").split())
+    return sorted(names)
+
+
+def emulation(machine: str, info: dict[str, str]) -> str:
+    """Why this looks like qemu-user; empty when it does not."""
+    if of_another_machine(machine, info):
+        return "/proc/cpuinfo is another machine's"
+    parent = read(f"/proc/{os.getppid()}/cmdline").split("\0")[0]
+    if os.path.basename(parent).startswith("qemu-"):
+        return "the parent process runs in " + os.path.basename(parent)
+    return ""
+
+
+def libstdcxx() -> str:
+    """The highest GLIBCXX version of the device's libstdc++; empty when there is none."""
+    try:
+        ctypes.CDLL("libstdc++.so.6")
+        maps = re.findall(r"/\S*libstdc\+\+\.so\.6\S*", read("/proc/self/maps"))
+        with open(maps[0], "rb") as stream:
+            found = set(re.findall(rb"GLIBCXX_(3\.4(?:\.\d+)?)\0", stream.read()))
+    except (OSError, IndexError):
+        return ""
+    versions = [bytes(v).decode() for v in found]
+    return max(versions, key=lambda v: [int(n) for n in v.split(".")])
+
+
+def module_version(name: str) -> str | None:
+    """The version of a module that can be found; not imported, that is the self-check's."""
+    if importlib.util.find_spec(name) is None:
+        return None
+    from importlib import metadata
+
+    try:
+        return str(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def has_pip() -> bool:
+    """Whether some pip is there: a module, or the wheel that venv would take it from."""
+    folders = [sysconfig.get_config_var("WHEEL_PKG_DIR") or "/usr/share/python-wheels"]
+    spec = importlib.util.find_spec("ensurepip")
+    if spec is not None and spec.origin:
+        folders.append(os.path.join(os.path.dirname(spec.origin), "_bundled"))
+    wheels = any(glob.glob(os.path.join(folder, "pip-*.whl")) for folder in folders)
+    return wheels or importlib.util.find_spec("pip") is not None
+
+
+def disk(root: str) -> tuple[int, int]:
+    """Bytes and files that may still be written where the root is, or will be."""
+    while not os.path.isdir(root):
+        root = os.path.dirname(root)
+    free = os.statvfs(root)
+    return free.f_bavail * free.f_frsize, free.f_favail if free.f_files else 1 << 30
+
+
+def temperature() -> float | None:
+    """The hottest thermal zone, in degrees Celsius."""
+    zones = (read(p) for p in glob.glob("/sys/class/thermal/thermal_zone*/temp"))
+    return max((int(z) / 1000 for z in zones if z.lstrip("-").isdigit()), default=None)
+
+
+def os_release() -> dict[str, str]:
+    """The distribution's keys."""
+    pairs = (line.partition("=") for line in read("/etc/os-release").splitlines())
+    return {key: value.strip("\"'") for key, _, value in pairs if key and not key.startswith("#")}
+
+
+def libc() -> tuple[str, str]:
+    """Name and version of the C library; empty for one that is not glibc."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):
+        name = version = ""
+    return name, version
+
+
+def facts(root: str, modules: list[str]) -> dict[str, object]:
+    """Everything, as it goes home."""
+    machine = platform.machine()
+    info = cpuinfo()
+    own = {} if of_another_machine(machine, info) else info
+    root = os.path.abspath(os.path.expanduser(root))
+    free, files = disk(root)
+    libc_name, libc_version = libc()
+    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    model = read("/proc/device-tree/model").rstrip("\0")
+    return {
+        "machine": machine,
+        "bits": struct.calcsize("P") * 8,
+        "kernel": platform.release(),
+        "hostname": platform.node(),
+        "python": platform.python_version(),
+        "implementation": sys.implementation.name,
+        "abiflags": getattr(sys, "abiflags", ""),
+        "multiarch": sysconfig.get_config_var("MULTIARCH") or "",
+        "libc": libc_name,
+        "glibc": libc_version,
+        "glibcxx": libstdcxx(),
+        "modules": {name: module_version(name) for name in modules},
+        "venv": importlib.util.find_spec("venv") is not None,
+        "pip": has_pip(),
+        "root": root,
+        "disk_free": free,
+        "files_free": files,
+        "ram": ram,
+        "cores": len(os.sched_getaffinity(0)),
+        "cpu": own.get("model name") or own.get("uarch") or own.get("hardware") or model,
+        "board": model,
+        "isa": extensions(machine, own),
+        "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "temperature": temperature(),
+        "os": os_release().get("PRETTY_NAME", ""),
+        "emulation": emulation(machine, info),
+        "time": time.time(),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(facts(sys.argv[1], sys.argv[2:])))  # noqa: T201 (the answer)

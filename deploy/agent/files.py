@@ -1,0 +1,93 @@
+"""Runs on the device: files that are whole or not there, also after a power cut.
+
+Python's standard library only, 3.8 or newer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+
+MARKER = "installed.json"
+MANIFEST = "manifest.json"
+CHUNK = 1 << 20
+HEX64 = re.compile(r"[0-9a-f]{64}")
+FOLDER = re.compile(r"[0-9a-f]{16}(-\d+)?")
+
+
+class Failure(Exception):
+    """What goes home when a step can't be done."""
+
+    def __init__(self, kind: str, brief: str, detail: str = "", resolution: str = "") -> None:
+        super().__init__(brief)
+        self.fields = {"kind": kind, "brief": brief, "detail": detail, "resolution": resolution}
+
+
+def fsync_path(path: str) -> None:
+    """Bring a file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_tree(folder: str) -> None:
+    """Bring everything below a folder to the disk, inner things first."""
+    for path, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            inner = os.path.join(path, name)
+            if not os.path.islink(inner):
+                fsync_path(inner)
+        fsync_path(path)
+
+
+def write_durably(path: str, text: str) -> None:
+    """A file that is whole under its name or not there at all, also after a power cut."""
+    temporary = path + ".new"
+    with open(temporary, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+    fsync_path(os.path.dirname(path))
+
+
+def digest(path: str) -> str:
+    """The sha256 of a file."""
+    found = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for piece in iter(lambda: stream.read(CHUNK), b""):
+            found.update(piece)
+    return found.hexdigest()
+
+
+def safe(path: str) -> str:
+    """A path of a manifest, when it stays inside its release."""
+    parts = path.split("/")
+    if not path.isprintable() or any(p in ("", ".", "..", "venv", MARKER) for p in parts):
+        raise Failure("refused", f"the manifest has a path that is not allowed: {path!r}")
+    return path
+
+
+def tree_digest(folder: str) -> str:
+    """Names and sizes of what pip installed; what Python compiles later does not count."""
+    found = hashlib.sha256()
+    for path, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if f != "__pycache__")
+        for name in sorted(names):
+            info = os.lstat(os.path.join(path, name))
+            size = info.st_size if stat.S_ISREG(info.st_mode) else -1
+            found.update(f"{os.path.relpath(path, folder)}/{name} {size}\n".encode())
+    return found.hexdigest()
+
+
+def remove(path: str) -> None:
+    """Remove a file, a link, or a folder with all that is in it."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)

@@ -1,0 +1,158 @@
+"""Runs on the device: what is below our root there. Changes nothing.
+
+    lock             held by the process that deploys: it goes when the process goes
+    blobs/SHA256     what was received and verified; releases hard-link to it
+    incoming/        what is being received, what is being removed
+    releases/ID/     manifest.json, the payload, venv/, and the marker installed.json, written last
+    current, previous   symlinks to releases/ID
+
+Python's standard library only, 3.8 or newer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from typing import Any
+
+from deploy.agent.files import FOLDER, HEX64, MANIFEST, MARKER, Failure, digest, safe, tree_digest
+
+
+class State:
+    """What is there.
+
+    Args:
+        root: our folder; `~` is the user's home.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(os.path.expanduser(root))
+        self.lock_file = -1
+
+    def inspect(self, release: str, files: list[dict[str, Any]]) -> dict[str, Any]:
+        """What is there. Changes nothing, needs no lock."""
+        have, partial = [], {}
+        for file in files:
+            blob = self.path("blobs", self.sha256(file["sha256"]))
+            if os.path.isfile(blob) and os.path.getsize(blob) == file["size"]:
+                have.append(file["sha256"])
+            part = self.path("incoming", self.sha256(file["sha256"]) + ".part")
+            if os.path.isfile(part):
+                partial[file["sha256"]] = os.path.getsize(part)
+        return {
+            "root": self.root,
+            "current": self.linked("current"),
+            "previous": self.linked("previous"),
+            "releases": self.releases(),
+            "intact": self.intact(release) if release else None,
+            "have": have,
+            "partial": partial,
+            "holder": self.holder(),
+        }
+
+    def releases(self) -> list[dict[str, Any]]:
+        """Complete releases, oldest first."""
+        found = []
+        for folder in self.folders():
+            marker = self.marker(folder)
+            if marker is not None:
+                found.append({"folder": folder, **marker})
+        return sorted(found, key=lambda entry: entry["serial"])
+
+    def intact(self, release: str) -> str | None:
+        """The folder of a complete release with that id, when its every byte is as it should be."""
+        for entry in self.releases():
+            if entry["release"] == release and self.whole(entry["folder"]):
+                return str(entry["folder"])
+        return None
+
+    def whole(self, folder: str) -> bool:
+        """Whether a release is complete and every byte of it is as it should be."""
+        base, marker = self.release(folder), self.marker(folder)
+        try:
+            manifest = self.manifest(folder)
+            return (
+                marker is not None
+                and manifest["release"] == marker["release"] == self.identity(manifest)
+                and all(
+                    digest(os.path.join(base, safe(file["path"]))) == file["sha256"]
+                    for file in manifest["files"]
+                )
+                and tree_digest(os.path.join(base, "venv")) == marker["venv"]
+            )
+        except (OSError, ValueError, KeyError, TypeError, Failure):
+            return False
+
+    def manifest(self, folder: str) -> dict[str, Any]:
+        """A release's manifest."""
+        with open(os.path.join(self.release(folder), MANIFEST), encoding="utf-8") as stream:
+            found = json.load(stream)
+        if not isinstance(found, dict):
+            raise ValueError(folder)  # noqa: TRY004 (bad content, like any that json refuses)
+        return found
+
+    def sha256(self, text: str) -> str:
+        """A hash that is safe as a file's name."""
+        if not HEX64.fullmatch(text):
+            raise Failure("refused", f"not a sha256: {text!r}")
+        return text
+
+    def path(self, *parts: str) -> str:
+        """A path below the root."""
+        return os.path.join(self.root, *parts)
+
+    def release(self, folder: str) -> str:
+        """The path of a release, by its folder's name."""
+        if not FOLDER.fullmatch(folder):
+            raise Failure("refused", f"not a release folder: {folder!r}")
+        return self.path("releases", folder)
+
+    def folders(self) -> list[str]:
+        """Names of all release folders, complete or not."""
+        try:
+            return sorted(n for n in os.listdir(self.path("releases")) if FOLDER.fullmatch(n))
+        except FileNotFoundError:
+            return []
+
+    def identity(self, manifest: dict[str, Any]) -> str:
+        """The id that a manifest must have: the hash of its other fields."""
+        rest = {key: value for key, value in manifest.items() if key != "release"}
+        text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def marker(self, folder: str) -> dict[str, Any] | None:
+        """What was noted when a release was complete; None for one that is not."""
+        try:
+            with open(os.path.join(self.release(folder), MARKER), encoding="utf-8") as stream:
+                marker = json.load(stream)
+            return marker if isinstance(marker, dict) and "serial" in marker else None
+        except (OSError, ValueError):
+            return None
+
+    def linked(self, name: str) -> str | None:
+        """The release folder that `current` or `previous` names."""
+        try:
+            folder = os.path.basename(os.readlink(self.path(name)))
+        except OSError:
+            return None
+        return folder if FOLDER.fullmatch(folder) else None
+
+    def holder(self) -> str | None:
+        """Who holds the lock; None when nobody does."""
+        try:
+            descriptor = os.open(self.path("lock"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            name = os.read(descriptor, 200).decode("utf-8", "replace")
+            if self.lock_file >= 0:
+                return None
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return name or "?"
+            return None
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,319 @@
+"""Runs on the device: the steps that change something below our root there.
+
+Each may be cut off at any system call: a release counts from the moment its marker is on disk, one
+rename of a symlink switches to it, and what a cut-off step left is cleared by the next one.
+
+Python's standard library only, 3.8 or newer.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import glob
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sysconfig
+import time
+import venv
+from typing import Any
+
+from deploy.agent.files import (
+    HEX64,
+    MANIFEST,
+    MARKER,
+    Failure,
+    digest,
+    fsync_path,
+    fsync_tree,
+    remove,
+    safe,
+    tree_digest,
+    write_durably,
+)
+from deploy.agent.state import State
+
+TAIL = 30
+
+
+class Steps(State):
+    """The steps, in the order in which a deployment takes them. Each public method is a request."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def lock(self, who: str) -> None:
+        """Keep every other deployer out, for as long as this process lives."""
+        os.makedirs(self.root, exist_ok=True)
+        lock_file = os.open(self.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock_file)
+            raise Failure(
+                "locked",
+                "another deployment is under way",
+                f"by {self.holder() or 'someone who left no name'}",
+                "wait for it to end, then run the same command again",
+            ) from None
+        self.lock_file = lock_file
+        os.ftruncate(self.lock_file, 0)
+        os.pwrite(self.lock_file, who.encode(), 0)
+
+    def prepare(self, files: list[dict[str, Any]]) -> dict[str, Any]:
+        """Clear what a cut-off deployment left; say which files are missing, and from where on."""
+        self.locked()
+        for name in ("blobs", "incoming", "releases"):
+            os.makedirs(self.path(name), exist_ok=True)
+        fsync_path(self.root)
+        self.abandon()
+        wanted = {self.sha256(file["sha256"]): file["size"] for file in files}
+        for name in os.listdir(self.path("incoming")):
+            path = self.path("incoming", name)
+            if name.endswith(".part") and name[:-5] in wanted:
+                if os.path.getsize(path) > wanted[name[:-5]]:
+                    os.unlink(path)
+            else:
+                remove(path)
+        missing = []
+        for name, size in wanted.items():
+            blob = self.path("blobs", name)
+            if os.path.isfile(blob):
+                if os.path.getsize(blob) == size and digest(blob) == name:
+                    continue
+                os.unlink(blob)
+            part = self.path("incoming", name + ".part")
+            offset = os.path.getsize(part) if os.path.isfile(part) else 0
+            missing.append({"sha256": name, "size": size, "offset": offset})
+        return {"missing": missing, "incoming": self.path("incoming")}
+
+    def take(self, sha256: str) -> bool:
+        """Verify a received file and keep it; False, and it is gone, when its bytes are wrong."""
+        self.locked()
+        received = self.path("incoming", self.sha256(sha256))
+        if not os.path.isfile(received):
+            return False
+        if digest(received) != sha256:
+            os.unlink(received)
+            return False
+        os.chmod(received, 0o444)
+        fsync_path(received)
+        os.replace(received, self.path("blobs", sha256))
+        fsync_path(self.path("blobs"))
+        return True
+
+    def assemble(self, manifest: str) -> str:
+        """Lay a release out beside the running one; return its folder's name."""
+        self.locked()
+        content = json.loads(manifest)
+        release = str(content["release"])
+        if self.identity(content) != release or not HEX64.fullmatch(release):
+            raise Failure("refused", "the manifest's id is not the hash of its content")
+        folder, number = release[:16], 1
+        while os.path.lexists(self.path("releases", folder)):
+            number += 1
+            folder = f"{release[:16]}-{number}"
+        base = self.path("releases", folder)
+        os.mkdir(base, 0o755)
+        for file in content["files"]:
+            target = os.path.join(base, safe(file["path"]))
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            self.place(self.path("blobs", file["sha256"]), target, bool(file["executable"]))
+        write_durably(os.path.join(base, MANIFEST), manifest)
+        return folder
+
+    def install(self, folder: str, seconds: float) -> None:
+        """Make the release's venv and install its wheels there, from its own files only."""
+        self.locked()
+        base = self.release(folder)
+        manifest = self.manifest(folder)
+        builder = venv.EnvBuilder(system_site_packages=True, symlinks=True, with_pip=False)
+        builder.create(os.path.join(base, "venv"))
+        python = os.path.join(base, "venv", "bin", "python")
+        code, output = self.run(
+            [
+                python, *self.pip(base), "--isolated", "--disable-pip-version-check",
+                "--no-input", "--no-cache-dir", "install", "--quiet", "--no-index",
+                "--require-hashes", "--no-deps", "--no-compile", "--find-links",
+                os.path.join(base, "wheels"), "-r", os.path.join(base, manifest["requirements"]),
+            ],
+            limit=seconds,
+        )  # fmt: skip
+        if code != 0:
+            raise Failure("install", "pip could not install the wheels on the device", output)
+
+    def check(self, folder: str, program: str, seconds: float) -> dict[str, Any]:
+        """Run the self-check in the release's own Python."""
+        self.locked()
+        base = self.release(folder)
+        python = os.path.join(base, "venv", "bin", "python")
+        code, output = self.run([python, "-", base], limit=seconds, source=program)
+        if code != 0:
+            raise Failure("check", "what was installed does not work on the device", output)
+        found = json.loads(output.strip().splitlines()[-1])
+        assert isinstance(found, dict)
+        return found
+
+    def finish(self, folder: str) -> None:
+        """Bring the release to the disk, then mark it complete."""
+        self.locked()
+        base = self.release(folder)
+        manifest = self.manifest(folder)
+        fsync_tree(base)
+        fsync_path(self.path("releases"))
+        marker = {
+            "release": manifest["release"],
+            "serial": 1 + max((e["serial"] for e in self.releases()), default=0),
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "models": [m["model"] for m in manifest["models"]],
+            "venv": tree_digest(os.path.join(base, "venv")),
+        }
+        write_durably(os.path.join(base, MARKER), json.dumps(marker))
+
+    def switch(self, folder: str) -> None:
+        """Make a complete release the running one, in one rename."""
+        self.locked()
+        if self.marker(folder) is None:
+            raise Failure("refused", f"{folder} is not a complete release")
+        running = self.linked("current")
+        if running == folder:
+            return
+        if running is not None:
+            self.point("previous", running)
+        self.point("current", folder)
+
+    def rollback(self) -> dict[str, Any]:
+        """Switch to the release that ran before; say from which to which."""
+        self.locked()
+        running, back = self.linked("current"), self.linked("previous")
+        if back is None or back == running or self.marker(back) is None:
+            older = [str(e["folder"]) for e in self.releases() if e["folder"] != running]
+            back = older[-1] if older else None
+        if running is None or back is None:
+            raise Failure("refused", "there is no earlier release to go back to")
+        if not self.whole(back):
+            raise Failure(
+                "refused",
+                f"the earlier release {back} is damaged",
+                "",
+                "deploy a release anew: invoke deploy",
+            )
+        self.point("current", back)
+        self.point("previous", running)
+        marker = self.marker(back) or {}
+        return {"from": running, "to": back, "release": marker.get("release", "")}
+
+    def clean(self, keep: int) -> list[str]:
+        """Remove the oldest releases beyond `keep`, never the running or the previous one."""
+        self.locked()
+        needed = {self.linked("current"), self.linked("previous")}
+        complete = [str(entry["folder"]) for entry in self.releases()]
+        needed.update(complete[-keep:] if keep > 0 else [])
+        gone = [folder for folder in complete if folder not in needed]
+        for folder in gone:
+            self.discard(self.path("releases", folder))
+        used: set[str] = set()
+        for folder in self.folders():
+            used.update(file["sha256"] for file in self.manifest(folder)["files"])
+        for name in os.listdir(self.path("blobs")):
+            if name not in used:
+                os.unlink(self.path("blobs", name))
+        for name in os.listdir(self.path("incoming")):
+            remove(self.path("incoming", name))
+        return gone
+
+    def abandon(self) -> None:
+        """Remove what was laid out and is not complete; what was received stays."""
+        self.locked()
+        running = self.linked("current"), self.linked("previous")
+        for folder in self.folders():
+            if self.marker(folder) is None and folder not in running:
+                self.discard(self.path("releases", folder))
+
+    def ping(self) -> None:
+        """Nothing; it shows that the other end is still there."""
+
+    def point(self, name: str, folder: str) -> None:
+        """Make a symlink name a release, in one rename."""
+        temporary = self.path(f".{name}.new")
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        os.symlink(os.path.join("releases", folder), temporary)
+        os.replace(temporary, self.path(name))
+        fsync_path(self.root)
+
+    def place(self, blob: str, target: str, executable: bool) -> None:
+        """Hard-link a verified file into a release; copy it where that can't be done."""
+        if not executable:
+            try:
+                os.link(blob, target)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP):
+                    raise
+        shutil.copyfile(blob, target)
+        os.chmod(target, 0o555 if executable else 0o444)
+
+    def discard(self, release: str) -> None:
+        """Remove a release: gone in one rename, so that no half of it ever counts."""
+        trash = self.path("incoming", f"trash-{os.getpid()}-{os.path.basename(release)}")
+        os.replace(release, trash)
+        fsync_path(self.path("releases"))
+        remove(trash)
+
+    def locked(self) -> None:
+        """Refuse a step that is not under the lock."""
+        if self.lock_file < 0:
+            raise Failure("refused", "this step needs the lock")
+
+    def pip(self, base: str) -> list[str]:
+        """How to call pip: the bundle's own, else the device's, else the one kept for venv."""
+        folders = [os.path.join(base, "wheels")]
+        if not glob.glob(os.path.join(folders[0], "pip-*.whl")):
+            if importlib.util.find_spec("pip") is not None:
+                return ["-m", "pip"]
+            spec = importlib.util.find_spec("ensurepip")
+            folders = [sysconfig.get_config_var("WHEEL_PKG_DIR") or "/usr/share/python-wheels"]
+            if spec is not None and spec.origin:
+                folders.append(os.path.join(os.path.dirname(spec.origin), "_bundled"))
+        for folder in folders:
+            for wheel in sorted(glob.glob(os.path.join(folder, "pip-*.whl"))):
+                return [os.path.join(wheel, "pip")]
+        raise Failure("install", "the device has no pip", "", "there: apt-get install python3-pip")
+
+    def run(self, args: list[str], *, limit: float, source: str = "") -> tuple[int, str]:
+        """Run a program that inherits the lock, so that it can't outlive it unseen."""
+        timeout = shutil.which("timeout")
+        prefix = [timeout, "-k", "2", str(int(limit) + 2)] if timeout else []
+        environment = {**os.environ, "PIP_CONFIG_FILE": os.devnull}
+        self.child = subprocess.Popen(
+            prefix + args,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+            pass_fds=(self.lock_file,),
+        )
+        try:
+            output, _ = self.child.communicate(source.encode(), timeout=limit)
+        except subprocess.TimeoutExpired:
+            self.end_child()
+            raise Failure("install", f"{args[0]} took longer than {limit:.0f} s") from None
+        code = self.child.returncode
+        self.child = None
+        return code, "\n".join(output.decode("utf-8", "replace").splitlines()[-TAIL:])
+
+    def end_child(self) -> None:
+        """End what `run` started, with all of its group."""
+        child = self.child
+        if child is not None and child.poll() is None:
+            try:
+                os.killpg(child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return

@@ -1,0 +1,142 @@
+"""Talks to the agent: the one program on the device through which a deployment changes anything.
+
+The agent's source goes over the link and runs from memory, so the device always has the version
+that this machine has. It holds the device's lock while it lives and ends when the link does.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deploy.connection import Connection
+from deploy.remote_process import RemoteProcess
+from toolchain.errors import ConnectionFailed, DeviceRefused, ReleaseError
+
+AGENT = Path(__file__).with_name("agent")
+MODULES = ("files", "state", "steps", "main")
+LIFETIME = 6 * 3600.0
+IDLE = 600.0
+PING_EVERY = 60.0
+
+# The device's own version first, as the inventory names it, else its python3.
+PYTHON = (
+    'p=$1; shift; command -v "$p" >/dev/null 2>&1 || p=python3; '
+    'command -v "$p" >/dev/null 2>&1 || exit 127; exec "$p" "$@"'
+)
+BOOT = """
+import json, sys, types
+stream = sys.stdin.buffer
+sources = json.loads(stream.read(int(stream.readline())))
+for package in ("deploy", "deploy.agent"):
+    sys.modules[package] = types.ModuleType(package)
+    sys.modules[package].__path__ = []
+for name, source in sources:
+    module = types.ModuleType("deploy.agent." + name)
+    sys.modules[module.__name__] = module
+    exec(compile(source, name + ".py", "exec"), module.__dict__)
+module.main()
+"""
+
+
+def python(version: str, *arguments: str) -> list[str]:
+    """A command line of the device's Python, which may be called python3.13 or just python3."""
+    return ["sh", "-c", PYTHON, "sh", f"python{version}", *arguments]
+
+
+class Session:
+    """A running agent.
+
+    Attributes:
+        root: our folder on the device, absolute.
+    """
+
+    def __init__(self, name: str, process: RemoteProcess) -> None:
+        self.name = name
+        self.root = ""
+        self._process = process
+        self._asked = time.monotonic()
+
+    def ask(self, do: str, *, limit: float = 120.0, **fields: object) -> Any:
+        """One request; returns what its step returns.
+
+        Args:
+            do: the name of a step of `deploy.agent.steps`.
+            limit: seconds to wait for the answer.
+            fields: its arguments.
+
+        Raises:
+            ReleaseError: the device could not do it.
+            ConnectionFailed: the link dropped, or no answer came in time.
+        """
+        self._process.write(json.dumps({"do": do, **fields}).encode() + b"\n")
+        self._asked = time.monotonic()
+        return self.answer(limit)
+
+    def answer(self, limit: float) -> Any:
+        """The next answer. Raises as `ask`."""
+        line = self._process.line(within=limit)
+        if line is None:
+            self._process.wait()
+            raise ConnectionFailed(
+                f"{self.name}: the deployment's program on the device ended",
+                detail=self._process.errors(),
+                resolution="run the same command again; the device still runs what it ran before",
+            )
+        try:
+            answer = json.loads(line)
+            failed = answer.get("failed")
+        except (ValueError, AttributeError) as error:
+            raise ReleaseError(
+                f"{self.name}: the device's answer can't be read", detail=line[:500]
+            ) from error
+        if failed is not None:
+            raise ReleaseError(
+                f"{self.name}: {failed['brief']}",
+                detail=failed["detail"],
+                resolution=failed["resolution"],
+            )
+        return answer["ok"]
+
+    def keep_awake(self) -> None:
+        """Show the agent that we are here, when a long transfer goes by another channel."""
+        if time.monotonic() - self._asked > PING_EVERY:
+            self.ask("ping")
+
+    def end(self) -> None:
+        """Let the agent go in peace."""
+        self._process.write(b'{"do": "bye"}\n')
+        self._process.close_input()
+        self._process.wait()
+
+
+@contextmanager
+def open_session(conn: Connection) -> Iterator[Session]:
+    """Start the agent; it ends with the block.
+
+    Raises:
+        DeviceRefused: the device has no Python.
+        ConnectionFailed: the link dropped.
+    """
+    device = conn.device
+    sources = [(name, (AGENT / f"{name}.py").read_text()) for name in MODULES]
+    program = json.dumps(sources).encode()
+    command = python(device.python, "-I", "-u", "-c", BOOT, device.root, str(IDLE))
+    with conn.start(command, limit=LIFETIME) as process:
+        session = Session(device.name, process)
+        try:
+            process.write(f"{len(program)}\n".encode() + program)
+            session.root = session.answer(60.0)["root"]
+        except ConnectionFailed as error:
+            if process.ended_with(127):
+                raise DeviceRefused(
+                    f"{device.name}: the device has no Python 3",
+                    resolution="there: apt-get install python3 python3-numpy",
+                ) from error
+            raise
+        yield session
+        session.end()

@@ -1,0 +1,197 @@
+"""What the probe says of a device, and which devices are refused for which reasons."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import probe
+from deploy.agent import facts as facts_program
+from deploy.inventory import Device
+from toolchain.bundle import Manifest
+from toolchain.errors import CommandError, DeviceRefused
+
+DEVICE = Device(name="board", host="192.0.2.1", target="rv64gc")
+ANSWER: dict[str, Any] = {
+    "machine": "riscv64", "bits": 64, "kernel": "6.12", "hostname": "b", "os": "Debian 13",
+    "python": "3.13.5", "implementation": "cpython", "abiflags": "",
+    "multiarch": "riscv64-linux-gnu", "libc": "glibc", "glibc": "2.41", "glibcxx": "3.4.33",
+    "modules": {"numpy": "2.2.4"}, "venv": True, "pip": True, "root": "/home/u/edgewright",
+    "disk_free": 10**10, "files_free": 10**6, "ram": 8 * 10**9, "cores": 4, "cpu": "sifive,u74",
+    "board": "", "isa": ["a", "c", "d", "f", "i", "m"], "governor": "performance",
+    "temperature": 40.0, "emulation": "", "time": 100.0,
+}  # fmt: skip
+
+
+def manifest(**requires: object) -> Manifest:
+    return Manifest(
+        release="0" * 64,
+        target="rv64gc",
+        python="3.13",
+        requires={  # type: ignore[arg-type]  # pydantic takes the mapping
+            "machine": "riscv64", "glibc": "2.36", "glibcxx": "3.4.30",
+            "cpu": ["i", "m", "a", "f", "d", "c"], "modules": ["numpy"], **requires,
+        },
+        files=[{"path": "wheels/a.whl", "sha256": "0" * 64, "size": 10**6, "executable": False}],  # type: ignore[list-item]  # as above
+        wheels=["wheels/a.whl"],
+        requirements="requirements.txt",
+        models=[],
+        runner="runner",
+    )  # fmt: skip
+
+
+def device_facts(**changes: object) -> probe.DeviceFacts:
+    answer = json.dumps({**ANSWER, **changes})
+    return probe.read_facts(DEVICE, answer, before=99.0, after=101.0)
+
+
+class FakeLink:
+    """A device that gives the answers it was made with, one a command."""
+
+    def __init__(self, *answers: str | CommandError) -> None:
+        self.device = DEVICE
+        self.answers = list(answers)
+        self.commands: list[list[str]] = []
+
+    def run(
+        self, args: Sequence[str], *, timeout: float = 60.0, input_text: str | None = None
+    ) -> str:
+        """Answer, and remember what was asked."""
+        self.commands.append(list(args))
+        answer = self.answers.pop(0)
+        if isinstance(answer, CommandError):
+            raise answer
+        return answer
+
+
+def test_a_fitting_device_is_not_refused() -> None:
+    probe.check(device_facts(), manifest())
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "remedy"),
+    [
+        ({"machine": "aarch64"}, "the device is aarch64", "edgewright.target"),
+        ({"python": "3.11.2"}, "its Python is 3.11.2", "edgewright.python"),
+        ({"implementation": "pypy"}, "pypy", "CPython"),
+        ({"abiflags": "t"}, "another ABI", "python3"),
+        ({"bits": 32}, "32-bit one on a riscv64 kernel", "install"),
+        ({"libc": "", "glibc": ""}, "C library is not glibc", "glibc"),
+        ({"glibc": "2.35"}, "glibc is 2.35, the wheels need 2.36", "newer release"),
+        ({"glibc": "2.9"}, "glibc is 2.9", "newer release"),
+        ({"glibcxx": "3.4.29"}, "libstdc++ has 3.4.29", "newer release"),
+        ({"glibcxx": ""}, "no libstdc++", "libstdc++6"),
+        ({"modules": {"numpy": None}}, "no numpy", "apt-get install python3-numpy"),
+        ({"modules": {}}, "no numpy", "apt-get install python3-numpy"),
+        ({"venv": False}, "no venv", "python3-venv"),
+        ({"pip": False}, "no pip", "python3-pip"),
+        ({"isa": ["i", "m", "a", "f", "d"]}, "its CPU lacks c", "without c"),
+        ({"isa": []}, "its CPU lacks", "compile for"),
+        ({"disk_free": 10**6}, "MB are free", "edgewright.root"),
+        ({"time": 0.0 - 10**6}, "clock is", "timedatectl"),
+    ],
+)
+def test_a_device_that_cannot_run_it_is_refused_with_what_to_do(
+    changes: dict[str, object], what: str, remedy: str
+) -> None:
+    with pytest.raises(DeviceRefused) as caught:
+        probe.check(device_facts(**changes), manifest())
+    assert what in caught.value.brief + caught.value.detail
+    assert remedy in caught.value.resolution
+
+
+def test_every_reason_is_given_at_once() -> None:
+    facts = device_facts(python="3.9.1", glibc="2.31", modules={})
+    with pytest.raises(DeviceRefused) as caught:
+        probe.check(facts, manifest())
+    assert "glibc" in caught.value.detail
+    assert "numpy" in caught.value.detail
+
+
+def test_rvv_0_7_is_not_taken_for_v() -> None:
+    facts = device_facts(isa=[*ANSWER["isa"], "xtheadvector"])
+    with pytest.raises(DeviceRefused, match=r"lacks v .*RVV 0\.7"):
+        probe.check(facts, manifest(cpu=["i", "v"]))
+
+
+def test_a_32_bit_arm_with_the_soft_float_abi_is_refused() -> None:
+    facts = device_facts(machine="armv7l", bits=32, multiarch="arm-linux-gnueabi", isa=[])
+    with pytest.raises(DeviceRefused, match="float ABI"):
+        probe.check(facts, manifest(machine="armv7l", cpu=[]))
+
+
+def test_a_pip_in_the_bundle_will_do() -> None:
+    own = manifest().model_copy(update={"wheels": ["wheels/pip-25.0-py3-none-any.whl"]})
+    probe.check(device_facts(pip=False), own, needed=0)
+
+
+def test_the_clock_is_judged_by_the_time_the_answer_took() -> None:
+    assert device_facts().clock_offset == 0
+    assert device_facts(time=98.0).clock_offset == -1
+    assert device_facts(time=111.5).clock_offset == 10.5
+
+
+def test_an_answer_that_is_none_is_refused() -> None:
+    for answer in ("", "hello", "{}", "[]", '{"time": "x"}'):
+        with pytest.raises(DeviceRefused, match="can't be read"):
+            probe.read_facts(DEVICE, answer, before=0, after=1)
+
+
+def test_the_program_goes_to_the_python_that_the_inventory_names() -> None:
+    link = FakeLink(json.dumps(ANSWER))
+    probe.probe(link)
+    assert "python3.13" in link.commands[0]
+    assert link.commands[0][-2:] == [DEVICE.root, "numpy"]
+
+
+def test_a_device_without_python_is_refused() -> None:
+    link = FakeLink(CommandError(["sh"], 127, ""), "mips\n")
+    with pytest.raises(DeviceRefused, match="no Python 3") as caught:
+        probe.probe(link)
+    assert "mips" in caught.value.detail
+
+
+def test_the_program_runs_on_this_machine(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-", str(tmp_path / "not" / "there"), "json", "no_such_module"],
+        input=probe.PROGRAM.read_text(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    facts = probe.read_facts(DEVICE, answer.stdout, before=0, after=10**10)
+    assert facts.python.startswith(f"{sys.version_info.major}.{sys.version_info.minor}")
+    assert facts.modules["no_such_module"] is None
+    assert facts.disk_free > 0
+    assert not (tmp_path / "not").exists()
+
+
+def test_riscv_extensions_come_from_the_hardware_capabilities(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bits = sum(1 << (ord(letter) - ord("a")) for letter in "imafdcv")
+    monkeypatch.setattr(facts_program, "hwcaps", lambda: (bits, 0))
+    assert facts_program.extensions("riscv64", {}) == sorted("imafdcv")
+    with_isa = facts_program.extensions("riscv64", {"isa": "rv64imafdcv_zicsr_zvl128b"})
+    assert {"v", "zicsr", "zvl128b"} <= set(with_isa)
+
+
+def test_the_vector_unit_of_an_old_vendor_kernel_is_named_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bits = sum(1 << (ord(letter) - ord("a")) for letter in "imafdcv")
+    monkeypatch.setattr(facts_program, "hwcaps", lambda: (bits, 0))
+    monkeypatch.setattr("platform.release", lambda: "5.10.4")
+    found = facts_program.extensions("riscv64", {"mvendorid": "0x5b7"})
+    assert "v" not in found
+    assert "xtheadvector" in found
+
+
+def test_the_hosts_cpuinfo_gives_an_emulated_device_away() -> None:
+    host = {"vendor_id": "GenuineIntel", "flags": "sse avx2"}
+    assert facts_program.emulation("riscv64", host)
+    assert not facts_program.of_another_machine("riscv64", {"isa": "rv64imafdc"})
+    assert not facts_program.of_another_machine("x86_64", host)

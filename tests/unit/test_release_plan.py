@@ -1,0 +1,217 @@
+"""Plans of deployments, and the steps that the device takes, without a connection."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy import release, session
+from deploy.agent.files import Failure, safe
+from deploy.agent.state import State
+from deploy.agent.steps import Steps
+from tests.bundles import make_bundle
+from toolchain import bundle
+from toolchain.bundle import Manifest
+
+
+def seen(**changes: Any) -> dict[str, Any]:
+    return {
+        "root": "/r", "current": None, "previous": None, "releases": [], "intact": None,
+        "have": [], "partial": {}, "holder": None, **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_bundle(tmp_path / "bundle", extra={"models/a": b"same", "models/b": b"same"})
+
+
+@pytest.fixture
+def manifest(folder: Path) -> Manifest:
+    return bundle.load(folder)
+
+
+def deliver(steps: Steps, folder: Path) -> str:
+    """Do by hand what a deployment does up to the venv."""
+    files = [{"sha256": f.sha256, "size": f.size} for f in bundle.load(folder).files]
+    for item in steps.prepare(files)["missing"]:
+        source = next(f for f in bundle.load(folder).files if f.sha256 == item["sha256"])
+        target = Path(steps.root) / "incoming" / item["sha256"]
+        target.write_bytes((folder / source.path).read_bytes())
+        assert steps.take(item["sha256"])
+    return steps.assemble((folder / "manifest.json").read_text())
+
+
+def complete(steps: Steps, folder: Path) -> str:
+    name = deliver(steps, folder)
+    (Path(steps.release(name)) / "venv").mkdir()
+    steps.finish(name)
+    return name
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Steps:
+    made = Steps(str(tmp_path / "device"))
+    made.lock("test")
+    return made
+
+
+def test_an_empty_device_gets_each_content_once(manifest: Manifest) -> None:
+    plan = release.make_plan("h", seen(), manifest)
+    assert plan.action == "install"
+    assert len(plan.uploads) == len({f.sha256 for f in manifest.files}) == len(manifest.files) - 1
+    assert plan.payload == sum(u.size for u in plan.uploads)
+    assert plan.steps()[-1].startswith("switch from nothing to")
+
+
+def test_what_is_there_is_not_sent(manifest: Manifest) -> None:
+    have = [manifest.files[0].sha256]
+    plan = release.make_plan("h", seen(have=have), manifest)
+    assert manifest.files[0].sha256 not in {u.sha256 for u in plan.uploads}
+
+
+def test_an_interrupted_file_goes_on_where_it_stopped(manifest: Manifest) -> None:
+    whole = release.make_plan("h", seen(), manifest)
+    first = max(whole.uploads, key=lambda u: u.size)
+    part = release.make_plan("h", seen(partial={first.sha256: 5}), manifest)
+    assert part.payload == whole.payload - 5
+    too_long = release.make_plan("h", seen(partial={first.sha256: first.size + 1}), manifest)
+    assert too_long.payload == whole.payload
+
+
+def test_the_running_release_is_left_alone(manifest: Manifest) -> None:
+    name = manifest.release[:16]
+    plan = release.make_plan("h", seen(current=name, intact=name), manifest)
+    assert (plan.action, plan.payload, plan.uploads) == ("unchanged", 0, ())
+    assert "nothing to send" in plan.steps()[0]
+
+
+def test_a_release_that_is_there_is_only_switched_to(manifest: Manifest) -> None:
+    plan = release.make_plan("h", seen(current="x", intact=manifest.release[:16]), manifest)
+    assert (plan.action, plan.payload, plan.replaces) == ("switch", 0, "x")
+
+
+def test_a_plan_is_plain_data(manifest: Manifest) -> None:
+    plan = release.make_plan("h", seen(holder="ann"), manifest)
+    assert release.Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_looking_changes_nothing(tmp_path: Path, manifest: Manifest) -> None:
+    root = tmp_path / "device"
+    files = [{"sha256": f.sha256, "size": f.size} for f in manifest.files]
+    assert State(str(root)).inspect(manifest.release, files)["current"] is None
+    assert not root.exists()
+
+
+def test_steps_that_change_need_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="lock"):
+        Steps(str(tmp_path / "d")).prepare([])
+
+
+def test_a_release_is_switched_to_only_when_complete(steps: Steps, folder: Path) -> None:
+    name = deliver(steps, folder)
+    with pytest.raises(Failure, match="not a complete release"):
+        steps.switch(name)
+    (Path(steps.release(name)) / "venv").mkdir()
+    steps.finish(name)
+    steps.switch(name)
+    assert str((Path(steps.root) / "current").readlink()) == f"releases/{name}"
+    assert steps.intact(bundle.load(folder).release) == name
+
+
+def test_a_cut_off_release_is_cleared_by_the_next_one(steps: Steps, folder: Path) -> None:
+    first = deliver(steps, folder)
+    assert deliver(steps, folder) == first
+    assert not list((Path(steps.root) / "incoming").iterdir())
+
+
+def test_a_received_file_with_wrong_bytes_is_dropped(steps: Steps, manifest: Manifest) -> None:
+    steps.prepare([])
+    digest = manifest.files[0].sha256
+    (Path(steps.root) / "incoming" / digest).write_bytes(b"wrong")
+    assert not steps.take(digest)
+    assert not steps.take(digest)
+    assert not list((Path(steps.root) / "blobs").iterdir())
+
+
+def test_a_kept_file_that_went_bad_is_asked_for_again(steps: Steps, folder: Path) -> None:
+    complete(steps, folder)
+    files = [{"sha256": f.sha256, "size": f.size} for f in bundle.load(folder).files]
+    blob = Path(steps.root) / "blobs" / str(files[0]["sha256"])
+    size = blob.stat().st_size
+    blob.unlink()
+    blob.write_bytes(b"x" * size)
+    assert [m["sha256"] for m in steps.prepare(files)["missing"]] == [files[0]["sha256"]]
+
+
+@pytest.mark.parametrize("harm", ["payload", "venv", "manifest", "marker"])
+def test_a_damaged_release_is_not_intact(steps: Steps, folder: Path, harm: str) -> None:
+    name = complete(steps, folder)
+    base = Path(steps.release(name))
+    if harm == "payload":
+        (base / "runner" / "main.py").unlink()
+    elif harm == "venv":
+        (base / "venv" / "more").write_text("")
+    elif harm == "manifest":
+        text = (base / "manifest.json").read_text()
+        (base / "manifest.json").write_text(text.replace('"rv64gc"', '"rv64gd"'))
+    else:
+        (base / "installed.json").write_text("{")
+    assert steps.intact(bundle.load(folder).release) is None
+
+
+def test_a_manifest_whose_id_is_not_its_hash_is_refused(steps: Steps, folder: Path) -> None:
+    content = json.loads((folder / "manifest.json").read_text())
+    content["python"] = "3.99"
+    steps.prepare([])
+    with pytest.raises(Failure, match="not the hash"):
+        steps.assemble(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/x", "../x", "a/../x", "a//b", "", ".", "venv/bin/python", "a\nb", "a\0b",
+             "installed.json", "a/\u202eb"],
+)  # fmt: skip
+def test_a_path_that_leaves_the_release_is_refused(path: str) -> None:
+    with pytest.raises(Failure):
+        safe(path)
+
+
+@given(st.text(max_size=30))
+def test_a_path_that_is_taken_stays_inside(path: str) -> None:
+    try:
+        safe(path)
+    except Failure:
+        return
+    assert os.path.normpath(f"/base/{path}").startswith("/base/")
+
+
+def test_rollback_needs_a_release_that_is_whole(steps: Steps, tmp_path: Path) -> None:
+    one = complete(steps, make_bundle(tmp_path / "1"))
+    steps.switch(one)
+    two = complete(steps, make_bundle(tmp_path / "2", version="2.0"))
+    steps.switch(two)
+    assert steps.rollback() == {
+        "from": two, "to": one, "release": bundle.load(tmp_path / "1").release,
+    }  # fmt: skip
+    (Path(steps.release(two)) / "runner" / "main.py").unlink()
+    with pytest.raises(Failure, match="damaged"):
+        steps.rollback()
+    assert steps.linked("current") == one
+
+
+@pytest.mark.parametrize("name", session.MODULES + ("facts", "selfcheck"))
+def test_device_programs_use_the_standard_library_alone(name: str) -> None:
+    tree = ast.parse((session.AGENT / f"{name}.py").read_text(), feature_version=(3, 8))
+    names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    names += [str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    foreign = {n for n in names if n.split(".")[0] not in sys.stdlib_module_names}
+    assert all(n.startswith("deploy.agent.") for n in foreign)
