@@ -222,7 +222,16 @@ def compile(  # noqa: A001  # the task's name is the field's word
         title = f"compile {card.model}, batch {card.batch}, O{opt_level}, for {target}"
         with console.step(title) as say:
             link = crosslink.linker(chosen, Store(), say)
-            cards.append(compiler.compile_model(folder, chosen, opt_level, link, progress=say))
+            cards.append(
+                compiler.compile_model(
+                    folder,
+                    chosen,
+                    opt_level,
+                    link=link,
+                    link_id=crosslink.identity(chosen),
+                    progress=say,
+                )
+            )
     if json:
         console.show_json([card.model_dump(mode="json") for card in cards])
         return
@@ -242,9 +251,11 @@ def _converted(
     from toolchain import paths
 
     file = Path(model_file) if model_file else None
-    names = [model or None] if file else _list(model) or [None]
+    names = [model] if file else _list(model) or [""]
     for name in names:
-        spec = catalogue.resolve(name, model_file=file, weights=Path(weights) if weights else None)
+        spec = catalogue.resolve(
+            name or None, model_file=file, weights=Path(weights) if weights else None
+        )
         for size in _numbers("batch", batch):
             with console.step(f"convert {spec.name}, batch {size}") as say:
                 card = converter.convert(spec, size, progress=say)

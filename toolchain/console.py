@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 def note(text: str) -> None:
     """A line for the reader, on stderr."""
-    err.print(escape(text), highlight=False)
+    err.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def show_json(value: object) -> None:

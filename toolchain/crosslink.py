@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from toolchain import images, imagespec
 from toolchain.engine import Engine, Mount
-from toolchain.store import Store
+from toolchain.store import Store, digest_of
 from toolchain.targets import Target
 
 IN_BOX = "/edgewright/link"
 # No id, no path: the library's bytes are those of its objects.
 FLAGS = ("-shared", "-fPIC", "-O2", "-Wl,--build-id=none", "-Wl,--gc-sections", "-s")
 
-Link = Callable[[Sequence[Path], Path], None]
+Link = Callable[[list[Path], Path], None]
+
+
+def identity(target: Target) -> str:
+    """The hash of what links: image, flags, triple."""
+    image = images.key_of(imagespec.spec("cross", target))
+    return digest_of([image, target.triple, target.cflags, FLAGS])
 
 
 def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Link:
@@ -27,7 +33,7 @@ def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Lin
     """
     tag: str | None = None
 
-    def link(objects: Sequence[Path], output: Path) -> None:
+    def link(objects: list[Path], output: Path) -> None:
         nonlocal tag
         engine = Engine()
         if tag is None:

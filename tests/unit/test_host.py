@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolchain import host
+from toolchain.engine import Engine
 from toolchain.errors import EngineError
 
 
@@ -48,7 +49,7 @@ def test_an_engine_that_runs_but_does_not_answer_is_left_alone(
 def test_no_engine_is_an_error_that_says_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
     with pytest.raises(EngineError) as caught:
-        host.Engine()
+        Engine()
     assert "invoke setup" in caught.value.resolution
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import imagespec, images, lock, relock, targets
+from toolchain import images, imagespec, lock, relock, targets
 from toolchain.errors import LockError, UsageError
 from toolchain.lock import Package
 from toolchain.wheels import build

@@ -117,7 +117,7 @@ def _inputs(name: str, target: Target, python: str) -> dict[str, object]:
         "sources": {s: lock.source(s).sha256 for s in made.sources},
         "patches": {p: digest_tree(patching.FOLDER / p) for p in made.patches.values()},
         "image": images.key_of(imagespec.spec("cross", target)),
-        "target": target.model_dump(exclude={"emulator", "cpu"}),
+        "target": target.model_dump(exclude={"emulator", "cpu", "llvm"}),
         "python": python,
         "epoch": images.EPOCH,
     }
