@@ -121,12 +121,14 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
 
 def show_error(error: EdgewrightError) -> None:
     """The three parts of an error, on stderr."""
-    err.print(f"[bold red]error:[/bold red] {escape(error.brief)}", highlight=False)
+    brief = f"[bold red]error:[/bold red] {escape(error.brief)}"
+    err.print(brief, highlight=False, soft_wrap=True)
     if error.detail:
         for line in error.detail.rstrip().splitlines():
             err.print(f"  [dim]{escape(line)}[/dim]", highlight=False, soft_wrap=True)
     if error.resolution:
-        err.print(f"[bold]what to do:[/bold] {escape(error.resolution)}", highlight=False)
+        resolution = f"[bold]what to do:[/bold] {escape(error.resolution)}"
+        err.print(resolution, highlight=False, soft_wrap=True)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

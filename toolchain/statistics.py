@@ -91,7 +91,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
     """
     if not values:
         raise ValueError("no values")
-    if not 0 <= percent <= 100:  # noqa: PLR2004 (it is a percentage)
+    if not 0 <= percent <= 100:
         raise ValueError(f"percentile {percent}")
     ordered = sorted(values)
     position = (len(ordered) - 1) * percent / 100

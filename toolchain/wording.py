@@ -19,9 +19,9 @@ def number(value: float) -> str:
     """Three significant digits, without an exponent for everyday sizes."""
     if value == 0:
         return "0"
-    if abs(value) >= 1000:  # noqa: PLR2004
+    if abs(value) >= 1000:
         return f"{value:,.0f}"
-    if abs(value) < 1e-3:  # noqa: PLR2004
+    if abs(value) < 1e-3:
         return f"{value:.2e}"
     text = f"{value:#.3g}"
     return text.rstrip(".")
@@ -169,7 +169,7 @@ def comparisons(result: results.Result) -> list[str]:
             of_model[m.runtime] = (timing.latency_ns, m)
     lines = []
     for runtimes in best.values():
-        if len(runtimes) < 2:  # noqa: PLR2004
+        if len(runtimes) < 2:
             continue
         (_, fast), (_, slow) = sorted(runtimes.values(), key=lambda pair: pair[0])
         ratio = results.latency_ratio((result, slow), (result, fast))
