@@ -451,6 +451,8 @@ def rollback(_: Context, host: str, inventory: str = INVENTORY, json: bool = Fal
         "runtime": "tflite, tvm; both when left out",
         "batch": "batch sizes, separated by commas; all that are deployed when left out",
         "threads": "thread counts, separated by commas",
+        "parity-samples": "inputs whose outputs are compared with the reference",
+        "quiet": "no table",
     }
 )
 @guarded
@@ -462,8 +464,10 @@ def bench(
     runtime: str = "",
     batch: str = "",
     threads: str = "1",
+    parity_samples: int = 8,
     inventory: str = INVENTORY,
     json: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Measure the deployed models on a device and bring the samples home to results/."""
     from deploy import bench as benchmark
@@ -487,13 +491,13 @@ def bench(
             host=host,
             release=current,
             emulated=device.emulated,
-            settings=results.Settings(budget_s=budget),
+            settings=results.Settings(budget_s=budget, parity_samples=parity_samples),
             jobs=jobs,
             progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
         )
     if json:
         console.show_json(result.model_dump(mode="json"))
-    else:
+    elif not quiet:
         reports.show([result], console.out)
     console.note(f"samples: {path}")
 
@@ -525,15 +529,17 @@ def report(_: Context, host: str = "", all: bool = False, json: bool = False) ->
 
 @task(help={"budget": "seconds to measure each model under each runtime"})
 @guarded
-def quickstart(context: Context, budget: float = 10.0) -> None:
+def quickstart(context: Context, budget: float = 2.0) -> None:
     """Go from nothing to two models measured on an emulated RISC-V device: all tasks in order."""
+    host = f"emu-{DEFAULT_TARGET}"
     build_images.body(context)
     build_wheels.body(context)
+    convert.body(context, model=QUICKSTART_MODELS)
     compile.body(context, model=QUICKSTART_MODELS)
     emulator_up.body(context)
-    host = f"emu-{DEFAULT_TARGET}"
     deploy.body(context, host=host, model=QUICKSTART_MODELS)
-    bench.body(context, host=host, budget=budget, model=QUICKSTART_MODELS)
+    # the report shows the table
+    bench.body(context, host=host, budget=budget, parity_samples=4, quiet=True)
     report.body(context, host=host)
 
 

@@ -95,7 +95,7 @@ def probe(conn: Link, *, modules: Sequence[str] = ("numpy",)) -> DeviceFacts:
             input_text=PROGRAM.read_text(),
         )
     except CommandError as error:
-        if error.returncode != 127:  # noqa: PLR2004 (a shell's "not found")
+        if error.returncode != 127:
             raise DeviceRefused(
                 f"{device.name}: the probe did not run",
                 detail=error.output,

@@ -1,0 +1,125 @@
+"""The catalogue, and which model a command's options mean."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from toolchain import models
+from toolchain.errors import ModelError, UsageError
+
+
+def a_keras_file(path: Path, content: str = "a") -> Path:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("config.json", content)
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def test_the_catalogue_has_the_models_of_the_main_job() -> None:
+    known = models.catalogue()
+    assert {"digits-cnn", "mobilenetv3-large", "densenet121"} <= set(known)
+    assert known["densenet121"].shape == (224, 224, 3)
+    for entry in known.values():
+        assert len(entry.preprocessing.mean) == len(entry.preprocessing.std) == entry.shape[2]
+
+
+def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UsageError) as caught:
+        models.resolve("mobilnet")
+    assert "mobilenetv3-large" in caught.value.resolution
+
+
+def test_no_model_at_all_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UsageError) as caught:
+        models.resolve()
+    assert "digits-cnn" in caught.value.resolution
+
+
+def test_another_seed_is_another_model() -> None:
+    first = models.resolve("densenet121")
+    assert first.digest == models.resolve("densenet121").digest
+    assert first.digest != models.resolve("densenet121", seed=1).digest
+
+
+def test_other_bytes_are_another_model(tmp_path: Path) -> None:
+    path = a_keras_file(tmp_path / "net.keras", "a")
+    first = models.resolve(model_file=path)
+    assert (first.name, first.kind) == ("net", "keras")
+    assert models.resolve(model_file=path).digest == first.digest
+    a_keras_file(path, "b")
+    assert models.resolve(model_file=path).digest != first.digest
+
+
+def test_a_file_may_be_given_a_name(tmp_path: Path) -> None:
+    path = a_keras_file(tmp_path / "My Net (v2).keras")
+    assert models.resolve(model_file=path).name == "my-net-v2"
+    assert models.resolve("second", model_file=path).name == "second"
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "-x"])
+def test_a_name_is_never_a_path_or_an_option(tmp_path: Path, name: str) -> None:
+    path = a_keras_file(tmp_path / "net.keras")
+    if name:
+        with pytest.raises(UsageError):
+            models.resolve(name, model_file=path)
+    else:
+        assert models.resolve(name, model_file=path).name == "net"
+
+
+def test_a_file_must_not_take_a_catalogue_models_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="catalogue"):
+        models.resolve(model_file=a_keras_file(tmp_path / "digits-cnn.keras"))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere\.onnx"):
+        models.resolve(model_file=tmp_path / "nowhere.onnx")
+
+
+def test_an_unknown_kind_of_file_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(b"x")
+    with pytest.raises(UsageError) as caught:
+        models.resolve(model_file=path)
+    assert ".onnx" in caught.value.resolution
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("net.h5", b"", "empty"),
+        ("net.h5", b"hello, I am text", "not a .h5 file"),
+        ("net.keras", b"PK\x03\x04 cut short", "not a .keras file"),
+        ("net.onnx", b"hello", "not an ONNX model"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_refused(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=said) as caught:
+        models.resolve(model_file=path)
+    assert caught.value.resolution
+
+
+def test_a_folder_that_is_no_saved_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"saved_model\.pb"):
+        models.resolve(model_file=tmp_path)
+
+
+def test_weights_are_part_of_what_a_model_is(tmp_path: Path) -> None:
+    weights = a_keras_file(tmp_path / "w.keras")
+    spec = models.resolve("densenet121", weights=weights)
+    assert spec.digest != models.resolve("densenet121").digest
+
+
+def test_weights_for_a_users_own_file_are_refused(tmp_path: Path) -> None:
+    path = a_keras_file(tmp_path / "net.keras")
+    with pytest.raises(UsageError, match="catalogue"):
+        models.resolve(model_file=path, weights=path)

@@ -1,0 +1,222 @@
+"""Every optimisation level computes what ONNX Runtime computes, and each makes different code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+import tvm
+from onnx import TensorProto, helper, numpy_helper
+from tvm import relax
+
+from toolchain.compile import OPT_LEVELS, frontend, passes, schedules, simplify, work
+from toolchain.errors import ModelError
+
+X86 = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3"}
+SCALAR = {
+    "kind": "llvm",
+    "mtriple": "riscv64-unknown-linux-gnu",
+    "mcpu": "generic-rv64",
+    "mabi": "lp64d",
+    "mattr": ["+m", "+a", "+f", "+d", "+c"],
+}
+
+
+def random(*shape: int) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    shape: tuple[int, ...],
+    constants: dict[str, npt.NDArray[np.generic]] | None = None,
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()],
+    )
+    return onnx.shape_inference.infer_shapes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    )
+
+
+def convolution(
+    shape: tuple[int, ...], channels: int, window: int, **attributes: Any
+) -> onnx.ModelProto:
+    """A convolution with bias, and relu6 after it as exporters write it."""
+    groups: int = attributes.get("group", 1)
+    return model(
+        [
+            helper.make_node("Conv", ["x", "w", "b"], ["c"], **attributes),
+            helper.make_node("Clip", ["c", "low", "high"], ["y"]),
+        ],
+        shape,
+        {
+            "w": random(channels, shape[1] // groups, window, window),
+            "b": random(channels),
+            "low": np.array(0, np.float32),
+            "high": np.array(6, np.float32),
+        },
+    )
+
+
+CASES = {
+    "3x3, stride 2, uneven padding": convolution(
+        (1, 3, 15, 13), 16, 3, strides=[2, 2], pads=[0, 0, 1, 1]
+    ),
+    "1x1": convolution((1, 24, 7, 7), 40, 1),
+    "1x1, odd channels, batch 3": convolution((3, 7, 5, 11), 13, 1),
+    "depthwise 5x5": convolution((2, 24, 14, 14), 24, 5, pads=[2, 2, 2, 2], group=24),
+    "depthwise, odd": convolution((1, 5, 9, 9), 5, 3, pads=[1, 1, 1, 1], group=5, strides=[2, 2]),
+    "dilated": convolution((1, 8, 12, 12), 8, 3, dilations=[2, 2]),
+    "one pixel": convolution((1, 72, 1, 1), 24, 1),
+    "two groups": convolution((1, 8, 6, 6), 12, 3, group=2),
+    "residual": model(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            helper.make_node("Add", ["c", "x"], ["s"]),
+            helper.make_node("Relu", ["s"], ["y"]),
+        ],
+        (1, 16, 8, 8),
+        {"w": random(16, 16, 3, 3)},
+    ),
+    "pooling and dense": model(
+        [
+            helper.make_node("MaxPool", ["x"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+            helper.make_node("GlobalAveragePool", ["m"], ["g"]),
+            helper.make_node("Flatten", ["g"], ["f"]),
+            helper.make_node("Gemm", ["f", "w", "b"], ["s"]),
+            helper.make_node("Softmax", ["s"], ["y"], axis=1),
+        ],
+        (2, 12, 8, 8),
+        {"w": random(12, 10), "b": random(10)},
+    ),
+    "concatenated": model(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"]),
+            helper.make_node("Concat", ["x", "c"], ["k"], axis=1),
+            helper.make_node("Mul", ["k", "scale"], ["y"]),
+        ],
+        (1, 6, 5, 5),
+        {"w": random(3, 6, 1, 1), "scale": random(1, 9, 1, 1)},
+    ),
+    "not a network of images": model(
+        [helper.make_node("Tanh", ["x"], ["t"]), helper.make_node("MatMul", ["t", "w"], ["y"])],
+        (3, 17),
+        {"w": random(17, 5)},
+    ),
+}
+
+
+def expected(case: onnx.ModelProto, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(
+        case.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    found: npt.NDArray[np.float32] = session.run(None, {"x": x})[0]
+    return found
+
+
+def lowered(case: onnx.ModelProto, level: int) -> tvm.IRModule:
+    graph = simplify.simplify(case) if level >= 1 else case
+    return passes.lower(frontend.load(graph), work.this_machine(), level)
+
+
+def functions(module: tvm.IRModule) -> list[str]:
+    return sorted(v.name_hint for v in module.get_global_vars() if v.name_hint != "main")
+
+
+@pytest.mark.parametrize("level", OPT_LEVELS)
+@pytest.mark.parametrize("case", CASES)
+def test_every_level_computes_the_same(case: str, level: int) -> None:
+    graph = CASES[case]
+    target = work.this_machine()
+    module, others = passes.schedule(lowered(graph, level), target, level)
+    machine = relax.VirtualMachine(passes.build(module, target), tvm.cpu())
+    x = random(*(d.dim_value for d in graph.graph.input[0].type.tensor_type.shape.dim))
+    found = machine["main"](tvm.runtime.tensor(x)).numpy()
+    np.testing.assert_allclose(found, expected(graph, x), rtol=1e-4, atol=1e-5)
+    assert set(others) <= {"softmax"}
+
+
+def test_scalar_tiles_compute_the_same() -> None:
+    graph = CASES["1x1, odd channels, batch 3"]
+    rule = schedules.Rule(registers=schedules.Registers.of(tvm.target.Target(SCALAR)), tiled=True)
+    assert rule.registers.lanes == 1
+    module = lowered(graph, 3)
+    for variable, function in list(module.functions_items()):
+        if variable.name_hint != "main":
+            better = rule.apply(function)
+            assert better is not None
+            module.update_func(variable, better)
+    executable = passes.build(module, work.this_machine())
+    x = random(3, 7, 5, 11)
+    found = relax.VirtualMachine(executable, tvm.cpu())["main"](tvm.runtime.tensor(x)).numpy()
+    np.testing.assert_allclose(found, expected(graph, x), rtol=1e-4, atol=1e-5)
+
+
+def test_every_level_makes_different_code() -> None:
+    target = work.this_machine()
+    texts = set()
+    for level in OPT_LEVELS:
+        module, _ = passes.schedule(lowered(CASES["residual"], level), target, level)
+        texts.add(module.script(show_meta=False))
+    assert len(texts) == len(OPT_LEVELS)
+
+
+def test_bias_activation_and_residual_go_into_the_convolution() -> None:
+    graph = CASES["residual"]
+    assert len(functions(lowered(graph, 0))) == 3
+    assert functions(lowered(graph, 1)) == ["fused_conv2d_add_relu"]
+
+
+def test_a_clip_is_not_a_function_of_its_own() -> None:
+    names = functions(lowered(CASES["1x1"], 1))
+    assert len(names) == 1
+
+
+def test_tiles_follow_from_the_target() -> None:
+    of = schedules.Registers.of
+    assert of(tvm.target.Target(X86)).lanes == 8
+    assert of(tvm.target.Target({**X86, "mcpu": "x86-64"})).lanes == 4
+    assert of(tvm.target.Target({**X86, "mcpu": "x86-64-v4"})).lanes == 16
+    assert of(tvm.target.Target(SCALAR)).lanes == 1
+    vectors = {**SCALAR, "mattr": [*SCALAR["mattr"], "+v"]}
+    assert of(tvm.target.Target(vectors)).lanes == 4
+    assert of(tvm.target.Target({"kind": "llvm", "mtriple": "aarch64-linux-gnu"})).lanes == 4
+
+
+def test_an_operator_that_tvm_lacks_is_named_with_its_nodes() -> None:
+    graph = model(
+        [
+            helper.make_node("Relu", ["x"], ["r"], name="first"),
+            helper.make_node("LpNormalization", ["r"], ["y"], name="unit_length"),
+        ],
+        (1, 8),
+    )
+    with pytest.raises(ModelError, match="operator LpNormalization") as caught:
+        frontend.load(graph)
+    assert "unit_length" in caught.value.detail
+    assert "first" not in caught.value.detail
+
+
+def test_an_operator_used_in_a_way_that_tvm_lacks_is_named_with_its_node() -> None:
+    graph = model(
+        [
+            helper.make_node("Relu", ["x"], ["r"], name="first"),
+            helper.make_node(
+                "MaxPool", ["r"], ["y"], name="storage", kernel_shape=[2, 2], auto_pad="NOPE"
+            ),
+        ],
+        (1, 1, 4, 4),
+    )
+    with pytest.raises(ModelError, match="operator MaxPool") as caught:
+        frontend.load(graph)
+    assert "storage" in caught.value.detail

@@ -1,0 +1,48 @@
+"""Constants turned and reshaped by numpy, before TVM would compile a function for each.
+
+Relax's FoldConstant runs every expression over constants through LLVM: most of a minute for the
+weights of DenseNet-121, milliseconds here. What this doesn't know is left to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
+
+
+def fold_layouts(module: tvm.IRModule) -> tvm.IRModule:
+    """`main` with transposes and reshapes of constants done."""
+    main = module.get_global_var("main")
+    rewritten = _Folded(module).visit_expr(module["main"])
+    module.update_func(main, rewritten)
+    return relax.transform.DeadCodeElimination(["main"])(module)
+
+
+@mutator
+class _Folded(PyExprMutator):  # type: ignore[misc] # TVM is untyped
+    def visit_call_(self, call: Any) -> Any:
+        call = super().visit_call_(call)
+        if not isinstance(call.op, tvm.ir.Op) or call.op.name not in (
+            "relax.permute_dims",
+            "relax.reshape",
+        ):
+            return call
+        value = self._constant(call.args[0])
+        if value is None:
+            return call
+        if call.op.name == "relax.permute_dims":
+            axes = None if call.attrs.axes is None else [int(a) for a in call.attrs.axes]
+            return relax.const(np.ascontiguousarray(np.transpose(value, axes)))
+        return relax.const(np.ascontiguousarray(value.reshape(self._shape(call))))
+
+    def _constant(self, expression: Any) -> Any:
+        if isinstance(expression, relax.Var):
+            expression = self.lookup_binding(expression)
+        return expression.value.numpy() if isinstance(expression, tvm.ir.GenericConst) else None
+
+    def _shape(self, call: Any) -> list[int]:
+        return [int(d) for d in call.ty.shape.values]

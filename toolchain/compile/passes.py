@@ -1,0 +1,95 @@
+"""The Relax pipeline of each optimisation level, each pass with its reason.
+
+  O0  as imported: one function an operator, TVM's own loops. To find out whether a wrong result
+      comes from the model or from what we do to it.
+  O1  constants folded, operators fused: fewer passes over memory, TVM's own loops.
+  O2  and images channels-last (NHWC), loops vectorised along the channels and shared by threads.
+  O3  and reductions computed in tiles that fit the target's registers. The default.
+
+LLVM always runs at its own level 3. Every level plans memory ahead and takes the same input.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import relax, tirx
+
+from toolchain.compile.folding import fold_layouts
+from toolchain.compile.schedules import Registers, Rule
+
+# Convolutions with channels last, for input and weights: vectors then run along channels at any
+# stride and window, and 1x1 convolutions are matrix products as they stand.
+LAYOUTS = {"relax.nn.conv2d": ["NHWC", "HWIO"]}
+
+
+def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tvm.IRModule:
+    """Relax as imported to Relax that calls TIR functions only, without schedules.
+
+    What comes out is the same for every CPU; `schedule` then differs.
+    """
+    transform = relax.transform
+    if opt_level >= 2:
+        module = _run(
+            [
+                transform.ConvertLayout(LAYOUTS),
+                # ConvertLayout leaves nested expressions, and transposes that cancel.
+                transform.Normalize(),
+                transform.CanonicalizeBindings(),
+                transform.DeadCodeElimination(["main"]),
+            ],
+            module,
+        )
+    if opt_level >= 1:
+        # Weights are turned and biases reshaped now and not in each inference.
+        module = fold_layouts(module)
+    # Operators to loops. All that follows works on these.
+    passes: list[Any] = [transform.LegalizeOps()]
+    if opt_level >= 1:
+        passes += [
+            # What kind of loop each is; FoldConstant and FuseOps need to know.
+            transform.AnnotateTIROpPattern(),
+            # What else depends on constants alone.
+            transform.FoldConstant(),
+            # Bias, activation and residual into the convolution before them.
+            transform.FuseOps(),
+            transform.FuseTIR(),
+            # What was folded or fused away.
+            transform.DeadCodeElimination(["main"]),
+        ]
+    with target:
+        return _run(passes, module)
+
+
+def _run(passes: list[Any], module: tvm.IRModule) -> tvm.IRModule:
+    with tvm.transform.PassContext(opt_level=3):
+        return tvm.transform.Sequential(passes)(module)
+
+
+def schedule(
+    module: tvm.IRModule, target: tvm.target.Target, opt_level: int
+) -> tuple[tvm.IRModule, list[str]]:
+    """The module with every function that our rule fits rescheduled; and the others' names."""
+    if opt_level < 2:
+        return module, []
+    rule = Rule(registers=Registers.of(target), tiled=opt_level >= 3)
+    scheduled, others = module.clone(), []
+    for variable, function in list(module.functions_items()):
+        if not isinstance(function, tirx.PrimFunc):
+            continue
+        better = rule.apply(function)
+        if better is None:
+            others.append(variable.name_hint)
+        else:
+            scheduled.update_func(variable, better)
+    return scheduled, sorted(others)
+
+
+def build(module: tvm.IRModule, target: tvm.target.Target) -> Any:
+    """Optimised Relax to an executable: memory planned, calls made explicit, LLVM run.
+
+    TVM's default pipeline has, in order, all that is left to do: sort and sampling dispatched,
+    reshapes made views, tensors allocated from a static plan, dead ones freed, shapes lowered.
+    """
+    return relax.build(module, target, relax_pipeline="default")

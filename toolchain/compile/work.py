@@ -1,0 +1,115 @@
+"""The work of one compilation, in the worker: import, optimise, check here, write objects."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from toolchain.card import Check
+from toolchain.convert import agreement
+from toolchain.errors import ModelError
+from toolchain.worker import Json, Progress
+
+
+def compile_objects(arguments: Json, progress: Progress) -> Json:
+    """Fill `folder` with object files for the target and the check; the worker's entry.
+
+    Raises:
+        ModelError: TVM can't import or compile the model, or it computes something else.
+    """
+    folder = Path(arguments["folder"])
+    opt_level: int = arguments["opt_level"]
+    progress("starting TVM")
+    import tvm
+
+    from toolchain.compile import frontend, passes, simplify
+
+    progress("importing the ONNX graph")
+    model = onnx.load(arguments["onnx"])
+    if opt_level >= 1:
+        model = simplify.simplify(model)
+    module = frontend.load(model)
+    target = tvm.target.Target(arguments["target"])
+    progress("optimising the graph")
+    with _named_failure(opt_level):
+        lowered = passes.lower(module, target, opt_level)
+    progress("compiling for this machine")
+    here, _ = _executable(lowered, this_machine(), opt_level)
+    progress("checking against the source")
+    check = _check(here, arguments, opt_level)
+    progress("compiling for the target")
+    executable, others = _executable(lowered, target, opt_level)
+    if others:
+        progress(f"without a schedule of ours: {', '.join(others)}")
+    objects = folder / "objects"
+    objects.mkdir()
+
+    def keep(_output: str, files: list[str], **_options: Any) -> None:
+        for file in files:
+            shutil.copyfile(file, objects / Path(file).name)
+
+    executable.export_library(str(folder / "unused.so"), fcompile=keep)
+    (folder / "check.json").write_text(check.model_dump_json(exclude_none=True))
+    return {"unscheduled": others}
+
+
+def this_machine() -> Any:
+    """The TVM target of this machine's own CPU."""
+    import tvm
+    from tvm.target import codegen
+
+    return tvm.target.Target(
+        {
+            "kind": "llvm",
+            "mtriple": codegen.llvm_get_system_triple(),
+            "mcpu": codegen.llvm_get_system_cpu(),
+        }
+    )
+
+
+def _executable(lowered: Any, target: Any, opt_level: int) -> tuple[Any, list[str]]:
+    from toolchain.compile import passes
+
+    with _named_failure(opt_level):
+        scheduled, others = passes.schedule(lowered, target, opt_level)
+        return passes.build(scheduled, target), others
+
+
+@contextmanager
+def _named_failure(opt_level: int) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever a pass or LLVM raises
+        lines = str(error).strip().splitlines()
+        raise ModelError(
+            f"TVM can't compile the model at O{opt_level}",
+            detail="\n".join(lines[-5:]),
+            resolution="try --opt-level 1, which changes the graph less"
+            if opt_level > 1
+            else "use TensorFlow Lite for this model",
+        ) from error
+
+
+def _check(executable: Any, arguments: Json, opt_level: int) -> Check:
+    """Run the samples through the code for this machine."""
+    import tvm
+    from tvm import relax
+
+    with np.load(arguments["samples"]) as arrays:
+        x, reference = arrays["x"], arrays["reference"]
+    machine = relax.VirtualMachine(executable, tvm.cpu())
+    batch: int = arguments["batch"]
+    pieces = []
+    for start in range(0, len(x), batch):
+        output = machine["main"](tvm.runtime.tensor(x[start : start + batch]))
+        pieces.append(output.numpy())
+    found = np.concatenate(pieces)
+    stage = "tvm-x86" if platform.machine() == "x86_64" else f"tvm-{platform.machine()}"
+    return agreement.compare(stage, reference, found, opt_level)

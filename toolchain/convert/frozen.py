@@ -1,0 +1,142 @@
+"""A network to TFLite and ONNX, both from one frozen graph with a fixed batch.
+
+Frozen and fixed, because TFLite's XNNPACK delegate takes no node of a graph with an open
+dimension in it, and because TVM plans memory only for shapes it knows.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import tensorflow as tf
+import tf2onnx
+import tf2onnx.graph
+from onnx import shape_inference
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tf2onnx.graph import GraphUtil
+
+from toolchain.convert.network import Network
+from toolchain.errors import ModelError
+
+OPSET = 17
+INPUT, OUTPUT = "input", "output"
+# Operators whose operands may have any rank: there a constant of rank 0 is as good as one of [1].
+BROADCASTING = {"Add", "Sub", "Mul", "Div"}
+
+
+def freeze(network: Network, shape: tuple[int, ...]) -> Any:
+    """The network as a concrete function of that input, its weights constants."""
+    function = tf.function(network.call, autograph=False)
+    concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name=INPUT))
+    graph = convert_variables_to_constants_v2(concrete)
+    inputs = [t for t in graph.inputs if t.dtype != tf.resource]
+    left = sorted({op.type for op in graph.graph.get_operations() if "Variable" in op.type})
+    if len(inputs) != 1 or left:
+        raise ModelError(
+            "the model keeps state from one inference to the next and can't be frozen",
+            detail=f"operators left: {', '.join(left)}",
+            resolution="export it as a function of its input alone",
+        )
+    return graph
+
+
+def run_source(network: Network, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
+    """All samples through the network as TensorFlow runs it."""
+    function = tf.function(network.call, autograph=False)
+    pieces = [
+        np.asarray(function(tf.constant(x[start : start + batch])), dtype=np.float32)
+        for start in range(0, len(x), batch)
+    ]
+    return np.concatenate(pieces)
+
+
+def to_tflite(frozen: Any) -> bytes:
+    """The frozen function as a float32 TFLite model.
+
+    Raises:
+        ModelError: it has operators that TFLite's own set lacks.
+    """
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    try:
+        made: bytes = converter.convert()
+    except Exception as error:  # ConverterError, and what MLIR raises through pybind11
+        names = sorted(set(re.findall(r"tf\.(\w+) ?\(tensor|'tf\.(\w+)' op", str(error))))
+        operators = ", ".join(a or b for a, b in names)
+        raise ModelError(
+            f"TensorFlow Lite has no operator for: {operators}"
+            if operators
+            else "the model can't be converted to TensorFlow Lite",
+            detail=str(error)[:2000],
+            resolution="replace those layers, or give the model as ONNX, for TVM alone",
+        ) from error
+    return made
+
+
+def run_tflite(model: bytes, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
+    """All samples through a TFLite model."""
+    interpreter = tf.lite.Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]["index"]
+    sink = interpreter.get_output_details()[0]["index"]
+    outputs = []
+    for start in range(0, len(x), batch):
+        interpreter.set_tensor(source, x[start : start + batch])
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(sink).copy())
+    return np.concatenate(outputs)
+
+
+def to_onnx(frozen: Any, name: str) -> onnx.ModelProto:
+    """The frozen function as ONNX.
+
+    Raises:
+        ModelError: it has operators that ONNX lacks.
+    """
+    # tf2onnx's optimisers walk sets of nodes, in the order of their addresses: another graph each
+    # run. By name, the order is the same in every process (PYTHONHASHSEED is fixed in `worker`).
+    tf2onnx.graph.Node.__hash__ = _hash_by_name
+    source, sink = frozen.inputs[0].name, frozen.outputs[0].name
+    try:
+        made, _ = tf2onnx.convert.from_graph_def(
+            frozen.graph.as_graph_def(),
+            name=name,
+            input_names=[source],
+            output_names=[sink],
+            opset=OPSET,
+            tensors_to_rename={source: INPUT, sink: OUTPUT},
+        )
+    except Exception as error:  # tf2onnx raises ValueError, RuntimeError, KeyError, ...
+        raise ModelError(
+            "the model can't be converted to ONNX",
+            detail=str(error)[:2000],
+            resolution="replace the operators named above, or export the model to ONNX yourself "
+            "and give that file",
+        ) from error
+    return _without_transposes(made)
+
+
+def _hash_by_name(node: tf2onnx.graph.Node) -> int:
+    return hash(node.name)
+
+
+def _without_transposes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Run tf2onnx's optimisation once more, on a graph that it can finish.
+
+    Its transpose optimiser stops with an exception at an addition of a constant of rank 0
+    (tf2onnx 1.17, transpose_optimizer._add_handler) and leaves a transpose on either side of every
+    convolution: 128 in MobileNetV3-Large, 1 when the constants have rank 1.
+    """
+    users: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, set()).add(node.op_type)
+    for constant in model.graph.initializer:
+        if not constant.dims and users.get(constant.name, set()) <= BROADCASTING:
+            constant.dims.append(1)
+    better = GraphUtil.optimize_model_proto(model)
+    onnx.checker.check_model(better)
+    return shape_inference.infer_shapes(better)

@@ -1,0 +1,175 @@
+"""The work of one conversion, in the worker: read, convert, run, compare, write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from toolchain.card import Check, File, ModelCard, Samples, Source, Tensor, record
+from toolchain.convert import agreement, onnx_file, samples
+from toolchain.convert.shapes import fixed_shape
+from toolchain.errors import ModelError
+from toolchain.models import CatalogueEntry, ModelSpec
+from toolchain.worker import Json, Progress
+
+TFLITE_FILE, ONNX_FILE, SAMPLES_FILE = "fp32.tflite", "model.onnx", "samples.npz"
+OWN_SAMPLES = 8  # of a network that the catalogue doesn't know
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """What one kind of source gives; the card and samples.npz are made of it."""
+
+    source: Source
+    onnx_model: onnx.ModelProto
+    tflite: bytes | None
+    inputs: samples.Inputs
+    reference: npt.NDArray[np.float32]
+    checks: list[Check]
+    missing: dict[str, str]
+
+
+def convert(arguments: Json, progress: Progress) -> Json:
+    """Fill `folder` with the conversions of `spec`; the worker's entry.
+
+    Raises:
+        ModelError: the model can't be read or converted.
+    """
+    spec = _spec(arguments["spec"])
+    batch: int = arguments["batch"]
+    folder = Path(arguments["folder"])
+    if spec.kind == "onnx":
+        made = _from_onnx(spec, batch, progress)
+    else:
+        made = _from_tensorflow(
+            spec,
+            batch,
+            progress,
+            _folder(arguments["weights_in"]),
+            _folder(arguments["weights_out"]),
+        )
+    (folder / ONNX_FILE).write_bytes(made.onnx_model.SerializeToString(deterministic=True))
+    if made.tflite is not None:
+        (folder / TFLITE_FILE).write_bytes(made.tflite)
+    _card(spec, batch, folder, made).save(folder)
+    return {}
+
+
+def _folder(value: str | None) -> Path | None:
+    return Path(value) if value else None
+
+
+def _spec(plain: Json) -> ModelSpec:
+    """A spec as `convert` made it JSON."""
+    fields = dict(plain)
+    fields["entry"] = CatalogueEntry(**plain["entry"]) if plain["entry"] else None
+    fields["path"] = _folder(plain["path"])
+    fields["weights"] = _folder(plain["weights"])
+    return ModelSpec(**fields)
+
+
+def _inputs(spec: ModelSpec, shape: tuple[int, ...]) -> samples.Inputs:
+    if spec.entry is not None:
+        return samples.of_entry(spec.entry, shape[0])
+    return samples.of_shape(shape, samples.count_for(OWN_SAMPLES, shape[0], None))
+
+
+def _from_tensorflow(
+    spec: ModelSpec,
+    batch: int,
+    progress: Progress,
+    weights_in: Path | None,
+    weights_out: Path | None,
+) -> Converted:
+    progress("starting TensorFlow")
+    from toolchain.convert import frozen, network
+
+    network.settle_tensorflow()
+    progress("reading the model")
+    if weights_out is not None and spec.kind == "digits":
+        progress("training on scikit-learn's digits")
+    source = network.load(spec, weights_in, weights_out)
+    shape = fixed_shape(source.shape, batch)
+    inputs = _inputs(spec, shape)
+    progress("running the source model")
+    reference = frozen.run_source(source, inputs.x, batch)
+    progress("converting to TensorFlow Lite")
+    graph = frozen.freeze(source, shape)
+    tflite = frozen.to_tflite(graph)
+    checks = [agreement.compare("tflite", reference, frozen.run_tflite(tflite, inputs.x, batch))]
+    progress("converting to ONNX")
+    model = frozen.to_onnx(graph, spec.name)
+    progress("checking against the source")
+    checks.append(agreement.compare("onnx", reference, onnx_file.run(model, inputs.x, batch)))
+    return Converted(
+        source=Source.model_validate({"kind": source.kind, "weights": source.weights}),
+        onnx_model=model,
+        tflite=tflite,
+        inputs=inputs,
+        reference=reference,
+        checks=checks,
+        missing={},
+    )
+
+
+def _from_onnx(spec: ModelSpec, batch: int, progress: Progress) -> Converted:
+    assert spec.path is not None
+    progress("reading the model")
+    source = onnx_file.load(spec.path)
+    inputs = _inputs(spec, onnx_file.input_shape(source, batch))
+    progress("running the source model")
+    reference = onnx_file.run(source, inputs.x, batch)
+    progress("fixing the batch")
+    model = onnx_file.with_batch(source, batch)
+    progress("checking against the source")
+    found = onnx_file.run(model, inputs.x, batch)
+    return Converted(
+        source=Source(kind="onnx", weights=f"file:{spec.digest}"),
+        onnx_model=model,
+        tflite=None,
+        inputs=inputs,
+        reference=reference,
+        checks=[agreement.compare("onnx", reference, found)],
+        missing={"tflite": "ONNX files are not converted to TensorFlow Lite"},
+    )
+
+
+def _card(spec: ModelSpec, batch: int, folder: Path, made: Converted) -> ModelCard:
+    if len(made.reference) != len(made.inputs.x):
+        raise ModelError(
+            "the model's output doesn't have its batch first",
+            detail=f"{len(made.inputs.x)} inputs gave an output of shape {made.reference.shape}",
+            resolution="export it with one row of scores an input",
+        )
+    arrays: dict[str, npt.NDArray[np.generic]] = {"x": made.inputs.x, "reference": made.reference}
+    if made.inputs.labels is not None:
+        arrays["labels"] = made.inputs.labels
+    np.savez(folder / SAMPLES_FILE, allow_pickle=False, **arrays)
+    sampled = record(folder, SAMPLES_FILE)
+    tflite: dict[str, File] = {}
+    if made.tflite is not None:
+        tflite["fp32"] = record(folder, TFLITE_FILE)
+    graph = made.onnx_model.graph
+    given = Tensor(name=graph.input[0].name, shape=(batch, *made.inputs.x.shape[1:]))
+    return ModelCard(
+        model=spec.name,
+        title=spec.entry.title if spec.entry else spec.name,
+        batch=batch,
+        source=made.source,
+        input=given,
+        output=Tensor(name=graph.output[0].name, shape=(batch, *made.reference.shape[1:])),
+        tvm_input=given,
+        tflite=tflite,
+        onnx=record(folder, ONNX_FILE),
+        samples=Samples(
+            **sampled.model_dump(),
+            count=len(made.inputs.x),
+            labelled=made.inputs.labels is not None,
+        ),
+        checks=sorted(made.checks, key=lambda c: c.stage),
+        missing=made.missing,
+    )

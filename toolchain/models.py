@@ -1,0 +1,257 @@
+"""The models we know (catalogue.toml), and which one a command means.
+
+`resolve` turns a name or a user's file into a `ModelSpec`: what to convert, and the hash of all it
+is made from. Nothing here reads a model's graph: that needs TensorFlow, and is convert's.
+What conversion leaves behind is described in `card`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from toolchain import store
+from toolchain.errors import ModelError, UsageError
+
+DATA = Path(__file__).with_name("catalogue.toml")
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+Kind = Literal["keras-applications", "digits", "keras", "savedmodel", "onnx"]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocessing(_Entry):
+    """How an image becomes an input: (pixel * scale - mean) / std, a channel each."""
+
+    channels: Literal["RGB", "BGR", "L"]
+    resize: Literal["bilinear", "bicubic", "nearest", "none"]
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class CatalogueEntry(_Entry):
+    """One entry of catalogue.toml; the file's head says what each key means."""
+
+    name: str
+    title: str
+    source: Literal["keras-applications", "digits"]
+    constructor: str | None = None
+    arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    shape: tuple[int, int, int]
+    classes: Annotated[int, Field(gt=1)]
+    images: Literal["photographs", "digits"]
+    samples: Annotated[int, Field(gt=0)]
+    labels: str
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A model that a command means.
+
+    Attributes:
+        name: its folder's name below dist/models.
+        kind: how it is read.
+        entry: its catalogue entry; None for a user's own file.
+        path: the user's model file or SavedModel folder; None for a catalogue model.
+        weights: a file of weights for a catalogue model.
+        seed: what its weights are drawn from when there is no file.
+        digest: the sha256 of what it is made from.
+    """
+
+    name: str
+    kind: Kind
+    entry: CatalogueEntry | None = None
+    path: Path | None = None
+    weights: Path | None = None
+    seed: int = 0
+    digest: str
+
+
+@cache
+def catalogue() -> dict[str, CatalogueEntry]:
+    """Every model of the catalogue by name.
+
+    Raises:
+        ModelError: catalogue.toml has an entry that can't be used.
+    """
+    try:
+        entries = tomllib.loads(DATA.read_text())
+        return {name: CatalogueEntry(name=name, **entry) for name, entry in entries.items()}
+    except (tomllib.TOMLDecodeError, ValidationError, TypeError) as error:
+        raise ModelError(f"{DATA.name} can't be used", detail=str(error)) from error
+
+
+def resolve(
+    name: str | None = None,
+    *,
+    model_file: Path | None = None,
+    weights: Path | None = None,
+    seed: int = 0,
+) -> ModelSpec:
+    """The model that a command's options mean.
+
+    Args:
+        name: a catalogue name; with `model_file`, the name to give that model.
+        model_file: a user's .onnx, .keras or .h5 file, or SavedModel folder.
+        weights: weights for a catalogue model (.weights.h5, .h5, .keras).
+        seed: draws the weights of a catalogue model that has none.
+
+    Raises:
+        UsageError: no such model or file, or options that contradict each other.
+        ModelError: a file that is visibly not what its name says.
+    """
+    if model_file is not None:
+        if weights is not None:
+            raise UsageError(
+                "weights can be given for a catalogue model only",
+                resolution="save the model with its weights and give that file alone",
+            )
+        return _own(model_file, name)
+    known = catalogue()
+    if name is None:
+        raise UsageError("no model given", resolution=_known(known))
+    if name not in known:
+        raise UsageError(f"unknown model: {name}", resolution=_known(known))
+    entry = known[name]
+    parts: dict[str, object] = {"entry": entry.model_dump(mode="json"), "seed": seed}
+    if weights is not None:
+        weights = _existing(weights)
+        if weights.suffix not in (".h5", ".keras"):
+            raise UsageError(
+                f"{weights.name}: weights are read from .weights.h5, .h5 and .keras files",
+                resolution="save them with model.save_weights('NAME.weights.h5')",
+            )
+        _check_magic(weights)
+        parts = {"entry": entry.model_dump(mode="json"), "weights": store.digest_file(weights)}
+    return ModelSpec(
+        name=name,
+        kind=entry.source,
+        entry=entry,
+        weights=weights,
+        seed=seed,
+        digest=store.digest_of(parts),
+    )
+
+
+def _known(known: dict[str, CatalogueEntry]) -> str:
+    return (
+        f"known models: {', '.join(sorted(known))}; "
+        "or give your own with --model-file x.onnx|x.keras|x.h5|SavedModel folder"
+    )
+
+
+def _own(path: Path, name: str | None) -> ModelSpec:
+    path = _existing(path)
+    kind = _kind_of(path)
+    name = name or re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{path.name}: no model name can be made of this file's name",
+            resolution="give one with --model NAME (letters, digits, '.', '_', '-')",
+        )
+    if name in catalogue():
+        raise UsageError(
+            f"{path.name}: {name} is the name of a catalogue model",
+            resolution="give another with --model NAME",
+        )
+    if kind == "savedmodel":
+        digest = store.digest_of(store.digest_tree(path))
+    elif kind == "onnx":
+        files = [path, *_onnx_weights(path)]
+        digest = store.digest_of([store.digest_file(file) for file in files])
+    else:
+        digest = store.digest_file(path)
+    return ModelSpec(name=name, kind=kind, path=path, digest=digest)
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise UsageError(f"no such file: {path}", resolution="check the path")
+    return path.resolve()
+
+
+def _kind_of(path: Path) -> Kind:
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "savedmodel"
+        raise ModelError(
+            f"{path.name} is a folder without saved_model.pb",
+            resolution="give the folder that model.export() or tf.saved_model.save() made",
+        )
+    kinds: dict[str, Kind] = {".onnx": "onnx", ".keras": "keras", ".h5": "keras"}
+    if path.suffix not in kinds:
+        raise UsageError(
+            f"{path.name}: unknown kind of model file",
+            resolution="known kinds: .onnx, .keras, .h5 and SavedModel folders",
+        )
+    _check_magic(path)
+    return kinds[path.suffix]
+
+
+def _check_magic(path: Path) -> None:
+    """Refuse a file that is visibly not what its name says, before TensorFlow is started."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(len(HDF5_MAGIC))
+    except OSError as error:
+        raise UsageError(f"{path}: can't be read", detail=str(error)) from error
+    if not head:
+        raise ModelError(f"{path.name} is empty", resolution="copy it again")
+    wrong = (path.suffix == ".h5" and head != HDF5_MAGIC) or (
+        path.suffix == ".keras" and not zipfile.is_zipfile(path)
+    )
+    if wrong:
+        raise ModelError(
+            f"{path.name} is not a {path.suffix} file, or was cut short",
+            detail=f"it begins with the bytes {head.hex(' ')}",
+            resolution="copy it again, or save the model again with model.save()",
+        )
+
+
+def _onnx_weights(path: Path) -> list[Path]:
+    """The files that hold an ONNX model's weights beside it, sorted."""
+    import onnx
+    from onnx.external_data_helper import (
+        ExternalDataInfo,
+        uses_external_data,
+    )
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's own, which differs with its implementation
+        raise not_onnx(path, str(error)) from error
+    names = {
+        ExternalDataInfo(tensor).location
+        for tensor in model.graph.initializer
+        if uses_external_data(tensor)
+    }
+    files = sorted(path.parent / name for name in names)
+    for file in files:
+        if not file.is_file():
+            raise ModelError(
+                f"{path.name}: its weights are in {file.name}, which isn't beside it",
+                resolution=f"copy {file.name} into the folder of {path.name}",
+            )
+    return files
+
+
+def not_onnx(path: Path, detail: str) -> ModelError:
+    """The error for a file that no ONNX model can be read from."""
+    return ModelError(
+        f"{path.name} is not an ONNX model, or was cut short",
+        detail=detail,
+        resolution="copy it again, or export the model again; onnx.checker.check_model says more",
+    )

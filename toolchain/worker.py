@@ -1,0 +1,126 @@
+"""Runs one function of ours in a fresh Python process.
+
+What it imports (TensorFlow, TVM) and the memory it takes end with it; its hash seed and thread
+counts are fixed, so that the same arguments give the same bytes; a crash in native code becomes an
+error here. It is not a pool: a job is a process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from toolchain import errors, paths, process
+from toolchain.errors import CommandError, EdgewrightError, ModelError
+
+MARK = "@@step "
+FIXED_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONUNBUFFERED": "1",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "KERAS_BACKEND": "tensorflow",
+}
+
+Progress = Callable[[str], None]
+Json = dict[str, Any]
+
+
+def silent(_step: str) -> None:
+    """The progress of a caller that wants none."""
+
+
+def call(function: str, arguments: Json, *, what: str, progress: Progress = silent) -> Json:
+    """Call `module:function` with a JSON object and return the one it returns.
+
+    Args:
+        function: where it is; it takes (arguments, progress).
+        arguments: what it is given.
+        what: the job in words, for the error of a crash.
+        progress: called with each step it reports.
+
+    Raises:
+        EdgewrightError: the one that it raised.
+        ModelError: it crashed.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
+        answer = Path(folder) / "answer.json"
+        home = Path(folder) / "home"  # Keras reads and writes its settings there
+        home.mkdir()
+        request = {"function": function, "arguments": arguments, "answer": str(answer)}
+        environment = {
+            **FIXED_ENVIRONMENT,
+            "PYTHONPATH": str(paths.ROOT),
+            "KERAS_HOME": str(home),
+        }
+
+        def on_line(line: str) -> None:
+            if line.startswith(MARK):
+                progress(line.removeprefix(MARK))
+
+        try:
+            process.run(
+                [sys.executable, "-m", "toolchain.worker"],
+                env=environment,
+                on_line=on_line,
+                input_text=json.dumps(request),
+            )
+        except CommandError as error:
+            raise _explained(error, answer, what) from error
+        result: Json = json.loads(answer.read_text())["result"]
+        return result
+
+
+def _explained(failure: CommandError, answer: Path, what: str) -> EdgewrightError:
+    if answer.is_file():
+        told: Mapping[str, str] = json.loads(answer.read_text())["error"]
+        kind: type[EdgewrightError] = getattr(errors, told["class"])
+        return kind(told["brief"], detail=told["detail"], resolution=told["resolution"])
+    lines = [line for line in failure.output.splitlines() if not line.startswith(MARK)]
+    if failure.returncode == -9:
+        return ModelError(
+            f"{what} was killed",
+            detail="\n".join(lines),
+            resolution="this machine most likely ran out of memory: close programs, or use a "
+            "smaller batch",
+        )
+    return ModelError(
+        f"{what} failed",
+        detail="\n".join(lines),
+        resolution="the model uses something that edgewright or the libraries it uses can't "
+        "handle; the last lines above say what",
+    )
+
+
+def main() -> int:
+    """The process's side: read the request, call, write the answer."""
+    request = json.load(sys.stdin)
+    module, _, name = request["function"].partition(":")
+    answer = Path(request["answer"])
+
+    def progress(step: str) -> None:
+        print(f"{MARK}{step}", flush=True)
+
+    try:
+        result = getattr(importlib.import_module(module), name)(request["arguments"], progress)
+    except EdgewrightError as error:
+        told = {
+            "class": type(error).__name__,
+            "brief": error.brief,
+            "detail": error.detail,
+            "resolution": error.resolution,
+        }
+        answer.write_text(json.dumps({"error": told}))
+        return 1
+    answer.write_text(json.dumps({"result": result}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
