@@ -72,7 +72,9 @@ def up(
         raise UsageError(f"{target.name} has no emulator")
     engine = Engine()
     running = status(engine).get(name)
-    if running is not None and running.state == "running":
+    # without its keys (the cache was emptied) nobody can reach it: it is made anew
+    reachable = (folder(name) / "known_hosts").is_file()
+    if running is not None and running.state == "running" and reachable:
         _enter(inventory_path, target, running.name, running.port)
         return running
     image = images.build(imagespec.spec("device", target), engine, Store(), progress=progress)

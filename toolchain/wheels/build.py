@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -84,8 +85,10 @@ def build(
         fetched: called with (done, all, file name) as sources arrive.
 
     Raises:
+        UsageError: the cross image has no headers of that Python.
         EdgewrightError: see the classes; nothing half-made is left.
     """
+    _check_python(target, python)
     inputs = _inputs(name, target, python)
     key = digest_of(inputs)
     started = time.monotonic()
@@ -103,6 +106,26 @@ def build(
         entry = store.entry(key)
     assert entry is not None
     return _built(name, target, entry, time.monotonic() - started)
+
+
+def pythons(target: Target) -> list[str]:
+    """The Pythons whose headers for the target are in the cross image's lock."""
+    locked = lock.image(imagespec.spec("cross", target).name)
+    found = [
+        re.fullmatch(r"libpython(3\.\d+)-dev", package.name)
+        for package in locked.packages
+        if package.arch == target.debian
+    ]
+    return sorted({match[1] for match in found if match})
+
+
+def _check_python(target: Target, python: str) -> None:
+    known = pythons(target)
+    if python not in known:
+        raise UsageError(
+            f"no wheels can be built for Python {python} on {target.name}",
+            resolution=f"Pythons of its cross image: {', '.join(known)}",
+        )
 
 
 def _inputs(name: str, target: Target, python: str) -> dict[str, object]:
