@@ -70,13 +70,10 @@ def build_images(_: Context, target: str = DEFAULT_TARGET, json: bool = False) -
     from toolchain.store import Store
 
     chosen = targets.target(target)
-    engine = Engine()
-    built = []
-    for kind in images.KINDS:
-        spec = imagespec.spec(kind, chosen)
-        with console.step(f"image {spec.name}") as say:
-            counter = console.counter(say)
-            built.append(images.build(spec, engine, Store(), progress=say, fetched=counter))
+    specs = [imagespec.spec(kind, chosen) for kind in images.KINDS]
+    with console.step(f"images {', '.join(spec.name for spec in specs)}") as say:
+        counter = console.counter(say)
+        built = images.build_all(specs, Engine(), Store(), progress=say, fetched=counter)
     if json:
         console.show_json([vars(image) for image in built])
     else:
