@@ -18,7 +18,7 @@ from toolchain import lock, rootfs, seal
 from toolchain.engine import Engine
 from toolchain.imagespec import ImageSpec
 from toolchain.sources import Progress, fetch_all
-from toolchain.store import Store, digest_of, digest_tree
+from toolchain.store import Store, digest_file, digest_of, digest_tree
 
 EPOCH = 1_700_000_000
 KINDS = ("cross", "device")
@@ -124,7 +124,7 @@ def _root_inputs(spec: ImageSpec) -> dict[str, object]:
         "include": locked.include,
         "packages": [p.sha256 for p in locked.packages],
         "epoch": EPOCH,
-        "format": 1,
+        "recipe": digest_file(Path(rootfs.__file__)),
     }
 
 

@@ -18,8 +18,10 @@ from toolchain.lock import ImageLock
 from toolchain.sources import path_of
 from toolchain.store import Store
 
-# What differs between two runs although the packages are the same, and is made again when needed.
+# What differs between two runs although the packages are the same, and is made again when needed;
+# host keys also because a key that stands in an image is nobody's secret. Shell patterns.
 VOLATILE = (
+    "/etc/ssh/ssh_host_*",
     "/etc/machine-id",
     "/var/cache/ldconfig/aux-cache",
     "/var/log/apt/history.log",
@@ -53,7 +55,7 @@ def build(
         repository.mkdir()
         progress(f"indexing {len(locked.packages)} packages")
         _repository(locked, store, repository)
-        clean = " ".join(f'"$1{path}"' for path in VOLATILE)
+        clean = " ".join(f'"$1"{path}' for path in VOLATILE)
         progress(f"installing {len(locked.packages)} packages")
         # a network namespace of its own: a package that is not in the lock can't be fetched
         command = [
