@@ -20,6 +20,7 @@ import subprocess
 import sysconfig
 import time
 import venv
+from contextlib import suppress
 from typing import Any
 
 from deploy.agent.files import (
@@ -211,6 +212,7 @@ class Steps(State):
     def clean(self, keep: int) -> list[str]:
         """Remove the oldest releases beyond `keep`, never the running or the previous one."""
         self.locked()
+        self.abandon()
         needed = {self.linked("current"), self.linked("previous")}
         complete = [str(entry["folder"]) for entry in self.releases()]
         needed.update(complete[-keep:] if keep > 0 else [])
@@ -219,7 +221,9 @@ class Steps(State):
             self.discard(self.path("releases", folder))
         used: set[str] = set()
         for folder in self.folders():
-            used.update(file["sha256"] for file in self.manifest(folder)["files"])
+            # A release whose manifest went bad keeps no file: what it lacks is sent again.
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                used.update(file["sha256"] for file in self.manifest(folder)["files"])
         for name in os.listdir(self.path("blobs")):
             if name not in used:
                 os.unlink(self.path("blobs", name))
@@ -262,6 +266,9 @@ class Steps(State):
     def discard(self, release: str) -> None:
         """Remove a release: gone in one rename, so that no half of it ever counts."""
         trash = self.path("incoming", f"trash-{os.getpid()}-{os.path.basename(release)}")
+        if os.path.lexists(trash):
+            # A process of this number was cut off here before: numbers begin anew at each boot.
+            remove(trash)
         os.replace(release, trash)
         fsync_path(self.path("releases"))
         remove(trash)
