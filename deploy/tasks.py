@@ -1,0 +1,260 @@
+"""The tasks that talk to devices: parse, call, print.
+
+Modules are imported by the task that needs them, so that listing the tasks is quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke import Context, task
+
+from toolchain import console, options
+from toolchain.console import guarded
+from toolchain.options import (
+    DEFAULT_TARGET,
+    HOST_HELP,
+    INVENTORY,
+    INVENTORY_HELP,
+    JSON,
+    TARGET,
+)
+
+if TYPE_CHECKING:
+    from deploy.emulator import Emulated
+
+
+@task(
+    help={
+        "target": TARGET,
+        "name": "name in the inventory; emu-TARGET when left out",
+        "cpu": "QEMU_CPU of the device; the target's own when left out",
+        "inventory": INVENTORY_HELP,
+        "json": JSON,
+    }
+)
+@guarded
+def emulator_up(
+    _: Context,
+    target: str = DEFAULT_TARGET,
+    name: str = "",
+    cpu: str = "",
+    inventory: str = INVENTORY,
+    json: bool = False,
+) -> None:
+    """Start an emulated device with a real sshd and enter it into the inventory."""
+    from deploy import emulator
+    from toolchain import targets
+
+    chosen = targets.target(target)
+    chosen_name = name or emulator.default_name(chosen)
+    with console.step(f"emulated device {chosen_name}") as say:
+        device = emulator.up(chosen, chosen_name, Path(inventory), cpu=cpu, progress=say)
+    _show_emulated([device], json=json)
+
+
+@task(help={"name": "name in the inventory", "inventory": INVENTORY_HELP})
+@guarded
+def emulator_down(
+    _: Context, name: str = f"emu-{DEFAULT_TARGET}", inventory: str = INVENTORY
+) -> None:
+    """Take an emulated device away: container, keys and inventory entry."""
+    from deploy import emulator
+
+    with console.step(f"emulated device {name}"):
+        there = emulator.down(name, Path(inventory))
+    console.note(f"{name} is gone" if there else f"there was no {name}")
+
+
+@task(help={"json": JSON})
+@guarded
+def emulator_status(_: Context, json: bool = False) -> None:
+    """List the emulated devices of this machine."""
+    from deploy import emulator
+    from toolchain.engine import Engine
+
+    _show_emulated(list(emulator.status(Engine()).values()), json=json)
+
+
+def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
+    if json:
+        console.show_json([vars(d) for d in devices])
+        return
+    rows = [[d.name, d.target, f"127.0.0.1:{d.port}", d.state] for d in devices]
+    console.show_table("emulated devices", ["name", "target", "sshd", "state"], rows)
+
+
+@task(help=HOST_HELP)
+@guarded
+def probe(_: Context, host: str, inventory: str = INVENTORY, json: bool = False) -> None:
+    """Show what a device is: architecture, Python, glibc, numpy, CPU extensions, disk."""
+    from deploy import connection
+    from deploy import inventory as inventories
+    from deploy import probe as prober
+
+    device = inventories.load(Path(inventory)).host(host)
+    with console.step(f"probe of {host}"), connection.connect(device) as conn:
+        facts = prober.probe(conn)
+    found = facts.model_dump(mode="json")
+    if json:
+        console.show_json(found)
+    else:
+        rows = [[key, _plain(value)] for key, value in found.items()]
+        console.show_table(host, ["what", "found"], rows)
+
+
+@task(
+    help=HOST_HELP
+    | {
+        "model": "models to send, separated by commas; all that are compiled when left out",
+        "dry-run": "show what would be done and change nothing",
+    }
+)
+@guarded
+def deploy(
+    _: Context,
+    host: str,
+    model: str = "",
+    inventory: str = INVENTORY,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Send wheels and models to a device, install them there, check, and switch to them."""
+    from deploy import connection, release
+    from deploy import inventory as inventories
+    from toolchain import bundle, targets
+
+    device = inventories.load(Path(inventory)).host(host)
+    with console.step(f"bundle for {host}"):
+        target = targets.target(device.target)
+        folder = bundle.make(target, device.python, options.names(model), [])
+    with console.step(f"deploy to {host}") as say, connection.connect(device) as conn:
+        if dry_run:
+            planned = release.plan(conn, bundle.load(folder))
+        else:
+            outcome = release.deploy(conn, folder, say=say)
+    if json:
+        console.show_json((planned if dry_run else outcome).model_dump(mode="json"))
+    elif dry_run:
+        rows = [[str(n), line] for n, line in enumerate(planned.steps(), start=1)]
+        console.show_table(f"plan for {host}", ["", "step"], rows)
+    else:
+        console.out.print(
+            f"{host}: {outcome.status}, release {outcome.release[:16]}, "
+            f"{outcome.sent} payload bytes sent"
+        )
+
+
+@task(help=HOST_HELP)
+@guarded
+def releases(_: Context, host: str, inventory: str = INVENTORY, json: bool = False) -> None:
+    """List the releases on a device and which of them runs."""
+    from deploy import connection, release
+    from deploy import inventory as inventories
+
+    device = inventories.load(Path(inventory)).host(host)
+    with console.step(f"releases on {host}"), connection.connect(device) as conn:
+        found = release.releases(conn)
+    if json:
+        console.show_json([r.model_dump(mode="json") for r in found])
+        return
+    rows = [
+        [r.folder, r.at, ", ".join(r.models), "runs" if r.running else "previous" * r.previous]
+        for r in found
+    ]
+    console.show_table(f"releases on {host}", ["release", "installed", "models", ""], rows)
+
+
+@task(help=HOST_HELP)
+@guarded
+def rollback(_: Context, host: str, inventory: str = INVENTORY, json: bool = False) -> None:
+    """Switch a device back to the release that it ran before."""
+    from deploy import connection, release
+    from deploy import inventory as inventories
+
+    device = inventories.load(Path(inventory)).host(host)
+    with console.step(f"rollback of {host}"), connection.connect(device) as conn:
+        done = release.rollback(conn)
+    if json:
+        console.show_json(done.model_dump(mode="json"))
+    else:
+        console.out.print(f"{host} runs {done.folder} again, in place of {done.replaced}")
+
+
+@task(
+    help=HOST_HELP
+    | {
+        "budget": "seconds to measure each model under each runtime; at least three samples",
+        "model": "models, separated by commas; all that are deployed when left out",
+        "runtime": "tflite, tvm; both when left out",
+        "batch": "batch sizes, separated by commas; all that are deployed when left out",
+        "threads": "thread counts, separated by commas",
+        "parity-samples": "inputs whose outputs are compared with the reference",
+        "quiet": "no table",
+    }
+)
+@guarded
+def bench(
+    _: Context,
+    host: str,
+    budget: float = 10.0,
+    model: str = "",
+    runtime: str = "",
+    batch: str = "",
+    threads: str = "1",
+    parity_samples: int = 8,
+    inventory: str = INVENTORY,
+    json: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Measure the deployed models on a device and bring the samples home to results/."""
+    from deploy import bench as benchmark
+    from deploy import connection
+    from deploy import inventory as inventories
+    from toolchain import report as reports
+    from toolchain import results
+
+    device = inventories.load(Path(inventory)).host(host)
+    with console.step(f"bench on {host}") as say, connection.connect(device) as conn:
+        current = f"{device.root}/current"
+        jobs = benchmark.plan(
+            benchmark.deployed(conn, current),
+            models=options.names(model),
+            runtimes=options.names(runtime),
+            batches=options.numbers("batch", batch),
+            threads=options.numbers("threads", threads),
+        )
+        result, path = benchmark.run(
+            conn,
+            host=host,
+            release=current,
+            emulated=device.emulated,
+            settings=results.Settings(budget_s=budget, parity_samples=parity_samples),
+            jobs=jobs,
+            progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
+        )
+    if json:
+        console.show_json(result.model_dump(mode="json"))
+    elif not quiet:
+        reports.show([result], console.out)
+    console.note(f"samples: {path}")
+
+
+@task
+@guarded
+def schemas(_: Context) -> None:
+    """Write the JSON Schemas of inventory, manifest, model and result to docs/schemas/."""
+    from deploy import schemas as generated
+
+    for path in generated.write():
+        console.note(str(path))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    if isinstance(value, list):
+        return " ".join(str(item) for item in value)
+    return "-" if value is None else str(value)

@@ -1,0 +1,35 @@
+"""What options of tasks mean: lists, numbers, and the help texts that several tasks share."""
+
+from __future__ import annotations
+
+from toolchain.errors import UsageError
+
+INVENTORY = "inventory.yml"
+DEFAULT_TARGET = "rv64gc"
+DEFAULT_PYTHON = "3.13"
+JSON = "print JSON instead of a table"
+TARGET = "name of a target in toolchain/targets.toml"
+PYTHON = "version of the device's Python, such as 3.13"
+HOST = "name of a device in the inventory"
+INVENTORY_HELP = "the inventory file"
+HOST_HELP = {"host": HOST, "inventory": INVENTORY_HELP, "json": JSON}
+
+
+def names(text: str) -> list[str]:
+    """The parts of a list separated by commas, without blanks."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """The whole numbers of a list separated by commas.
+
+    Raises:
+        UsageError: a part is no whole number; the error names the option.
+    """
+    try:
+        return [int(part) for part in names(text)]
+    except ValueError as error:
+        raise UsageError(
+            f"--{option} takes whole numbers separated by commas, not {text!r}",
+            resolution=f"for example: --{option} 1,2,4",
+        ) from error
