@@ -280,6 +280,13 @@ class Engine:
             found = self._client.containers.list(all=True, filters={"label": f"{LABEL}=service"})
             return {c.name: {**c.labels, "state": c.status} for c in found}
 
+    def remove_builds(self) -> None:
+        """Remove the containers of builds: those that an engine which was killed left behind."""
+        with _explained():
+            left = self._client.containers.list(all=True, filters={"label": f"{LABEL}=build"})
+        for container in left:
+            self.remove_container(container.id)
+
     def remove_container(self, reference: str) -> None:
         """Stop and remove a container; one that isn't there is no error."""
         with _explained():

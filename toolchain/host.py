@@ -184,6 +184,8 @@ def _start_engine() -> None:
                 resolution=f"its log is {log}",
             )
         time.sleep(0.5)
+    # no build can be under way with an engine that was not there
+    Engine().remove_builds()
 
 
 def remove_stale_pid(path: Path) -> None:
@@ -194,17 +196,23 @@ def remove_stale_pid(path: Path) -> None:
     """
     if not path.is_file():
         return
-    try:
-        command = Path(f"/proc/{int(path.read_text())}/comm").read_text().strip()
-    except (OSError, ValueError):
-        command = ""
-    if command in ENGINE_PROCESSES:
+    if _running(path) in ENGINE_PROCESSES:
         raise EngineError(
             "a Docker engine runs but does not answer",
-            detail=f"process {path.read_text().strip()} ({command})",
+            detail=f"process {path.read_text().strip()} ({_running(path)})",
             resolution="stop it, then run: invoke setup",
         )
     path.unlink()
+
+
+def _running(pid_file: Path) -> str:
+    """The name of the process that a pid file names; empty when it is gone or a zombie."""
+    try:
+        process_folder = Path(f"/proc/{int(pid_file.read_text())}")
+        state = (process_folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        return "" if state in ("Z", "X") else (process_folder / "comm").read_text().strip()
+    except (OSError, ValueError, IndexError):
+        return ""
 
 
 def _register() -> None:

@@ -34,6 +34,21 @@ def test_a_torn_pid_file_is_removed(tmp_path: Path, content: str) -> None:
     assert not left.exists()
 
 
+def test_a_zombie_is_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    left = tmp_path / "docker.pid"
+    left.write_text(str(child))
+    mine = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
+    monkeypatch.setattr(host, "ENGINE_PROCESSES", (mine,))
+    while Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+        pass
+    host.remove_stale_pid(left)
+    os.waitpid(child, 0)
+    assert not left.exists()
+
+
 def test_an_engine_that_runs_but_does_not_answer_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
