@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import paramiko
@@ -175,10 +175,13 @@ class Connection:
 
     def close(self) -> None:
         """End the connection. Safe to call twice."""
-        if self._sftp is not None:
-            self._sftp.close()
-            self._sftp = None
-        self._fabric.close()
+        # over a dead link closing fails too, and there is nothing left to close
+        with suppress(OSError, EOFError):
+            if self._sftp is not None:
+                self._sftp.close()
+        self._sftp = None
+        with suppress(OSError, EOFError):
+            self._fabric.close()
         self._fabric.client.close()
         if isinstance(self._fabric.gateway, FabricConnection):
             self._fabric.gateway.close()

@@ -9,6 +9,7 @@ import collections
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,7 +66,9 @@ class RemoteProcess:
     ) -> None:
         if kind is not None or not self._ended:
             self.kill()
-        self._channel.close()
+        # over a dead link closing fails too; what the block raised says more
+        with suppress(OSError, EOFError):
+            self._channel.close()
 
     def write(self, content: bytes) -> None:
         """Send to its standard input.
