@@ -93,7 +93,8 @@ def _repository(locked: ImageLock, store: Store, folder: Path) -> None:
         blob = path_of(package.pinned(), store)
         name = f"{package.sha256}.deb"
         os.link(blob, folder / name)
-        control = DebFile(str(blob)).debcontrol()
+        with blob.open("rb") as stream:
+            control = DebFile(fileobj=stream).debcontrol()
         control["Filename"] = f"./{name}"
         control["Size"] = str(package.size)
         control["SHA256"] = package.sha256
