@@ -152,13 +152,11 @@ def _may_install(packages: list[str]) -> None:
 
 def _install(packages: list[str]) -> None:
     env = {"DEBIAN_FRONTEND": "noninteractive"}
-    # no service may start here: a container or a fresh machine has no init to start it
     try:
         process.run(["apt-get", "update", "-qq"], env=env)
-        process.run(
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, "iptables"],
-            env=env,
-        )
+        # with what they recommend: mmdebstrap's foreign architectures need arch-test, the engine
+        # iptables
+        process.run(["apt-get", "install", "-y", "-qq", *packages, "iptables"], env=env)
     except CommandError as error:
         raise EngineError(
             f"apt could not install {', '.join(packages)}",
