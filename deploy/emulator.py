@@ -1,4 +1,4 @@
-"""Devices for those who have none: containers with a real sshd, under qemu-user.
+"""Devices for those who have none: containers with a real sshd, under qemu-user where needed.
 
 An emulated device is reached like any other, over SSH on a port of 127.0.0.1, with an entry in
 inventory.yml and a host key of its own. `down` takes all of it away. Its times are not a board's.
@@ -42,9 +42,10 @@ class Emulated:
     state: str
 
 
-def default_name(target: Target) -> str:
-    """The name of a target's emulated device."""
-    return f"emu-{target.name}"
+def default_name(target: Target, system: str = "") -> str:
+    """The name of a target's emulated device, of its first system when none is named."""
+    usual = system in ("", *target.systems()[:1])
+    return f"emu-{target.name}" if usual else f"emu-{target.name}-{system}"
 
 
 def folder(name: str) -> Path:
@@ -53,7 +54,13 @@ def folder(name: str) -> Path:
 
 
 def up(
-    target: Target, name: str, inventory_path: Path, *, cpu: str, progress: Callable[[str], None]
+    target: Target,
+    name: str,
+    inventory_path: Path,
+    *,
+    cpu: str,
+    system: str = "",
+    progress: Callable[[str], None],
 ) -> Emulated:
     """Start an emulated device and enter it into the inventory; one that runs is kept.
 
@@ -62,10 +69,11 @@ def up(
         name: its name in the inventory.
         inventory_path: the file that gets the entry.
         cpu: QEMU_CPU; the target's own when empty.
+        system: such as debian12; the target's first when empty.
         progress: called with each step.
 
     Raises:
-        UsageError: the target has no emulator.
+        UsageError: the target has no emulator, or none of that system.
         EngineError: the device did not start.
     """
     if target.emulator is None:
@@ -77,7 +85,8 @@ def up(
     if running is not None and running.state == "running" and reachable:
         _enter(inventory_path, target, running.name, running.port)
         return running
-    image = images.build(imagespec.spec("device", target), engine, Store(), progress=progress)
+    spec = imagespec.spec("device", target, system)
+    image = images.build(spec, engine, Store(), progress=progress)
     _remove(engine, name)
     home = folder(name)
     home.mkdir(parents=True, mode=0o700)
@@ -141,9 +150,6 @@ def _remove(engine: Engine, name: str) -> bool:
 
 
 def _enter(path: Path, target: Target, name: str, port: int) -> None:
-    emulator = target.emulator
-    if emulator is None:
-        raise UsageError(f"{target.name} has no emulator")
     home = folder(name)
     inventory.add_host(
         path,
@@ -155,9 +161,8 @@ def _enter(path: Path, target: Target, name: str, port: int) -> None:
             "ansible_ssh_private_key_file": str(home / "id_ed25519"),
             "edgewright": {
                 "target": target.name,
-                "python": emulator.python,
                 "known_hosts": str(home / "known_hosts"),
-                "emulated": True,
+                "emulated": not target.native(),
             },
         },
     )

@@ -28,7 +28,7 @@ class Device:
     name: str
     host: str
     target: str
-    python: str = "3.13"
+    python: str = "3"
     root: str = "~/edgewright"
     port: int | None = None
     user: str | None = None

@@ -73,8 +73,8 @@ class Block(_Strict):
     """Our own block. Every key may stand at a group, and a host may override it."""
 
     target: str | None = Field(None, description="a target of targets.toml")
-    python: Annotated[str, StringConstraints(pattern=r"^3\.\d{1,2}$")] = Field(
-        "3.13", description="the device's Python, in quotes"
+    python: Annotated[str, StringConstraints(pattern=r"^3(\.\d{1,2})?$")] = Field(
+        "3", description="which of the device's Pythons to use, in quotes: python3, python3.12"
     )
     root: Root = Field("~/edgewright", description="the folder of ours on the device")
     emulated: bool = Field(False, description="its times are not a real device's")

@@ -191,13 +191,12 @@ def problems(facts: DeviceFacts, manifest: Manifest, needed: int) -> list[tuple[
 
 def _python(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
     found = []
-    version = ".".join(facts.python.split(".")[:2])
-    build = (
-        "set edgewright.python in the inventory and build for it: "
-        f"invoke build-wheels --target {manifest.target}"
-    )
-    if version != manifest.python:
-        found.append((f"its Python is {facts.python}, the wheels are for {manifest.python}", build))
+    lowest = manifest.requires.python
+    if _older(facts.python, lowest):
+        found.append((
+            f"its Python is {facts.python}, the wheels need {lowest}",
+            "install a newer one there and name it in the inventory: edgewright.python",
+        ))  # fmt: skip
     if facts.implementation != "cpython":
         found.append((f"its Python is {facts.implementation}", "install CPython there"))
     if facts.abiflags:

@@ -44,7 +44,7 @@ module.main()
 
 
 def python(version: str, *arguments: str) -> list[str]:
-    """A command line of the device's Python, which may be called python3.13 or just python3."""
+    """A command line of the device's Python of that version, else of its python3."""
     return ["sh", "-c", PYTHON, "sh", f"python{version}", *arguments]
 
 

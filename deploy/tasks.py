@@ -19,6 +19,7 @@ from toolchain.options import (
     INVENTORY,
     INVENTORY_HELP,
     JSON,
+    OS,
     TARGET,
 )
 
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 @task(
     help={
         "target": TARGET,
-        "name": "name in the inventory; emu-TARGET when left out",
+        "name": "name in the inventory; emu-TARGET or emu-TARGET-OS when left out",
         "cpu": "QEMU_CPU of the device; the target's own when left out",
+        "os": OS,
         "inventory": INVENTORY_HELP,
         "json": JSON,
     }
@@ -41,6 +43,7 @@ def emulator_up(
     target: str = DEFAULT_TARGET,
     name: str = "",
     cpu: str = "",
+    os: str = "",
     inventory: str = INVENTORY,
     json: bool = False,
 ) -> None:
@@ -49,9 +52,9 @@ def emulator_up(
     from toolchain import targets
 
     chosen = targets.target(target)
-    chosen_name = name or emulator.default_name(chosen)
+    chosen_name = name or emulator.default_name(chosen, os)
     with console.step(f"emulated device {chosen_name}") as say:
-        device = emulator.up(chosen, chosen_name, Path(inventory), cpu=cpu, progress=say)
+        device = emulator.up(chosen, chosen_name, Path(inventory), cpu=cpu, system=os, progress=say)
     _show_emulated([device], json=json)
 
 
@@ -129,7 +132,7 @@ def deploy(
     device = inventories.load(Path(inventory)).host(host)
     with console.step(f"bundle for {host}"):
         target = targets.target(device.target)
-        folder = bundle.make(target, device.python, options.names(model), [])
+        folder = bundle.make(target, options.names(model), [])
     with console.step(f"deploy to {host}") as say, connection.connect(device) as conn:
         if dry_run:
             planned = release.plan(conn, bundle.load(folder))

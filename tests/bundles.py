@@ -38,9 +38,9 @@ def make_bundle(
     fields: dict[str, Any] = {
         "schema_version": 1,
         "target": "rv64gc",
-        "python": PYTHON,
         "requires": {
             "machine": platform.machine(),
+            "python": PYTHON,
             "glibc": "2.17",
             "glibcxx": "3.4",
             "cpu": [],

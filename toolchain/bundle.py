@@ -22,6 +22,7 @@ from toolchain.lock import Sha256
 from toolchain.store import Store, digest_file, digest_of
 from toolchain.targets import Target
 from toolchain.wheels import build as wheels
+from toolchain.wheels.recipe import PYTHON_SINCE
 
 MANIFEST = "manifest.json"
 # Pure-Python wheels that ours need and a device may lack.
@@ -37,6 +38,7 @@ class Requires(_Frozen):
 
     Attributes:
         machine: as `uname -m` says.
+        python: lowest version that the wheels serve.
         glibc: lowest version with every symbol that the wheels and libraries ask for.
         glibcxx: the same for libstdc++, such as "3.4.30".
         cpu: extensions that the code uses.
@@ -44,6 +46,7 @@ class Requires(_Frozen):
     """
 
     machine: str
+    python: str
     glibc: str
     glibcxx: str
     cpu: list[str]
@@ -74,7 +77,6 @@ class Manifest(_Frozen):
     schema_version: Literal[1] = 1
     release: Sha256
     target: str
-    python: str
     requires: Requires
     files: list[File]
     wheels: list[str]
@@ -109,12 +111,11 @@ def release_id(fields: dict[str, object]) -> str:
     return digest_of({k: v for k, v in fields.items() if k != "release"})
 
 
-def make(target: Target, python: str, models: Sequence[str], batches: Sequence[int]) -> Path:
+def make(target: Target, models: Sequence[str], batches: Sequence[int]) -> Path:
     """Gather a bundle from dist/ into dist/bundles/<target>/<models>/.
 
     Args:
         target: the device's target.
-        python: the device's Python, such as "3.13".
         models: names of models in dist/models; every one compiled for the target when empty.
         batches: batch sizes to take; every one that is there when empty.
 
@@ -132,7 +133,7 @@ def make(target: Target, python: str, models: Sequence[str], batches: Sequence[i
     final.parent.mkdir(parents=True, exist_ok=True)
     with store.scratch() as scratch:
         folder = scratch / "bundle"
-        requires = _wheels(folder / "wheels", target, python, store)
+        requires = _wheels(folder / "wheels", target, store)
         bundled = [_model(source, folder, target) for source in chosen]
         shutil.copytree(
             paths.ROOT / "deploy" / "runner",
@@ -153,7 +154,6 @@ def make(target: Target, python: str, models: Sequence[str], batches: Sequence[i
         fields: dict[str, object] = {
             "schema_version": 1,
             "target": target.name,
-            "python": python,
             "requires": requires.model_dump(),
             "files": [f.model_dump() for f in files],
             "wheels": [f.path for f in files if f.path.startswith("wheels/")],
@@ -171,10 +171,10 @@ def make(target: Target, python: str, models: Sequence[str], batches: Sequence[i
     return final
 
 
-def _wheels(into: Path, target: Target, python: str, store: Store) -> Requires:
+def _wheels(into: Path, target: Target, store: Store) -> Requires:
     into.mkdir(parents=True)
     glibc = glibcxx = Version("0")
-    for wheel in wheels.published(target, python):
+    for wheel in wheels.published(target):
         shutil.copyfile(wheel.path, into / wheel.path.name)
         glibc = max(glibc, Version(wheel.versions.get("GLIBC", "0")))
         glibcxx = max(glibcxx, Version(wheel.versions.get("GLIBCXX", "0")))
@@ -183,6 +183,7 @@ def _wheels(into: Path, target: Target, python: str, store: Store) -> Requires:
         shutil.copyfile(sources.path_of(pin, store), into / pin.file_name)
     return Requires(
         machine=target.machine,
+        python=PYTHON_SINCE,
         glibc=str(glibc),
         glibcxx=str(glibcxx),
         cpu=target.cpu,

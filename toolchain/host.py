@@ -93,8 +93,9 @@ def checks() -> list[Check]:
 
 
 def emulators() -> list[str]:
-    """qemu-user's names of the CPU families of all targets that have an emulated device."""
-    return sorted({t.emulator.qemu for t in all_targets().values() if t.emulator is not None})
+    """qemu-user's names of the CPU families of all targets whose device it must stand in for."""
+    foreign = (t for t in all_targets().values() if not t.native())
+    return sorted({t.emulator.qemu for t in foreign if t.emulator is not None})
 
 
 def install(progress: Callable[[str], None], *, tests: bool = False) -> None:

@@ -1,11 +1,13 @@
 """docker/NAME/image.toml: the list of what an image installs, one image an architecture.
 
+An image whose suite is "{suite}" is one of a system that devices run: there is one for each.
 A spec is data; `relock` resolves it, `images` builds it.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from toolchain.targets import Target
 
 FOLDER = paths.ROOT / "docker"
 KEYS = {"suite", "arches", "include"}
+# Systems of devices, as users name them -> Debian's suites.
+SYSTEMS = {"debian12": "bookworm", "debian13": "trixie"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,7 @@ class ImageSpec:
     """An image for a Debian architecture.
 
     Attributes:
-        name: folder and architecture, such as cross-riscv64.
+        name: folder, architecture and system, such as cross-riscv64 and device-riscv64-debian13.
         folder: docker/NAME, the context of its Dockerfile.
         suite: Debian suite its packages come from.
         arches: Debian architectures, the one the image runs on first.
@@ -36,11 +40,16 @@ class ImageSpec:
     include: tuple[str, ...]
 
 
-def spec(kind: str, target: Target) -> ImageSpec:
-    """The spec of docker/<kind> for a target; {debian} and {triple} stand for the target's own.
+def spec(kind: str, target: Target, system: str = "") -> ImageSpec:
+    """The spec of docker/<kind> for a target.
+
+    Args:
+        kind: the folder's name.
+        target: {debian} and {triple} in the file stand for its own.
+        system: {suite} stands for its suite; the target's first one when empty.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: there is no such folder, or the target has no such system.
         BuildError: its image.toml can't be used.
     """
     folder = FOLDER / kind
@@ -54,12 +63,39 @@ def spec(kind: str, target: Target) -> ImageSpec:
         if unknown:
             raise ValueError(f"missing or unknown keys: {', '.join(sorted(unknown))}")
         names = {"debian": target.debian, "triple": target.triple}
+        name = f"{kind}-{target.debian}"
+        if "{suite}" in entry["suite"]:
+            system = _system(target, system)
+            names["suite"] = SYSTEMS[system]
+            name += f"-{system}"
         return ImageSpec(
-            name=f"{kind}-{target.debian}",
+            name=name,
             folder=folder,
-            suite=entry["suite"],
-            arches=tuple(a.format_map(names) for a in entry["arches"]),
+            suite=entry["suite"].format_map(names),
+            arches=tuple(dict.fromkeys(a.format_map(names) for a in entry["arches"])),
             include=tuple(p.format_map(names) for p in entry["include"]),
         )
     except (ValueError, KeyError, AttributeError) as error:
         raise BuildError(f"{path} can't be used", detail=str(error)) from error
+
+
+def every(kinds: Sequence[str], targets: Iterable[Target]) -> list[ImageSpec]:
+    """The specs of several images for several targets and all their systems, each once."""
+    found: dict[str, ImageSpec] = {}
+    for kind in kinds:
+        for target in targets:
+            for system in target.systems() or ("",):
+                one = spec(kind, target, system)
+                found.setdefault(one.name, one)
+    return list(found.values())
+
+
+def _system(target: Target, system: str) -> str:
+    known = target.systems()
+    if not known:
+        raise UsageError(f"{target.name} has no emulator")
+    if system and system not in known:
+        raise UsageError(
+            f"{target.name} has no image of {system}", resolution=f"systems: {', '.join(known)}"
+        )
+    return system or known[0]

@@ -6,10 +6,9 @@ from toolchain.errors import UsageError
 
 INVENTORY = "inventory.yml"
 DEFAULT_TARGET = "rv64gc"
-DEFAULT_PYTHON = "3.13"
 JSON = "print JSON instead of a table"
 TARGET = "name of a target in toolchain/targets.toml"
-PYTHON = "version of the device's Python, such as 3.13"
+OS = "system of the device, such as debian12; the target's usual one when left out"
 HOST = "name of a device in the inventory"
 INVENTORY_HELP = "the inventory file"
 HOST_HELP = {"host": HOST, "inventory": INVENTORY_HELP, "json": JSON}

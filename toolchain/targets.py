@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -32,7 +33,7 @@ class Emulator(_Entry):
 
     qemu: str
     cpu: str
-    python: str
+    systems: Annotated[list[str], Field(min_length=1)]
 
 
 class Target(_Entry):
@@ -49,6 +50,14 @@ class Target(_Entry):
     glibc: Annotated[str, Field(pattern=r"^2\.\d+$")]
     llvm: LlvmTarget
     emulator: Emulator | None = None
+
+    def systems(self) -> tuple[str, ...]:
+        """The systems that an emulated device of it can run, the usual one first."""
+        return tuple(self.emulator.systems) if self.emulator else ()
+
+    def native(self) -> bool:
+        """Whether this machine runs its code without an emulator."""
+        return self.machine == platform.machine()
 
     def tvm(self) -> dict[str, object]:
         """The target as `tvm.target.Target` takes it."""

@@ -14,10 +14,9 @@ from invoke import Context, task
 from toolchain import console, options
 from toolchain.console import guarded
 from toolchain.options import (
-    DEFAULT_PYTHON,
     DEFAULT_TARGET,
     JSON,
-    PYTHON,
+    OS,
     TARGET,
 )
 
@@ -53,16 +52,18 @@ def setup(_: Context, tests: bool = False) -> None:
         host.install(say, tests=tests)
 
 
-@task(help={"target": TARGET, "json": JSON})
+@task(help={"target": TARGET, "os": OS, "json": JSON})
 @guarded
-def build_images(_: Context, target: str = DEFAULT_TARGET, json: bool = False) -> None:
+def build_images(
+    _: Context, target: str = DEFAULT_TARGET, os: str = "", json: bool = False
+) -> None:
     """Build the images of a target: the cross image and the emulated device's."""
     from toolchain import images, imagespec, targets
     from toolchain.engine import Engine
     from toolchain.store import Store
 
     chosen = targets.target(target)
-    specs = [imagespec.spec(kind, chosen) for kind in images.KINDS]
+    specs = [imagespec.spec(kind, chosen, os) for kind in images.KINDS]
     with console.step(f"images {', '.join(spec.name for spec in specs)}") as say:
         counter = console.counter(say)
         built = images.build_all(specs, Engine(), Store(), progress=say, fetched=counter)
@@ -76,7 +77,6 @@ def build_images(_: Context, target: str = DEFAULT_TARGET, json: bool = False) -
 @task(
     help={
         "target": TARGET,
-        "python": PYTHON,
         "only": "wheels to build, separated by commas; all when left out",
         "json": JSON,
     }
@@ -85,7 +85,6 @@ def build_images(_: Context, target: str = DEFAULT_TARGET, json: bool = False) -
 def build_wheels(
     _: Context,
     target: str = DEFAULT_TARGET,
-    python: str = DEFAULT_PYTHON,
     only: str = "",
     json: bool = False,
 ) -> None:
@@ -99,7 +98,7 @@ def build_wheels(
     for name in options.names(only) or build.ALL:
         with console.step(f"wheel {name} for {target}") as say:
             counter = console.counter(say)
-            built.append(build.build(chosen, python, name, Store(), progress=say, fetched=counter))
+            built.append(build.build(chosen, name, Store(), progress=say, fetched=counter))
     if json:
         console.show_json([vars(b) | {"path": str(b.path)} for b in built])
         return
@@ -127,13 +126,10 @@ def lock(_: Context, images: str = "", json: bool = False) -> None:
     from toolchain.store import Store
 
     moved = []
-    for kind in options.names(images) or known.KINDS:
-        specs = {
-            s.name: s for t in targets.all_targets().values() if (s := imagespec.spec(kind, t))
-        }
-        for spec in specs.values():
-            with console.step(f"lock of {spec.name}") as say:
-                moved += relock.relock_image(spec, Store(), say)
+    kinds = options.names(images) or known.KINDS
+    for spec in imagespec.every(kinds, targets.all_targets().values()):
+        with console.step(f"lock of {spec.name}") as say:
+            moved += relock.relock_image(spec, Store(), say)
     if not images:
         with console.step("lock of the Python requirements"):
             moved += relock.relock_requirements()

@@ -12,7 +12,7 @@ from tests.integration.conftest import Product
     [
         (["build-wheels", "--target", "z80"], 2, "unknown target: z80"),
         (["build-wheels", "--only", "numpy"], 2, "unknown wheel: numpy"),
-        (["build-wheels", "--python", "2.7"], 2, "Python 2.7"),
+        (["emulator.up", "--os", "debian11"], 2, "no image of debian11"),
         (["build-images", "--target", "z80"], 2, "unknown target: z80"),
         (["convert", "--model", "no-such-net"], 2, "no-such-net"),
         (["convert", "--model", "digits-cnn", "--batch", "two"], 2, "--batch"),

@@ -92,7 +92,7 @@ def test_a_damaged_wheel_in_the_store_is_not_used(
 ) -> None:
     """Put it right afterwards by hand: building it again is the long way round."""
     store = Store()
-    inputs = build._inputs("tvm_runtime", targets.target(TARGET), "3.13")
+    inputs = build._inputs("tvm_runtime", targets.target(TARGET))
     entry = store.entry(digest_of(inputs))
     assert entry is not None
     name = wheel_of(wheels, "tvm_runtime").name

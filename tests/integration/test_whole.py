@@ -117,15 +117,5 @@ def test_an_unknown_host_key_is_refused(
     assert "host key" in refused.output
 
 
-def test_a_device_with_another_python_is_refused_before_a_byte_is_sent(
-    product: Product, device: str, deployed: dict[str, Any], tmp_path: Path
-) -> None:
-    other = tmp_path / "inventory.yml"
-    other.write_text(product.inventory.read_text().replace("3.13", "3.12"))
-    refused = product.refused("deploy", "--host", HOST, "--inventory", str(other))
-    assert refused.returncode in (6, 9)
-    assert "3.12" in refused.output
-
-
 def test_no_container_of_a_build_is_left(deployed: dict[str, Any]) -> None:
     assert run(["docker", "ps", "-aq", "--filter", "label=edgewright=build"]).strip() == ""

@@ -35,20 +35,22 @@ def test_the_shipped_lock_holds_no_address() -> None:
 
 
 def test_every_image_of_every_target_is_locked_with_what_it_includes() -> None:
-    for target in targets.all_targets().values():
-        for kind in images.KINDS:
-            spec = imagespec.spec(kind, target)
-            locked = lock.image(spec.name)
-            assert tuple(locked.include) == spec.include
-            names = {p.name for p in locked.packages}
-            assert {name.split(":")[0] for name in spec.include} <= names
+    specs = imagespec.every(images.KINDS, targets.all_targets().values())
+    assert {s.name for s in specs} == {path.stem for path in lock.FOLDER.glob("*.json")}
+    for spec in specs:
+        locked = lock.image(spec.name)
+        assert tuple(locked.include) == spec.include
+        names = {p.name for p in locked.packages}
+        assert {name.split(":")[0] for name in spec.include} <= names
 
 
 def test_every_source_of_every_recipe_is_locked() -> None:
     for name in build.ALL:
         made, _ = build.recipe(name)
-        for source in (*made.sources, *(x.source for x in made.licences)):
-            assert lock.source(source).size > 0
+        for target in targets.all_targets().values():
+            entries = made.locked(target)
+            assert all(lock.source(entry).size > 0 for entry in entries.values())
+            assert {x.source for x in made.licences} <= entries.keys()
 
 
 def test_an_unknown_source_is_named_with_those_there_are() -> None:

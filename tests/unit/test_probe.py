@@ -17,7 +17,7 @@ from deploy.inventory import Device
 from toolchain.bundle import Manifest
 from toolchain.errors import CommandError, DeviceRefused
 
-DEVICE = Device(name="board", host="192.0.2.1", target="rv64gc")
+DEVICE = Device(name="board", host="192.0.2.1", target="rv64gc", python="3.13")
 ANSWER: dict[str, Any] = {
     "machine": "riscv64", "bits": 64, "kernel": "6.12", "hostname": "b", "os": "Debian 13",
     "python": "3.13.5", "implementation": "cpython", "abiflags": "",
@@ -33,9 +33,8 @@ def manifest(**requires: object) -> Manifest:
     return Manifest(
         release="0" * 64,
         target="rv64gc",
-        python="3.13",
         requires={  # type: ignore[arg-type]  # pydantic takes the mapping
-            "machine": "riscv64", "glibc": "2.36", "glibcxx": "3.4.30",
+            "machine": "riscv64", "python": "3.11", "glibc": "2.36", "glibcxx": "3.4.30",
             "cpu": ["i", "m", "a", "f", "d", "c"], "modules": ["numpy"], **requires,
         },
         files=[{"path": "wheels/a.whl", "sha256": "0" * 64, "size": 10**6, "executable": False}],  # type: ignore[list-item]  # as above
@@ -78,7 +77,7 @@ def test_a_fitting_device_is_not_refused() -> None:
     ("changes", "what", "remedy"),
     [
         ({"machine": "aarch64"}, "the device is aarch64", "edgewright.target"),
-        ({"python": "3.11.2"}, "its Python is 3.11.2", "edgewright.python"),
+        ({"python": "3.9.2"}, "its Python is 3.9.2, the wheels need 3.11", "edgewright.python"),
         ({"implementation": "pypy"}, "pypy", "CPython"),
         ({"abiflags": "t"}, "another ABI", "python3"),
         ({"bits": 32}, "32-bit one on a riscv64 kernel", "install"),

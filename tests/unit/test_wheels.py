@@ -25,6 +25,7 @@ RECIPE = Recipe(
     requires=("numpy",),
     licence="MIT",
     licences=(Licence(source="thing", path="doc/LICENSE"),),
+    extension=True,
 )
 
 
@@ -62,13 +63,11 @@ def test_metadata_names_python_requirements_and_licences(tmp_path: Path) -> None
     (tmp_path / "src/thing/doc").mkdir(parents=True)
     (tmp_path / "src/thing/doc/LICENSE").write_text("MIT")
     (tmp_path / "stage").mkdir()
-    name = metadata.write(
-        tmp_path / "stage", RECIPE, "3.13", "manylinux_2_35_riscv64", tmp_path / "src"
-    )
-    assert name == "a_thing-1.0-cp313-cp313-manylinux_2_35_riscv64.whl"
+    name = metadata.write(tmp_path / "stage", RECIPE, "manylinux_2_35_riscv64", tmp_path / "src")
+    assert name == "a_thing-1.0-cp311-abi3-manylinux_2_35_riscv64.whl"
     info = tmp_path / "stage/a_thing-1.0.dist-info"
     text = (info / "METADATA").read_text()
-    assert "Requires-Python: ==3.13.*" in text
+    assert "Requires-Python: >=3.11" in text
     assert "Requires-Dist: numpy" in text
     assert (info / "licenses/thing/LICENSE").read_text() == "MIT"
     assert "License-File: thing/LICENSE" in text
@@ -77,7 +76,7 @@ def test_metadata_names_python_requirements_and_licences(tmp_path: Path) -> None
 def test_a_licence_that_is_not_in_its_source_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "stage").mkdir()
     with pytest.raises(BuildError, match="no licence"):
-        metadata.write(tmp_path / "stage", RECIPE, "3.13", "any", tmp_path / "src")
+        metadata.write(tmp_path / "stage", RECIPE, "any", tmp_path / "src")
 
 
 @pytest.mark.parametrize(
@@ -164,3 +163,15 @@ def test_a_target_is_data_and_an_unknown_one_is_named() -> None:
     with pytest.raises(UsageError, match="unknown target: z80") as caught:
         targets.target("z80")
     assert "rv64gc" in caught.value.resolution
+
+
+@pytest.mark.parametrize(
+    ("imports", "refused"),
+    [
+        ({"PyObject_Call", "Py_BuildValue", "PyExc_ValueError", "memcpy"}, []),
+        ({"PyObject_Vectorcall"}, ["PyObject_Vectorcall"]),  # since 3.12
+        ({"PyUnicode_AsUTF8", "_PyLong_AsByteArray"}, ["PyUnicode_AsUTF8", "_PyLong_AsByteArray"]),
+    ],
+)
+def test_what_the_stable_abi_lacks_is_found(imports: set[str], refused: list[str]) -> None:
+    assert audit.unstable(imports) == refused

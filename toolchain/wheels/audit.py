@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import abi3info
+from abi3info.models import PyVersion, Symbol
 from auditwheel.architecture import Architecture
 from auditwheel.error import AuditwheelError
 from auditwheel.libc import Libc
@@ -20,6 +22,7 @@ from packaging.version import Version
 from toolchain.errors import BuildError
 from toolchain.targets import Target
 from toolchain.wheels import elf
+from toolchain.wheels.recipe import EXTENSION, PYTHON_SINCE
 
 # On every Debian, Ubuntu and Fedora device; all else must be inside the wheel.
 SYSTEM_LIBRARIES = re.compile(
@@ -55,7 +58,8 @@ def stage(folder: Path, target: Target, *, own: Iterable[str] = ()) -> Audit:
 
     Raises:
         BuildError: a file is for another machine, needs a library that a device lacks, has a
-            search path that leaves the wheels, is not stripped, or names no version it can run on.
+            search path that leaves the wheels, is not stripped, or is an extension that uses what
+            the stable ABI does not have.
     """
     files = sorted(p for p in folder.rglob("*") if p.is_file() and elf.is_elf(p))
     inside = {p.name for p in files} | set(own)
@@ -78,10 +82,27 @@ def stage(folder: Path, target: Target, *, own: Iterable[str] = ()) -> Audit:
         ]
         if not found.stripped:
             faults.append(f"{name}: not stripped")
+        if name.endswith(EXTENSION):
+            faults += [
+                f"{name}: uses {symbol}, which the stable ABI of Python {PYTHON_SINCE} lacks"
+                for symbol in unstable(found.imports)
+            ]
         versions = elf.highest(versions, found.versions)
     if faults:
         raise BuildError(f"the audit refused {folder.name}", detail="\n".join(faults))
     return Audit(versions=versions, objects=tuple(p.relative_to(folder).as_posix() for p in files))
+
+
+def unstable(imports: Iterable[str]) -> list[str]:
+    """The symbols of CPython among these that its stable ABI lacks in the lowest Python served."""
+    lowest = PyVersion.parse_dotted(PYTHON_SINCE)
+    known = {**abi3info.FUNCTIONS, **abi3info.DATAS}
+    found = []
+    for name in sorted(imports):
+        entry = known.get(Symbol(name))
+        if re.match(r"_?Py", name) and (entry is None or entry.added > lowest):
+            found.append(name)
+    return found
 
 
 def platform_tag(audit: Audit, target: Target) -> str:

@@ -22,10 +22,12 @@ from toolchain.errors import BuildError, UsageError
 from toolchain.store import Entry, Store, digest_file, digest_of, digest_tree
 from toolchain.targets import Target
 from toolchain.wheels import audit, metadata, patching
-from toolchain.wheels.recipe import FILES_IN_BOX, SOURCES_IN_BOX, Build, Job, Recipe
+from toolchain.wheels.recipe import FILES_IN_BOX, SHARED_IN_BOX, SOURCES_IN_BOX, Build, Job, Recipe
 
 FORMAT = 1
 HERE = Path(__file__).parent
+SHARED = HERE / "shared_files"
+SHARED_CODE = ("cross.py", "metadata.py", "pack.py", "recipe.py")
 ALL = ("tflite_runtime", "tvm_ffi", "tvm_runtime")
 CCACHE_LIMIT = "5G"
 
@@ -67,7 +69,6 @@ def recipe(name: str) -> tuple[Recipe, Build]:
 
 def build(
     target: Target,
-    python: str,
     name: str,
     store: Store,
     *,
@@ -78,18 +79,15 @@ def build(
 
     Args:
         target: what it is for.
-        python: version of the device's Python, such as "3.13".
         name: its recipe.
         store: the cache; an engine is asked for only when the wheel is not there.
         progress: called with each step.
         fetched: called with (done, all, file name) as sources arrive.
 
     Raises:
-        UsageError: the cross image has no headers of that Python.
         EdgewrightError: see the classes; nothing half-made is left.
     """
-    _check_python(target, python)
-    inputs = _inputs(name, target, python)
+    inputs = _inputs(name, target)
     key = digest_of(inputs)
     started = time.monotonic()
     with store.locked(f"wheel-{key}"):
@@ -100,35 +98,25 @@ def build(
         spec = imagespec.spec("cross", target)
         image = images.build(spec, engine, store, progress=progress, fetched=fetched)
         made, _ = recipe(name)
-        sources.fetch_all([lock.source(s) for s in made.sources], store, fetched)
+        sources.fetch_all([lock.source(s) for s in made.locked(target).values()], store, fetched)
         with store.building(key, inputs) as folder:
-            _build(name, target, python, engine, image.tag, store, folder, progress)
+            _build(name, target, engine, image.tag, store, folder, progress)
         entry = store.entry(key)
     assert entry is not None
     return _built(name, target, entry, time.monotonic() - started)
 
 
-def pythons(target: Target) -> list[str]:
-    """The Pythons whose headers for the target are in the cross image's lock."""
-    locked = lock.image(imagespec.spec("cross", target).name)
-    found = [
-        re.fullmatch(r"libpython(3\.\d+)-dev", package.name)
-        for package in locked.packages
-        if package.arch == target.debian
-    ]
-    return sorted({match[1] for match in found if match})
+def _headers(target: Target) -> str:
+    """The Python whose headers for the target are in the cross image's lock."""
+    spec = imagespec.spec("cross", target)
+    for package in lock.image(spec.name).packages:
+        found = re.fullmatch(r"libpython(3\.\d+)-dev", package.name)
+        if found and package.arch == target.debian:
+            return found[1]
+    raise BuildError(f"the lock of {spec.name} has no Python headers", resolution=lock.RENEW)
 
 
-def _check_python(target: Target, python: str) -> None:
-    known = pythons(target)
-    if python not in known:
-        raise UsageError(
-            f"no wheels can be built for Python {python} on {target.name}",
-            resolution=f"Pythons of its cross image: {', '.join(known)}",
-        )
-
-
-def _inputs(name: str, target: Target, python: str) -> dict[str, object]:
+def _inputs(name: str, target: Target) -> dict[str, object]:
     made, _ = recipe(name)
     files = HERE / made.files if made.files else None
     return {
@@ -136,12 +124,13 @@ def _inputs(name: str, target: Target, python: str) -> dict[str, object]:
         "format": FORMAT,
         "recipe": digest_file(HERE / f"{name}.py"),
         "files": digest_tree(files) if files else {},
-        "shared": [digest_file(HERE / shared) for shared in ("cross.py", "metadata.py", "pack.py")],
-        "sources": {s: lock.source(s).sha256 for s in made.sources},
+        "shared": [digest_file(HERE / shared) for shared in SHARED_CODE],
+        "shared files": digest_tree(SHARED),
+        "sources": {s: lock.source(s).sha256 for s in made.locked(target).values()},
         "patches": {p: digest_tree(patching.FOLDER / p) for p in made.patches.values()},
         "image": images.key_of(imagespec.spec("cross", target)),
-        "target": target.model_dump(exclude={"emulator", "cpu", "llvm"}),
-        "python": python,
+        # without its name: targets that differ in nothing else share their wheels
+        "target": target.model_dump(exclude={"name", "emulator", "cpu", "llvm"}),
         "epoch": images.EPOCH,
     }
 
@@ -149,7 +138,6 @@ def _inputs(name: str, target: Target, python: str) -> dict[str, object]:
 def _build(
     name: str,
     target: Target,
-    python: str,
     engine: Engine,
     image: str,
     store: Store,
@@ -161,9 +149,9 @@ def _build(
     cache = store.root / "ccache"
     cache.mkdir(exist_ok=True)
     with store.scratch() as scratch:
-        for source in made.sources:
+        for source, entry in made.locked(target).items():
             say(f"unpacking {source}")
-            sources.unpack(lock.source(source), store, scratch / "src" / source)
+            sources.unpack(lock.source(entry), store, scratch / "src" / source)
         for part in ("build", "stage", "out"):
             (scratch / part).mkdir()
         mounts = [
@@ -174,6 +162,7 @@ def _build(
             Mount(source=cache, target="/edgewright/ccache"),
             Mount(source=HERE / "pack.py", target="/edgewright/pack.py", read_only=True),
             Mount(source=patching.FOLDER, target=patching.IN_BOX, read_only=True),
+            Mount(source=SHARED, target=SHARED_IN_BOX, read_only=True),
         ]
         if made.files:
             mounts.append(Mount(source=HERE / made.files, target=FILES_IN_BOX, read_only=True))
@@ -181,7 +170,7 @@ def _build(
         user = f"{os.getuid()}:{os.getgid()}"
         job = Job(
             target=target,
-            python=python,
+            headers=_headers(target),
             jobs=os.cpu_count() or 1,
             epoch=images.EPOCH,
             progress=say,
@@ -194,9 +183,7 @@ def _build(
             for leftover in [*stage.rglob("__pycache__"), *stage.rglob("*.pyc")]:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             found = audit.stage(stage, target, own=audit.OWN)
-            wheel = metadata.write(
-                stage, made, python, audit.platform_tag(found, target), scratch / "src"
-            )
+            wheel = metadata.write(stage, made, audit.platform_tag(found, target), scratch / "src")
             say(f"packing {wheel}")
             box.call(
                 ["python3", "/edgewright/pack.py", "/edgewright/stage", f"/edgewright/out/{wheel}"]
@@ -208,13 +195,12 @@ def _build(
 
 
 def _publish(wheel: Path, into: Path) -> Path:
-    """Put a wheel of the store into dist/, taking away older builds of the same tags."""
+    """Put a wheel of the store into dist/, taking away older builds of the same distribution."""
     into.mkdir(parents=True, exist_ok=True)
     final = into / wheel.name
     if final.is_file() and digest_file(final) == digest_file(wheel):
         return final
-    distribution, _, python_tag, *_ = wheel.name.split("-")
-    for old in into.glob(f"{distribution}-*-{python_tag}-*.whl"):
+    for old in into.glob(f"{wheel.name.split('-')[0]}-*.whl"):
         old.unlink()
     temporary = into / f".{wheel.name}.tmp"
     shutil.copyfile(wheel, temporary)
@@ -222,7 +208,7 @@ def _publish(wheel: Path, into: Path) -> Path:
     return final
 
 
-def published(target: Target, python: str, names: Iterable[str] = ALL) -> list[Built]:
+def published(target: Target, names: Iterable[str] = ALL) -> list[Built]:
     """The built wheels of a target, without building any.
 
     Raises:
@@ -231,11 +217,11 @@ def published(target: Target, python: str, names: Iterable[str] = ALL) -> list[B
     store = Store()
     found: list[Built] = []
     for name in names:
-        entry = store.entry(digest_of(_inputs(name, target, python)))
+        entry = store.entry(digest_of(_inputs(name, target)))
         if entry is None:
             raise BuildError(
-                f"{recipe(name)[0].name} is not built for {target.name} and Python {python}",
-                resolution=f"run: invoke build-wheels --target {target.name} --python {python}",
+                f"{recipe(name)[0].name} is not built for {target.name}",
+                resolution=f"run: invoke build-wheels --target {target.name}",
             )
         found.append(_built(name, target, entry, 0.0))
     return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.wheels.recipe import Job
+from toolchain.wheels.recipe import ABI_FLOOR, Job
 
 # One section a function lets the linker drop what nothing calls.
 COMPILE = ("-O2", "-DNDEBUG", "-fPIC", "-ffunction-sections", "-fdata-sections")
@@ -22,26 +22,37 @@ LINK = (
 )
 
 
-def compile_flags(job: Job, *, include: Sequence[str] = ()) -> list[str]:
+def c_flags(job: Job) -> list[str]:
+    """Flags of every compile of C."""
+    return [*job.target.cflags, *COMPILE, *job.map_paths()]
+
+
+def cxx_flags(job: Job) -> list[str]:
     """Flags of every compile of C++.
 
-    Args:
-        job: what is built.
-        include: headers included before everything else.
+    The floor's header is for C++ alone: in a C file it would come before the file's own
+    `#define _GNU_SOURCE`.
     """
-    forced = [flag for header in include for flag in ("-include", header)]
-    return [*job.target.cflags, *COMPILE, *job.map_paths(), *forced]
+    return [*c_flags(job), "-include", ABI_FLOOR]
 
 
-def cmake(job: Job, source: str, build: str, flags: Sequence[str], *settings: str) -> list[str]:
+def cmake(
+    job: Job,
+    source: str,
+    build: str,
+    *settings: str,
+    flags: Sequence[str] = (),
+    of_c: Sequence[str] = (),
+) -> list[str]:
     """The CMake command that configures a tree for the job's target, with Ninja and ccache.
 
     Args:
         job: what is built.
         source: folder of the CMakeLists.txt in the box.
         build: folder for its objects in the box.
-        flags: compile flags of C and C++.
         settings: more arguments of CMake.
+        flags: compile flags of C and C++ besides those of every compile.
+        of_c: the same of C alone.
     """
     return [
         "cmake",
@@ -53,8 +64,8 @@ def cmake(job: Job, source: str, build: str, flags: Sequence[str], *settings: st
         "-DCMAKE_C_COMPILER_LAUNCHER=ccache",
         "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache",
         "-DCMAKE_BUILD_TYPE=None",
-        f"-DCMAKE_C_FLAGS={' '.join(flags)}",
-        f"-DCMAKE_CXX_FLAGS={' '.join(flags)}",
+        f"-DCMAKE_C_FLAGS={' '.join([*c_flags(job), *flags, *of_c])}",
+        f"-DCMAKE_CXX_FLAGS={' '.join([*cxx_flags(job), *flags])}",
         f"-DCMAKE_SHARED_LINKER_FLAGS={' '.join(LINK)}",
         *settings,
     ]

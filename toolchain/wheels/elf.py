@@ -13,6 +13,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
+from elftools.elf.sections import SymbolTableSection
 from packaging.version import InvalidVersion, Version
 
 from toolchain.errors import BuildError
@@ -30,6 +31,7 @@ class Elf:
         search: entries of RPATH and RUNPATH.
         versions: highest version of each symbol-version family, such as {"GLIBC": "2.34"}.
         stripped: it has no symbol table but the dynamic one.
+        imports: names of the symbols that others must have.
     """
 
     machine: str
@@ -37,6 +39,7 @@ class Elf:
     search: tuple[str, ...]
     versions: Mapping[str, str]
     stripped: bool
+    imports: frozenset[str]
 
 
 def is_elf(path: Path) -> bool:
@@ -77,9 +80,17 @@ def read(path: Path) -> Elf:
                 ),
                 versions=versions,
                 stripped=elf.get_section_by_name(".symtab") is None,
+                imports=_imports(elf),
             )
     except ELFError as error:
         raise BuildError(f"{path.name} is not an ELF file", detail=str(error)) from error
+
+
+def _imports(elf: ELFFile) -> frozenset[str]:
+    table = elf.get_section_by_name(".dynsym")
+    if not isinstance(table, SymbolTableSection):
+        return frozenset()
+    return frozenset(s.name for s in table.iter_symbols() if s["st_shndx"] == "SHN_UNDEF")
 
 
 def highest(found: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:

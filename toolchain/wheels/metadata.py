@@ -9,26 +9,22 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from toolchain.errors import BuildError
-from toolchain.wheels.recipe import Recipe
+from toolchain.wheels.recipe import PYTHON_SINCE, Recipe
 
 
-def tag_of(recipe: Recipe, python: str, platform: str) -> str:
-    """The wheel's tag, such as cp313-cp313-manylinux_2_34_riscv64."""
-    if recipe.abi == "none":
+def tag_of(recipe: Recipe, platform: str) -> str:
+    """The wheel's tag, such as cp311-abi3-manylinux_2_34_riscv64."""
+    if not recipe.extension:
         return f"py3-none-{platform}"
-    if recipe.abi == "abi3":
-        return f"cp{recipe.abi3_since.replace('.', '')}-abi3-{platform}"
-    tag = f"cp{python.replace('.', '')}"
-    return f"{tag}-{tag}-{platform}"
+    return f"cp{PYTHON_SINCE.replace('.', '')}-abi3-{platform}"
 
 
-def write(stage: Path, recipe: Recipe, python: str, platform: str, sources: Path) -> str:
+def write(stage: Path, recipe: Recipe, platform: str, sources: Path) -> str:
     """Write the .dist-info into a stage.
 
     Args:
         stage: the folder that becomes the wheel.
         recipe: what the wheel is.
-        python: version of the device's Python.
         platform: platform tag.
         sources: folder of the unpacked sources, for the licences.
 
@@ -39,7 +35,7 @@ def write(stage: Path, recipe: Recipe, python: str, platform: str, sources: Path
         BuildError: a licence file that the recipe names is not in its source.
     """
     escaped = canonicalize_name(recipe.name).replace("-", "_")
-    tag = tag_of(recipe, python, platform)
+    tag = tag_of(recipe, platform)
     info = stage / f"{escaped}-{recipe.version}.dist-info"
     shutil.rmtree(info, ignore_errors=True)
     (info / "licenses").mkdir(parents=True)
@@ -59,11 +55,11 @@ def write(stage: Path, recipe: Recipe, python: str, platform: str, sources: Path
         f"Summary: {recipe.summary}",
         f"License-Expression: {recipe.licence}",
         *(f"License-File: {name}" for name in licences),
-        f"Requires-Python: {_requires_python(recipe, python)}",
+        f"Requires-Python: >={PYTHON_SINCE}",
         *(f"Requires-Dist: {requirement}" for requirement in recipe.requires),
     ]
     (info / "METADATA").write_text("\n".join(lines) + "\n")
-    pure = "true" if recipe.abi == "none" and platform == "any" else "false"
+    pure = "true" if not recipe.extension and platform == "any" else "false"
     (info / "WHEEL").write_text(
         f"Wheel-Version: 1.0\nGenerator: edgewright\nRoot-Is-Purelib: {pure}\nTag: {tag}\n"
     )
@@ -79,9 +75,3 @@ def read_versions(path: Path) -> dict[str, str]:
     """The symbol versions that the audit found."""
     found: dict[str, str] = json.loads(path.read_text())
     return found
-
-
-def _requires_python(recipe: Recipe, python: str) -> str:
-    if recipe.abi == "cp":
-        return f"=={python}.*"
-    return f">={recipe.abi3_since or recipe.python_since}"

@@ -3,6 +3,9 @@
 A recipe module (tflite_runtime, tvm_ffi, tvm_runtime) holds `RECIPE` and `build`. `build` runs in
 the cross image with no network and leaves the wheel's files, without .dist-info, below
 `job.stage`. Fetching, unpacking, patching, packing and the audit are done around it.
+
+Extensions are built against CPython's stable ABI, so that one wheel of a target serves every Python
+from `PYTHON_SINCE` on.
 """
 
 from __future__ import annotations
@@ -19,6 +22,12 @@ SOURCES_IN_BOX = "/edgewright/src"
 BUILD_IN_BOX = "/edgewright/build"
 STAGE_IN_BOX = "/edgewright/stage"
 FILES_IN_BOX = "/edgewright/recipe"
+SHARED_IN_BOX = "/edgewright/shared"
+
+# The lowest Python that the wheels serve: Debian 12's.
+PYTHON_SINCE = "3.11"
+# Included before everything else in C++: keeps the versions of the symbols asked for low.
+ABI_FLOOR = f"{SHARED_IN_BOX}/abi_floor.h"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +49,13 @@ class Recipe:
         import_names: packages whose import the device's self-check tries.
         sources: names of entries in the lock's sources; each is unpacked to
             `SOURCES_IN_BOX/<name>` with its top folder stripped (a wheel: as it is).
+        binaries: sources that are prebuilt for one architecture: the lock has an entry
+            `<name>-<Debian's architecture>` for each.
         patches: source name -> folder below patches/ whose series is applied with -p1.
         requires: run-time requirements (PEP 508).
         licence: SPDX expression of all that is inside.
         licences: files that go to .dist-info/licenses/<source>/.
-        abi: "cp" for the version's own ABI, "abi3" for the stable one, "none" for no extension.
-        abi3_since: lowest Python of an abi3 wheel, such as "3.12".
-        python_since: lowest Python of a wheel without an extension, such as "3.10".
+        extension: whether it holds a CPython extension, built against the stable ABI.
         files: folder beside the module with files of our own for the build, mounted at
             `FILES_IN_BOX`; empty for none.
     """
@@ -56,29 +65,33 @@ class Recipe:
     summary: str
     import_names: tuple[str, ...]
     sources: tuple[str, ...]
+    binaries: tuple[str, ...] = ()
     patches: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     requires: tuple[str, ...] = ()
     licence: str
     licences: tuple[Licence, ...]
-    abi: str = "cp"
-    abi3_since: str = ""
-    python_since: str = "3.9"
+    extension: bool
     files: str = ""
+
+    def locked(self, target: Target) -> dict[str, str]:
+        """Each source's name -> its entry in the lock, for a target."""
+        prebuilt = {name: f"{name}-{target.debian}" for name in self.binaries}
+        return {name: name for name in self.sources} | prebuilt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One wheel to build: a recipe for a target and a Python.
+    """One wheel to build: a recipe for a target.
 
     Attributes:
         target: what it is for.
-        python: version of the device's Python, such as "3.13".
+        headers: version of the Python whose headers the cross image has, such as "3.13".
         jobs: parallel compile processes.
         epoch: SOURCE_DATE_EPOCH, seconds.
     """
 
     target: Target
-    python: str
+    headers: str
     jobs: int
     epoch: int
     progress: Callable[[str], None] = field(default=lambda _line: None, compare=False)
@@ -107,14 +120,18 @@ class Job:
         """The recipe's own files."""
         return FILES_IN_BOX
 
-    @property
-    def ext_suffix(self) -> str:
-        """File name ending of a CPython extension for this Python and target."""
-        return f".cpython-{self.python.replace('.', '')}-{self.target.triple}.so"
+    def python_flags(self) -> list[str]:
+        """Compiler flags of a CPython extension: headers, and the stable ABI's lowest version."""
+        major, minor = PYTHON_SINCE.split(".")
+        limited = f"0x{int(major):02x}{int(minor):02x}0000"
+        return [f"-DPy_LIMITED_API={limited}", f"-I/usr/include/python{self.headers}"]
 
     def map_paths(self) -> list[str]:
         """Compiler flags that keep the box's paths out of the output."""
         return [f"-ffile-prefix-map={SOURCES_IN_BOX}=.", f"-ffile-prefix-map={BUILD_IN_BOX}=."]
 
+
+# File name ending of an extension for the stable ABI.
+EXTENSION = ".abi3.so"
 
 Build = Callable[[Box, Job], None]

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from toolchain.engine import Box
 from toolchain.wheels import cross
-from toolchain.wheels.recipe import Job, Licence, Recipe
+from toolchain.wheels.recipe import EXTENSION, Job, Licence, Recipe
 
 TENSORFLOW = "tensorflow"
 XNNPACK = "xnnpack"
@@ -43,7 +43,9 @@ RECIPE = Recipe(
     version="2.14.1",
     summary="TensorFlow Lite's interpreter, with XNNPACK",
     import_names=("tflite_runtime.interpreter",),
-    sources=(TENSORFLOW, RUY, *sorted({*FETCHED.values(), *FETCHED_BY_XNNPACK.values()})),
+    sources=(TENSORFLOW, *sorted({*FETCHED.values(), *FETCHED_BY_XNNPACK.values()})),
+    # the archive does not serve ruy's source, but has it built static for each architecture
+    binaries=(RUY,),
     patches=MappingProxyType(
         {TENSORFLOW: "tensorflow-2.14.1", XNNPACK: "xnnpack-20241108"},
     ),
@@ -68,9 +70,12 @@ RECIPE = Recipe(
         Licence(source=RUY, path="usr/share/doc/libruy-dev/copyright"),
         Licence(source=XNNPACK, path="LICENSE"),
     ),
-    abi="cp",
+    extension=True,
     files="tflite_files",
 )
+
+# XNNPACK's Arm and x86 kernels mix pointers to types of one size; since GCC 14 that is an error.
+OF_C = ("-Wno-error=incompatible-pointer-types",)
 
 WRAPPER = "_pywrap_tensorflow_interpreter_wrapper"
 
@@ -99,28 +104,15 @@ def build(box: Box, job: Job) -> None:
         ["python3", "-c", "import sys; open(sys.argv[1], 'w').write(sys.argv[2])"]
         + [f"{package}/__init__.py", version]
     )
-    box.call(["install", "-m", "755", wrapper, f"{package}/{WRAPPER}{job.ext_suffix}"])
+    box.call(["install", "-m", "755", wrapper, f"{package}/{WRAPPER}{EXTENSION}"])
 
 
 def _wrapper(box: Box, job: Job, lite: str) -> str:
     """Compile the extension; return its path in the box."""
     numpy = box.call(["python3", "-c", "import numpy; print(numpy.get_include())"]).strip()
-    flags = [
-        *cross.compile_flags(job),
-        "-fvisibility=hidden",
-        *(f"-I{folder}" for folder in (f"/usr/include/python{job.python}", numpy)),
-    ]
-    # C++ alone: in a C file it would come before the file's own #define _GNU_SOURCE
-    of_cxx = [*flags, "-include", f"{job.files}/abi_floor.h"]
+    flags = ["-fvisibility=hidden", *job.python_flags(), f"-I{numpy}"]
     box.call(
-        cross.cmake(
-            job,
-            lite,
-            job.build,
-            flags,
-            f"-DCMAKE_CXX_FLAGS={' '.join(of_cxx)}",
-            *_settings(job),
-        ),
+        cross.cmake(job, lite, job.build, *_settings(job), flags=flags, of_c=OF_C),
         on_line=job.progress,
     )
     box.call(["ninja", "-C", job.build, f"-j{job.jobs}", WRAPPER], on_line=job.progress)

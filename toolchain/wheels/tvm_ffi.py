@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from toolchain.engine import Box
 from toolchain.wheels import cross
-from toolchain.wheels.recipe import Job, Licence, Recipe
+from toolchain.wheels.recipe import EXTENSION, Job, Licence, Recipe
 
 SOURCE = "apache-tvm-ffi"
 
@@ -28,7 +28,7 @@ RECIPE = Recipe(
         Licence(source=SOURCE, path="licenses/LICENSE.pytorch.txt"),
         Licence(source=SOURCE, path="licenses/NOTICE.pytorch.txt"),
     ),
-    files="tvm_files",
+    extension=True,
 )
 
 # Of the Python package: the extension's own sources, and tests that need the test library.
@@ -43,14 +43,13 @@ def build(box: Box, job: Job) -> None:
     """
     source = job.source(SOURCE)
     package = f"{job.stage}/tvm_ffi"
-    flags = cross.compile_flags(job, include=[f"{job.files}/abi_floor.h"])
     box.call(["cp", "-r", f"{source}/python/tvm_ffi", package])
     box.call(["rm", "-r", *(f"{package}/{name}" for name in LEFT_OUT)])
-    _library(box, job, flags, f"{package}/lib")
-    _extension(box, job, flags, package)
+    _library(box, job, f"{package}/lib")
+    _extension(box, job, package)
 
 
-def _library(box: Box, job: Job, flags: list[str], into: str) -> None:
+def _library(box: Box, job: Job, into: str) -> None:
     """libtvm_ffi.so, by upstream's CMake."""
     build = f"{job.build}/library"
     box.call(
@@ -58,7 +57,6 @@ def _library(box: Box, job: Job, flags: list[str], into: str) -> None:
             job,
             job.source(SOURCE),
             build,
-            flags,
             "-DTVM_FFI_USE_LIBBACKTRACE=OFF",
             "-DTVM_FFI_BACKTRACE_ON_SEGFAULT=OFF",
         ),
@@ -73,14 +71,11 @@ def _library(box: Box, job: Job, flags: list[str], into: str) -> None:
     box.call(["install", "-D", "-m", "755", "-t", into, library])
 
 
-def _extension(box: Box, job: Job, flags: list[str], package: str) -> None:
-    """The extension `tvm_ffi.core`, against the headers of the device's Python.
-
-    Upstream builds it for each Python: it uses more than the stable ABI has.
-    """
+def _extension(box: Box, job: Job, package: str) -> None:
+    """The extension `tvm_ffi.core`, against the stable ABI."""
     source = job.source(SOURCE)
     generated = f"{job.build}/core.cpp"
-    extension = f"{package}/core{job.ext_suffix}"
+    extension = f"{package}/core{EXTENSION}"
     job.progress("tvm_ffi.core: Cython")
     box.call(
         ["python3", "-m", "cython", "--cplus", "--module-name", "tvm_ffi.core"]
@@ -90,14 +85,14 @@ def _extension(box: Box, job: Job, flags: list[str], package: str) -> None:
     )
     job.progress("tvm_ffi.core: compile")
     headers = (
-        f"/usr/include/python{job.python}",
         f"{source}/include",
         f"{source}/3rdparty/dlpack/include",
         f"{source}/python/tvm_ffi/cython",
     )
     compiled = f"{job.build}/core.o"
     box.call(
-        ["ccache", f"{job.triple}-g++", "-std=c++17", *flags, "-fvisibility=hidden"]
+        ["ccache", f"{job.triple}-g++", "-std=c++17", *cross.cxx_flags(job), "-fvisibility=hidden"]
+        + job.python_flags()
         + [f"-I{folder}" for folder in headers]
         + ["-c", generated, "-o", compiled]
     )

@@ -31,8 +31,7 @@ RECIPE = Recipe(
         Licence(source=FFI, path="NOTICE"),
         Licence(source=FFI, path="licenses/LICENSE.dlpack.txt"),
     ),
-    abi="none",
-    python_since="3.10",
+    extension=False,
     files="tvm_files",
 )
 
@@ -120,7 +119,6 @@ def _library(box: Box, job: Job, into: str) -> None:
             job,
             job.files,
             build,
-            cross.compile_flags(job, include=[f"{job.files}/abi_floor.h"]),
             f"-DTVM_SOURCE={tree}",
             f"-DTVM_FFI_SOURCE={job.source(FFI)}",
         ),
