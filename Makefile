@@ -29,5 +29,6 @@ $(VENV)/installed: requirements.txt
 	  || { rm -rf $(VENV); apt-get update -qq && apt-get install -y -qq python3-venv \
 	       && $(PYTHON) -m venv $(VENV); } \
 	  || { echo "install python3-venv, then run make again" >&2; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes \
+	  $(if $(EDGEWRIGHT_VENDOR),--no-index --find-links "$(EDGEWRIGHT_VENDOR)/python") -r requirements.txt
 	touch $@

@@ -34,7 +34,7 @@ def quickstart(context: Context, budget: float = 2.0) -> None:
 ns = Collection(
     make.doctor, make.setup, make.build_images, make.build_wheels, make.lock, make.models,
     make.convert, make.compile, make.report, device.probe, device.deploy, device.releases,
-    device.rollback, device.bench, device.schemas, quickstart,
+    device.rollback, device.bench, device.schemas, make.verify, quickstart,
 )  # fmt: skip
 _emulator = Collection("emulator")
 _emulator.add_task(device.emulator_up, name="up")

@@ -34,12 +34,14 @@ class Emulated:
         target: the target's name.
         port: of its sshd on 127.0.0.1.
         state: as the engine says it, such as running.
+        image: the image's name, such as device-riscv64-debian13.
     """
 
     name: str
     target: str
     port: int
     state: str
+    image: str
 
 
 def default_name(target: Target, system: str = "") -> str:
@@ -78,14 +80,20 @@ def up(
     """
     if target.emulator is None:
         raise UsageError(f"{target.name} has no emulator")
+    model = cpu or target.emulator.cpu
+    spec = imagespec.spec("device", target, system)
     engine = Engine()
     running = status(engine).get(name)
     # without its keys (the cache was emptied) nobody can reach it: it is made anew
     reachable = (folder(name) / "known_hosts").is_file()
-    if running is not None and running.state == "running" and reachable:
+    if (
+        running is not None
+        and running.state == "running"
+        and reachable
+        and running.image == spec.name
+    ):
         _enter(inventory_path, target, running.name, running.port)
         return running
-    spec = imagespec.spec("device", target, system)
     image = images.build(spec, engine, Store(), progress=progress)
     _remove(engine, name)
     home = folder(name)
@@ -103,9 +111,9 @@ def up(
             publish=port,
             env={
                 "AUTHORIZED_KEY": (home / "id_ed25519.pub").read_text().strip(),
-                "QEMU_CPU": cpu or target.emulator.cpu,
+                **({"QEMU_CPU": model} if model else {}),
             },
-            labels={"name": name, "target": target.name, "port": str(port)},
+            labels={"name": name, "target": target.name, "port": str(port), "image": spec.name},
         )
         progress("waiting for its sshd")
         _await_sshd(port)
@@ -115,7 +123,7 @@ def up(
     except BaseException:
         down(name, inventory_path)
         raise
-    return Emulated(name=name, target=target.name, port=port, state="running")
+    return Emulated(name=name, target=target.name, port=port, state="running", image=spec.name)
 
 
 def down(name: str, inventory_path: Path) -> bool:
@@ -137,6 +145,7 @@ def status(engine: Engine) -> dict[str, Emulated]:
             target=labels["target"],
             port=int(labels["port"]),
             state=labels["state"],
+            image=labels.get("image", ""),
         )
         for labels in engine.services().values()
     }

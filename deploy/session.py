@@ -23,11 +23,8 @@ LIFETIME = 6 * 3600.0
 IDLE = 600.0
 PING_EVERY = 60.0
 
-# The device's own version first, as the inventory names it, else its python3.
-PYTHON = (
-    'p=$1; shift; command -v "$p" >/dev/null 2>&1 || p=python3; '
-    'command -v "$p" >/dev/null 2>&1 || exit 127; exec "$p" "$@"'
-)
+# 127 is what a shell says of a command that it does not know.
+PYTHON = 'command -v "$1" >/dev/null 2>&1 || exit 127; exec "$@"'
 BOOT = """
 import json, sys, types
 stream = sys.stdin.buffer
@@ -44,7 +41,7 @@ module.main()
 
 
 def python(version: str, *arguments: str) -> list[str]:
-    """A command line of the device's Python of that version, else of its python3."""
+    """A command line of the device's Python of that version; 3 is its python3."""
     return ["sh", "-c", PYTHON, "sh", f"python{version}", *arguments]
 
 

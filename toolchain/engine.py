@@ -64,6 +64,7 @@ class Container:
     id: str
     name: str
     _api: Any = field(repr=False)
+    umask: str = ""
 
     def call(
         self,
@@ -79,11 +80,12 @@ class Container:
             BuildError: it returned non-zero; the error holds the last lines.
             EngineError: the engine went away.
         """
+        under = ["sh", "-c", 'umask "$0"; exec "$@"', self.umask] if self.umask else []
         tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
         output: list[str] = []
         with _explained():
             execution = self._api.exec_create(
-                self.id, list(args), workdir=cwd, environment=dict(env or {})
+                self.id, [*under, *args], workdir=cwd, environment=dict(env or {})
             )["Id"]
             rest = ""
             for chunk in self._api.exec_start(execution, stream=True):
@@ -165,6 +167,14 @@ class Engine:
         with _explained():
             self._api.tag(image_id, tag)
 
+    def untag(self, tag: str) -> None:
+        """Take a name from an image; the image stays while it has another."""
+        with _explained():
+            try:
+                self._client.images.remove(tag)
+            except ImageNotFound:
+                return
+
     def remove_image(self, reference: str) -> None:
         """Remove an image or a tag; one that isn't there is no error."""
         with _explained():
@@ -217,6 +227,8 @@ class Engine:
         env: Mapping[str, str] | None = None,
         user: str | None = None,
         name: str | None = None,
+        hostname: str = "",
+        umask: str = "",
     ) -> Iterator[Container]:
         """A container without network, removed at the end whatever happens.
 
@@ -226,6 +238,8 @@ class Engine:
             env: variables of every command run in it.
             user: "uid:gid" that commands run as.
             name: its name; the engine chooses one when not given.
+            hostname: the machine's name in it; the engine chooses one when empty.
+            umask: of every command; the engine's when empty.
         """
         container = self._start(
             image,
@@ -236,7 +250,9 @@ class Engine:
             user=user,
             network_mode="none",
             init=True,
+            hostname=hostname or None,
         )
+        container.umask = umask
         try:
             yield container
         finally:

@@ -21,6 +21,10 @@ KEYS = {"suite", "arches", "include"}
 SYSTEMS = {"debian12": "bookworm", "debian13": "trixie"}
 
 
+class NoSystemError(UsageError):
+    """An image of a system was asked for, for a target that has none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
     """An image for a Debian architecture.
@@ -84,8 +88,11 @@ def every(kinds: Sequence[str], targets: Iterable[Target]) -> list[ImageSpec]:
     found: dict[str, ImageSpec] = {}
     for kind in kinds:
         for target in targets:
-            for system in target.systems() or ("",):
-                one = spec(kind, target, system)
+            try:
+                of_target = [spec(kind, target, system) for system in target.systems() or ("",)]
+            except NoSystemError:
+                continue
+            for one in of_target:
                 found.setdefault(one.name, one)
     return list(found.values())
 
@@ -93,7 +100,10 @@ def every(kinds: Sequence[str], targets: Iterable[Target]) -> list[ImageSpec]:
 def _system(target: Target, system: str) -> str:
     known = target.systems()
     if not known:
-        raise UsageError(f"{target.name} has no emulator")
+        raise NoSystemError(
+            f"{target.name} has no emulator",
+            resolution="use a device, or another target's emulator",
+        )
     if system and system not in known:
         raise UsageError(
             f"{target.name} has no image of {system}", resolution=f"systems: {', '.join(known)}"

@@ -1,6 +1,7 @@
 """Where bytes come from on this machine: apt's own mirror, pip's own index.
 
-Each has one setting that overrides it: EDGEWRIGHT_DEBIAN_MIRROR and EDGEWRIGHT_PYPI_INDEX.
+Each has one setting that overrides it: EDGEWRIGHT_DEBIAN_MIRROR and EDGEWRIGHT_PYPI_INDEX. With
+EDGEWRIGHT_VENDOR, a folder that `lock --vendor` made, neither is asked.
 """
 
 from __future__ import annotations
@@ -43,6 +44,12 @@ def debian() -> str:
         "no Debian mirror is configured on this machine",
         resolution="set EDGEWRIGHT_DEBIAN_MIRROR to the address of one",
     )
+
+
+def vendor() -> Path | None:
+    """The vendor folder to take files from instead of the network; None when there is none."""
+    folder = os.environ.get("EDGEWRIGHT_VENDOR")
+    return Path(folder) if folder else None
 
 
 def pypi() -> str:

@@ -17,7 +17,7 @@ import requests
 from debian.debfile import DebError, DebFile
 from pypi_simple import NoSuchProjectError, PyPISimple
 
-from toolchain import lock, mirrors
+from toolchain import lock, mirrors, vendor
 from toolchain.errors import LockError
 from toolchain.lock import Pinned
 from toolchain.store import Store, explain_no_space
@@ -44,11 +44,14 @@ def fetch_all(pins: Iterable[Pinned], store: Store, progress: Progress | None = 
 
     Raises:
         LockError: a file's bytes don't match, or a mirror serves other or no bytes; all missing
-            files are named in one error.
+            files are named in one error. Or the vendor folder is not the lock's.
     """
     missing = [p for p in dict.fromkeys(pins) if not store.has_blob(p.sha256, p.size)]
     if not missing:
         return
+    folder = mirrors.vendor()
+    if folder is not None:
+        vendor.check(folder, vendor.pins())
     gone: list[str] = []
     with explain_no_space(store.root), ThreadPoolExecutor(PARALLEL) as pool:
         futures = {pool.submit(_fetch, pin, store): pin for pin in missing}
@@ -110,6 +113,12 @@ def unpack(pin: Pinned, store: Store, into: Path) -> None:
 
 
 def _fetch(pin: Pinned, store: Store) -> None:
+    kept = mirrors.vendor()
+    if kept is not None:
+        with store.scratch() as folder:
+            target = shutil.copyfile(vendor.place(kept, pin), folder / pin.file_name)
+            store.add_blob(target, pin.sha256)
+        return
     address = _address(pin)
     with store.scratch() as folder:
         target = folder / pin.file_name

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import platform
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated
 
+from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolchain.errors import BuildError, UsageError
 
+# The lowest that a C++ wheel of the cross image can promise: manylinux_2_35 is the first policy
+# whose libstdc++ has GLIBCXX_3.4.30, GCC 12's.
+LOWEST_GLIBC = "2.35"
 DATA = Path(__file__).with_name("targets.toml")
 
 
@@ -50,6 +55,19 @@ class Target(_Entry):
     glibc: Annotated[str, Field(pattern=r"^2\.\d+$")]
     llvm: LlvmTarget
     emulator: Emulator | None = None
+
+    def promising(self, glibc: str) -> Target:
+        """The target with another highest glibc that its wheels may ask for.
+
+        Raises:
+            UsageError: it is no version of glibc, or below what the cross image can build for.
+        """
+        if not re.fullmatch(r"2\.\d{1,3}", glibc) or Version(glibc) < Version(LOWEST_GLIBC):
+            raise UsageError(
+                f"no wheels can be built for glibc {glibc}",
+                resolution=f"--glibc takes {LOWEST_GLIBC} and later, such as {self.glibc}",
+            )
+        return self.model_copy(update={"glibc": glibc})
 
     def systems(self) -> tuple[str, ...]:
         """The systems that an emulated device of it can run, the usual one first."""

@@ -5,6 +5,7 @@ Modules are imported by the task that needs them, so that listing the tasks is q
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from invoke import Context, task
 
 from toolchain import console, options
 from toolchain.console import guarded
+from toolchain.errors import UsageError
 from toolchain.options import (
     DEFAULT_TARGET,
     JSON,
@@ -22,6 +24,8 @@ from toolchain.options import (
 
 if TYPE_CHECKING:
     from toolchain.card import ModelCard
+    from toolchain.relock import Moved
+    from toolchain.verify import Verdict
 
 
 @task(help={"json": JSON})
@@ -78,6 +82,8 @@ def build_images(
     help={
         "target": TARGET,
         "only": "wheels to build, separated by commas; all when left out",
+        "python": "a Python that they must serve, such as 3.12; refused when they don't",
+        "glibc": "highest glibc that they may ask for, such as 2.35; the target's when left out",
         "json": JSON,
     }
 )
@@ -86,14 +92,20 @@ def build_wheels(
     _: Context,
     target: str = DEFAULT_TARGET,
     only: str = "",
+    python: str = "",
+    glibc: str = "",
     json: bool = False,
 ) -> None:
     """Cross-build the wheels of a target into dist/wheels/<target>/."""
     from toolchain import targets
     from toolchain.store import Store
-    from toolchain.wheels import build
+    from toolchain.wheels import build, recipe
 
     chosen = targets.target(target)
+    if glibc:
+        chosen = chosen.promising(glibc)
+    if python:
+        recipe.refuse_python(python)
     built = []
     for name in options.names(only) or build.ALL:
         with console.step(f"wheel {name} for {target}") as say:
@@ -117,10 +129,92 @@ def build_wheels(
     )
 
 
-@task(help={"images": "names such as cross,device; all when left out", "json": JSON})
+@task(
+    help={
+        "wheels": "verify the wheels",
+        "images": "verify the images",
+        "models": "verify a model's files and library",
+        "provenance": "a wheel's .provenance.json: build that wheel again and compare",
+        "target": TARGET,
+        "only": "wheels to verify, separated by commas; all when left out",
+        "json": JSON,
+    }
+)
 @guarded
-def lock(_: Context, images: str = "", json: bool = False) -> None:
+def verify(
+    _: Context,
+    wheels: bool = False,
+    images: bool = False,
+    models: bool = False,
+    provenance: str = "",
+    target: str = DEFAULT_TARGET,
+    only: str = "",
+    json: bool = False,
+) -> None:
+    """Build everything again, elsewhere and from nothing, and compare; exit 1 when it differs."""
+    from toolchain import targets, verify
+    from toolchain.store import Store
+    from toolchain.wheels import conditions
+
+    kinds = {"images": images, "wheels": wheels or bool(only), "models": models}
+    if not provenance and not any(kinds.values()):
+        kinds = dict.fromkeys(kinds, True)
+    steps = verify.steps(targets.target(target), Store(), kinds, options.names(only))
+    if provenance:
+        steps.append(verify.from_provenance(Path(provenance), Store()))
+    verdicts = []
+    for title, step in steps:
+        with console.step(f"{title} again") as say:
+            verdicts += step(say)
+    for lacking in conditions.other()[1]:
+        console.note(f"not varied: {lacking}")
+    if json:
+        console.show_json([vars(v) | {"same": v.same} for v in verdicts])
+    else:
+        _show_verdicts(verdicts)
+    if not all(v.same for v in verdicts):
+        raise SystemExit(1)
+
+
+def _show_verdicts(verdicts: Sequence[Verdict]) -> None:
+    rows = [
+        [v.what, "the same" if v.same else "differs", v.first[:19], v.second[:19]] for v in verdicts
+    ]
+    console.show_table("built twice", ["what", "", "first", "second"], rows)
+    for verdict in verdicts:
+        if verdict.account:
+            console.note(f"{verdict.what}:\n{verdict.account}")
+
+
+@task(
+    help={
+        "images": "names such as cross,device; all when left out",
+        "keep": "keep the pins as they are",
+        "vendor": "a folder to fill with every file of the lock, for builds without a network",
+        "json": JSON,
+    }
+)
+@guarded
+def lock(
+    _: Context, images: str = "", keep: bool = False, vendor: str = "", json: bool = False
+) -> None:
     """Renew the pins of every image's packages and of the Python requirements; show what moved."""
+    if keep and not vendor:
+        raise UsageError(
+            "--keep leaves nothing to do",
+            resolution="give it with --vendor FOLDER, or leave it out",
+        )
+    moved = [] if keep else _renewed(images)
+    if vendor:
+        _keep_vendor(Path(vendor))
+    if json:
+        console.show_json([vars(m) for m in moved])
+    elif not keep:
+        rows = [[m.image, m.name, m.old or "-", m.new or "-"] for m in moved]
+        console.show_table(f"{len(rows)} moved", ["lock", "package", "old", "new"], rows)
+
+
+def _renewed(images: str) -> list[Moved]:
     from toolchain import images as known
     from toolchain import imagespec, relock, targets
     from toolchain.store import Store
@@ -133,11 +227,21 @@ def lock(_: Context, images: str = "", json: bool = False) -> None:
     if not images:
         with console.step("lock of the Python requirements"):
             moved += relock.relock_requirements()
-    if json:
-        console.show_json([vars(m) for m in moved])
-    else:
-        rows = [[m.image, m.name, m.old or "-", m.new or "-"] for m in moved]
-        console.show_table(f"{len(rows)} moved", ["lock", "package", "old", "new"], rows)
+    return moved
+
+
+def _keep_vendor(folder: Path) -> None:
+    from toolchain import sources, vendor
+    from toolchain.store import Store
+
+    # the files come from the mirrors, whichever vendor folder builds are told to use
+    os.environ.pop("EDGEWRIGHT_VENDOR", None)
+    store, pins = Store(), vendor.pins()
+    with console.step(f"files of the lock into {folder}") as say:
+        sources.fetch_all(pins, store, console.counter(say))
+        count = vendor.keep(folder, pins, lambda pin: sources.path_of(pin, store), say)
+        vendor.keep_requirements(folder, say)
+    console.note(f"{count} files; build from them with EDGEWRIGHT_VENDOR={folder}")
 
 
 @task(help={"json": JSON})

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import FakeBox
 from toolchain import targets
 from toolchain.errors import BuildError, UsageError
-from toolchain.wheels import audit, build, elf, metadata, pack, patching
+from toolchain.wheels import audit, build, elf, metadata, pack, patching, recipe
 from toolchain.wheels.audit import Audit
 from toolchain.wheels.recipe import Licence, Recipe
 
@@ -63,7 +63,9 @@ def test_metadata_names_python_requirements_and_licences(tmp_path: Path) -> None
     (tmp_path / "src/thing/doc").mkdir(parents=True)
     (tmp_path / "src/thing/doc/LICENSE").write_text("MIT")
     (tmp_path / "stage").mkdir()
-    name = metadata.write(tmp_path / "stage", RECIPE, "manylinux_2_35_riscv64", tmp_path / "src")
+    name = metadata.write(
+        tmp_path / "stage", RECIPE, "manylinux_2_35_riscv64", tmp_path / "src", "{}"
+    )
     assert name == "a_thing-1.0-cp311-abi3-manylinux_2_35_riscv64.whl"
     info = tmp_path / "stage/a_thing-1.0.dist-info"
     text = (info / "METADATA").read_text()
@@ -71,12 +73,13 @@ def test_metadata_names_python_requirements_and_licences(tmp_path: Path) -> None
     assert "Requires-Dist: numpy" in text
     assert (info / "licenses/thing/LICENSE").read_text() == "MIT"
     assert "License-File: thing/LICENSE" in text
+    assert (info / "sboms/a_thing.cdx.json").read_text() == "{}"
 
 
 def test_a_licence_that_is_not_in_its_source_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "stage").mkdir()
     with pytest.raises(BuildError, match="no licence"):
-        metadata.write(tmp_path / "stage", RECIPE, "any", tmp_path / "src")
+        metadata.write(tmp_path / "stage", RECIPE, "any", tmp_path / "src", "{}")
 
 
 @pytest.mark.parametrize(
@@ -93,9 +96,24 @@ def test_the_tag_is_the_lowest_that_the_symbols_allow(versions: dict[str, str], 
 
 
 def test_a_wheel_above_the_promised_glibc_is_refused() -> None:
-    low = RV64GC.model_copy(update={"glibc": "2.34"})
-    with pytest.raises(BuildError, match=r"above the glibc 2\.34"):
-        audit.platform_tag(Audit(versions={"GLIBC": "2.38"}, objects=("x.so",)), low)
+    wheel = Path("a-1-cp311-abi3-manylinux_2_36_riscv64.whl")
+    audit.refuse_above(wheel, {}, RV64GC)
+    audit.refuse_above(Path("a-1-py3-none-any.whl"), {}, RV64GC)
+    with pytest.raises(BuildError, match=r"more than glibc 2\.35"):
+        audit.refuse_above(wheel, {"GLIBC": "2.36"}, RV64GC.promising("2.35"))
+
+
+@pytest.mark.parametrize("glibc", ["2.34", "2.17", "3.0", "new", ""])
+def test_a_glibc_that_no_wheel_can_promise_is_refused(glibc: str) -> None:
+    with pytest.raises(UsageError, match="glibc"):
+        RV64GC.promising(glibc)
+
+
+@pytest.mark.parametrize("python", ["3.10", "2.7", "3", "new"])
+def test_a_python_that_no_wheel_serves_is_refused(python: str) -> None:
+    with pytest.raises(UsageError, match="no wheels for Python"):
+        recipe.refuse_python(python)
+    recipe.refuse_python("3.14")
 
 
 def test_a_wheel_without_shared_objects_is_for_any_machine() -> None:
@@ -137,7 +155,7 @@ def test_a_patch_that_does_not_apply_names_file_and_hunk(
     (tmp_path / "x-1" / "series").write_text("0001-a.patch\n")
     box = FakeBox({"patch": "Hunk #2 FAILED at 12."})
     with pytest.raises(BuildError, match=r"x-1/0001-a\.patch does not apply") as caught:
-        patching.apply(box, "x-1", "/src/x", lambda _: None)
+        patching.apply(box, "x-1", "/src/x", "/patches", lambda _: None)
     assert "Hunk #2" in caught.value.detail
 
 

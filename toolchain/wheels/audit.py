@@ -109,7 +109,7 @@ def platform_tag(audit: Audit, target: Target) -> str:
     """The lowest manylinux tag that auditwheel knows and the shared objects allow.
 
     Raises:
-        BuildError: no policy fits, or it is above the floor that the target promises.
+        BuildError: no policy fits.
     """
     if not audit.objects:
         return "any"
@@ -124,13 +124,22 @@ def platform_tag(audit: Audit, target: Target) -> str:
         raise BuildError(
             "no manylinux policy allows the wheel", detail=f"it asks for {audit.versions}"
         )
-    tag = str(min(fitting, key=_glibc_of))
-    if _glibc_of(tag) > Version(target.glibc):
+    return str(min(fitting, key=_glibc_of))
+
+
+def refuse_above(wheel: Path, versions: Mapping[str, str], target: Target) -> None:
+    """Refuse a wheel whose tag is above the glibc that the target promises.
+
+    Raises:
+        BuildError: it is.
+    """
+    tag = wheel.stem.rsplit("-", 1)[1]
+    if tag != "any" and _glibc_of(tag) > Version(target.glibc):
         raise BuildError(
-            f"the wheel needs {tag}, above the glibc {target.glibc} that {target.name} promises",
-            detail=f"it asks for {audit.versions}",
+            f"{wheel.name} needs more than glibc {target.glibc}",
+            detail=f"it asks for {dict(versions)}",
+            resolution="promise a later one (--glibc), or take out what asks for it",
         )
-    return tag
 
 
 def confirm(wheel: Path, target: Target) -> None:

@@ -8,26 +8,36 @@ puts the wheel into the store and into dist/.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from toolchain import images, imagespec, lock, paths, sources
 from toolchain.engine import Engine, Mount
 from toolchain.errors import BuildError, UsageError
+from toolchain.lock import Pinned
 from toolchain.store import Entry, Store, digest_file, digest_of, digest_tree
 from toolchain.targets import Target
-from toolchain.wheels import audit, metadata, patching
-from toolchain.wheels.recipe import FILES_IN_BOX, SHARED_IN_BOX, SOURCES_IN_BOX, Build, Job, Recipe
+from toolchain.wheels import audit, metadata, patching, sbom
+from toolchain.wheels.conditions import Conditions, in_order_of
+from toolchain.wheels.recipe import Build, Job, Recipe
 
 FORMAT = 1
 HERE = Path(__file__).parent
 SHARED = HERE / "shared_files"
-SHARED_CODE = ("cross.py", "metadata.py", "pack.py", "recipe.py")
+SHARED_CODE = (
+    *("audit.py", "cross.py", "elf.py", "metadata.py", "pack.py"),
+    *("patching.py", "recipe.py", "sbom.py"),
+)
+LIBRARIES = ("abi3info", "auditwheel", "cyclonedx-python-lib")
+PROVENANCE = "provenance.json"
 ALL = ("tflite_runtime", "tvm_ffi", "tvm_runtime")
 CCACHE_LIMIT = "5G"
 
@@ -87,8 +97,8 @@ def build(
     Raises:
         EdgewrightError: see the classes; nothing half-made is left.
     """
-    inputs = _inputs(name, target)
-    key = digest_of(inputs)
+    made_from = inputs(name, target)
+    key = digest_of(made_from)
     started = time.monotonic()
     with store.locked(f"wheel-{key}"):
         entry = store.entry(key)
@@ -98,12 +108,46 @@ def build(
         spec = imagespec.spec("cross", target)
         image = images.build(spec, engine, store, progress=progress, fetched=fetched)
         made, _ = recipe(name)
-        sources.fetch_all([lock.source(s) for s in made.locked(target).values()], store, fetched)
-        with store.building(key, inputs) as folder:
-            _build(name, target, engine, image.tag, store, folder, progress)
+        sources.fetch_all(_pins(made, target).values(), store, fetched)
+        with store.building(key, made_from) as folder:
+            wheel = _build(name, target, engine, image.tag, store, folder, progress, Conditions())
+            statement = sbom.provenance(
+                made_from,
+                _pins(made, target),
+                wheel=wheel,
+                sha256=digest_file(wheel),
+                image=image.id,
+                parameters={"target": target.name, "only": name},
+            )
+            (folder / PROVENANCE).write_text(json.dumps(statement, indent=1, sort_keys=True) + "\n")
         entry = store.entry(key)
     assert entry is not None
     return _built(name, target, entry, time.monotonic() - started)
+
+
+def again(
+    target: Target,
+    name: str,
+    store: Store,
+    conditions: Conditions,
+    into: Path,
+    *,
+    progress: Callable[[str], None],
+) -> Path:
+    """Build a wheel anew under other conditions, past the store; return its file in the folder.
+
+    Errors are those of `build`.
+    """
+    engine = Engine()
+    spec = imagespec.spec("cross", target)
+    image = images.build(spec, engine, store, progress=progress)
+    sources.fetch_all(_pins(recipe(name)[0], target).values(), store)
+    return _build(name, target, engine, image.tag, store, into, progress, conditions)
+
+
+def _pins(made: Recipe, target: Target) -> dict[str, Pinned]:
+    """Each source of a recipe by its name there."""
+    return {name: lock.source(entry) for name, entry in made.locked(target).items()}
 
 
 def _headers(target: Target) -> str:
@@ -116,7 +160,8 @@ def _headers(target: Target) -> str:
     raise BuildError(f"the lock of {spec.name} has no Python headers", resolution=lock.RENEW)
 
 
-def _inputs(name: str, target: Target) -> dict[str, object]:
+def inputs(name: str, target: Target) -> dict[str, object]:
+    """All that makes a wheel; its key in the store is the hash of it."""
     made, _ = recipe(name)
     files = HERE / made.files if made.files else None
     return {
@@ -126,11 +171,13 @@ def _inputs(name: str, target: Target) -> dict[str, object]:
         "files": digest_tree(files) if files else {},
         "shared": [digest_file(HERE / shared) for shared in SHARED_CODE],
         "shared files": digest_tree(SHARED),
-        "sources": {s: lock.source(s).sha256 for s in made.locked(target).values()},
+        "sources": {name: pin.sha256 for name, pin in _pins(made, target).items()},
+        # they write the bill of materials, choose the tag, judge the extensions
+        "libraries": {name: version(name) for name in LIBRARIES},
         "patches": {p: digest_tree(patching.FOLDER / p) for p in made.patches.values()},
         "image": images.key_of(imagespec.spec("cross", target)),
         # without its name: targets that differ in nothing else share their wheels
-        "target": target.model_dump(exclude={"name", "emulator", "cpu", "llvm"}),
+        "target": target.model_dump(exclude={"name", "emulator", "cpu", "llvm", "glibc"}),
         "epoch": images.EPOCH,
     }
 
@@ -143,69 +190,108 @@ def _build(
     store: Store,
     folder: Path,
     say: Callable[[str], None],
-) -> None:
+    conditions: Conditions,
+) -> Path:
+    """Build a wheel into a folder of the store; return its file."""
     made, run = recipe(name)
-
-    cache = store.root / "ccache"
-    cache.mkdir(exist_ok=True)
-    with store.scratch() as scratch:
-        for source, entry in made.locked(target).items():
+    pins = _pins(made, target)
+    job = Job(
+        target=target,
+        headers=_headers(target),
+        jobs=conditions.jobs,
+        epoch=images.EPOCH,
+        root=conditions.root,
+        progress=say,
+    )
+    with store.scratch() as scratch, ExitStack() as stack:
+        for source, pin in pins.items():
             say(f"unpacking {source}")
-            sources.unpack(lock.source(entry), store, scratch / "src" / source)
-        for part in ("build", "stage", "out"):
+            sources.unpack(pin, store, scratch / "src" / source)
+        for part in ("build", "stage", "out", "ccache"):
             (scratch / part).mkdir()
-        mounts = [
-            Mount(source=scratch / "src", target=SOURCES_IN_BOX),
-            Mount(source=scratch / "build", target="/edgewright/build"),
-            Mount(source=scratch / "stage", target="/edgewright/stage"),
-            Mount(source=scratch / "out", target="/edgewright/out"),
-            Mount(source=cache, target="/edgewright/ccache"),
-            Mount(source=HERE / "pack.py", target="/edgewright/pack.py", read_only=True),
-            Mount(source=patching.FOLDER, target=patching.IN_BOX, read_only=True),
-            Mount(source=SHARED, target=SHARED_IN_BOX, read_only=True),
-        ]
-        if made.files:
-            mounts.append(Mount(source=HERE / made.files, target=FILES_IN_BOX, read_only=True))
-        env = {"SOURCE_DATE_EPOCH": str(images.EPOCH), "CCACHE_MAXSIZE": CCACHE_LIMIT, "TZ": "UTC"}
-        user = f"{os.getuid()}:{os.getgid()}"
-        job = Job(
-            target=target,
-            headers=_headers(target),
-            jobs=os.cpu_count() or 1,
-            epoch=images.EPOCH,
-            progress=say,
-        )
-        with engine.container(image, mounts=mounts, env=env, user=user) as box:
-            for source, series in made.patches.items():
-                patching.apply(box, series, job.source(source), say)
-            run(box, job)
-            stage = scratch / "stage"
-            for leftover in [*stage.rglob("__pycache__"), *stage.rglob("*.pyc")]:
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-            found = audit.stage(stage, target, own=audit.OWN)
-            wheel = metadata.write(stage, made, audit.platform_tag(found, target), scratch / "src")
-            say(f"packing {wheel}")
-            box.call(
-                ["python3", "/edgewright/pack.py", "/edgewright/stage", f"/edgewright/out/{wheel}"]
-                + [str(images.EPOCH)]
+        cache = scratch / "ccache" if conditions.cold else store.root / "ccache"
+        cache.mkdir(exist_ok=True)
+        if conditions.user:
+            _give(scratch, conditions.user)
+        seen = stack.enter_context(in_order_of(conditions, scratch / "src"))
+        box = stack.enter_context(
+            engine.container(
+                image,
+                mounts=_mounts(made, scratch, seen, cache, conditions),
+                env={
+                    "SOURCE_DATE_EPOCH": str(images.EPOCH),
+                    "CCACHE_MAXSIZE": CCACHE_LIMIT,
+                    "TZ": "UTC",
+                    **conditions.env,
+                },
+                user=conditions.owner(),
+                hostname=conditions.hostname,
+                umask=conditions.umask,
             )
+        )
+        for source, series in made.patches.items():
+            patching.apply(box, series, job.source(source), f"{job.root}/patches", say)
+        run(box, job)
+        stage = scratch / "stage"
+        for leftover in [*stage.rglob("__pycache__"), *stage.rglob("*.pyc")]:
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        found = audit.stage(stage, target, own=audit.OWN)
+        bill = sbom.bill(made, pins, digest_of(inputs(name, target)), images.EPOCH)
+        platform = audit.platform_tag(found, target)
+        wheel = metadata.write(stage, made, platform, scratch / "src", bill)
+        if conditions.user:
+            _give(stage, conditions.user)
+        say(f"packing {wheel}")
+        out = f"{job.root}/out/{wheel}"
+        box.call(["python3", f"{job.root}/pack.py", job.stage, out, str(images.EPOCH)])
         audit.confirm(scratch / "out" / wheel, target)
         shutil.move(scratch / "out" / wheel, folder / wheel)
         metadata.write_versions(folder / "audit.json", found.versions)
+    return folder / wheel
 
 
-def _publish(wheel: Path, into: Path) -> Path:
-    """Put a wheel of the store into dist/, taking away older builds of the same distribution."""
+def _mounts(
+    made: Recipe, scratch: Path, seen: Path, cache: Path, conditions: Conditions
+) -> list[Mount]:
+    """What the box sees: the build's own folders, and ours to read."""
+    root = conditions.root
+    mounts = [
+        Mount(source=seen, target=f"{root}/src"),
+        *(Mount(source=scratch / p, target=f"{root}/{p}") for p in ("build", "stage", "out")),
+        Mount(source=cache, target="/edgewright/ccache"),
+        Mount(source=HERE / "pack.py", target=f"{root}/pack.py", read_only=True),
+        Mount(source=patching.FOLDER, target=f"{root}/patches", read_only=True),
+        Mount(source=SHARED, target=f"{root}/shared", read_only=True),
+    ]
+    if made.files:
+        mounts.append(Mount(source=HERE / made.files, target=f"{root}/recipe", read_only=True))
+    if conditions.clock is not None:
+        mounts.append(Mount(source=conditions.clock, target="/faketime.so", read_only=True))
+    return mounts
+
+
+def _give(folder: Path, owner: str) -> None:
+    """Let a folder and all in it belong to "uid:gid"."""
+    uid, gid = (int(part) for part in owner.split(":"))
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _publish(wheel: Path, statement: Path, into: Path) -> Path:
+    """Put a wheel of the store into dist/, taking away older builds of the same distribution.
+
+    Its provenance goes beside it, under the wheel's name.
+    """
     into.mkdir(parents=True, exist_ok=True)
-    final = into / wheel.name
-    if final.is_file() and digest_file(final) == digest_file(wheel):
-        return final
-    for old in into.glob(f"{wheel.name.split('-')[0]}-*.whl"):
+    wanted = {into / f"{wheel.name}.{PROVENANCE}": statement, into / wheel.name: wheel}
+    for final, source in wanted.items():
+        if not final.is_file() or digest_file(final) != digest_file(source):
+            temporary = final.with_name(f".{final.name}.tmp")
+            shutil.copyfile(source, temporary)
+            temporary.rename(final)
+    for old in set(into.glob(f"{wheel.name.split('-')[0]}-*")) - wanted.keys():
         old.unlink()
-    temporary = into / f".{wheel.name}.tmp"
-    shutil.copyfile(wheel, temporary)
-    temporary.rename(final)
-    return final
+    return into / wheel.name
 
 
 def published(target: Target, names: Iterable[str] = ALL) -> list[Built]:
@@ -217,7 +303,7 @@ def published(target: Target, names: Iterable[str] = ALL) -> list[Built]:
     store = Store()
     found: list[Built] = []
     for name in names:
-        entry = store.entry(digest_of(_inputs(name, target)))
+        entry = store.entry(digest_of(inputs(name, target)))
         if entry is None:
             raise BuildError(
                 f"{recipe(name)[0].name} is not built for {target.name}",
@@ -229,12 +315,14 @@ def published(target: Target, names: Iterable[str] = ALL) -> list[Built]:
 
 def _built(name: str, target: Target, entry: Entry, seconds: float) -> Built:
     wheel = next(entry.file(f) for f in entry.files if f.endswith(".whl"))
+    versions = metadata.read_versions(entry.file("audit.json"))
+    audit.refuse_above(wheel, versions, target)
     return Built(
         recipe=name,
-        path=_publish(wheel, paths.dist() / "wheels" / target.name),
+        path=_publish(wheel, entry.file(PROVENANCE), paths.dist() / "wheels" / target.name),
         sha256=entry.files[wheel.name],
         size=wheel.stat().st_size,
-        versions=metadata.read_versions(entry.file("audit.json")),
+        versions=versions,
         seconds=seconds,
         fresh=seconds > 0,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.wheels.recipe import ABI_FLOOR, Job
+from toolchain.wheels.recipe import Job
 
 # One section a function lets the linker drop what nothing calls.
 COMPILE = ("-O2", "-DNDEBUG", "-fPIC", "-ffunction-sections", "-fdata-sections")
@@ -33,7 +33,7 @@ def cxx_flags(job: Job) -> list[str]:
     The floor's header is for C++ alone: in a C file it would come before the file's own
     `#define _GNU_SOURCE`.
     """
-    return [*c_flags(job), "-include", ABI_FLOOR]
+    return [*c_flags(job), "-include", job.abi_floor]
 
 
 def cmake(

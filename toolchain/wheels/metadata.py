@@ -1,4 +1,4 @@
-"""A wheel's .dist-info: name, tags, METADATA, WHEEL and the licences of all that is inside."""
+"""A wheel's .dist-info: name, tags, METADATA, WHEEL, licences and bill of all that is inside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def tag_of(recipe: Recipe, platform: str) -> str:
     return f"cp{PYTHON_SINCE.replace('.', '')}-abi3-{platform}"
 
 
-def write(stage: Path, recipe: Recipe, platform: str, sources: Path) -> str:
+def write(stage: Path, recipe: Recipe, platform: str, sources: Path, bill: str) -> str:
     """Write the .dist-info into a stage.
 
     Args:
@@ -27,6 +27,7 @@ def write(stage: Path, recipe: Recipe, platform: str, sources: Path) -> str:
         recipe: what the wheel is.
         platform: platform tag.
         sources: folder of the unpacked sources, for the licences.
+        bill: its CycloneDX document.
 
     Returns:
         the wheel's file name.
@@ -48,6 +49,9 @@ def write(stage: Path, recipe: Recipe, platform: str, sources: Path) -> str:
         (info / "licenses" / licence.source).mkdir(exist_ok=True)
         shutil.copyfile(origin, info / "licenses" / name)
         licences.append(name)
+    # where PEP 770 wants it
+    (info / "sboms").mkdir()
+    (info / "sboms" / f"{escaped}.cdx.json").write_text(bill)
     lines = [
         "Metadata-Version: 2.4",
         f"Name: {recipe.name}",

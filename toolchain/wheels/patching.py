@@ -9,7 +9,6 @@ from toolchain.engine import Box
 from toolchain.errors import BuildError
 
 FOLDER = paths.ROOT / "patches"
-IN_BOX = "/edgewright/patches"
 
 
 def series(folder: str) -> list[str]:
@@ -30,8 +29,8 @@ def series(folder: str) -> list[str]:
     return names
 
 
-def apply(box: Box, folder: str, source: str, say: Callable[[str], None]) -> None:
-    """Apply a series to a source folder of the box.
+def apply(box: Box, folder: str, source: str, patches: str, say: Callable[[str], None]) -> None:
+    """Apply a series to a source folder of the box, where `patches` holds this folder.
 
     Raises:
         BuildError: a patch doesn't apply; the error names its file and hunk.
@@ -42,7 +41,7 @@ def apply(box: Box, folder: str, source: str, say: Callable[[str], None]) -> Non
         try:
             box.call(
                 ["patch", "-p1", "--fuzz=0", "--batch", "--forward", "--no-backup-if-mismatch"]
-                + ["-i", f"{IN_BOX}/{folder}/{name}"],
+                + ["-i", f"{patches}/{folder}/{name}"],
                 cwd=source,
             )
         except BuildError as error:

@@ -10,24 +10,19 @@ from `PYTHON_SINCE` on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from toolchain.engine import Box
+from toolchain.errors import UsageError
 from toolchain.targets import Target
-
-# Folders as the box sees them. They are the same in every build, on every machine.
-SOURCES_IN_BOX = "/edgewright/src"
-BUILD_IN_BOX = "/edgewright/build"
-STAGE_IN_BOX = "/edgewright/stage"
-FILES_IN_BOX = "/edgewright/recipe"
-SHARED_IN_BOX = "/edgewright/shared"
 
 # The lowest Python that the wheels serve: Debian 12's.
 PYTHON_SINCE = "3.11"
-# Included before everything else in C++: keeps the versions of the symbols asked for low.
-ABI_FLOOR = f"{SHARED_IN_BOX}/abi_floor.h"
+# The folder of everything in the box: the same in every build, on every machine.
+ROOT_IN_BOX = "/edgewright"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +43,8 @@ class Recipe:
         summary: one line.
         import_names: packages whose import the device's self-check tries.
         sources: names of entries in the lock's sources; each is unpacked to
-            `SOURCES_IN_BOX/<name>` with its top folder stripped (a wheel: as it is).
+            `Job.source(name)` with its top folder stripped (a wheel: as it is).
+        tools: sources that only make others, and of which nothing is in the wheel.
         binaries: sources that are prebuilt for one architecture: the lock has an entry
             `<name>-<Debian's architecture>` for each.
         patches: source name -> folder below patches/ whose series is applied with -p1.
@@ -57,7 +53,7 @@ class Recipe:
         licences: files that go to .dist-info/licenses/<source>/.
         extension: whether it holds a CPython extension, built against the stable ABI.
         files: folder beside the module with files of our own for the build, mounted at
-            `FILES_IN_BOX`; empty for none.
+            `Job.files`; empty for none.
     """
 
     name: str
@@ -65,6 +61,7 @@ class Recipe:
     summary: str
     import_names: tuple[str, ...]
     sources: tuple[str, ...]
+    tools: tuple[str, ...] = ()
     binaries: tuple[str, ...] = ()
     patches: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     requires: tuple[str, ...] = ()
@@ -76,7 +73,7 @@ class Recipe:
     def locked(self, target: Target) -> dict[str, str]:
         """Each source's name -> its entry in the lock, for a target."""
         prebuilt = {name: f"{name}-{target.debian}" for name in self.binaries}
-        return {name: name for name in self.sources} | prebuilt
+        return {name: name for name in (*self.sources, *self.tools)} | prebuilt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +85,14 @@ class Job:
         headers: version of the Python whose headers the cross image has, such as "3.13".
         jobs: parallel compile processes.
         epoch: SOURCE_DATE_EPOCH, seconds.
+        root: folder of everything below in the box.
     """
 
     target: Target
     headers: str
     jobs: int
     epoch: int
+    root: str = ROOT_IN_BOX
     progress: Callable[[str], None] = field(default=lambda _line: None, compare=False)
 
     @property
@@ -103,22 +102,27 @@ class Job:
 
     def source(self, name: str) -> str:
         """Where an unpacked source is in the box."""
-        return f"{SOURCES_IN_BOX}/{name}"
+        return f"{self.root}/src/{name}"
 
     @property
     def build(self) -> str:
         """An empty folder for objects."""
-        return BUILD_IN_BOX
+        return f"{self.root}/build"
 
     @property
     def stage(self) -> str:
         """The folder that becomes the wheel."""
-        return STAGE_IN_BOX
+        return f"{self.root}/stage"
 
     @property
     def files(self) -> str:
         """The recipe's own files."""
-        return FILES_IN_BOX
+        return f"{self.root}/recipe"
+
+    @property
+    def abi_floor(self) -> str:
+        """The header included before everything else in C++: keeps symbol versions low."""
+        return f"{self.root}/shared/abi_floor.h"
 
     def python_flags(self) -> list[str]:
         """Compiler flags of a CPython extension: headers, and the stable ABI's lowest version."""
@@ -128,7 +132,21 @@ class Job:
 
     def map_paths(self) -> list[str]:
         """Compiler flags that keep the box's paths out of the output."""
-        return [f"-ffile-prefix-map={SOURCES_IN_BOX}=.", f"-ffile-prefix-map={BUILD_IN_BOX}=."]
+        return [f"-ffile-prefix-map={folder}=." for folder in (f"{self.root}/src", self.build)]
+
+
+def refuse_python(version: str) -> None:
+    """Refuse a Python that the wheels don't serve.
+
+    Raises:
+        UsageError: it is no version of Python 3, or below `PYTHON_SINCE`.
+    """
+    found = re.fullmatch(r"3\.(\d{1,3})", version)
+    if found is None or int(found[1]) < int(PYTHON_SINCE.partition(".")[2]):
+        raise UsageError(
+            f"there are no wheels for Python {version}",
+            resolution=f"they serve Python {PYTHON_SINCE} and every later one",
+        )
 
 
 # File name ending of an extension for the stable ABI.

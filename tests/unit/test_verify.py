@@ -1,0 +1,105 @@
+"""What `verify` compares, and which statements it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolchain import targets, verify
+from toolchain.errors import BuildError, UsageError
+from toolchain.store import Store
+from toolchain.wheels import build, conditions, sbom
+from toolchain.wheels.conditions import Conditions
+
+TARGET = targets.target("rv64gc")
+
+
+def wheel(path: Path, **members: str) -> Path:
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(zipfile.ZipInfo(name), text)
+    return path
+
+
+def statement(folder: Path, **changes: Any) -> Path:
+    made, _ = build.recipe("tvm_runtime")
+    value = sbom.provenance(
+        build.inputs("tvm_runtime", TARGET),
+        build._pins(made, TARGET),
+        wheel=Path("a.whl"),
+        sha256="0" * 64,
+        image="sha256:" + "1" * 64,
+        parameters={"target": TARGET.name, "only": "tvm_runtime"},
+    )
+    value |= changes
+    path = folder / "a.whl.provenance.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_the_other_conditions_differ_in_all_that_this_machine_can_change() -> None:
+    usual, (others, lacking) = Conditions(), conditions.other()
+    same = {
+        f.name
+        for f in dataclasses.fields(Conditions)
+        if getattr(usual, f.name) == getattr(others, f.name)
+    }
+    told = {"clock": "clock", "directory order": "shuffled", "user": "user"}
+    assert same == {field for words, field in told.items() if any(words in x for x in lacking)}
+
+
+def test_two_wheels_that_are_alike_are_the_same(tmp_path: Path) -> None:
+    one = wheel(tmp_path / "1" / "a.whl", x="1")
+    two = wheel(tmp_path / "2" / "a.whl", x="1")
+    assert verify._compare(one, two).same
+
+
+def test_what_differs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    one = wheel(tmp_path / "1" / "a.whl", x="1", same="1")
+    two = wheel(tmp_path / "2" / "a.whl", x="2", same="1")
+    found = verify._compare(one, two)
+    assert not found.same
+    assert found.account.splitlines()[0] == "x"
+    assert "same" not in found.account.splitlines()
+
+
+def test_the_kinds_asked_for_are_built_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    kinds = {"images": True, "wheels": True, "models": True}
+    titles = [title for title, _ in verify.steps(TARGET, store, kinds, [])]
+    assert len(titles) == len(build.ALL) + 2
+    kinds = {"images": False, "wheels": True, "models": False}
+    (only,) = verify.steps(TARGET, store, kinds, ["tvm_ffi"])
+    assert only[0] == "wheel tvm_ffi for rv64gc"
+    with pytest.raises(UsageError, match="unknown wheel"):
+        verify.steps(TARGET, store, kinds, ["numpy"])
+
+
+def test_a_statement_of_this_checkout_is_taken(tmp_path: Path) -> None:
+    title, _ = verify.from_provenance(statement(tmp_path), Store(tmp_path / "store"))
+    assert title == "wheel a.whl"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"predicateType": "other"}, {"_type": "other"}, {"subject": []}, {"predicate": {}}]
+)
+def test_another_kind_of_statement_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="no provenance statement"):
+        verify.from_provenance(statement(tmp_path, **changes), Store(tmp_path / "store"))
+
+
+def test_a_statement_of_other_inputs_names_what_differs(tmp_path: Path) -> None:
+    path = statement(tmp_path)
+    value = json.loads(path.read_text())
+    value["predicate"]["buildDefinition"]["internalParameters"]["epoch"] = 1
+    path.write_text(json.dumps(value))
+    with pytest.raises(BuildError, match="other inputs") as caught:
+        verify.from_provenance(path, Store(tmp_path / "store"))
+    assert caught.value.detail == "they differ in: epoch"
