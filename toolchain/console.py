@@ -11,6 +11,7 @@ import json
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from toolchain.errors import EdgewrightError
@@ -63,35 +65,60 @@ def step(title: str) -> Iterator[Say]:
         a function that takes the current line.
     """
     started = time.monotonic()
-
-    def elapsed() -> str:
-        seconds = int(time.monotonic() - started)
-        return f"{seconds // 60}:{seconds % 60:02d}"
-
+    show = _live if err.is_terminal else _now_and_then
     try:
-        if err.is_terminal:
-            with err.status(escape(title)) as status:
-
-                def live(line: str) -> None:
-                    text = line.strip()[: max(20, err.width - len(title) - 14)]
-                    status.update(f"{escape(title)} [dim]{elapsed()} {escape(text)}[/dim]")
-
-                yield live
-        else:
-            note(f"… {title}")
-            last = started
-
-            def now_and_then(line: str) -> None:
-                nonlocal last
-                if time.monotonic() - last >= QUIET_S and line.strip():
-                    last = time.monotonic()
-                    note(f"  {title} {elapsed()}: {line.strip()[:90]}")
-
-            yield now_and_then
+        with show(title, started) as say:
+            yield say
     except BaseException:
-        err.print(f"[red]✗[/red] {escape(title)} [dim]{elapsed()}[/dim]", highlight=False)
+        mark = "[red]✗[/red]"
+        err.print(f"{mark} {escape(title)} [dim]{_elapsed(started)}[/dim]", highlight=False)
         raise
-    err.print(f"[green]✓[/green] {escape(title)} [dim]{elapsed()}[/dim]", highlight=False)
+    mark = "[green]✓[/green]"
+    err.print(f"{mark} {escape(title)} [dim]{_elapsed(started)}[/dim]", highlight=False)
+
+
+@contextmanager
+def _live(title: str, _started: float) -> Iterator[Say]:
+    """One line on a terminal: its clock runs on while the step says nothing."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[line]}[/dim]"),
+    )
+    with Progress(*columns, console=err, transient=True) as progress:
+        shown = progress.add_task(escape(title), total=None, line="")
+        room = max(20, err.width - len(title) - 16)
+        yield lambda line: progress.update(shown, line=escape(line.strip()[:room]))
+
+
+@contextmanager
+def _now_and_then(title: str, started: float) -> Iterator[Say]:
+    """A line when it begins and one every `QUIET_S`, whether the step says anything or not."""
+    note(f"… {title}")
+    latest = ""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(QUIET_S):
+            note(f"  {title} {_elapsed(started)}: {latest[:90]}")
+
+    def say(line: str) -> None:
+        nonlocal latest
+        latest = line.strip() or latest
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield say
+    finally:
+        over.set()
+        thread.join()
+
+
+def _elapsed(started: float) -> str:
+    minutes, seconds = divmod(int(time.monotonic() - started), 60)
+    return f"{minutes}:{seconds:02d}"
 
 
 def counter(say: Say) -> Callable[[int, int, str], None]:
