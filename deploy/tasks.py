@@ -5,7 +5,8 @@ Modules are imported by the task that needs them, so that listing the tasks is q
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,10 @@ from toolchain.options import (
 )
 
 if TYPE_CHECKING:
+    from deploy.connection import Connection
     from deploy.emulator import Emulated
+    from deploy.inventory import Device
+    from toolchain.console import Say
 
 
 @task(
@@ -93,12 +97,9 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
 @guarded
 def probe(_: Context, host: str, inventory: str = INVENTORY, json: bool = False) -> None:
     """Show what a device is: architecture, Python, glibc, numpy, CPU extensions, disk."""
-    from deploy import connection
-    from deploy import inventory as inventories
     from deploy import probe as prober
 
-    device = inventories.load(Path(inventory)).host(host)
-    with console.step(f"probe of {host}"), connection.connect(device) as conn:
+    with _connected(f"probe of {host}", host, inventory) as (_device, conn, _say):
         facts = prober.probe(conn)
     found = facts.model_dump(mode="json")
     if json:
@@ -154,11 +155,9 @@ def deploy(
 @guarded
 def releases(_: Context, host: str, inventory: str = INVENTORY, json: bool = False) -> None:
     """List the releases on a device and which of them runs."""
-    from deploy import connection, release
-    from deploy import inventory as inventories
+    from deploy import release
 
-    device = inventories.load(Path(inventory)).host(host)
-    with console.step(f"releases on {host}"), connection.connect(device) as conn:
+    with _connected(f"releases on {host}", host, inventory) as (_device, conn, _say):
         found = release.releases(conn)
     if json:
         console.show_json([r.model_dump(mode="json") for r in found])
@@ -174,11 +173,9 @@ def releases(_: Context, host: str, inventory: str = INVENTORY, json: bool = Fal
 @guarded
 def rollback(_: Context, host: str, inventory: str = INVENTORY, json: bool = False) -> None:
     """Switch a device back to the release that it ran before."""
-    from deploy import connection, release
-    from deploy import inventory as inventories
+    from deploy import release
 
-    device = inventories.load(Path(inventory)).host(host)
-    with console.step(f"rollback of {host}"), connection.connect(device) as conn:
+    with _connected(f"rollback of {host}", host, inventory) as (_device, conn, _say):
         done = release.rollback(conn)
     if json:
         console.show_json(done.model_dump(mode="json"))
@@ -214,13 +211,10 @@ def bench(
 ) -> None:
     """Measure the deployed models on a device and bring the samples home to results/."""
     from deploy import bench as benchmark
-    from deploy import connection
-    from deploy import inventory as inventories
     from toolchain import report as reports
     from toolchain import results
 
-    device = inventories.load(Path(inventory)).host(host)
-    with console.step(f"bench on {host}") as say, connection.connect(device) as conn:
+    with _connected(f"bench on {host}", host, inventory) as (device, conn, say):
         current = f"{device.root}/current"
         jobs = benchmark.plan(
             benchmark.deployed(conn, current),
@@ -253,6 +247,17 @@ def schemas(_: Context) -> None:
 
     for path in generated.write():
         console.note(str(path))
+
+
+@contextmanager
+def _connected(title: str, host: str, inventory: str) -> Iterator[tuple[Device, Connection, Say]]:
+    """A step on a device of the inventory: the device, the open connection, what takes a line."""
+    from deploy import connection
+    from deploy import inventory as inventories
+
+    device = inventories.load(Path(inventory)).host(host)
+    with console.step(title) as say, connection.connect(device) as conn:
+        yield device, conn, say
 
 
 def _plain(value: object) -> str:
