@@ -131,7 +131,8 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(body)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _interrupt)
         try:
             return body(*args, **kwargs)
         except EdgewrightError as error:
@@ -159,4 +160,7 @@ def show_error(error: EdgewrightError) -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    # a second one would interrupt the cleaning up
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -213,24 +214,27 @@ def _build(
         cache.mkdir(exist_ok=True)
         if conditions.user:
             _give(scratch, conditions.user)
-        seen = stack.enter_context(in_order_of(conditions, scratch / "src"))
-        box = stack.enter_context(
-            engine.container(
-                image,
-                mounts=_mounts(made, scratch, seen, cache, conditions),
-                env={
-                    "SOURCE_DATE_EPOCH": str(images.EPOCH),
-                    "CCACHE_MAXSIZE": CCACHE_LIMIT,
-                    "TZ": "UTC",
-                    **conditions.env,
-                },
-                user=conditions.owner(),
-                hostname=conditions.hostname,
-                umask=conditions.umask,
-            )
+        start = partial(
+            engine.container,
+            image,
+            env={
+                "SOURCE_DATE_EPOCH": str(images.EPOCH),
+                "CCACHE_MAXSIZE": CCACHE_LIMIT,
+                "TZ": "UTC",
+                **conditions.env,
+            },
+            user=conditions.owner(),
+            hostname=conditions.hostname,
+            umask=conditions.umask,
         )
-        for source, series in made.patches.items():
-            patching.apply(box, series, job.source(source), f"{job.root}/patches", say)
+        src = scratch / "src"
+        with start(mounts=_mounts(made, scratch, src, cache, conditions)) as box:
+            for source, series in made.patches.items():
+                patching.apply(box, series, job.source(source), f"{job.root}/patches", say)
+        # in a box of its own: the patched sources may come in another order from here on
+        seen = stack.enter_context(in_order_of(conditions, src))
+        mounts = _mounts(made, scratch, seen, cache, conditions)
+        box = stack.enter_context(start(mounts=mounts))
         run(box, job)
         stage = scratch / "stage"
         for leftover in [*stage.rglob("__pycache__"), *stage.rglob("*.pyc")]:

@@ -89,7 +89,7 @@ def other() -> tuple[Conditions, list[str]]:
 
 @contextmanager
 def in_order_of(conditions: Conditions, folder: Path) -> Iterator[Path]:
-    """The folder as the build is to see it: itself, or mounted with its entries shuffled."""
+    """The folder as the build is to read it: itself, or mounted with its entries shuffled."""
     if not conditions.shuffled:
         yield folder
         return
@@ -97,7 +97,7 @@ def in_order_of(conditions: Conditions, folder: Path) -> Iterator[Path]:
     mounted.mkdir()
     try:
         process.run(
-            ["disorderfs", "--shuffle-dirents=yes", "--multi-user=yes", str(folder), str(mounted)]
+            ["disorderfs", "--shuffle-dirents=yes", "-o", "allow_other", str(folder), str(mounted)]
         )
         yield mounted
     finally:
