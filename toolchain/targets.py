@@ -53,6 +53,7 @@ class Target(_Entry):
     cflags: list[str]
     cpu: list[str]
     glibc: Annotated[str, Field(pattern=r"^2\.\d+$")]
+    libm: str = ""
     llvm: LlvmTarget
     emulator: Emulator | None = None
 

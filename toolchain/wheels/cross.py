@@ -30,10 +30,13 @@ def c_flags(job: Job) -> list[str]:
 def cxx_flags(job: Job) -> list[str]:
     """Flags of every compile of C++.
 
-    The floor's header is for C++ alone: in a C file it would come before the file's own
+    The floors' headers are for C++ alone: in a C file it would come before the file's own
     `#define _GNU_SOURCE`.
     """
-    return [*c_flags(job), "-include", job.abi_floor]
+    flags = [*c_flags(job), "-include", job.shared("abi_floor.h")]
+    if job.target.libm:
+        flags += [f"-DEDGEWRIGHT_LIBM={job.target.libm}", "-include", job.shared("libm_floor.h")]
+    return flags
 
 
 def cmake(

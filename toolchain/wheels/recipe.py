@@ -119,10 +119,9 @@ class Job:
         """The recipe's own files."""
         return f"{self.root}/recipe"
 
-    @property
-    def abi_floor(self) -> str:
-        """The header included before everything else in C++: keeps symbol versions low."""
-        return f"{self.root}/shared/abi_floor.h"
+    def shared(self, name: str) -> str:
+        """A file of ours that every recipe may use."""
+        return f"{self.root}/shared/{name}"
 
     def python_flags(self) -> list[str]:
         """Compiler flags of a CPython extension: headers, and the stable ABI's lowest version."""
