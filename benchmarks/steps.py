@@ -1,7 +1,7 @@
 """How long the steps take on this machine.
 
-    python benchmarks/steps.py            # everything is built: medians of five runs
-    python benchmarks/steps.py --cold     # a fresh clone, an empty cache: make quickstart, once
+    python -m benchmarks.steps            # everything is built: medians of five runs
+    python -m benchmarks.steps --cold     # a fresh clone, an empty cache: make quickstart, once
 
 Times are of whole commands, by a clock; the goals stand beside them. Nothing is asserted.
 """

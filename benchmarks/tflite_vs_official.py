@@ -1,7 +1,7 @@
 """Our x86-64 tflite_runtime against the official 2.14.0 wheel, side by side on this machine.
 
     invoke build-wheels --target x86_64 && invoke convert --model mobilenetv3-large
-    python benchmarks/tflite_vs_official.py dist/models/mobilenetv3-large/b1/fp32.tflite
+    python -m benchmarks.tflite_vs_official dist/models/mobilenetv3-large/b1/fp32.tflite
 
 Each wheel has a virtual environment of its own with the same numpy. Processes alternate; the ratio
 is of the medians of all their times, with the range of the rounds' own ratios. Nothing is asserted.
