@@ -25,7 +25,14 @@ PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "ssh-keygen": "openssh-client",
 }
-FOR_TESTS = {"sshd": "openssh-server", "strace": "strace", "mkfs.ext4": "e2fsprogs"}
+FOR_TESTS = {
+    "sshd": "openssh-server",
+    "strace": "strace",
+    "mkfs.ext4": "e2fsprogs",
+    # they change more of what a build must not depend on
+    "disorderfs": "disorderfs",
+    "faketime": "faketime",
+}
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 PIDS = (Path("/var/run/docker.pid"), Path("/run/docker/containerd/containerd.pid"))
 SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker/containerd/containerd.sock"))
