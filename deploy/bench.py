@@ -20,6 +20,8 @@ from toolchain.errors import BenchError, EdgewrightError, UsageError
 RUNTIMES: tuple[results.Runtime, ...] = ("tflite", "tvm")
 # The runner says where it is every two seconds; the link is given up after this much more silence.
 GRACE_S = 120.0
+# The runner says every two seconds where it is.
+SILENCE_S = 120.0
 
 
 class Connection(Protocol):
@@ -30,6 +32,7 @@ class Connection(Protocol):
         args: Sequence[str],
         *,
         timeout: float = 60.0,
+        silence: float | None = None,
         on_line: Callable[[str], None] | None = None,
         input_text: str | None = None,
     ) -> str:
@@ -207,6 +210,7 @@ def run(
         conn.run(
             command(release, "--spec", "-"),
             timeout=wanted.timeout_s * len(chosen) + GRACE_S,
+            silence=SILENCE_S,
             on_line=listener.line,
             input_text=json.dumps(spec),
         )

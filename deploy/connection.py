@@ -54,6 +54,7 @@ class Connection:
         args: Sequence[str],
         *,
         timeout: float = 60.0,
+        silence: float | None = None,
         input_text: str | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> str:
@@ -62,19 +63,21 @@ class Connection:
         Args:
             args: the command and its arguments; each arrives as it is.
             timeout: seconds after which the device ends it, with all it started.
+            silence: seconds without a line of output after which it is given up; for a command that
+                always says something, so that a link that only seems to live is found out.
             input_text: what it reads; without it, nothing.
             on_line: called with each line of standard output as it comes.
 
         Raises:
             CommandError: it returned non-zero; the error has the tail of both streams.
-            ConnectionFailed: the link dropped, or the time was up.
+            ConnectionFailed: the link dropped, the time was up, or it was silent for too long.
         """
         with self.start(args, limit=timeout) as process:
             if input_text is not None:
                 process.write(input_text.encode())
             process.close_input()
             lines = []
-            for line in process.lines():
+            for line in process.lines(silence=silence):
                 lines.append(line)
                 if on_line is not None:
                     on_line(line)
@@ -238,7 +241,8 @@ class Connection:
 
     def _kill(self, process_id: int) -> None:
         """End a process of ours and its group. A device that can't be reached ends it itself."""
-        script = 'kill -KILL -- "-$0" 2>/dev/null || kill -KILL "$0" 2>/dev/null'
+        # without "--": dash takes it for a process
+        script = 'kill -KILL "-$0" 2>/dev/null || kill -KILL "$0" 2>/dev/null'
         try:
             channel = self._open_session()
             channel.settimeout(10)

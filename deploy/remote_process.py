@@ -117,13 +117,16 @@ class RemoteProcess:
         self._read_id()
         return self._line(within)
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, *, silence: float | None = None) -> Iterator[str]:
         """All lines of its standard output.
 
+        Args:
+            silence: seconds without a line after which it is given up.
+
         Raises:
-            ConnectionFailed: the time is up.
+            ConnectionFailed: the time is up, or it was silent for so long.
         """
-        while (line := self.line()) is not None:
+        while (line := self.line(within=silence)) is not None:
             yield line
 
     def wait(self) -> int:
@@ -210,11 +213,12 @@ class RemoteProcess:
 
     def _fill(self, within: float | None = None) -> bool:
         left = self._left()
-        self._channel.settimeout(min(left, within) if within is not None else left)
+        patience = left if within is None else min(left, within)
+        self._channel.settimeout(patience)
         try:
             piece = self._channel.recv(1 << 16)
         except TimeoutError as error:
-            raise self._too_long() from error
+            raise (self._too_long() if patience == left else self._silent(patience)) from error
         except OSError as error:
             raise self._lost(error) from error
         self._buffer += piece
@@ -229,6 +233,13 @@ class RemoteProcess:
             f"{self.name}: {self.what} took too long",
             detail=f"ended after {seconds:.0f} s\n{self.errors()}".strip(),
             resolution="look at the device's load and its disk, then run the same command again",
+        )
+
+    def _silent(self, seconds: float) -> ConnectionFailed:
+        return ConnectionFailed(
+            f"{self.name}: {self.what} has said nothing for {seconds:.0f} s",
+            detail=self.errors(),
+            resolution="see whether the device still answers, then run the same command again",
         )
 
     def _lost(self, error: BaseException | None) -> ConnectionFailed:

@@ -290,6 +290,21 @@ def test_a_command_that_takes_too_long_is_ended_on_the_device(sshd: Sshd) -> Non
         assert wait_until(lambda: not processes_with(mark))
 
 
+def test_a_command_that_falls_silent_is_given_up_and_ended(sshd: Sshd) -> None:
+    mark = "987655.125"
+    heard: list[str] = []
+    with connection.connect(sshd.device) as conn:
+        with pytest.raises(ConnectionFailed, match="has said nothing for 2 s"):
+            conn.run(
+                ["sh", "-c", "echo 1; sleep 1; echo 2; sleep 1; echo 3; sleep $0", mark],
+                timeout=60,
+                silence=2,
+                on_line=heard.append,
+            )
+        assert heard == ["1", "2", "3"]
+        assert wait_until(lambda: not processes_with(mark))
+
+
 def test_a_command_that_fails_gives_its_status_and_words(sshd: Sshd) -> None:
     with connection.connect(sshd.device) as conn:
         with pytest.raises(CommandError) as caught:

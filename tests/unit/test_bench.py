@@ -59,6 +59,7 @@ class FakeConnection:
         args: Sequence[str],
         *,
         timeout: float = 60.0,
+        silence: float | None = None,
         on_line: Callable[[str], None] | None = None,
         input_text: str | None = None,
     ) -> str:
@@ -67,6 +68,7 @@ class FakeConnection:
         if "--list" in args:
             return json.dumps(LISTED) + "\n"
         assert input_text is not None
+        assert silence is not None
         self.spec = json.loads(input_text)
         assert on_line is not None
         for event in self.events:
