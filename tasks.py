@@ -1,6 +1,7 @@
 """The invoke tasks: `invoke --list` is the manual.
 
-Those that make things are in toolchain/tasks.py, those that talk to devices in deploy/tasks.py.
+Those that make things are in toolchain/tasks.py and, for models, in toolchain/model_tasks.py;
+those that talk to devices in deploy/tasks.py.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from invoke import Collection, Context, task
 
 from deploy import tasks as device
+from toolchain import model_tasks as model
 from toolchain import tasks as make
 from toolchain.console import guarded
 from toolchain.options import DEFAULT_TARGET
@@ -22,18 +24,18 @@ def quickstart(context: Context, budget: float = 2.0) -> None:
     host = f"emu-{DEFAULT_TARGET}"
     make.build_images.body(context)
     make.build_wheels.body(context)
-    make.convert.body(context, model=QUICKSTART_MODELS)
-    make.compile.body(context, model=QUICKSTART_MODELS)
+    model.convert.body(context, model=QUICKSTART_MODELS)
+    model.compile.body(context, model=QUICKSTART_MODELS)
     device.emulator_up.body(context)
     device.deploy.body(context, host=host, model=QUICKSTART_MODELS)
     # the report shows the table
     device.bench.body(context, host=host, budget=budget, parity_samples=4, quiet=True)
-    make.report.body(context, host=host)
+    model.report.body(context, host=host)
 
 
 ns = Collection(
-    make.doctor, make.setup, make.build_images, make.build_wheels, make.lock, make.models,
-    make.convert, make.compile, make.report, device.probe, device.deploy, device.releases,
+    make.doctor, make.setup, make.build_images, make.build_wheels, make.lock, model.models,
+    model.convert, model.compile, model.report, device.probe, device.deploy, device.releases,
     device.rollback, device.bench, device.schemas, make.verify, quickstart,
 )  # fmt: skip
 _emulator = Collection("emulator")

@@ -9,6 +9,7 @@ import platform
 import sys
 import zipfile
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,21 @@ def make_bundle(
     version: str = "1.0",
     code: str = "WORKS = True\n",
     extra: dict[str, bytes] | None = None,
+    also_wheels: Sequence[str] = (),
+    models: Sequence[dict[str, Any]] = (),
     **requires: object,
 ) -> Path:
-    """A bundle with the wheel `tiny` of that version and code."""
+    """A bundle with the wheel `tiny` of that version and code.
+
+    Args:
+        folder: to make it in.
+        version: of the wheel.
+        code: of its module.
+        extra: more files, by path.
+        also_wheels: which of them the manifest calls wheels.
+        models: the manifest's.
+        requires: what the manifest asks of the device.
+    """
     wheel = f"wheels/tiny-{version}-py3-none-any.whl"
     (folder / "wheels").mkdir(parents=True)
     _wheel(folder / wheel, version, code)
@@ -56,9 +69,9 @@ def make_bundle(
             }
             for p in files
         ],
-        "wheels": [wheel],
+        "wheels": [wheel, *also_wheels],
         "requirements": "requirements.txt",
-        "models": [],
+        "models": list(models),
         "runner": "runner",
     }
     fields["release"] = bundle.release_id(fields)

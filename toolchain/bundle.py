@@ -16,7 +16,8 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from toolchain import lock, paths, sources
+from toolchain import lock, paths, provenance, sources
+from toolchain.card import ModelCard
 from toolchain.errors import BuildError, UsageError
 from toolchain.lock import Sha256
 from toolchain.store import Store, digest_file, digest_of
@@ -27,6 +28,9 @@ from toolchain.wheels.recipe import PYTHON_SINCE
 MANIFEST = "manifest.json"
 # Pure-Python wheels that ours need and a device may lack.
 EXTRA_WHEELS = ("typing-extensions",)
+# The wheel of TVM's runtime: of the release, and of the compiler from source.
+RUNTIME, RUNTIME_FROM_SOURCE = "tvm_runtime", "tvm_runtime_source"
+RUNTIMES = (RUNTIME, RUNTIME_FROM_SOURCE)
 
 
 class _Frozen(BaseModel):
@@ -90,7 +94,7 @@ class Manifest(_Frozen):
 
 
 def load(folder: Path) -> Manifest:
-    """Read a bundle's manifest and check that its id is its content's.
+    """Read a bundle's manifest; check that its id is its content's, and that TVM's parts fit.
 
     Raises:
         BuildError: it can't be used.
@@ -103,7 +107,31 @@ def load(folder: Path) -> Manifest:
         raise BuildError(f"{path} can't be used", detail=str(error)) from error
     if release_id(text) != manifest.release:
         raise BuildError(f"{path}: its id is not the hash of its content")
+    _refuse_other_runtime(folder, manifest)
     return manifest
+
+
+def _refuse_other_runtime(folder: Path, manifest: Manifest) -> None:
+    """Refuse libraries that another TVM compiled than the one whose runtime is in the bundle."""
+    names = {wheels.recipe(name)[0].name for name in RUNTIMES}
+    parsed = [parse_wheel_filename(Path(wheel).name) for wheel in manifest.wheels]
+    runtimes = {str(version) for name, version, *_ in parsed if name in names}
+    compiled = {
+        version
+        for model in manifest.models
+        for version in tvm_versions(ModelCard.load(folder / model.folder), manifest.target)
+    }
+    if compiled and compiled != runtimes:
+        raise BuildError(
+            f"the bundle's libraries were compiled by TVM {', '.join(sorted(compiled))}, "
+            f"its runtime is {', '.join(sorted(runtimes)) or 'missing'}",
+            resolution="compile the models again with one --compiler, then deploy again",
+        )
+
+
+def tvm_versions(model: ModelCard, target: str) -> set[str]:
+    """The versions of TVM that compiled a model's libraries for a target."""
+    return {library.tvm for library in model.libraries.get(target, {}).values()}
 
 
 def release_id(fields: dict[str, object]) -> str:
@@ -133,7 +161,7 @@ def make(target: Target, models: Sequence[str], batches: Sequence[int]) -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     with store.scratch() as scratch:
         folder = scratch / "bundle"
-        requires = _wheels(folder / "wheels", target, store)
+        requires = _wheels(folder / "wheels", target, store, _runtime(chosen, target))
         bundled = [_model(source, folder, target) for source in chosen]
         shutil.copytree(
             paths.ROOT / "deploy" / "runner",
@@ -171,10 +199,34 @@ def make(target: Target, models: Sequence[str], batches: Sequence[int]) -> Path:
     return final
 
 
-def _wheels(into: Path, target: Target, store: Store) -> Requires:
+def _runtime(folders: Sequence[Path], target: Target) -> str:
+    """The wheel of the TVM runtime that runs the libraries of these models.
+
+    Raises:
+        UsageError: they were compiled by different TVMs, or by one that is no more.
+    """
+    by = {f: tvm_versions(ModelCard.load(f), target.name) for f in folders}
+    found = set().union(*by.values())
+    known = {wheels.recipe(name)[0].version: name for name in RUNTIMES}
+    if not found:
+        return RUNTIME
+    if len(found) == 1 and found <= known.keys():
+        return known[found.pop()]
+    raise UsageError(
+        f"one bundle holds the libraries of one TVM, not of {', '.join(sorted(found))}",
+        detail="\n".join(
+            f"{folder.parent.name}, batch {folder.name[1:]}: {', '.join(sorted(versions))}"
+            for folder, versions in by.items()
+        ),
+        resolution="compile them again with one --compiler, or deploy them one at a time (--model)",
+    )
+
+
+def _wheels(into: Path, target: Target, store: Store, runtime: str) -> Requires:
     into.mkdir(parents=True)
     glibc = glibcxx = Version("0")
-    for wheel in wheels.published(target):
+    names = [runtime if name == RUNTIME else name for name in wheels.ALL]
+    for wheel in wheels.published(target, names):
         shutil.copyfile(wheel.path, into / wheel.path.name)
         glibc = max(glibc, Version(wheel.versions.get("GLIBC", "0")))
         glibcxx = max(glibcxx, Version(wheel.versions.get("GLIBCXX", "0")))
@@ -224,7 +276,11 @@ def _model(source: Path, folder: Path, target: Target) -> BundledModel:
     for path in [*source.glob("*.tflite"), source / "model.json", source / "samples.npz"]:
         if path.is_file():
             shutil.copyfile(path, into / path.name)
-    shutil.copytree(source / target.name, into / target.name)
+    shutil.copytree(
+        source / target.name,
+        into / target.name,
+        ignore=shutil.ignore_patterns(f"*{provenance.SUFFIX}"),
+    )
     return BundledModel(
         model=source.parent.name,
         batch=int(source.name[1:]),

@@ -5,7 +5,6 @@ Convert writes it, compile adds libraries to it; bundle, runner and report read 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,9 +52,16 @@ class Samples(File):
 
 
 class Library(File):
-    """A TVM library."""
+    """A TVM library.
+
+    Attributes:
+        opt_level: what our pipeline did.
+        tvm: version of TVM that compiled it; only the runtime of the same version runs it. Cards of
+            before this was recorded have none.
+    """
 
     opt_level: Annotated[int, Field(ge=0, le=3)]
+    tvm: str = "unknown"
 
 
 class Check(_Part):
@@ -126,7 +132,7 @@ class ModelCard(_Part):
 
     def save(self, folder: Path) -> None:
         """Write the card: last, by temporary name and rename."""
-        write_atomically(folder / FILE, self.dump().encode())
+        store.write_atomically(folder / FILE, self.dump().encode())
 
     def with_library(self, target: str, library: Library, check: Check) -> ModelCard:
         """The card with one more library and its check, in the place of an older one."""
@@ -148,15 +154,3 @@ def record(folder: Path, name: str) -> File:
     """A file of a folder as the card names it."""
     path = folder / name
     return File(file=name, sha256=store.digest_file(path), size=path.stat().st_size)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file by temporary name, fsync and rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        store.fsync_path(temporary)
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toolchain import images, imagespec
-from toolchain.engine import Engine, Mount
+from toolchain.box import Mount
+from toolchain.compile import Linker
+from toolchain.engine import Engine
 from toolchain.store import Store, digest_of
 from toolchain.targets import Target
 
@@ -16,28 +18,23 @@ IN_BOX = "/edgewright/link"
 # No id, no path: the library's bytes are those of its objects.
 FLAGS = ("-shared", "-fPIC", "-O2", "-Wl,--build-id=none", "-Wl,--gc-sections", "-s")
 
-Link = Callable[[list[Path], Path], None]
 
+def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Linker:
+    """What links objects for a target.
 
-def identity(target: Target) -> str:
-    """The hash of what links: image, flags, triple."""
-    image = images.key_of(imagespec.spec("cross", target))
-    return digest_of([image, target.triple, target.cflags, FLAGS])
-
-
-def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Link:
-    """A function that links objects for a target.
-
-    The image is built, and an engine needed, only when it is first called. It raises EngineError
-    when no engine answers and BuildError when the linker refuses.
+    The image is built, and an engine needed, only when it first links. It raises EngineError when
+    no engine answers and BuildError when the linker refuses.
     """
+    spec = imagespec.spec("cross", target)
     tag: str | None = None
+
+    def image() -> str:
+        return images.known_id(spec, store) or ""
 
     def link(objects: list[Path], output: Path) -> None:
         nonlocal tag
         engine = Engine()
         if tag is None:
-            spec = imagespec.spec("cross", target)
             tag = images.build(spec, engine, store, progress=progress).tag
         with store.scratch() as scratch:
             for number, item in enumerate(objects):
@@ -52,4 +49,5 @@ def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Lin
                 )
             shutil.move(scratch / "out.so", output)
 
-    return link
+    identity = digest_of([images.key_of(spec), target.triple, target.cflags, FLAGS])
+    return Linker(identity=identity, link=link, image=image)

@@ -9,52 +9,25 @@ from __future__ import annotations
 
 import collections
 import tarfile
+import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import requests
 from docker.client import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
+from toolchain.box import Mount, OnLine
 from toolchain.errors import BuildError, EngineError
 
 LABEL = "edgewright"
 TAIL_LINES = 40
 START_TIMEOUT_S = 60.0
-
-OnLine = Callable[[str], None]
-
-
-class Box(Protocol):
-    """Somewhere to run the steps of a build."""
-
-    def call(
-        self,
-        args: Sequence[str],
-        *,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        on_line: OnLine | None = None,
-    ) -> str:
-        """Run a command and return what it printed.
-
-        Raises:
-            BuildError: it returned non-zero.
-        """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mount:
-    """A folder of this machine seen in a container."""
-
-    source: Path
-    target: str
-    read_only: bool = False
 
 
 @dataclass(kw_only=True)
@@ -313,6 +286,26 @@ class Engine:
             except APIError as error:
                 if error.status_code != requests.codes.conflict:  # being removed already
                     raise
+
+    def copy_in(self, reference: str, folder: Path, target: str) -> None:
+        """Copy a folder's content into a running container.
+
+        Args:
+            reference: the container's name.
+            folder: of this machine.
+            target: a folder in the container; made when it isn't there.
+
+        Raises:
+            EngineError: there is no such container, or the engine refused.
+        """
+        container = self.exec_in(reference)
+        container.call(["mkdir", "-p", target])
+        with tempfile.TemporaryFile() as archive:
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                tar.add(folder, arcname=".")
+            archive.seek(0)
+            with _explained():
+                self._api.put_archive(container.id, target, archive)
 
     def exec_in(self, reference: str) -> Container:
         """A running container by name, to run commands in.

@@ -11,14 +11,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from toolchain import lock, rootfs, seal
+from toolchain import lock, provenance, rootfs, seal
 from toolchain.engine import Engine
+from toolchain.errors import LockError
 from toolchain.imagespec import ImageSpec
+from toolchain.lock import ImageLock
+from toolchain.provenance import SUFFIX, Claim, Material
 from toolchain.sources import Progress, fetch_all
-from toolchain.store import Store, digest_file, digest_of, digest_tree
+from toolchain.store import Store, digest_file, digest_of, digest_tree, write_atomically
 
 EPOCH = 1_700_000_000
 KINDS = ("cross", "device")
@@ -42,15 +46,28 @@ class Image:
     built: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """What an image is, wherever it is built.
+
+    Attributes:
+        id: sha256:… of its configuration.
+        layers: sha256:… of each layer's tar.
+    """
+
+    id: str
+    layers: tuple[str, ...]
+
+
 def key_of(spec: ImageSpec) -> str:
     """The hash of all that makes the image: packages, Dockerfile's folder, the recipe."""
-    return digest_of(_inputs(spec))
+    return digest_of(inputs(spec))
 
 
 def known_id(spec: ImageSpec, store: Store) -> str | None:
     """The id the image has or will have, when it was built once with this cache."""
-    entry = store.entry(key_of(spec))
-    return None if entry is None else _recorded_id(entry.folder)
+    recorded = _recorded(spec, store)
+    return recorded.id if recorded else None
 
 
 def build(
@@ -71,16 +88,58 @@ def build(
     key = key_of(spec)
     tag = f"edgewright/{spec.name}:{key[:12]}"
     with store.locked(f"image-{key}"):
-        image_id = known_id(spec, store)
-        if image_id is not None and engine.image_id(image_id) == image_id:
-            engine.tag(image_id, tag)
-            return Image(name=spec.name, tag=tag, id=image_id, built=False)
+        recorded = _recorded(spec, store)
+        if recorded is not None and _is_there(recorded, engine, tag):
+            return Image(name=spec.name, tag=tag, id=recorded.id, built=False)
         root = _root(spec, store, progress, fetched)
-        image_id = _image(spec, root, engine, store, tag, progress)
-        if known_id(spec, store) is None:
-            with store.building(key, _inputs(spec)) as folder:
-                (folder / RECORD).write_text(json.dumps({"id": image_id}))
-    return Image(name=spec.name, tag=tag, id=image_id, built=True)
+        made = _image(spec, root, engine, store, tag, progress)
+        if made != recorded:
+            with store.building(key, inputs(spec)) as folder:
+                (folder / RECORD).write_text(json.dumps(asdict(made)))
+    return Image(name=spec.name, tag=tag, id=made.id, built=True)
+
+
+def _recorded(spec: ImageSpec, store: Store) -> Sealed | None:
+    """What a build with this cache came to."""
+    entry = store.entry(key_of(spec))
+    if entry is None:
+        return None
+    record = json.loads(entry.file(RECORD).read_text())
+    return Sealed(id=record["id"], layers=tuple(record.get("layers", ())))
+
+
+def _is_there(image: Sealed, engine: Engine, tag: str) -> bool:
+    """Whether the engine has an image, under its tag.
+
+    An engine that keeps images in containerd's store knows them by another id, of how they are
+    packed there: then what is under the tag must have the same layers.
+    """
+    if engine.image_id(image.id) == image.id:
+        engine.tag(image.id, tag)
+        return True
+    return engine.image_id(tag) is not None and image.layers == _layers(engine.image_config(tag))
+
+
+def _layers(inspected: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(inspected["RootFS"]["Layers"])
+
+
+def publish(image: Image, spec: ImageSpec, into: Path) -> Path:
+    """Write an image's provenance statement to a folder, under its name."""
+    claim = Claim(
+        kind="image",
+        subject=image.name,
+        sha256=image.id.removeprefix("sha256:"),
+        parameters={"image": image.name},
+        inputs=inputs(spec),
+    )
+    materials = [
+        Material(name=p.path, sha256=p.sha256, version=p.version)
+        for p in lock.image(spec.name).packages
+    ]
+    path = into / f"{image.name}{SUFFIX}"
+    write_atomically(path, provenance.statement(claim, materials).encode())
+    return path
 
 
 def build_all(
@@ -107,7 +166,8 @@ def build_all(
         return list(pool.map(one, specs))
 
 
-def _inputs(spec: ImageSpec) -> dict[str, object]:
+def inputs(spec: ImageSpec) -> dict[str, object]:
+    """All that makes an image; its key in the store is the hash of it."""
     return {
         "kind": "image",
         "root": _root_inputs(spec),
@@ -116,8 +176,26 @@ def _inputs(spec: ImageSpec) -> dict[str, object]:
     }
 
 
-def _root_inputs(spec: ImageSpec) -> dict[str, object]:
+def _locked(spec: ImageSpec) -> ImageLock:
+    """An image's lock.
+
+    Raises:
+        LockError: it can't be used, or is of another image.toml than this one.
+    """
     locked = lock.image(spec.name)
+    wanted = (spec.suite, list(spec.arches), list(spec.include))
+    if wanted != (locked.suite, locked.arches, locked.include):
+        moved = sorted({*spec.include} ^ {*locked.include})
+        raise LockError(
+            f"docker/{spec.folder.name}/image.toml has changed since {spec.name} was locked",
+            detail="it differs in: " + (", ".join(moved) or "suite, architectures or order"),
+            resolution=lock.RENEW,
+        )
+    return locked
+
+
+def _root_inputs(spec: ImageSpec) -> dict[str, object]:
+    locked = _locked(spec)
     return {
         "kind": "root",
         "arches": locked.arches,
@@ -131,13 +209,13 @@ def _root_inputs(spec: ImageSpec) -> dict[str, object]:
 def _root(
     spec: ImageSpec, store: Store, progress: Callable[[str], None], fetched: Progress | None
 ) -> Path:
-    inputs = _root_inputs(spec)
-    key = digest_of(inputs)
+    made_from = _root_inputs(spec)
+    key = digest_of(made_from)
     entry = store.entry(key)
     if entry is None:
-        locked = lock.image(spec.name)
+        locked = _locked(spec)
         fetch_all([p.pinned() for p in locked.packages], store, fetched)
-        with store.building(key, inputs) as folder:
+        with store.building(key, made_from) as folder:
             rootfs.build(spec, locked, store, folder / "root.tar", epoch=EPOCH, progress=progress)
         entry = store.entry(key)
         assert entry is not None
@@ -151,7 +229,7 @@ def _image(
     store: Store,
     tag: str,
     progress: Callable[[str], None],
-) -> str:
+) -> Sealed:
     base = seal.Layer.of(root)
     config = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
     with store.scratch() as scratch:
@@ -169,7 +247,7 @@ def _image(
             )
             inspected = engine.image_config(draft)
             layers = [base]
-            if len(inspected["RootFS"]["Layers"]) > 1:
+            if len(_layers(inspected)) > 1:
                 saved = scratch / "draft.tar"
                 engine.save_image(draft, saved)
                 layers += seal.added_layers(saved, scratch, EPOCH)
@@ -182,8 +260,4 @@ def _image(
         finally:
             engine.remove_image(draft)
             engine.remove_image(root_tag)
-    return image_id
-
-
-def _recorded_id(folder: Path) -> str:
-    return str(json.loads((folder / RECORD).read_text())["id"])
+    return Sealed(id=image_id, layers=tuple(f"sha256:{x.diff_id}" for x in layers))

@@ -1,6 +1,7 @@
 """docker/NAME/image.toml: the list of what an image installs, one image an architecture.
 
-An image whose suite is "{suite}" is one of a system that devices run: there is one for each.
+An image whose suite is "{suite}" is one of a system that devices run: there is one for each. With
+`only`, it is made for these Debian architectures alone.
 A spec is data; `relock` resolves it, `images` builds it.
 """
 
@@ -17,12 +18,13 @@ from toolchain.targets import Target
 
 FOLDER = paths.ROOT / "docker"
 KEYS = {"suite", "arches", "include"}
+OPTIONAL = {"only"}
 # Systems of devices, as users name them -> Debian's suites.
 SYSTEMS = {"debian12": "bookworm", "debian13": "trixie"}
 
 
-class NoSystemError(UsageError):
-    """An image of a system was asked for, for a target that has none."""
+class NoImageError(UsageError):
+    """An image was asked for, for a target that has none of that kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +55,24 @@ def spec(kind: str, target: Target, system: str = "") -> ImageSpec:
         system: {suite} stands for its suite; the target's first one when empty.
 
     Raises:
-        UsageError: there is no such folder, or the target has no such system.
+        UsageError: there is no such folder, or none for the target or its system.
         BuildError: its image.toml can't be used.
     """
     folder = FOLDER / kind
     path = folder / "image.toml"
     if not path.is_file():
-        known = ", ".join(sorted(p.parent.name for p in FOLDER.glob("*/image.toml")))
-        raise UsageError(f"unknown image: {kind}", resolution=f"known images: {known}")
+        raise UsageError(f"unknown image: {kind}", resolution=f"known images: {', '.join(kinds())}")
     try:
         entry = tomllib.loads(path.read_text())
-        unknown = entry.keys() ^ KEYS
+        unknown = (entry.keys() - OPTIONAL) ^ KEYS
         if unknown:
             raise ValueError(f"missing or unknown keys: {', '.join(sorted(unknown))}")
+        only = entry.get("only", [target.debian])
+        if target.debian not in only:
+            raise NoImageError(
+                f"there is no image {kind} for {target.name}",
+                resolution=f"it is made for {', '.join(only)}",
+            )
         names = {"debian": target.debian, "triple": target.triple}
         name = f"{kind}-{target.debian}"
         if "{suite}" in entry["suite"]:
@@ -83,6 +90,11 @@ def spec(kind: str, target: Target, system: str = "") -> ImageSpec:
         raise BuildError(f"{path} can't be used", detail=str(error)) from error
 
 
+def kinds() -> list[str]:
+    """The names of all folders of images."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/image.toml"))
+
+
 def every(kinds: Sequence[str], targets: Iterable[Target]) -> list[ImageSpec]:
     """The specs of several images for several targets and all their systems, each once."""
     found: dict[str, ImageSpec] = {}
@@ -90,7 +102,7 @@ def every(kinds: Sequence[str], targets: Iterable[Target]) -> list[ImageSpec]:
         for target in targets:
             try:
                 of_target = [spec(kind, target, system) for system in target.systems() or ("",)]
-            except NoSystemError:
+            except NoImageError:
                 continue
             for one in of_target:
                 found.setdefault(one.name, one)
@@ -100,7 +112,7 @@ def every(kinds: Sequence[str], targets: Iterable[Target]) -> list[ImageSpec]:
 def _system(target: Target, system: str) -> str:
     known = target.systems()
     if not known:
-        raise NoSystemError(
+        raise NoImageError(
             f"{target.name} has no emulator",
             resolution="use a device, or another target's emulator",
         )

@@ -6,6 +6,7 @@ checking only; `relock` renews it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tomllib
@@ -76,8 +77,9 @@ class Package(_Pin):
 
 
 class ImageLock(_Pin):
-    """The closure of an image's packages."""
+    """The closure of an image's packages; `digest` is the hash of all the other fields."""
 
+    digest: Sha256
     image: str
     suite: str
     arches: list[str]
@@ -126,19 +128,28 @@ def image_path(name: str) -> Path:
     return FOLDER / f"{name}.json"
 
 
+def digest_of(fields: Mapping[str, object]) -> str:
+    """The digest of an image's lock, of all its fields but that one."""
+    text = json.dumps({k: v for k, v in fields.items() if k != "digest"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def image(name: str) -> ImageLock:
     """The locked packages of an image such as cross-riscv64.
 
     Raises:
-        LockError: there is no lock for it, or it can't be used.
+        LockError: there is no lock for it, or it can't be used, or was edited by hand.
     """
     path = image_path(name)
     try:
-        locked = ImageLock(**json.loads(path.read_text()))
+        fields = json.loads(path.read_text())
+        locked = ImageLock(**fields)
     except (OSError, ValueError, TypeError) as error:
         raise LockError(
             f"the lock of image {name} can't be used", detail=str(error), resolution=RENEW
         ) from error
+    if digest_of(fields) != locked.digest:
+        raise LockError(f"the lock of image {name} was edited by hand", resolution=RENEW)
     for package in locked.packages:
         if not _is_pool_path(package.path):
             raise LockError(f"{path.name}: not a path in the pool: {package.path}")

@@ -18,7 +18,7 @@ from debian.deb822 import Packages
 from toolchain import lock, mirrors, paths, process
 from toolchain.errors import CommandError, LockError
 from toolchain.imagespec import ImageSpec
-from toolchain.lock import ImageLock, Package
+from toolchain.lock import Package
 from toolchain.store import Store
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -67,16 +67,15 @@ def relock_image(spec: ImageSpec, store: Store, progress: Callable[[str], None])
         raise LockError(
             f"{spec.name}: apt chose {len(chosen)} packages but describes {len(packages)}"
         )
-    renewed = ImageLock(
-        image=spec.name,
-        suite=spec.suite,
-        arches=list(spec.arches),
-        include=list(spec.include),
-        packages=packages,
-    )
+    head: dict[str, object] = {
+        "image": spec.name,
+        "suite": spec.suite,
+        "arches": list(spec.arches),
+        "include": list(spec.include),
+    }
     path = lock.image_path(spec.name)
-    old = lock.image(spec.name).packages if path.is_file() else []
-    _write(path, renewed)
+    old = _packages_of(path)
+    _write(path, head, packages)
     return moved(spec.name, old, packages)
 
 
@@ -138,10 +137,18 @@ def _packages(shown: str, chosen: set[tuple[str, str]]) -> list[Package]:
     return [found[key] for key in sorted(found)]
 
 
-def _write(path: Path, renewed: ImageLock) -> None:
-    head = renewed.model_dump(exclude={"packages"})
-    lines = [json.dumps(p.model_dump(), sort_keys=True) for p in renewed.packages]
-    text = json.dumps(head, indent=1)[:-2] + ',\n "packages": [\n  '
+def _packages_of(path: Path) -> list[Package]:
+    """The packages of the lock that is there; none when it can't be used."""
+    try:
+        return lock.image(path.stem).packages
+    except LockError:
+        return []
+
+
+def _write(path: Path, head: dict[str, object], packages: list[Package]) -> None:
+    lines = [json.dumps(p.model_dump(), sort_keys=True) for p in packages]
+    digest = lock.digest_of({**head, "packages": [p.model_dump() for p in packages]})
+    text = json.dumps({"digest": digest, **head}, indent=1)[:-2] + ',\n "packages": [\n  '
     text += ",\n  ".join(lines) + "\n ]\n}\n"
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_suffix(".tmp")

@@ -21,8 +21,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from toolchain import card, charts, paths, results, rows, wording
+from toolchain import charts, paths, results, rows, wording
 from toolchain.errors import BenchError
+from toolchain.store import write_atomically
 
 TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "report.html.j2"
@@ -54,10 +55,13 @@ def rendered(found: Sequence[results.Result], *, narrow: bool = False) -> Render
     """
     _need(found)
     parts: list[RenderableType] = []
-    if any(result.emulated for result in found):
+    if any(result.emulated and not result.counted for result in found):
         parts.append(Panel(Text(wording.WARNING, style="bold"), style="bold red"))
     for result in found:
-        parts += [_speed(result, narrow=narrow), _agreement(result, narrow=narrow)]
+        if result.counted:
+            parts += [_counts(result)]
+        else:
+            parts += [_speed(result, narrow=narrow), _agreement(result, narrow=narrow)]
         parts += [*_below(result), Text("")]
     return Group(*parts)
 
@@ -88,9 +92,9 @@ def build(
         "warning": wording.WARNING if emulated else None,
         "rows": [asdict(row) for row in flat],
     }
-    card.write_atomically(built.html, _page(found, emulated=emulated, real=real).encode())
-    card.write_atomically(built.csv, rows.to_csv(flat).encode())
-    card.write_atomically(built.json, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(built.html, _page(found, emulated=emulated, real=real).encode())
+    write_atomically(built.csv, rows.to_csv(flat).encode())
+    write_atomically(built.json, (json.dumps(content, indent=1) + "\n").encode())
     return built
 
 
@@ -133,6 +137,16 @@ def _speed(result: results.Result, *, narrow: bool) -> Table:
             *(shown[column] for column in times),
             wording.number(m.peak_rss_bytes / rows.MIB) if m.peak_rss_bytes else "-",
         )
+    return table
+
+
+def _counts(result: results.Result) -> Table:
+    table = _grid(Text(f"{result.host}: {wording.device_name(result)}"))
+    table.add_column("Instructions\nan inference", justify="right", no_wrap=True)
+    table.add_column("Nodes\ndelegated", justify="right", no_wrap=True)
+    for m, name in _named(result):
+        delegated = wording.delegated(m.delegated)
+        table.add_row(name, _runtime(m), str(m.threads), wording.instructions(m), delegated)
     return table
 
 
@@ -187,7 +201,10 @@ def _runtime(m: results.Measurement) -> Text:
 
 def _below(result: results.Result) -> list[RenderableType]:
     lines: list[RenderableType] = [Text(line) for line in wording.comparisons(result)]
-    if result.emulated:
+    if result.counted:
+        lines += [Text(line) for line in wording.instruction_ratios(result)]
+        lines.append(Text(wording.COUNTED))
+    elif result.emulated:
         lines.append(Text(wording.NO_RATIO, style="red"))
     if not result.complete:
         lines.append(Text("This run was cut short; not all jobs are here.", style="bold red"))

@@ -134,6 +134,19 @@ class Failure(_Part):
     output: str = ""
 
 
+class Instructions(_Part):
+    """Guest instructions of two runs that differ in their number of inferences alone."""
+
+    inferences: tuple[Positive, Positive]
+    totals: tuple[Count, Count]
+
+    @property
+    def each(self) -> float:
+        """Instructions an inference."""
+        (few, many), (less, more) = self.inferences, self.totals
+        return (more - less) / (many - few)
+
+
 class Measurement(_Part):
     """One job: a model under a runtime. A failed one keeps what it had measured by then."""
 
@@ -152,6 +165,9 @@ class Measurement(_Part):
     base_rss_bytes: Count | None = None
     peak_rss_bytes: Count | None = None
     delegated: Delegated | None = None
+    instructions: Instructions | None = Field(
+        default=None, description="counted on an emulated device, in a run of its own"
+    )
     conditions: Conditions | None = None
     parity: Parity | None = None
     accuracy: Accuracy | None = None
@@ -189,6 +205,9 @@ class Result(_Part):
     started: datetime
     finished: datetime
     complete: bool = Field(description="false when the link or the runner ended before its time")
+    counted: bool = Field(
+        default=False, description="true when instructions were counted and no times taken"
+    )
     device: Device
     settings: Settings
     measurements: list[Measurement]
@@ -257,9 +276,9 @@ def load_all(folder: Path) -> list[Result]:
 
 
 def latest(results: list[Result]) -> list[Result]:
-    """The last result of each host, oldest first."""
-    by_host = {r.host: r for r in sorted(results, key=lambda r: r.started)}
-    return sorted(by_host.values(), key=lambda r: (r.started, r.host))
+    """The last result of each host, of times and of instructions; oldest first."""
+    last = {(r.host, r.counted): r for r in sorted(results, key=lambda r: r.started)}
+    return sorted(last.values(), key=lambda r: (r.started, r.host))
 
 
 def latency_ratio(a: tuple[Result, Measurement], b: tuple[Result, Measurement]) -> float:

@@ -39,6 +39,7 @@ class Row:
     emulated_p99_ms: float | None
     emulated_fps: float | None
     emulated_load_ms: float | None
+    instructions: float | None
     samples: int
     samples_kept: int
     peak_rss_mib: float | None
@@ -121,6 +122,7 @@ def _row(result: results.Result, m: results.Measurement) -> Row:
         variant=m.variant,
         threads=m.threads,
         status=m.status,
+        instructions=m.instructions.each if m.instructions else None,
         samples=len(m.samples_ns),
         samples_kept=timing.kept if timing else 0,
         peak_rss_mib=_mib(m.peak_rss_bytes),

@@ -101,7 +101,7 @@ def unpack(pin: Pinned, store: Store, into: Path) -> None:
     into.mkdir(parents=True)
     try:
         if pin.file_name.endswith((".whl", ".zip")):
-            _unpack_zip(archive, into)
+            unpack_zip(archive, into)
         elif pin.file_name.endswith(".deb"):
             _unpack_deb(archive, into)
         else:
@@ -178,7 +178,12 @@ def _unpack_tar(archive: Path, into: Path) -> None:
         tar.extractall(into, filter="data")
 
 
-def _unpack_zip(archive: Path, into: Path) -> None:
+def unpack_zip(archive: Path, into: Path) -> None:
+    """Unpack a zip archive or a wheel; refuse one that leaves the folder.
+
+    Raises:
+        ValueError: it does.
+    """
     with zipfile.ZipFile(archive) as bundle:
         for member in bundle.infolist():
             name = PurePosixPath(member.filename)

@@ -54,6 +54,18 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file by temporary name, fsync and rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        fsync_path(temporary)
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 @contextmanager
 def explain_no_space(where: Path) -> Iterator[None]:
     """Turn ENOSPC and EDQUOT into the error that says which disk and what to do."""

@@ -97,6 +97,18 @@ def all_targets() -> dict[str, Target]:
         raise BuildError(f"{DATA.name} can't be used", detail=str(error)) from error
 
 
+def of_this_machine() -> Target:
+    """A target whose programs this machine runs itself.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for candidate in all_targets().values():
+        if candidate.native():
+            return candidate
+    raise UsageError(f"there is no target for this machine: {platform.machine()}")
+
+
 def target(name: str) -> Target:
     """The target of that name.
 

@@ -25,8 +25,7 @@ SHOWN = 10
 
 def pins() -> list[Pinned]:
     """Every file of the lock, of all images and sources."""
-    kinds = sorted(p.parent.name for p in imagespec.FOLDER.glob("*/image.toml"))
-    specs = imagespec.every(kinds, targets.all_targets().values())
+    specs = imagespec.every(imagespec.kinds(), targets.all_targets().values())
     packages = [p.pinned() for s in specs for p in lock.image(s.name).packages]
     return list(dict.fromkeys([*lock.sources().values(), *packages]))
 

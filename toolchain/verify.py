@@ -19,11 +19,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toolchain import paths, process
+from toolchain import crosslink, imagespec, paths, process, provenance, tvm_source
+from toolchain import images as image_builder
+from toolchain.card import FILE as CARD
+from toolchain.card import ModelCard
+from toolchain.compile import Compiler, Linker, compile_model
+from toolchain.compile import inputs as inputs_of
+from toolchain.engine import Engine
 from toolchain.errors import BuildError, CommandError, UsageError
+from toolchain.provenance import Claim
 from toolchain.store import Store, digest_file
-from toolchain.targets import Target, target
-from toolchain.wheels import build, conditions, sbom
+from toolchain.targets import Target, all_targets, target
+from toolchain.wheels import build, conditions
 
 Say = Callable[[str], None]
 Step = Callable[[Say], "list[Verdict]"]
@@ -128,53 +135,97 @@ def models(chosen: Target, store: Store, say: Say) -> list[Verdict]:
 
 
 def from_provenance(path: Path, store: Store) -> tuple[str, Step]:
-    """How to build a wheel again from its provenance statement and compare it with what that says.
+    """How to build an output again from its provenance statement, and compare the two.
 
     Raises:
         UsageError: the file is no statement of ours.
         BuildError: the inputs that it names are not the ones of this checkout.
     """
-    statement = _statement(path)
-    definition = statement["predicate"]["buildDefinition"]
-    parameters = definition["externalParameters"]
-    chosen = target(parameters["target"])
-    stated, present = definition["internalParameters"], build.inputs(parameters["only"], chosen)
-    if stated != json.loads(json.dumps(present)):
-        keys = sorted(k for k in stated.keys() | present.keys() if stated.get(k) != present.get(k))
+    claim = provenance.read(path)
+    try:
+        present, again = AGAIN[claim.kind](claim, path, store)
+    except KeyError as error:
+        raise UsageError(
+            f"{path} is no provenance statement of ours", detail=f"it lacks {error}"
+        ) from error
+    if dict(claim.inputs) != json.loads(json.dumps(present)):
+        keys = sorted(
+            k for k in claim.inputs.keys() | present.keys() if claim.inputs.get(k) != present.get(k)
+        )
         raise BuildError(
             f"{path.name} is of other inputs than this checkout has",
             detail="they differ in: " + ", ".join(keys),
             resolution="check out the commit that built it, then try again",
         )
-    subject = statement["subject"][0]
 
     def step(say: Say) -> list[Verdict]:
-        others, _ = conditions.other()
         with store.scratch() as scratch:
-            second = build.again(chosen, parameters["only"], store, others, scratch, progress=say)
-            stated = subject["digest"]["sha256"]
-            return [Verdict(what=subject["name"], first=stated, second=digest_file(second))]
+            second = again(scratch, say)
+        return [Verdict(what=claim.subject, first=claim.sha256, second=second)]
 
-    return f"wheel {subject['name']}", step
+    return f"{claim.kind} {claim.subject}", step
 
 
-def _statement(path: Path) -> dict[str, Any]:
-    try:
-        statement: dict[str, Any] = json.loads(path.read_text())
-        definition = statement["predicate"]["buildDefinition"]
-        known = (statement["_type"], statement["predicateType"], definition["buildType"])
-        if known != (sbom.STATEMENT, sbom.PREDICATE, sbom.BUILD_TYPE):
-            raise ValueError("another kind of statement")
-        for key in ("target", "only"):
-            _ = definition["externalParameters"][key]
-        _ = statement["subject"][0]["digest"]["sha256"], definition["internalParameters"].keys()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"{path} is no provenance statement of a wheel",
-            detail=str(error),
-            resolution="take the .provenance.json beside a wheel in dist/wheels/",
-        ) from error
-    return statement
+# The inputs as they are now, and what builds the output again in a folder and returns its hash.
+Again = tuple[dict[str, object], Callable[[Path, Say], str]]
+
+
+def _wheel_again(claim: Claim, _path: Path, store: Store) -> Again:
+    chosen, name = target(claim.parameters["target"]), claim.parameters["only"]
+
+    def again(scratch: Path, say: Say) -> str:
+        others, _ = conditions.other()
+        return digest_file(build.again(chosen, name, store, others, scratch, progress=say))
+
+    return build.inputs(name, chosen), again
+
+
+def _image_again(claim: Claim, _path: Path, store: Store) -> Again:
+    name = claim.parameters["image"]
+    known = imagespec.every(imagespec.kinds(), all_targets().values())
+    spec = next((s for s in known if s.name == name), None)
+    if spec is None:
+        raise BuildError(f"this checkout has no image {name}")
+
+    def again(scratch: Path, say: Say) -> str:
+        built = image_builder.build(spec, Engine(), Store(_cold(store, scratch)), progress=say)
+        return built.id.removeprefix("sha256:")
+
+    return image_builder.inputs(spec), again
+
+
+def _library_again(claim: Claim, path: Path, store: Store) -> Again:
+    """The statement stands beside the library, below the converted model's folder."""
+    chosen, level = target(claim.parameters["target"]), int(claim.parameters["opt-level"])
+    folder = path.resolve().parent.parent
+    present = ModelCard.load(folder)
+
+    def parts(where: Store, say: Say) -> tuple[Linker, Compiler]:
+        by = tvm_source.chosen(claim.parameters["compiler"], where, say)
+        return crosslink.linker(chosen, where, say), by
+
+    def again(scratch: Path, say: Say) -> str:
+        copy = scratch / "model"
+        copy.mkdir()
+        for name in (CARD, present.onnx.file, present.samples.file):
+            shutil.copyfile(folder / name, copy / name)
+        # the compiler's and linker's images are taken from the store; what they make is not
+        linker, by = parts(store, say)
+        cold = Store(scratch / "cache")
+        made = compile_model(
+            copy, chosen, level, linker=linker, compiler=by, cache=cold, progress=say
+        )
+        return made.libraries[chosen.name][f"O{level}"].sha256
+
+    linker, by = parts(store, lambda _: None)
+    return inputs_of(present, chosen, level, linker, by), again
+
+
+AGAIN: dict[str, Callable[[Claim, Path, Store], Again]] = {
+    "wheel": _wheel_again,
+    "image": _image_again,
+    "library": _library_again,
+}
 
 
 def _compare(first: Path, second: Path) -> Verdict:

@@ -12,6 +12,10 @@ WARNING = (
     "instructions for another. They say nothing about the speed of a board and are never compared "
     "with times of a real one. Parity and accuracy are as on a board."
 )
+COUNTED = (
+    "Guest instructions an inference, on one thread: the difference of runs that differ in nothing "
+    "but their number of inferences. What a board makes of them depends on its CPU."
+)
 NO_RATIO = "No ratio of runtimes is given: under emulation it would not be that of a board."
 
 
@@ -150,6 +154,32 @@ def versions(result: results.Result) -> dict[str, str]:
 def shortened(text: str, limit: int = 100) -> str:
     """A long list of words, cut at a word."""
     return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0] + " …"
+
+
+def instructions(m: results.Measurement) -> str:
+    """Guest instructions an inference, in millions."""
+    return "-" if m.instructions is None else f"{m.instructions.each / 1e6:,.3f} M"
+
+
+def instruction_ratios(result: results.Result) -> list[str]:
+    """For each model, how the fewest instructions of one runtime stand to those of the other."""
+    best: dict[tuple[str, int], dict[str, tuple[float, results.Measurement]]] = {}
+    for m in result.measurements:
+        if m.instructions is not None:
+            of_model = best.setdefault((m.model, m.batch), {})
+            each = m.instructions.each
+            if m.runtime not in of_model or each < of_model[m.runtime][0]:
+                of_model[m.runtime] = (each, m)
+    lines = []
+    for runtimes in best.values():
+        if len(runtimes) < 2:
+            continue
+        (less, few), (more, many) = sorted(runtimes.values(), key=lambda pair: pair[0])
+        lines.append(
+            f"{title(few)}: {configuration(many)} takes {number(more / less)} times the "
+            f"instructions of {configuration(few)}"
+        )
+    return lines
 
 
 def comparisons(result: results.Result) -> list[str]:

@@ -2,13 +2,15 @@
 
 What it imports (TensorFlow, TVM) and the memory it takes end with it; its hash seed and thread
 counts are fixed, so that the same arguments give the same bytes; a crash in native code becomes an
-error here. It is not a pool: a job is a process.
+error here. It is not a pool: a job is a process. A caller may run that process elsewhere: all that
+it reads and writes besides its arguments' files is in the request's folder.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -19,6 +21,7 @@ from toolchain import errors, paths, process
 from toolchain.errors import CommandError, EdgewrightError, ModelError
 
 MARK = "@@step "
+REQUEST, ANSWER = "request.json", "answer.json"
 FIXED_ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PYTHONUNBUFFERED": "1",
@@ -30,13 +33,27 @@ FIXED_ENVIRONMENT = {
 
 Progress = Callable[[str], None]
 Json = dict[str, Any]
+# Runs `python -m toolchain.worker` on a request file, its output given line by line; raises
+# CommandError when it fails.
+Run = Callable[[Path, Callable[[str], None]], None]
 
 
 def silent(_step: str) -> None:
     """The progress of a caller that wants none."""
 
 
-def call(function: str, arguments: Json, *, what: str, progress: Progress = silent) -> Json:
+def here(request: Path, on_line: Callable[[str], None]) -> None:
+    """Run a request by this Python."""
+    process.run(
+        [sys.executable, "-m", "toolchain.worker", str(request)],
+        env={**FIXED_ENVIRONMENT, "PYTHONPATH": str(paths.ROOT)},
+        on_line=on_line,
+    )
+
+
+def call(
+    function: str, arguments: Json, *, what: str, progress: Progress = silent, run: Run = here
+) -> Json:
     """Call `module:function` with a JSON object and return the one it returns.
 
     Args:
@@ -44,33 +61,22 @@ def call(function: str, arguments: Json, *, what: str, progress: Progress = sile
         arguments: what it is given.
         what: the job in words, for the error of a crash.
         progress: called with each step it reports.
+        run: runs the process.
 
     Raises:
         EdgewrightError: the one that it raised.
         ModelError: it crashed.
     """
     with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
-        answer = Path(folder) / "answer.json"
-        home = Path(folder) / "home"  # Keras reads and writes its settings there
-        home.mkdir()
-        request = {"function": function, "arguments": arguments, "answer": str(answer)}
-        environment = {
-            **FIXED_ENVIRONMENT,
-            "PYTHONPATH": str(paths.ROOT),
-            "KERAS_HOME": str(home),
-        }
+        request, answer = Path(folder) / REQUEST, Path(folder) / ANSWER
+        request.write_text(json.dumps({"function": function, "arguments": arguments}))
 
         def on_line(line: str) -> None:
             if line.startswith(MARK):
                 progress(line.removeprefix(MARK))
 
         try:
-            process.run(
-                [sys.executable, "-m", "toolchain.worker"],
-                env=environment,
-                on_line=on_line,
-                input_text=json.dumps(request),
-            )
+            run(request, on_line)
         except CommandError as error:
             raise _explained(error, answer, what) from error
         result: Json = json.loads(answer.read_text())["result"]
@@ -99,10 +105,14 @@ def _explained(failure: CommandError, answer: Path, what: str) -> EdgewrightErro
 
 
 def main() -> int:
-    """The process's side: read the request, call, write the answer."""
-    request = json.load(sys.stdin)
+    """The process's side: read the request, call, write the answer beside it."""
+    path = Path(sys.argv[1])
+    request = json.loads(path.read_text())
     module, _, name = request["function"].partition(":")
-    answer = Path(request["answer"])
+    answer = path.with_name(ANSWER)
+    home = path.with_name("home")  # Keras reads and writes its settings there
+    home.mkdir()
+    os.environ["KERAS_HOME"] = str(home)
 
     def progress(step: str) -> None:
         print(f"{MARK}{step}", flush=True)

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,29 @@ def deployed(
     where = ["--host", device, "--inventory", str(product.inventory)]
     outcome: dict[str, Any] = product.json("deploy", *where)
     return outcome
+
+
+@contextmanager
+def measured(product: Product, target: str, system: str, *options: str) -> Iterator[dict[str, Any]]:
+    """The result of a small network on an emulated device of a target and system.
+
+    Args:
+        product: the run.
+        target: of the device.
+        system: of the device.
+        options: of `compile`.
+    """
+    model = "digits-cnn"
+    product.invoke("build-wheels", "--target", target)
+    product.invoke("compile", "--model", model, "--target", target, *options)
+    where = ["--name", f"test-{target}-{system}", "--inventory", str(product.inventory)]
+    product.invoke("emulator.up", "--target", target, "--os", system, *where)
+    try:
+        on = ["--host", where[1], "--inventory", str(product.inventory)]
+        product.invoke("deploy", "--model", model, *on)
+        yield product.json("bench", "--budget", "1", *on)
+    finally:
+        product.invoke("emulator.down", *where)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from toolchain import card, convert, models, process, store, targets
+from toolchain import card, convert, models, process, provenance, store, targets
 from toolchain import compile as compiler
 from toolchain.card import ModelCard
 from toolchain.errors import EdgewrightError, ModelError, UsageError
@@ -48,14 +49,14 @@ class Bench:
         name: str,
         opt_level: int = 3,
         steps: list[str] | None = None,
-        link: compiler.Link | None = None,
+        link: Callable[[list[Path], Path], None] | None = None,
     ) -> ModelCard:
         told = steps if steps is not None else []
         return compiler.compile_model(
             self.out / name / "b1",
             TARGET,
             opt_level,
-            link=link or joined,
+            linker=compiler.Linker(identity="", link=link or joined, image=lambda: ""),
             cache=self.cache,
             progress=told.append,
         )
@@ -108,7 +109,11 @@ def test_the_card_names_every_file_that_is_there(bench: Bench, digits: ModelCard
     files = [digits.onnx, digits.samples, digits.tflite["fp32"], library]
     for file in files:
         assert store.digest_file(folder / file.file) == file.sha256
-    assert set(store.digest_tree(folder)) == {card.FILE, *(f.file for f in files)}
+    statement = f"{library.file}{provenance.SUFFIX}"
+    assert set(store.digest_tree(folder)) == {card.FILE, statement, *(f.file for f in files)}
+    claim = provenance.read(folder / statement)
+    assert (claim.kind, claim.sha256) == ("library", library.sha256)
+    assert claim.parameters == {"target": "rv64gc", "opt-level": "3", "compiler": "release"}
     assert digits.source.weights.startswith("trained:")
 
 
@@ -129,8 +134,9 @@ from toolchain import compile, convert, models, store, targets
 cache, out = store.Store(Path(sys.argv[1])), Path(sys.argv[2])
 def never(*_): raise SystemExit("did something")
 convert.convert(models.resolve("digits-cnn"), out=out, cache=cache, progress=never)
-compile.compile_model(out / "digits-cnn" / "b1", targets.target("rv64gc"), link=never, cache=cache,
-                      progress=never)
+linker = compile.Linker(identity="", link=never, image=lambda: "")
+compile.compile_model(out / "digits-cnn" / "b1", targets.target("rv64gc"), linker=linker,
+                      cache=cache, progress=never)
 print(sorted({"tensorflow", "keras", "tvm", "onnx", "sklearn"} & set(sys.modules)))
 """
     before = {p: p.stat().st_mtime_ns for p in bench.out.rglob("*") if p.is_file()}

@@ -30,7 +30,7 @@ def test_the_dockerfile_run_again_gives_the_same_image_id(wheels: list[dict[str,
     root = images._root(spec, store, lambda _: None, None)
     again = "edgewright/again:test"
     try:
-        assert images._image(spec, root, engine, store, again, lambda _: None) == before.id
+        assert images._image(spec, root, engine, store, again, lambda _: None).id == before.id
         assert engine.image_id(again) == before.id
     finally:
         engine.untag(again)

@@ -30,8 +30,8 @@ def a_card() -> ModelCard:
     )
 
 
-def a_library(level: int, size: int = 1) -> Library:
-    return Library(file=f"rv64gc/O{level}.so", sha256=SHA, size=size, opt_level=level)
+def a_library(level: int, size: int = 1, tvm: str = "0.27.0.post1") -> Library:
+    return Library(file=f"rv64gc/O{level}.so", sha256=SHA, size=size, opt_level=level, tvm=tvm)
 
 
 def a_check(level: int) -> Check:

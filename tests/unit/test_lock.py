@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from toolchain.errors import LockError, UsageError
 from toolchain.lock import Package
 from toolchain.wheels import build
 
+SHIPPED = lock.FOLDER
 ENTRY = """
 [thing]
 origin = "debian"
@@ -35,7 +37,7 @@ def test_the_shipped_lock_holds_no_address() -> None:
 
 
 def test_every_image_of_every_target_is_locked_with_what_it_includes() -> None:
-    specs = imagespec.every(images.KINDS, targets.all_targets().values())
+    specs = imagespec.every(imagespec.kinds(), targets.all_targets().values())
     assert {s.name for s in specs} == {path.stem for path in lock.FOLDER.glob("*.json")}
     for spec in specs:
         locked = lock.image(spec.name)
@@ -83,6 +85,23 @@ def test_an_image_lock_that_is_missing_or_damaged_is_refused(lock_folder: Path) 
     (lock_folder / "cross-x.json").write_text(json.dumps({"image": "cross-x"}))
     with pytest.raises(LockError, match="cross-x"):
         lock.image("cross-x")
+
+
+def test_an_image_lock_edited_by_hand_is_refused(lock_folder: Path) -> None:
+    fields = json.loads((SHIPPED / "cross-riscv64.json").read_text())
+    fields["packages"].pop()
+    (lock_folder / "cross-riscv64.json").write_text(json.dumps(fields))
+    with pytest.raises(LockError, match="edited by hand") as caught:
+        lock.image("cross-riscv64")
+    assert "invoke lock" in caught.value.resolution
+
+
+def test_an_image_list_that_is_newer_than_its_lock_is_refused() -> None:
+    spec = imagespec.spec("cross", targets.target("rv64gc"))
+    grown = dataclasses.replace(spec, include=(*spec.include, "gdb"))
+    with pytest.raises(LockError, match="has changed since cross-riscv64 was locked") as caught:
+        images.key_of(grown)
+    assert caught.value.detail == "it differs in: gdb"
 
 
 def test_what_moved_is_told_by_name() -> None:

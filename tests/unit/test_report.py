@@ -188,3 +188,18 @@ def test_no_results_is_one_clear_error(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_numbers_have_three_digits(value: float, text: str) -> None:
     assert wording.number(value) == text
+
+
+def test_counted_instructions_stand_where_times_do(tmp_path: Path) -> None:
+    found = [measured.counted()]
+    text = terminal(*found)
+    assert "2.000 M" in text
+    assert "6.000 M" in text
+    assert "takes 3.00 times the instructions" in text
+    assert "Latency" not in text
+    page = report.build(found, folder=tmp_path).html.read_text()
+    assert "2.000 M" in page
+    assert "takes 3.00 times the instructions" in page
+    assert "<th>Latency" not in page
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert [row["instructions"] for row in rows] == [2e6, 6e6]

@@ -111,3 +111,8 @@ def test_a_calm_device_disturbs_nothing() -> None:
 def test_what_disturbs_is_said(after: dict[str, object], said: str) -> None:
     conditions = {"before": measured.snapshot(0), "after": measured.snapshot(5, **after)}
     assert results.disturbances(measured.measurement(conditions=conditions)) == [said]
+
+
+def test_counting_hides_no_times() -> None:
+    timed, counted = measured.result(host="emu", emulated=True), measured.counted()
+    assert results.latest([timed, counted, counted]) == [timed, counted]

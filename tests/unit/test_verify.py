@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from toolchain import targets, verify
+from toolchain import images, imagespec, provenance, targets, verify
 from toolchain.errors import BuildError, UsageError
+from toolchain.provenance import Claim
 from toolchain.store import Store
-from toolchain.wheels import build, conditions, sbom
+from toolchain.wheels import build, conditions
 from toolchain.wheels.conditions import Conditions
 
 TARGET = targets.target("rv64gc")
@@ -28,18 +28,15 @@ def wheel(path: Path, **members: str) -> Path:
 
 
 def statement(folder: Path, **changes: Any) -> Path:
-    made, _ = build.recipe("tvm_runtime")
-    value = sbom.provenance(
-        build.inputs("tvm_runtime", TARGET),
-        build._pins(made, TARGET),
-        wheel=Path("a.whl"),
+    claim = Claim(
+        kind="wheel",
+        subject="a.whl",
         sha256="0" * 64,
-        image="sha256:" + "1" * 64,
         parameters={"target": TARGET.name, "only": "tvm_runtime"},
+        inputs=build.inputs("tvm_runtime", TARGET),
     )
-    value |= changes
     path = folder / "a.whl.provenance.json"
-    path.write_text(json.dumps(value))
+    path.write_text(provenance.statement(dataclasses.replace(claim, **changes), []))
     return path
 
 
@@ -50,6 +47,7 @@ def test_the_other_conditions_differ_in_all_that_this_machine_can_change() -> No
         for f in dataclasses.fields(Conditions)
         if getattr(usual, f.name) == getattr(others, f.name)
     }
+    same.remove("image")  # another one has another compiler
     told = {"clock": "clock", "directory order": "shuffled", "user": "user"}
     assert same == {field for words, field in told.items() if any(words in x for x in lacking)}
 
@@ -87,19 +85,25 @@ def test_a_statement_of_this_checkout_is_taken(tmp_path: Path) -> None:
     assert title == "wheel a.whl"
 
 
-@pytest.mark.parametrize(
-    "changes", [{"predicateType": "other"}, {"_type": "other"}, {"subject": []}, {"predicate": {}}]
-)
-def test_another_kind_of_statement_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="no provenance statement"):
-        verify.from_provenance(statement(tmp_path, **changes), Store(tmp_path / "store"))
-
-
 def test_a_statement_of_other_inputs_names_what_differs(tmp_path: Path) -> None:
-    path = statement(tmp_path)
-    value = json.loads(path.read_text())
-    value["predicate"]["buildDefinition"]["internalParameters"]["epoch"] = 1
-    path.write_text(json.dumps(value))
+    changed = build.inputs("tvm_runtime", TARGET) | {"epoch": 1}
     with pytest.raises(BuildError, match="other inputs") as caught:
-        verify.from_provenance(path, Store(tmp_path / "store"))
+        verify.from_provenance(statement(tmp_path, inputs=changed), Store(tmp_path / "store"))
     assert caught.value.detail == "they differ in: epoch"
+
+
+def test_a_statement_that_lacks_an_option_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no provenance statement") as caught:
+        verify.from_provenance(statement(tmp_path, parameters={}), Store(tmp_path / "store"))
+    assert "target" in caught.value.detail
+
+
+def test_an_image_is_known_by_its_name(tmp_path: Path) -> None:
+    spec = imagespec.spec("device", TARGET)
+    changes = {"kind": "image", "subject": spec.name, "inputs": images.inputs(spec)}
+    path = statement(tmp_path, parameters={"image": spec.name}, **changes)
+    title, _ = verify.from_provenance(path, Store(tmp_path / "store"))
+    assert title == f"image {spec.name}"
+    path = statement(tmp_path, parameters={"image": "device-none"}, **changes)
+    with pytest.raises(BuildError, match="no image device-none"):
+        verify.from_provenance(path, Store(tmp_path / "store"))

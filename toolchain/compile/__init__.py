@@ -2,26 +2,85 @@
 
 `compile_model` is the plan and the cache; the work is done by `work` in a process of its own, so
 that TVM is imported only when there is something to do. What the optimisation levels mean stands
-in `passes`.
+in `passes`. Which TVM compiles is the caller's choice: `Compiler`.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import card, store, worker
+from toolchain import card, provenance, store, worker
 from toolchain.card import Check, Library, ModelCard
 from toolchain.errors import ModelError, UsageError
+from toolchain.provenance import Claim, Material
 from toolchain.targets import Target
 from toolchain.worker import Progress
 
-Link = Callable[[list[Path], Path], None]
+
+@dataclass(frozen=True, kw_only=True)
+class Linker:
+    """What makes a shared library for a target of object files.
+
+    Attributes:
+        identity: all that decides its output; another one links again.
+        link: given the objects and the library to write.
+        image: the id of the image it runs in; empty while that is not known.
+    """
+
+    identity: str
+    link: Callable[[list[Path], Path], None]
+    image: Callable[[], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiler:
+    """A TVM that compiles.
+
+    Attributes:
+        name: how users choose it.
+        version: of TVM; the device's runtime must be of the same.
+        identity: all that decides its output, for the keys of what it makes.
+        run: given the folder that a compilation reads and the one that it fills, what runs it.
+    """
+
+    name: str
+    version: str
+    identity: Mapping[str, object]
+    run: Callable[[Path, Path], worker.Run]
+
 
 TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "numpy")
 OPT_LEVELS = (0, 1, 2, 3)
 OBJECTS, CHECK, LIBRARY = "objects", "check.json", "model.so"
+
+
+def release() -> Compiler:
+    """The release of TVM that is installed with edgewright."""
+    tools = {name: importlib.metadata.version(name) for name in TOOLS}
+    return Compiler(
+        name="release",
+        version=tools["apache-tvm"],
+        identity={"tools": tools},
+        run=lambda _read, _fill: worker.here,
+    )
+
+
+def inputs(
+    present: ModelCard, target: Target, opt_level: int, linker: Linker, by: Compiler
+) -> dict[str, object]:
+    """All that decides a library; its key in the store is the hash of it."""
+    return {
+        "step": "link",
+        "link": linker.identity,
+        "recipe": {"code": _code(), **by.identity},
+        "onnx": present.onnx.sha256,
+        "samples": present.samples.sha256,
+        "target": target.tvm(),
+        "opt_level": opt_level,
+    }
 
 
 def compile_model(
@@ -29,22 +88,22 @@ def compile_model(
     target: Target,
     opt_level: int = 3,
     *,
-    link: Link,
-    link_id: str = "",
+    linker: Linker,
+    compiler: Compiler | None = None,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
 ) -> ModelCard:
     """Compile a converted model and put the library in FOLDER/<target>/O<opt_level>.so.
 
-    The library's function is `main`; its weights are inside. Does nothing but check hashes when it
-    was done before with the same input and tools.
+    Its provenance statement goes beside it. The library's function is `main`; its weights are
+    inside. Does nothing but check hashes when it was done before with the same input and tools.
 
     Args:
         folder: of the model, as `convert` made it.
         target: what to compile for.
         opt_level: 0 to 3.
-        link: makes a shared library (second argument) of object files for the target (first).
-        link_id: names the linker; another one links again.
+        linker: makes the library of object files for the target.
+        compiler: the TVM to use; the release when not given.
         progress: called with each step.
         cache: the store; this machine's when not given.
 
@@ -57,36 +116,61 @@ def compile_model(
             f"opt_level {opt_level} can't be used", resolution="give one of 0, 1, 2, 3"
         )
     where = store.Store() if cache is None else cache
+    by = release() if compiler is None else compiler
     present = ModelCard.load(folder)
     _refuse_changed(folder, present)
-    inputs: dict[str, object] = {
-        "step": "compile",
-        "recipe": _recipe(),
-        "onnx": present.onnx.sha256,
-        "samples": present.samples.sha256,
-        "target": target.tvm(),
-        "opt_level": opt_level,
-    }
-    linked = {**inputs, "step": "link", "link": link_id}
+    linked = inputs(present, target, opt_level, linker, by)
+    # the objects are the same whatever links them
+    compiled = {**linked, "step": "compile", "link": ""}
     key = store.digest_of(linked)
     entry = where.entry(key)
     if entry is None:
         with where.locked(key):
             entry = where.entry(key)
             if entry is None:
-                objects = _objects(where, inputs, folder, present, target, opt_level, progress)
+                objects = _objects(where, compiled, folder, present, target, by, progress)
                 progress("linking")
-                entry = _linked(where, key, linked, objects, link)
-    return _publish(where, entry, folder, target, opt_level)
+                entry = _linked(where, key, linked, objects, linker)
+    made = _publish(where, entry, folder, target, opt_level, by.version)
+    _state(folder, made, target, opt_level, linked, linker, by)
+    return made
 
 
-def _recipe() -> dict[str, object]:
-    """All that decides the code besides model and target: our own code and the libraries."""
+def _state(
+    folder: Path,
+    made: ModelCard,
+    target: Target,
+    opt_level: int,
+    linked: Mapping[str, object],
+    linker: Linker,
+    by: Compiler,
+) -> None:
+    """Write a library's provenance statement beside it."""
+    library = made.libraries[target.name][f"O{opt_level}"]
+    claim = Claim(
+        kind="library",
+        subject=f"{made.model}/b{made.batch}/{library.file}",
+        sha256=library.sha256,
+        parameters={
+            "target": target.name,
+            "opt-level": str(opt_level),
+            "compiler": by.name,
+        },
+        inputs=linked,
+    )
+    materials = [Material(name=file.file, sha256=file.sha256) for file in (made.onnx, made.samples)]
+    if image := linker.image():
+        materials.append(provenance.image(image))
+    text = provenance.statement(claim, materials).encode()
+    place = folder / f"{library.file}{provenance.SUFFIX}"
+    if not place.is_file() or place.read_bytes() != text:
+        store.write_atomically(place, text)
+
+
+def _code() -> dict[str, str]:
+    """Our own code that decides what comes out."""
     files = [*Path(__file__).parent.glob("*.py"), Path(card.__file__), Path(worker.__file__)]
-    return {
-        "code": {path.name: store.digest_file(path) for path in sorted(files)},
-        "tools": {name: importlib.metadata.version(name) for name in TOOLS},
-    }
+    return {path.name: store.digest_file(path) for path in sorted(files)}
 
 
 def _refuse_changed(folder: Path, present: ModelCard) -> None:
@@ -101,20 +185,20 @@ def _refuse_changed(folder: Path, present: ModelCard) -> None:
 
 def _objects(
     where: store.Store,
-    inputs: dict[str, object],
+    made_from: dict[str, object],
     folder: Path,
     present: ModelCard,
     target: Target,
-    opt_level: int,
+    by: Compiler,
     progress: Progress,
 ) -> store.Entry:
     """The object files and their check, from the store or compiled now."""
-    key = store.digest_of(inputs)
+    key = store.digest_of(made_from)
     with where.locked(key):
         entry = where.entry(key)
         if entry is not None:
             return entry
-        with where.building(key, inputs) as made:
+        with where.building(key, made_from) as made:
             worker.call(
                 "toolchain.compile.work:compile_objects",
                 {
@@ -122,11 +206,12 @@ def _objects(
                     "samples": str(folder / present.samples.file),
                     "batch": present.batch,
                     "target": target.tvm(),
-                    "opt_level": opt_level,
+                    "opt_level": made_from["opt_level"],
                     "folder": str(made),
                 },
-                what=f"compiling {present.model} for {target.name} at O{opt_level}",
+                what=f"compiling {present.model} for {target.name} at O{made_from['opt_level']}",
                 progress=progress,
+                run=by.run(folder, made),
             )
         entry = where.entry(key)
         assert entry is not None
@@ -134,12 +219,12 @@ def _objects(
 
 
 def _linked(
-    where: store.Store, key: str, inputs: dict[str, object], objects: store.Entry, link: Link
+    where: store.Store, key: str, made_from: dict[str, object], objects: store.Entry, linker: Linker
 ) -> store.Entry:
-    with where.building(key, inputs) as made:
+    with where.building(key, made_from) as made:
         files = [objects.file(n) for n in sorted(objects.files) if n.startswith(f"{OBJECTS}/")]
         output = made / LIBRARY
-        link(files, output)
+        linker.link(files, output)
         if not output.is_file() or output.stat().st_size == 0:
             raise ModelError("the linker made no library", detail=f"expected {output.name}")
         (made / CHECK).write_bytes(objects.file(CHECK).read_bytes())
@@ -149,7 +234,12 @@ def _linked(
 
 
 def _publish(
-    where: store.Store, entry: store.Entry, folder: Path, target: Target, opt_level: int
+    where: store.Store,
+    entry: store.Entry,
+    folder: Path,
+    target: Target,
+    opt_level: int,
+    version: str,
 ) -> ModelCard:
     """Copy the library beside the model, then name it in the card."""
     name = f"{target.name}/O{opt_level}.so"
@@ -159,8 +249,10 @@ def _publish(
     with where.locked(store.digest_of(["card", str(folder.resolve())])):
         if not place.is_file() or store.digest_file(place) != digest:
             with store.explain_no_space(folder):
-                card.write_atomically(place, entry.file(LIBRARY).read_bytes())
-        library = Library(**card.record(folder, name).model_dump(), opt_level=opt_level)
+                store.write_atomically(place, entry.file(LIBRARY).read_bytes())
+        library = Library(
+            **card.record(folder, name).model_dump(), opt_level=opt_level, tvm=version
+        )
         check = Check.model_validate_json(entry.file(CHECK).read_bytes())
         present = ModelCard.load(folder)
         updated = present.with_library(target.name, library, check)

@@ -139,7 +139,7 @@ def _publish(entry: store.Entry, folder: Path) -> ModelCard:
         if name == card.FILE or (place.is_file() and store.digest_file(place) == digest):
             continue
         with store.explain_no_space(folder):
-            card.write_atomically(place, entry.file(name).read_bytes())
+            store.write_atomically(place, entry.file(name).read_bytes())
     if not (folder / card.FILE).is_file() or (folder / card.FILE).read_text() != made.dump():
         made.save(folder)
     _remove_stale(folder, made)

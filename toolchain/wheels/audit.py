@@ -48,13 +48,14 @@ class Audit:
         return self.versions.get("GLIBC", "2.17")
 
 
-def stage(folder: Path, target: Target, *, own: Iterable[str] = ()) -> Audit:
+def stage(folder: Path, target: Target, *, own: Iterable[str] = (), portable: bool = True) -> Audit:
     """Audit a staged wheel's shared objects.
 
     Args:
         folder: the stage.
         target: what it must be for.
         own: libraries that another wheel of ours brings, such as libtvm_ffi.so.
+        portable: whether it must run where nothing is installed for it.
 
     Raises:
         BuildError: a file is for another machine, needs a library that a device lacks, has a
@@ -73,7 +74,7 @@ def stage(folder: Path, target: Target, *, own: Iterable[str] = ()) -> Audit:
         faults += [
             f"{name}: needs {library}, which a device may lack"
             for library in found.needed
-            if library not in inside and not SYSTEM_LIBRARIES.match(library)
+            if portable and library not in inside and not SYSTEM_LIBRARIES.match(library)
         ]
         faults += [
             f"{name}: search path {part!r} is not relative to the file"
@@ -127,6 +128,15 @@ def platform_tag(audit: Audit, target: Target) -> str:
     return str(min(fitting, key=_glibc_of))
 
 
+def local_tag(_audit: Audit, target: Target) -> str:
+    """The tag of a wheel that runs in the image that built it and promises nothing else."""
+    return f"linux_{target.wheel}"
+
+
+def _portable(wheel: Path) -> bool:
+    return wheel.stem.rsplit("-", 1)[1].startswith("manylinux_")
+
+
 def refuse_above(wheel: Path, versions: Mapping[str, str], target: Target) -> None:
     """Refuse a wheel whose tag is above the glibc that the target promises.
 
@@ -134,7 +144,7 @@ def refuse_above(wheel: Path, versions: Mapping[str, str], target: Target) -> No
         BuildError: it is.
     """
     tag = wheel.stem.rsplit("-", 1)[1]
-    if tag != "any" and _glibc_of(tag) > Version(target.glibc):
+    if _portable(wheel) and _glibc_of(tag) > Version(target.glibc):
         raise BuildError(
             f"{wheel.name} needs more than glibc {target.glibc}",
             detail=f"it asks for {dict(versions)}",
@@ -148,7 +158,7 @@ def confirm(wheel: Path, target: Target) -> None:
     Raises:
         BuildError: auditwheel finds that the tag promises too much.
     """
-    if wheel.stem.endswith("-any"):
+    if not _portable(wheel):
         return
     claimed = wheel.stem.rsplit("-", 1)[1]
     try:

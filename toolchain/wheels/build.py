@@ -1,14 +1,13 @@
 """An image + sources -> wheels: everything around a recipe.
 
 Looks the wheel up by the hash of all that makes it; when it is not there, unpacks and patches the
-sources, runs the recipe in the cross image with no network, audits and packs what it staged, and
-puts the wheel into the store and into dist/.
+sources, runs the recipe in its image with no network, audits and packs what it staged, and puts
+the wheel into the store and into dist/.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import re
 import shutil
@@ -20,10 +19,12 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from toolchain import images, imagespec, lock, paths, sources
-from toolchain.engine import Engine, Mount
+from toolchain import images, imagespec, lock, paths, provenance, sources
+from toolchain.box import Mount
+from toolchain.engine import Engine
 from toolchain.errors import BuildError, UsageError
 from toolchain.lock import Pinned
+from toolchain.provenance import Claim, Material
 from toolchain.store import Entry, Store, digest_file, digest_of, digest_tree
 from toolchain.targets import Target
 from toolchain.wheels import audit, metadata, patching, sbom
@@ -38,8 +39,11 @@ SHARED_CODE = (
     *("patching.py", "recipe.py", "sbom.py"),
 )
 LIBRARIES = ("abi3info", "auditwheel", "cyclonedx-python-lib")
-PROVENANCE = "provenance.json"
+PROVENANCE = "provenance.json"  # in the store
+# What a device runs by default.
 ALL = ("tflite_runtime", "tvm_ffi", "tvm_runtime")
+# TVM built from its whole tree: the compiler, for this machine, and the runtime that goes with it.
+FROM_SOURCE = ("tvm_compiler", "tvm_runtime_source")
 CCACHE_LIMIT = "5G"
 
 
@@ -72,8 +76,9 @@ def recipe(name: str) -> tuple[Recipe, Build]:
     Raises:
         UsageError: there is none of that name.
     """
-    if name not in ALL:
-        raise UsageError(f"unknown wheel: {name}", resolution=f"known wheels: {', '.join(ALL)}")
+    known = (*ALL, *FROM_SOURCE)
+    if name not in known:
+        raise UsageError(f"unknown wheel: {name}", resolution=f"known wheels: {', '.join(known)}")
     module = importlib.import_module(f"toolchain.wheels.{name}")
     return module.RECIPE, module.build
 
@@ -106,24 +111,30 @@ def build(
         if entry is not None:
             return _built(name, target, entry, 0.0)
         engine = Engine()
-        spec = imagespec.spec("cross", target)
-        image = images.build(spec, engine, store, progress=progress, fetched=fetched)
         made, _ = recipe(name)
+        spec = imagespec.spec(made.image, target)
+        image = images.build(spec, engine, store, progress=progress, fetched=fetched)
         sources.fetch_all(_pins(made, target).values(), store, fetched)
         with store.building(key, made_from) as folder:
             wheel = _build(name, target, engine, image.tag, store, folder, progress, Conditions())
-            statement = sbom.provenance(
-                made_from,
-                _pins(made, target),
-                wheel=wheel,
-                sha256=digest_file(wheel),
-                image=image.id,
-                parameters={"target": target.name, "only": name},
-            )
-            (folder / PROVENANCE).write_text(json.dumps(statement, indent=1, sort_keys=True) + "\n")
+            (folder / PROVENANCE).write_text(_statement(name, target, wheel, image.id))
         entry = store.entry(key)
     assert entry is not None
     return _built(name, target, entry, time.monotonic() - started)
+
+
+def _statement(name: str, target: Target, wheel: Path, image_id: str) -> str:
+    """The provenance of a wheel."""
+    claim = Claim(
+        kind="wheel",
+        subject=wheel.name,
+        sha256=digest_file(wheel),
+        parameters={"target": target.name, "only": name},
+        inputs=inputs(name, target),
+    )
+    pins = _pins(recipe(name)[0], target).values()
+    materials = [Material(name=p.path, sha256=p.sha256, version=p.version) for p in pins]
+    return provenance.statement(claim, [*materials, provenance.image(image_id)])
 
 
 def again(
@@ -140,9 +151,10 @@ def again(
     Errors are those of `build`.
     """
     engine = Engine()
-    spec = imagespec.spec("cross", target)
+    made, _ = recipe(name)
+    spec = imagespec.spec(conditions.image or made.image, target)
     image = images.build(spec, engine, store, progress=progress)
-    sources.fetch_all(_pins(recipe(name)[0], target).values(), store)
+    sources.fetch_all(_pins(made, target).values(), store)
     return _build(name, target, engine, image.tag, store, into, progress, conditions)
 
 
@@ -151,9 +163,11 @@ def _pins(made: Recipe, target: Target) -> dict[str, Pinned]:
     return {name: lock.source(entry) for name, entry in made.locked(target).items()}
 
 
-def _headers(target: Target) -> str:
-    """The Python whose headers for the target are in the cross image's lock."""
-    spec = imagespec.spec("cross", target)
+def _headers(made: Recipe, target: Target) -> str:
+    """The Python whose headers for the target are in the lock of an extension's image."""
+    if not made.extension:
+        return ""
+    spec = imagespec.spec(made.image, target)
     for package in lock.image(spec.name).packages:
         found = re.fullmatch(r"libpython(3\.\d+)-dev", package.name)
         if found and package.arch == target.debian:
@@ -168,15 +182,19 @@ def inputs(name: str, target: Target) -> dict[str, object]:
     return {
         "kind": "wheel",
         "format": FORMAT,
-        "recipe": digest_file(HERE / f"{name}.py"),
+        "recipe": [digest_file(HERE / f"{module}.py") for module in (name, *made.uses)],
         "files": digest_tree(files) if files else {},
         "shared": [digest_file(HERE / shared) for shared in SHARED_CODE],
         "shared files": digest_tree(SHARED),
         "sources": {name: pin.sha256 for name, pin in _pins(made, target).items()},
         # they write the bill of materials, choose the tag, judge the extensions
         "libraries": {name: version(name) for name in LIBRARIES},
-        "patches": {p: digest_tree(patching.FOLDER / p) for p in made.patches.values()},
-        "image": images.key_of(imagespec.spec("cross", target)),
+        "patches": {
+            folder: digest_tree(patching.FOLDER / folder)
+            for folders in made.patches.values()
+            for folder in folders
+        },
+        "image": images.key_of(imagespec.spec(made.image, target)),
         # without its name: targets that differ in nothing else share their wheels
         "target": target.model_dump(exclude={"name", "emulator", "cpu", "llvm", "glibc"}),
         "epoch": images.EPOCH,
@@ -198,7 +216,7 @@ def _build(
     pins = _pins(made, target)
     job = Job(
         target=target,
-        headers=_headers(target),
+        headers=_headers(made, target),
         jobs=conditions.jobs,
         epoch=images.EPOCH,
         root=conditions.root,
@@ -229,8 +247,9 @@ def _build(
         )
         src = scratch / "src"
         with start(mounts=_mounts(made, scratch, src, cache, conditions)) as box:
-            for source, series in made.patches.items():
-                patching.apply(box, series, job.source(source), f"{job.root}/patches", say)
+            for source, folders in made.patches.items():
+                for series in folders:
+                    patching.apply(box, series, job.source(source), f"{job.root}/patches", say)
         # in a box of its own: the patched sources may come in another order from here on
         seen = stack.enter_context(in_order_of(conditions, src))
         mounts = _mounts(made, scratch, seen, cache, conditions)
@@ -239,9 +258,10 @@ def _build(
         stage = scratch / "stage"
         for leftover in [*stage.rglob("__pycache__"), *stage.rglob("*.pyc")]:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        found = audit.stage(stage, target, own=audit.OWN)
+        found = audit.stage(stage, target, own=audit.OWN, portable=made.portable)
         bill = sbom.bill(made, pins, digest_of(inputs(name, target)), images.EPOCH)
-        platform = audit.platform_tag(found, target)
+        tag_of = audit.platform_tag if made.portable else audit.local_tag
+        platform = tag_of(found, target)
         wheel = metadata.write(stage, made, platform, scratch / "src", bill)
         if conditions.user:
             _give(stage, conditions.user)
@@ -287,7 +307,7 @@ def _publish(wheel: Path, statement: Path, into: Path) -> Path:
     Its provenance goes beside it, under the wheel's name.
     """
     into.mkdir(parents=True, exist_ok=True)
-    wanted = {into / f"{wheel.name}.{PROVENANCE}": statement, into / wheel.name: wheel}
+    wanted = {into / f"{wheel.name}{provenance.SUFFIX}": statement, into / wheel.name: wheel}
     for final, source in wanted.items():
         if not final.is_file() or digest_file(final) != digest_file(source):
             temporary = final.with_name(f".{final.name}.tmp")
@@ -311,7 +331,8 @@ def published(target: Target, names: Iterable[str] = ALL) -> list[Built]:
         if entry is None:
             raise BuildError(
                 f"{recipe(name)[0].name} is not built for {target.name}",
-                resolution=f"run: invoke build-wheels --target {target.name}",
+                resolution=f"run: invoke build-wheels --target {target.name}"
+                + ("" if name in ALL else f" --only {name}"),
             )
         found.append(_built(name, target, entry, 0.0))
     return found

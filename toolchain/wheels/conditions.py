@@ -34,6 +34,7 @@ class Conditions:
             right time.
         shuffled: whether folders list their files in random order.
         cold: whether the compiler's cache is empty.
+        image: folder below docker/ of another image to build in; the recipe's own when empty.
     """
 
     root: str = ROOT_IN_BOX
@@ -45,6 +46,7 @@ class Conditions:
     clock: Path | None = None
     shuffled: bool = False
     cold: bool = False
+    image: str = ""
 
     def owner(self) -> str:
         """Who runs the commands: "uid:gid"."""

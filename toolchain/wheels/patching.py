@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from toolchain import paths
-from toolchain.engine import Box
+from toolchain.box import Box
 from toolchain.errors import BuildError
 
 FOLDER = paths.ROOT / "patches"

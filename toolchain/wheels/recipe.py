@@ -1,7 +1,7 @@
 """What a wheel's recipe is: data about the wheel and one function that builds it in a box.
 
 A recipe module (tflite_runtime, tvm_ffi, tvm_runtime) holds `RECIPE` and `build`. `build` runs in
-the cross image with no network and leaves the wheel's files, without .dist-info, below
+the recipe's image with no network and leaves the wheel's files, without .dist-info, below
 `job.stage`. Fetching, unpacking, patching, packing and the audit are done around it.
 
 Extensions are built against CPython's stable ABI, so that one wheel of a target serves every Python
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from toolchain.engine import Box
+from toolchain.box import Box
 from toolchain.errors import UsageError
 from toolchain.targets import Target
 
@@ -47,13 +47,17 @@ class Recipe:
         tools: sources that only make others, and of which nothing is in the wheel.
         binaries: sources that are prebuilt for one architecture: the lock has an entry
             `<name>-<Debian's architecture>` for each.
-        patches: source name -> folder below patches/ whose series is applied with -p1.
+        patches: source name -> folders below patches/ whose series are applied with -p1.
         requires: run-time requirements (PEP 508).
         licence: SPDX expression of all that is inside.
         licences: files that go to .dist-info/licenses/<source>/.
         extension: whether it holds a CPython extension, built against the stable ABI.
         files: folder beside the module with files of our own for the build, mounted at
             `Job.files`; empty for none.
+        uses: other recipe modules whose code `build` runs.
+        image: folder below docker/ of the image it is built in.
+        portable: whether it is for devices. If not, it runs in the image that built it, and may
+            use what is installed there.
     """
 
     name: str
@@ -63,12 +67,15 @@ class Recipe:
     sources: tuple[str, ...]
     tools: tuple[str, ...] = ()
     binaries: tuple[str, ...] = ()
-    patches: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    patches: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     requires: tuple[str, ...] = ()
     licence: str
     licences: tuple[Licence, ...]
     extension: bool
     files: str = ""
+    uses: tuple[str, ...] = ()
+    image: str = "cross"
+    portable: bool = True
 
     def locked(self, target: Target) -> dict[str, str]:
         """Each source's name -> its entry in the lock, for a target."""
@@ -82,7 +89,8 @@ class Job:
 
     Attributes:
         target: what it is for.
-        headers: version of the Python whose headers the cross image has, such as "3.13".
+        headers: version of the Python whose headers the image has, such as "3.13"; empty for a
+            recipe without an extension.
         jobs: parallel compile processes.
         epoch: SOURCE_DATE_EPOCH, seconds.
         root: folder of everything below in the box.

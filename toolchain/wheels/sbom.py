@@ -1,14 +1,10 @@
-"""What is in a wheel and how it came to be: a CycloneDX bill of materials, an SLSA provenance.
-
-Both follow from the build's inputs alone, so they are the same each time.
-"""
+"""What is in a wheel: a CycloneDX bill of materials, made from the build's inputs alone."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from cyclonedx.model import HashAlgorithm, HashType, XsUri
 from cyclonedx.model.bom import Bom
@@ -27,12 +23,6 @@ from packageurl import PackageURL
 from toolchain.lock import Pinned
 from toolchain.wheels import patching
 from toolchain.wheels.recipe import Recipe
-
-STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "https://slsa.dev/provenance/v1"
-# Names the meaning of the parameters below; it is no address.
-BUILD_TYPE = "urn:edgewright:wheel:v1"
-BUILDER = "urn:edgewright:build-wheels"
 
 
 def bill(recipe: Recipe, sources: Mapping[str, Pinned], key: str, epoch: int) -> str:
@@ -66,57 +56,13 @@ def bill(recipe: Recipe, sources: Mapping[str, Pinned], key: str, epoch: int) ->
     return JsonV1Dot6(document).output_as_string(indent=1) + "\n"
 
 
-def provenance(
-    inputs: Mapping[str, object],
-    sources: Mapping[str, Pinned],
-    *,
-    wheel: Path,
-    sha256: str,
-    image: str,
-    parameters: Mapping[str, str],
-) -> dict[str, object]:
-    """The in-toto statement of a wheel: what it was made from, by which image.
-
-    Args:
-        inputs: everything that the wheel's key is the hash of.
-        sources: name in the recipe -> its pin.
-        wheel: the file.
-        sha256: of its bytes.
-        image: id of the cross image.
-        parameters: the options of `build-wheels` that make it.
-    """
-    materials = [
-        {
-            "name": pin.path,
-            "digest": {"sha256": pin.sha256},
-            "annotations": {"version": pin.version},
-        }
-        for pin in sources.values()
-    ]
-    image_digest = {"name": "cross image", "digest": {"sha256": image.removeprefix("sha256:")}}
-    return {
-        "_type": STATEMENT,
-        "subject": [{"name": wheel.name, "digest": {"sha256": sha256}}],
-        "predicateType": PREDICATE,
-        "predicate": {
-            "buildDefinition": {
-                "buildType": BUILD_TYPE,
-                "externalParameters": dict(parameters),
-                "internalParameters": dict(inputs),
-                "resolvedDependencies": [*materials, image_digest],
-            },
-            "runDetails": {"builder": {"id": BUILDER}},
-        },
-    }
-
-
 def _component(name: str, pin: Pinned, recipe: Recipe) -> Component:
-    series = recipe.patches.get(name)
     patches = [
         Patch(
-            type=PatchClassification.UNOFFICIAL, diff=Diff(url=XsUri(f"patches/{series}/{patch}"))
+            type=PatchClassification.UNOFFICIAL, diff=Diff(url=XsUri(f"patches/{folder}/{patch}"))
         )
-        for patch in (patching.series(series) if series else ())
+        for folder in recipe.patches.get(name, ())
+        for patch in patching.series(folder)
     ]
     return Component(
         type=ComponentType.LIBRARY,

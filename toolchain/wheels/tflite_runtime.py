@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from toolchain.engine import Box
+from toolchain.box import Box
 from toolchain.wheels import cross
 from toolchain.wheels.recipe import EXTENSION, Job, Licence, Recipe
 
@@ -47,7 +47,7 @@ RECIPE = Recipe(
     # the archive does not serve ruy's source, but has it built static for each architecture
     binaries=(RUY,),
     patches=MappingProxyType(
-        {TENSORFLOW: "tensorflow-2.14.1", XNNPACK: "xnnpack-20241108"},
+        {TENSORFLOW: ("tensorflow-2.14.1",), XNNPACK: ("xnnpack-20241108",)},
     ),
     requires=("numpy>=1.23.2",),
     # eigen3: only its MPL parts are compiled in (EIGEN_MPL2_ONLY)

@@ -6,7 +6,7 @@ and sources for compiling extensions, the test library, and libbacktrace.
 
 from __future__ import annotations
 
-from toolchain.engine import Box
+from toolchain.box import Box
 from toolchain.wheels import cross
 from toolchain.wheels.recipe import EXTENSION, Job, Licence, Recipe
 
@@ -19,7 +19,7 @@ RECIPE = Recipe(
     import_names=("tvm_ffi",),
     sources=(SOURCE,),
     tools=("cython",),
-    patches={SOURCE: "apache-tvm-ffi-0.1.14.post0"},
+    patches={SOURCE: ("apache-tvm-ffi-0.1.14.post0",)},
     requires=("typing-extensions>=4.13",),
     licence="Apache-2.0 AND BSD-3-Clause",
     licences=(

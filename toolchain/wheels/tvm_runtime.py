@@ -6,7 +6,9 @@ runtime's sources. A few headers are not in it; they come from another package's
 
 from __future__ import annotations
 
-from toolchain.engine import Box
+from collections.abc import Mapping
+
+from toolchain.box import Box
 from toolchain.wheels import cross
 from toolchain.wheels.recipe import Job, Licence, Recipe
 
@@ -20,7 +22,7 @@ RECIPE = Recipe(
     summary="Apache TVM's runtime without the compiler: Relax virtual machine and RPC",
     import_names=("tvm", "tvm.relax", "tvm.rpc"),
     sources=(TVM, FFI, HEADERS_FROM),
-    patches={TVM: "apache-tvm-0.27.0.post1"},
+    patches={TVM: ("apache-tvm-0.27.0.post1",)},
     requires=("apache-tvm-ffi==0.1.14.post0", "numpy", "typing-extensions"),
     licence="Apache-2.0 AND MIT",
     licences=(
@@ -95,17 +97,8 @@ def build(box: Box, job: Job) -> None:
     Raises:
         BuildError: a step failed.
     """
-    source = f"{job.source(TVM)}/tvm"
-    modules = [f"{folder}/{name}.py" for folder, names in PYTHON.items() for name in names]
-    box.call(["mkdir", f"{job.stage}/tvm"])
-    box.call(["cp", "--parents", *(m.lstrip("/") for m in modules), f"{job.stage}/tvm"], cwd=source)
-    _library(box, job, f"{job.stage}/tvm/lib")
-
-
-def _library(box: Box, job: Job, into: str) -> None:
-    """libtvm_runtime.so, by our CMakeLists.txt."""
+    stage_python(box, job, f"{job.source(TVM)}/tvm", PYTHON)
     tree = f"{job.build}/tvm"
-    build = f"{job.build}/library"
     box.call(["mkdir", tree])
     box.call(
         ["cp", "-r", "--parents", "src/runtime", "include", tree], cwd=f"{job.source(TVM)}/tvm"
@@ -114,6 +107,26 @@ def _library(box: Box, job: Job, into: str) -> None:
         ["cp", "--parents", *MISSING_HEADERS, tree],
         cwd=f"{job.source(HEADERS_FROM)}/3rdparty/tvm",
     )
+    stage_library(box, job, tree)
+
+
+def stage_python(box: Box, job: Job, package: str, modules: Mapping[str, tuple[str, ...]]) -> None:
+    """Stage `tvm`'s Python.
+
+    Args:
+        box: where.
+        job: what is built.
+        package: the patched package in the box.
+        modules: names of modules by their folder below it.
+    """
+    files = [f"{folder}/{name}.py" for folder, names in modules.items() for name in names]
+    box.call(["mkdir", f"{job.stage}/tvm"])
+    box.call(["cp", "--parents", *(f.lstrip("/") for f in files), f"{job.stage}/tvm"], cwd=package)
+
+
+def stage_library(box: Box, job: Job, tree: str) -> None:
+    """Build libtvm_runtime.so of a tree of TVM by our CMakeLists.txt, and stage it."""
+    build = f"{job.build}/library"
     box.call(
         cross.cmake(
             job,
@@ -127,4 +140,4 @@ def _library(box: Box, job: Job, into: str) -> None:
     box.call(["ninja", "-C", build, f"-j{job.jobs}", "tvm_runtime"], on_line=job.progress)
     library = f"{build}/libtvm_runtime.so"
     box.call([f"{job.triple}-strip", "--strip-unneeded", library])
-    box.call(["install", "-D", "-m", "755", "-t", into, library])
+    box.call(["install", "-D", "-m", "755", "-t", f"{job.stage}/tvm/lib", library])

@@ -14,7 +14,12 @@ import numpy as np
 # Runtime -> distributions whose versions are reported when they are installed.
 DISTRIBUTIONS = {
     "tflite": ("tflite-runtime", "ai-edge-litert"),
-    "tvm": ("edgewright-tvm-runtime", "apache-tvm", "apache-tvm-ffi"),
+    "tvm": (
+        "edgewright-tvm-runtime",
+        "edgewright-tvm-runtime-source",
+        "apache-tvm",
+        "apache-tvm-ffi",
+    ),
 }
 
 

@@ -1,0 +1,103 @@
+"""Compiler and runtime of TVM: a bundle holds one version of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.bundles import make_bundle
+from tests.unit.test_card import a_card, a_check, a_library
+from toolchain import bundle, imagespec, targets, tvm_source
+from toolchain.card import ModelCard
+from toolchain.compile import release as the_release
+from toolchain.errors import BuildError, UsageError
+from toolchain.store import Store
+from toolchain.wheels import audit, build
+
+RELEASE, SOURCE = "0.27.0.post1", "0.25.dev0"
+RV64GC, X86_64 = targets.target("rv64gc"), targets.target("x86_64")
+CARD = "models/net/b1/model.json"
+MODEL = {"model": "net", "batch": 1, "folder": "models/net/b1", "card": CARD}
+
+
+def compiled(*versions: str) -> ModelCard:
+    made = a_card()
+    for level, version in enumerate(versions):
+        made = made.with_library("rv64gc", a_library(level, tvm=version), a_check(level))
+    return made
+
+
+def dist(folder: Path, *versions: str) -> Path:
+    place = folder / "-".join(versions) / "b1"
+    place.mkdir(parents=True)
+    compiled(*versions).save(place)
+    return place
+
+
+def a_bundle(folder: Path, *versions: str, runtime: str) -> Path:
+    return make_bundle(
+        folder,
+        extra={
+            f"wheels/{runtime}-py3-none-any.whl": b"",
+            CARD: compiled(*versions).dump().encode(),
+        },
+        also_wheels=[f"wheels/{runtime}-py3-none-any.whl"],
+        models=[MODEL],
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "runtime"),
+    [(RELEASE, "edgewright_tvm_runtime"), (SOURCE, "edgewright_tvm_runtime_source")],
+)
+def test_a_bundle_with_the_compilers_own_runtime_is_good(
+    version: str, runtime: str, tmp_path: Path
+) -> None:
+    folder = a_bundle(tmp_path, version, runtime=f"{runtime}-{version}")
+    assert bundle.load(folder).models[0].model == "net"
+
+
+@pytest.mark.parametrize("versions", [(SOURCE,), (RELEASE, SOURCE), ("unknown",)])
+def test_a_bundle_with_another_runtime_is_refused(
+    versions: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = a_bundle(tmp_path, *versions, runtime=f"edgewright_tvm_runtime-{RELEASE}")
+    with pytest.raises(BuildError) as caught:
+        bundle.load(folder)
+    assert versions[-1] in caught.value.brief
+    assert f"its runtime is {RELEASE}" in caught.value.brief
+    assert "--compiler" in caught.value.resolution
+
+
+def test_a_bundle_takes_the_runtime_of_its_libraries(tmp_path: Path) -> None:
+    release, source = dist(tmp_path, RELEASE), dist(tmp_path, SOURCE)
+    assert bundle._runtime([], RV64GC) == "tvm_runtime"
+    assert bundle._runtime([release], RV64GC) == "tvm_runtime"
+    assert bundle._runtime([source], RV64GC) == "tvm_runtime_source"
+    # what is compiled for other targets does not count
+    assert bundle._runtime([source], X86_64) == "tvm_runtime"
+
+
+def test_libraries_of_two_tvms_make_no_bundle(tmp_path: Path) -> None:
+    folders = [dist(tmp_path, RELEASE), dist(tmp_path, SOURCE)]
+    with pytest.raises(UsageError, match=r"not of 0\.25\.dev0, 0\.27\.0\.post1") as caught:
+        bundle._runtime(folders, RV64GC)
+    assert "0.25.dev0, batch 1: 0.25.dev0" in caught.value.detail
+
+
+def test_each_compiler_has_a_runtime_of_its_version(tmp_path: Path) -> None:
+    source = tvm_source.compiler(Store(tmp_path), lambda _: None)
+    release = the_release()
+    versions = {build.recipe(name)[0].version for name in bundle.RUNTIMES}
+    assert {source.version, release.version} == versions
+    assert source.identity != release.identity
+
+
+def test_the_compiler_is_for_the_image_that_built_it() -> None:
+    made, _ = build.recipe("tvm_compiler")
+    assert not made.portable
+    assert audit.local_tag(audit.Audit(), X86_64) == "linux_x86_64"
+    audit.refuse_above(Path("a-1-py3-none-linux_x86_64.whl"), {"GLIBC": "2.41"}, X86_64)
+    with pytest.raises(UsageError, match="no image tvm-compiler for rv64gc"):
+        imagespec.spec(made.image, RV64GC)

@@ -1,0 +1,92 @@
+"""TVM's compiler from source, run in the image that built it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from toolchain import images, imagespec, paths, sources, targets, worker
+from toolchain.box import Mount
+from toolchain.compile import Compiler, release
+from toolchain.engine import Engine
+from toolchain.errors import BuildError, CommandError, UsageError
+from toolchain.store import Store, digest_of
+from toolchain.targets import Target
+from toolchain.wheels import build
+
+WHEEL = "tvm_compiler"
+# What it is imported with.
+WHEELS = (WHEEL, "tvm_ffi")
+IN_BOX = "/edgewright"
+
+
+def chosen(name: str, store: Store, progress: Callable[[str], None]) -> Compiler:
+    """The compiler of that name; the other arguments are `compiler`'s.
+
+    Raises:
+        UsageError: there is none, or it can't be built for this machine.
+    """
+    if name == "source":
+        return compiler(store, progress)
+    if name == "release":
+        return release()
+    raise UsageError(f"unknown compiler: {name}", resolution="give release or source")
+
+
+def compiler(store: Store, progress: Callable[[str], None]) -> Compiler:
+    """The compiler from source; built when it is first run and not there.
+
+    Args:
+        store: the cache.
+        progress: called with each step of building it.
+
+    Raises:
+        UsageError: it can't be built for this machine.
+    """
+    host = targets.of_this_machine()
+    made, _ = build.recipe(WHEEL)
+
+    def run(read: Path, fill: Path) -> worker.Run:
+        def in_image(request: Path, on_line: Callable[[str], None]) -> None:
+            _run(host, store, progress, (read, fill, request), on_line)
+
+        return in_image
+
+    inputs = {name: digest_of(build.inputs(name, host)) for name in WHEELS}
+    return Compiler(name="source", version=made.version, identity=inputs, run=run)
+
+
+def _run(
+    host: Target,
+    store: Store,
+    progress: Callable[[str], None],
+    places: tuple[Path, Path, Path],
+    on_line: Callable[[str], None],
+) -> None:
+    read, fill, request = places
+    wheels = [build.build(host, name, store, progress=progress).path for name in WHEELS]
+    made, _ = build.recipe(WHEEL)
+    engine = Engine()
+    image = images.build(imagespec.spec(made.image, host), engine, store, progress=progress)
+    with store.scratch() as scratch:
+        for wheel in wheels:
+            sources.unpack_zip(wheel, scratch)
+        # the request names files by their places here, so these are the same there
+        mounts = [
+            Mount(
+                source=paths.ROOT / "toolchain", target=f"{IN_BOX}/code/toolchain", read_only=True
+            ),
+            Mount(source=scratch, target=f"{IN_BOX}/tvm", read_only=True),
+            Mount(source=read.resolve(), target=str(read), read_only=True),
+            Mount(source=fill.resolve(), target=str(fill)),
+            Mount(source=request.parent.resolve(), target=str(request.parent)),
+        ]
+        user = f"{os.getuid()}:{os.getgid()}"
+        env = {**worker.FIXED_ENVIRONMENT, "PYTHONPATH": f"{IN_BOX}/code:{IN_BOX}/tvm"}
+        with engine.container(image.tag, mounts=mounts, env=env, user=user) as box:
+            command = ["python3", "-m", "toolchain.worker", str(request)]
+            try:
+                box.call(command, on_line=on_line)
+            except BuildError as error:
+                raise CommandError(command, 1, error.detail) from error
