@@ -7,7 +7,7 @@ It computes no statistics and shows nothing: `toolchain.results` and `toolchain.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
@@ -178,6 +178,7 @@ def run(
     emulated: bool = False,
     settings: results.Settings | None = None,
     jobs: Sequence[Job] | None = None,
+    counter: Mapping[str, object] | None = None,
     folder: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> tuple[results.Result, Path]:
@@ -191,6 +192,7 @@ def run(
             is enough.
         settings: budget and limits.
         jobs: from `plan`; everything deployed, on one thread, when not given.
+        counter: from `emulator.counter`: instructions are counted instead of times taken.
         folder: where the result goes; results/ when not given.
         progress: called as the runner advances.
 
@@ -205,6 +207,10 @@ def run(
     listener = _Listener(chosen, progress or (lambda _: None))
     started = datetime.now(UTC)
     spec = {**wanted.model_dump(), "jobs": [job.model_dump() for job in chosen]}
+    if counter is not None:
+        if any(job.threads != 1 for job in chosen):
+            raise UsageError("instructions are counted on one thread", resolution="--threads 1")
+        spec["counter"] = dict(counter)
     failure: EdgewrightError | None = None
     try:
         conn.run(
@@ -230,6 +236,7 @@ def run(
         started=started,
         finished=datetime.now(UTC),
         complete=listener.ended and failure is None,
+        counted=counter is not None,
         device=listener.device,
         settings=wanted,
         measurements=listener.measurements,

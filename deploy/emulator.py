@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy import inventory
-from toolchain import images, imagespec, paths, process
+from toolchain import counter as counting
+from toolchain import images, imagespec, paths, process, targets
 from toolchain.engine import Engine
 from toolchain.errors import EngineError, UsageError
 from toolchain.store import Store
@@ -23,6 +24,8 @@ from toolchain.targets import Target
 USER = "edge"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 START_S = 90
+# Where a device has the emulator that counts.
+COUNTER = "/opt/edgewright-counter"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +138,36 @@ def down(name: str, inventory_path: Path) -> bool:
     there = _remove(Engine(), name)
     inventory.remove_host(inventory_path, name)
     return there
+
+
+def counter(name: str, progress: Callable[[str], None]) -> dict[str, object]:
+    """Give a running emulated device the emulator that counts instructions.
+
+    Args:
+        name: the device's.
+        progress: called with each step.
+
+    Returns:
+        what the runner needs to use it: the emulator's command line and the plugin's path.
+
+    Raises:
+        UsageError: there is no emulated device of that name on this machine.
+        EdgewrightError: it can't be built or copied.
+    """
+    engine = Engine()
+    running = status(engine).get(name)
+    if running is None:
+        raise UsageError(
+            f"{name} is no emulated device of this machine: its instructions can't be counted",
+            resolution="start one with: invoke emulator.up",
+        )
+    made = counting.folder(Store(), progress)
+    progress("copying the emulator that counts")
+    engine.copy_in(f"edgewright-{name}", made, COUNTER)
+    return {
+        "emulator": counting.emulator(COUNTER, targets.target(running.target)),
+        "plugin": f"{COUNTER}/{counting.PLUGIN}",
+    }
 
 
 def status(engine: Engine) -> dict[str, Emulated]:

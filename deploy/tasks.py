@@ -192,6 +192,7 @@ def rollback(_: Context, host: str, inventory: str = INVENTORY, json: bool = Fal
         "batch": "batch sizes, separated by commas; all that are deployed when left out",
         "threads": "thread counts, separated by commas",
         "parity-samples": "inputs whose outputs are compared with the reference",
+        "count-instructions": "count guest instructions an inference instead (emulated devices)",
         "quiet": "no table",
     }
 )
@@ -205,12 +206,14 @@ def bench(
     batch: str = "",
     threads: str = "1",
     parity_samples: int = 8,
+    count_instructions: bool = False,
     inventory: str = INVENTORY,
     json: bool = False,
     quiet: bool = False,
 ) -> None:
     """Measure the deployed models on a device and bring the samples home to results/."""
     from deploy import bench as benchmark
+    from deploy import emulator
     from toolchain import report as reports
     from toolchain import results
 
@@ -223,6 +226,7 @@ def bench(
             batches=options.numbers("batch", batch),
             threads=options.numbers("threads", threads),
         )
+        counter = emulator.counter(host, say) if count_instructions else None
         result, path = benchmark.run(
             conn,
             host=host,
@@ -230,6 +234,7 @@ def bench(
             emulated=device.emulated,
             settings=results.Settings(budget_s=budget, parity_samples=parity_samples),
             jobs=jobs,
+            counter=counter,
             progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
         )
     if json:

@@ -72,6 +72,25 @@ def test_an_emulated_result_says_so_everywhere(product: Product, result: dict[st
     assert "emulated" in (folder / "report.csv").read_text().splitlines()[0]
 
 
+def test_instructions_are_the_same_number_each_time(
+    product: Product, device: str, deployed: dict[str, Any]
+) -> None:
+    asked = ["--host", device, "--inventory", str(product.inventory), "--count-instructions"]
+    asked += ["--model", "digits-cnn", "--runtime", "tflite"]
+    counts = []
+    for _ in range(2):
+        found = product.json("bench", *asked)
+        assert found["counted"] is True
+        (measured,) = found["measurements"]
+        assert measured["status"] == "ok"
+        few, many = measured["instructions"]["inferences"]
+        less, more = measured["instructions"]["totals"]
+        counts.append((more - less) / (many - few))
+    assert counts[0] == pytest.approx(counts[1], rel=1e-3)
+    # 0.34 million multiply-adds, in vectors of four
+    assert 10_000 < counts[0] < 1_000_000
+
+
 def test_the_same_deployment_again_sends_no_byte(
     product: Product, device: str, result: dict[str, Any]
 ) -> None:

@@ -72,6 +72,23 @@ def start(release: Path, *, fakes: bool = True) -> subprocess.Popen[str]:
     )
 
 
+# Stands in for the emulator and its plugin: 1000 instructions to start, 300,000 an inference.
+COUNTER = """
+import json, subprocess, sys
+plugin, program = sys.argv[2], sys.argv[3:]
+job = sys.stdin.read()
+ended = subprocess.run(program, input=job, text=True).returncode
+with open(plugin.split(",out=")[1], "w") as out:
+    out.write(str(1000 + 300_000 * json.loads(job)["inferences"]))
+sys.exit(ended)
+"""
+
+
+def counter(folder: Path, code: str = COUNTER) -> dict[str, Any]:
+    (folder / "counter.py").write_text(code)
+    return {"emulator": [sys.executable, str(folder / "counter.py")], "plugin": "count.so"}
+
+
 def run(release: Path, *jobs: dict[str, Any], fakes: bool = True, **spec: object) -> list[Any]:
     """The events of a whole run."""
     process = start(release, fakes=fakes)
@@ -328,3 +345,34 @@ def wait_until(condition: Any, seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_instructions_are_the_difference_of_two_runs(release: Path, tmp_path: Path) -> None:
+    events = run(release, job(release, {}), counter=counter(tmp_path))
+    (found,) = [e["result"] for e in events if e["event"] == "result"]
+    measured = results.Measurement.model_validate(found)
+    assert measured.status == "ok"
+    assert measured.instructions is not None
+    assert measured.instructions.each == 300_000
+    # enough inferences for what differs between two starts not to matter
+    assert measured.instructions.inferences == (1, 1668)
+    assert measured.artifact is not None
+    assert measured.samples_ns == []
+
+
+def test_a_job_that_fails_under_the_counter_is_a_failed_result(
+    release: Path, tmp_path: Path
+) -> None:
+    events = run(release, job(release, {"load_error": "bad"}), counter=counter(tmp_path))
+    (found,) = [e["result"] for e in events if e["event"] == "result"]
+    assert found["status"] == "failed"
+    assert found["error"]["stage"] == "load"
+    assert "instructions" not in found
+
+
+def test_a_counter_that_gives_no_number_is_told(release: Path, tmp_path: Path) -> None:
+    silent = "import subprocess, sys\nsys.exit(subprocess.run(sys.argv[3:]).returncode)\n"
+    events = run(release, job(release, {}), counter=counter(tmp_path, silent))
+    (found,) = [e["result"] for e in events if e["event"] == "result"]
+    assert found["status"] == "failed"
+    assert "gave no number" in found["error"]["message"]

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,7 +68,14 @@ def conduct(release: Path, spec: Json) -> int:
         )
         for number, one in enumerate(jobs):
             position = {"job": number, "of": len(jobs)}
-            result = run_job(release, {**settings, **one}, timeout, position)
+            wanted = {**settings, **one}
+            if "counter" in spec:
+                # here, as it uses this module
+                from edgewright_runner import counting
+
+                result = counting.count(release, wanted, spec["counter"], timeout, position)
+            else:
+                result = run_job(release, wanted, timeout, position)
             failed += result["status"] != "ok"
             emit({"event": "result", "job": number, "result": result})
         emit({"event": "end", "failed": failed})
@@ -85,8 +93,18 @@ def release_id(release: Path) -> str:
         return ""
 
 
-def run_job(release: Path, job: Json, timeout: float, position: Json) -> Json:
-    """Run one job in a fresh process and return its result; only a lost reader raises."""
+def run_job(
+    release: Path, job: Json, timeout: float, position: Json, under: Sequence[str] = ()
+) -> Json:
+    """Run one job in a fresh process and return its result; only a lost reader raises.
+
+    Args:
+        release: the release folder.
+        job: what to run.
+        timeout: seconds.
+        position: its number, for the progress.
+        under: a command line that runs another.
+    """
     threads = str(job.get("threads", 1))
     environment = {
         **os.environ,
@@ -100,7 +118,7 @@ def run_job(release: Path, job: Json, timeout: float, position: Json) -> Json:
     result["status"] = "failed"
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [sys.executable, str(Path(sys.argv[0]).resolve()), "--job"],
+            [*under, sys.executable, str(Path(sys.argv[0]).resolve()), "--job"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
