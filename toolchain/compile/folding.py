@@ -13,6 +13,8 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from toolchain.compile import dialect
+
 
 def fold_layouts(module: tvm.IRModule) -> tvm.IRModule:
     """`main` with transposes and reshapes of constants done."""
@@ -37,12 +39,9 @@ class _Folded(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         if call.op.name == "relax.permute_dims":
             axes = None if call.attrs.axes is None else [int(a) for a in call.attrs.axes]
             return relax.const(np.ascontiguousarray(np.transpose(value, axes)))
-        return relax.const(np.ascontiguousarray(value.reshape(self._shape(call))))
+        return relax.const(np.ascontiguousarray(value.reshape(dialect.shape(call))))
 
     def _constant(self, expression: Any) -> Any:
         if isinstance(expression, relax.Var):
             expression = self.lookup_binding(expression)
-        return expression.value.numpy() if isinstance(expression, tvm.ir.GenericConst) else None
-
-    def _shape(self, call: Any) -> list[int]:
-        return [int(d) for d in call.ty.shape.values]
+        return dialect.constant(expression)

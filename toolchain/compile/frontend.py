@@ -12,6 +12,7 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.relax.frontend.onnx import from_onnx
 
+from toolchain.compile import dialect
 from toolchain.errors import ModelError
 
 ELSEWHERE = "replace it in the model, or use TensorFlow Lite for this one"
@@ -105,7 +106,8 @@ class _PlainClips(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         if not isinstance(bound, relax.Call) or bound.op != tvm.ir.Op.get("relax.where"):
             return call
         constant = bound.args[2]
-        if not isinstance(constant, tvm.ir.GenericConst) or np.isnan(constant.value.numpy()).any():
+        value = dialect.constant(constant)
+        if value is None or np.isnan(value).any():
             return call
         operator = relax.op.maximum if kind[1] == "maximum" else relax.op.minimum
         return operator(arguments[0], constant)
