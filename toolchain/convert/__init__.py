@@ -14,7 +14,7 @@ import platform
 import shutil
 from pathlib import Path
 
-from toolchain import card, paths, store, worker
+from toolchain import card, paths, provenance, store, worker
 from toolchain.card import ModelCard
 from toolchain.errors import UsageError
 from toolchain.models import ModelSpec
@@ -176,5 +176,5 @@ def _remove_stale(folder: Path, made: ModelCard) -> None:
             shutil.rmtree(path)
             continue
         for file in path.iterdir():
-            if f"{path.name}/{file.name}" not in named:
+            if f"{path.name}/{file.name.removesuffix(provenance.SUFFIX)}" not in named:
                 file.unlink()
