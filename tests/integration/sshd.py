@@ -110,16 +110,24 @@ class Sshd:
         )
         program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
         assert program, "openssh-server is missing: apt-get install openssh-server"
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [program, "-D", "-e", "-f", str(config)], stderr=log, stdin=subprocess.DEVNULL
-            )
+        command = [program, "-D", "-e", "-f", str(config)]
         for _ in range(100):
-            with socket.socket() as trial:
-                if trial.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+            # a child of the one before may hold the port for a moment: then this one ends at once
+            if self.process is None or self.process.poll() is not None:
+                with (self.folder / "log").open("ab") as log:
+                    self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
+            if self._answers() and self.process.poll() is None:
+                return
             time.sleep(0.05)
         raise AssertionError((self.folder / "log").read_text())
+
+    def _answers(self) -> bool:
+        """Whether something that speaks SSH is on the port."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as trial:
+                return trial.recv(4) == b"SSH-"
+        except OSError:
+            return False
 
     def stop(self) -> None:
         """Stop sshd and all of its connections."""
