@@ -18,9 +18,9 @@ from toolchain import paths, results
 from toolchain.errors import BenchError, EdgewrightError, UsageError
 
 RUNTIMES: tuple[results.Runtime, ...] = ("tflite", "tvm")
-# The runner says where it is every two seconds; the link is given up after this much more silence.
+# What a whole run may take beyond its jobs' own limits.
 GRACE_S = 120.0
-# The runner says every two seconds where it is.
+# The runner says where it is every two seconds; after so long without a word the link is given up.
 SILENCE_S = 120.0
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from toolchain import results, statistics
 from toolchain.rows import MIB, accuracy_of
+
+_Scored = tuple[float, results.Measurement]
 
 WARNING = (
     "EMULATED: these times were taken on an emulated CPU, under a program that translates its "
@@ -163,23 +165,13 @@ def instructions(m: results.Measurement) -> str:
 
 def instruction_ratios(result: results.Result) -> list[str]:
     """For each model, how the fewest instructions of one runtime stand to those of the other."""
-    best: dict[tuple[str, int], dict[str, tuple[float, results.Measurement]]] = {}
-    for m in result.measurements:
-        if m.instructions is not None:
-            of_model = best.setdefault((m.model, m.batch), {})
-            each = m.instructions.each
-            if m.runtime not in of_model or each < of_model[m.runtime][0]:
-                of_model[m.runtime] = (each, m)
-    lines = []
-    for runtimes in best.values():
-        if len(runtimes) < 2:
-            continue
-        (less, few), (more, many) = sorted(runtimes.values(), key=lambda pair: pair[0])
-        lines.append(
-            f"{title(few)}: {configuration(many)} takes {number(more / less)} times the "
-            f"instructions of {configuration(few)}"
+    return [
+        f"{title(few)}: {configuration(many)} takes {number(more / less)} times the "
+        f"instructions of {configuration(few)}"
+        for (less, few), (more, many) in _best(
+            (m.instructions.each, m) for m in result.measurements if m.instructions is not None
         )
-    return lines
+    ]
 
 
 def comparisons(result: results.Result) -> list[str]:
@@ -189,25 +181,26 @@ def comparisons(result: results.Result) -> list[str]:
     """
     if result.emulated:
         return []
-    best: dict[tuple[str, int], dict[str, tuple[float, results.Measurement]]] = {}
-    for m in result.measurements:
-        timing = m.timing()
-        if timing is None or m.status != "ok":
-            continue
+    timed = ((m, m.timing()) for m in result.measurements if m.status == "ok")
+    return [
+        f"{title(fast)}: {configuration(slow)} takes "
+        f"{number(results.latency_ratio((result, slow), (result, fast)))} times as long as "
+        f"{configuration(fast)}"
+        for (_, fast), (_, slow) in _best((t.latency_ns, m) for m, t in timed if t is not None)
+    ]
+
+
+def _best(found: Iterable[_Scored]) -> Iterator[tuple[_Scored, _Scored]]:
+    """For each model that both runtimes ran, the least of each: the lesser first."""
+    best: dict[tuple[str, int], dict[str, _Scored]] = {}
+    for value, m in found:
         of_model = best.setdefault((m.model, m.batch), {})
-        if m.runtime not in of_model or timing.latency_ns < of_model[m.runtime][0]:
-            of_model[m.runtime] = (timing.latency_ns, m)
-    lines = []
+        if m.runtime not in of_model or value < of_model[m.runtime][0]:
+            of_model[m.runtime] = (value, m)
     for runtimes in best.values():
-        if len(runtimes) < 2:
-            continue
-        (_, fast), (_, slow) = sorted(runtimes.values(), key=lambda pair: pair[0])
-        ratio = results.latency_ratio((result, slow), (result, fast))
-        lines.append(
-            f"{title(fast)}: {configuration(slow)} takes {number(ratio)} times as long as "
-            f"{configuration(fast)}"
-        )
-    return lines
+        if len(runtimes) == 2:
+            less, more = sorted(runtimes.values(), key=lambda pair: pair[0])
+            yield less, more
 
 
 def notes(m: results.Measurement) -> list[str]:

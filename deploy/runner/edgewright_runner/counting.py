@@ -14,8 +14,8 @@ from typing import Any
 
 from edgewright_runner import conduct
 
-# So many instructions are counted for the difference, where one inference has fewer: what differs
-# between two starts of Python is some ten thousand.
+# So many instructions are counted for the difference, where one inference has fewer: two starts of
+# Python were seen to differ by some hundred.
 ENOUGH = 500_000_000
 MOST = 20_000
 
