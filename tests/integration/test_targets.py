@@ -29,6 +29,8 @@ DEVICES = [
     pytest.param(("aarch64", "debian13"), id="aarch64-debian13", marks=LONG),
     pytest.param(("cortex-a72", "debian13"), id="cortex-a72-debian13", marks=LONG),
     pytest.param(("cortex-a76", "debian13"), id="cortex-a76-debian13", marks=LONG),
+    pytest.param(("armv7l", "debian12"), id="armv7l-debian12", marks=LONG),
+    pytest.param(("armv7l", "debian13"), id="armv7l-debian13", marks=LONG),
 ]
 
 
