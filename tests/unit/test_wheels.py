@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import zipfile
 from pathlib import Path
 
 import pytest
+from numpy.random import _philox
 
 from tests.conftest import FakeBox
 from toolchain import targets
@@ -125,6 +127,23 @@ def test_an_object_for_another_machine_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BuildError) as caught:
         audit.stage(tmp_path, RV64GC)
     assert "EM_X86_64, not EM_RISCV" in caught.value.detail
+
+
+def test_a_symbol_that_nothing_has_is_found() -> None:
+    python = elf.read(Path("/proc/self/exe"))
+    lacking = dataclasses.replace(
+        python,
+        unversioned=frozenset({"ruy_kernel", "PyLong_AsLong", "in_a_sibling", "_Py_Dealloc"}),
+    )
+    assert audit.unfound(lacking, {"in_a_sibling"}) == ["ruy_kernel"]
+
+
+def test_symbols_of_the_system_have_a_version_and_those_of_cpython_none() -> None:
+    found = elf.read(Path(_philox.__file__))
+    assert "PyInit__philox" in found.exports
+    assert "memset" in found.imports - found.unversioned
+    assert "PyLong_FromLong" in found.unversioned
+    assert audit.unfound(found, ()) == []
 
 
 def test_a_file_that_only_begins_as_elf_is_an_error(tmp_path: Path) -> None:

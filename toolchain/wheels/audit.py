@@ -28,6 +28,8 @@ from toolchain.wheels.recipe import EXTENSION, PYTHON_SINCE
 SYSTEM_LIBRARIES = re.compile(
     r"^(libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+|ld-linux[\w-]*)\.so(\.\d+)*$"
 )
+# How CPython's own symbols begin.
+CPYTHON = re.compile(r"_?Py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +61,16 @@ def stage(folder: Path, target: Target, *, own: Iterable[str] = (), portable: bo
 
     Raises:
         BuildError: a file is for another machine, needs a library that a device lacks, has a
-            search path that leaves the wheels, is not stripped, or is an extension that uses what
-            the stable ABI does not have.
+            search path that leaves the wheels, is not stripped, uses a symbol that nothing has, or
+            is an extension that uses what the stable ABI does not have.
     """
     files = sorted(p for p in folder.rglob("*") if p.is_file() and elf.is_elf(p))
+    read = {path.relative_to(folder).as_posix(): elf.read(path) for path in files}
     inside = {p.name for p in files} | set(own)
+    exports = {symbol for found in read.values() for symbol in found.exports}
     faults: list[str] = []
     versions: dict[str, str] = {}
-    for path in files:
-        found = elf.read(path)
-        name = path.relative_to(folder).as_posix()
+    for name, found in read.items():
         if found.machine != target.elf:
             faults.append(f"{name}: for {found.machine}, not {target.elf}")
         faults += [
@@ -83,6 +85,12 @@ def stage(folder: Path, target: Target, *, own: Iterable[str] = (), portable: bo
         ]
         if not found.stripped:
             faults.append(f"{name}: not stripped")
+        # what another wheel's library has is not known here
+        if not set(found.needed) & set(own):
+            faults += [
+                f"{name}: uses {symbol}, which neither the wheel nor a device has"
+                for symbol in unfound(found, exports)
+            ]
         if name.endswith(EXTENSION):
             faults += [
                 f"{name}: uses {symbol}, which the stable ABI of Python {PYTHON_SINCE} lacks"
@@ -91,7 +99,15 @@ def stage(folder: Path, target: Target, *, own: Iterable[str] = (), portable: bo
         versions = elf.highest(versions, found.versions)
     if faults:
         raise BuildError(f"the audit refused {folder.name}", detail="\n".join(faults))
-    return Audit(versions=versions, objects=tuple(p.relative_to(folder).as_posix() for p in files))
+    return Audit(versions=versions, objects=tuple(read))
+
+
+def unfound(found: elf.Elf, exports: Iterable[str]) -> list[str]:
+    """The symbols that must be found and nobody has: not the system, CPython, or `exports`.
+
+    A system library's symbols carry a version; whether it has that one is the tag's matter.
+    """
+    return sorted(s for s in found.unversioned - set(exports) if not CPYTHON.match(s))
 
 
 def unstable(imports: Iterable[str]) -> list[str]:
@@ -101,7 +117,7 @@ def unstable(imports: Iterable[str]) -> list[str]:
     found = []
     for name in sorted(imports):
         entry = known.get(Symbol(name))
-        if re.match(r"_?Py", name) and (entry is None or entry.added > lowest):
+        if CPYTHON.match(name) and (entry is None or entry.added > lowest):
             found.append(name)
     return found
 

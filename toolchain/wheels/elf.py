@@ -19,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 from toolchain.errors import BuildError
 
 MAGIC = b"\x7fELF"
+UNVERSIONED = ("VER_NDX_GLOBAL", "VER_NDX_LOCAL")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class Elf:
         versions: highest version of each symbol-version family, such as {"GLIBC": "2.34"}.
         stripped: it has no symbol table but the dynamic one.
         imports: names of the symbols that others must have.
+        unversioned: those of them that name no version of a library, and must be found.
+        exports: names of the symbols that others may use.
     """
 
     machine: str
@@ -40,6 +43,8 @@ class Elf:
     versions: Mapping[str, str]
     stripped: bool
     imports: frozenset[str]
+    unversioned: frozenset[str]
+    exports: frozenset[str]
 
 
 def is_elf(path: Path) -> bool:
@@ -80,17 +85,32 @@ def read(path: Path) -> Elf:
                 ),
                 versions=versions,
                 stripped=elf.get_section_by_name(".symtab") is None,
-                imports=_imports(elf),
+                **_symbols(elf),
             )
     except ELFError as error:
         raise BuildError(f"{path.name} is not an ELF file", detail=str(error)) from error
 
 
-def _imports(elf: ELFFile) -> frozenset[str]:
+def _symbols(elf: ELFFile) -> dict[str, frozenset[str]]:
+    """What `Elf` says of the dynamic symbols."""
+    imports, unversioned, exports = set(), set(), set()
     table = elf.get_section_by_name(".dynsym")
-    if not isinstance(table, SymbolTableSection):
-        return frozenset()
-    return frozenset(s.name for s in table.iter_symbols() if s["st_shndx"] == "SHN_UNDEF")
+    versions = elf.get_section_by_name(".gnu.version")
+    if isinstance(table, SymbolTableSection):
+        for number, symbol in enumerate(table.iter_symbols()):
+            binding = symbol["st_info"]["bind"]
+            if symbol["st_shndx"] != "SHN_UNDEF":
+                exports.add(symbol.name)
+                continue
+            imports.add(symbol.name)
+            version = versions.get_symbol(number)["ndx"] if versions is not None else UNVERSIONED[0]
+            if binding == "STB_GLOBAL" and version in UNVERSIONED:
+                unversioned.add(symbol.name)
+    return {
+        "imports": frozenset(imports),
+        "unversioned": frozenset(unversioned),
+        "exports": frozenset(exports),
+    }
 
 
 def highest(found: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
