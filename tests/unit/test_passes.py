@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import onnxruntime
 import pytest
 import tvm
 from onnx import TensorProto, helper, numpy_helper
-from tvm import relax
+from tvm import relax, s_tir
 
 from toolchain.compile import OPT_LEVELS, frontend, passes, schedules, simplify, work
 from toolchain.errors import ModelError
@@ -25,6 +26,7 @@ SCALAR = {
     "mabi": "lp64d",
     "mattr": ["+m", "+a", "+f", "+d", "+c"],
 }
+VECTORS = {**SCALAR, "mattr": ["+m", "+a", "+f", "+d", "+c", "+v"]}
 
 
 def random(*shape: int) -> npt.NDArray[np.float32]:
@@ -162,6 +164,60 @@ def test_scalar_tiles_compute_the_same() -> None:
     np.testing.assert_allclose(found, expected(graph, x), rtol=1e-4, atol=1e-5)
 
 
+def test_vectors_of_unknown_length_keep_the_sums_of_a_tile_in_registers() -> None:
+    target = tvm.target.Target(VECTORS)
+    module = passes.lower(frontend.load(convolution((1, 16, 14, 14), 32, 1)), target, 3)
+    scheduled, _ = passes.schedule(module, target, 3)
+    (name,) = [n for n in functions(scheduled) if "conv2d" in n]
+    function = scheduled[name].with_attr("global_symbol", name)
+    code = tvm.compile(tvm.IRModule({name: function}), target).mod.inspect_source("asm")
+    assert code.count("vfmacc.vf") == 7  # one an image position of the tile, in one loop
+    assert "vid.v" not in code  # as a masked loop has it
+
+
+def test_a_scale_for_each_channel_is_computed_once_and_not_for_each_pixel() -> None:
+    squeeze = model(
+        [
+            helper.make_node("GlobalAveragePool", ["x"], ["g"]),
+            helper.make_node("Conv", ["g", "w"], ["c"]),
+            helper.make_node("Sigmoid", ["c"], ["s"]),
+            helper.make_node("Mul", ["x", "s"], ["y"]),
+        ],
+        (2, 16, 6, 6),
+        {"w": random(16, 16, 1, 1)},
+    )
+    target = work.this_machine()
+    module, _ = passes.schedule(lowered(squeeze, 3), target, 3)
+    (name,) = [n for n in functions(module) if "conv2d" in n]
+    schedule = s_tir.Schedule(module[name])
+    (update,) = [
+        b
+        for b in schedule.get_child_blocks(schedule.get_sblock("root"))
+        if schedule.get(b).name_hint.endswith("_update")
+    ]
+    done = math.prod(int(schedule.get(loop).extent) for loop in schedule.get_loops(update))
+    assert done == 2 * 16 * 16
+    x = random(2, 16, 6, 6)
+    machine = relax.VirtualMachine(passes.build(module, target), tvm.cpu())
+    found = machine["main"](tvm.runtime.tensor(x)).numpy()
+    np.testing.assert_allclose(found, expected(squeeze, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 13, 56])
+@pytest.mark.parametrize("columns", [1, 10, 24, 40, 672, 1000])
+@pytest.mark.parametrize("target", [X86, SCALAR, VECTORS], ids=["x86", "scalar", "vectors"])
+def test_a_tile_divides_its_axes_and_fits_in_the_registers(
+    target: dict[str, object], rows: int, columns: int
+) -> None:
+    registers = schedules.Registers.of(tvm.target.Target(target))
+    tile = schedules.Tile.of(registers, rows, columns)
+    assert rows % tile.rows == 0
+    assert columns % (tile.vectors * tile.width) == 0
+    group = -(-tile.width // registers.lanes)
+    used = (tile.rows + 1) * tile.vectors * group + registers.inputs
+    assert used <= registers.count
+
+
 def test_every_level_makes_different_code() -> None:
     target = work.this_machine()
     texts = set()
@@ -188,8 +244,7 @@ def test_tiles_follow_from_the_target() -> None:
     assert of(tvm.target.Target({**X86, "mcpu": "x86-64"})).lanes == 4
     assert of(tvm.target.Target({**X86, "mcpu": "x86-64-v4"})).lanes == 16
     assert of(tvm.target.Target(SCALAR)).lanes == 1
-    vectors = {**SCALAR, "mattr": [*SCALAR["mattr"], "+v"]}
-    assert of(tvm.target.Target(vectors)).lanes == 4
+    assert of(tvm.target.Target(VECTORS)).lanes == 4
     assert of(tvm.target.Target({"kind": "llvm", "mtriple": "aarch64-linux-gnu"})).lanes == 4
 
 

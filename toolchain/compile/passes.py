@@ -15,6 +15,7 @@ from typing import Any
 
 import tvm
 from tvm import relax, tirx
+from tvm.target.codegen import target_has_features
 
 from toolchain.compile.folding import fold_layouts
 from toolchain.compile.schedules import Registers, Rule
@@ -74,6 +75,7 @@ def schedule(
     if opt_level < 2:
         return module, []
     rule = Rule(registers=Registers.of(target), tiled=opt_level >= 3)
+    lowering = _fixed(target) if target_has_features("v", target) else None
     scheduled, others = module.clone(), []
     for variable, function in list(module.functions_items()):
         if not isinstance(function, tirx.PrimFunc):
@@ -82,8 +84,21 @@ def schedule(
         if better is None:
             others.append(variable.name_hint)
         else:
-            scheduled.update_func(variable, better)
+            scheduled.update_func(
+                variable, better.with_attr("target", lowering) if lowering else better
+            )
     return scheduled, sorted(others)
+
+
+def _fixed(target: tvm.target.Target) -> tvm.target.Target:
+    """The target as the lowering of a scheduled function should see it.
+
+    For a CPU whose vectors have no fixed length TVM rewrites each vector of a schedule as a masked
+    loop that counts on the device, and no tile of those stays in registers (MobileNetV3-Large with
+    RVV: 1.56e9 instructions instead of 0.08e9). LLVM still compiles for the whole target, and RVV
+    has the schedule's vectors at any length from 128 bits.
+    """
+    return tvm.target.Target({"kind": "llvm", "mtriple": str(target.attrs["mtriple"])})
 
 
 def build(module: tvm.IRModule, target: tvm.target.Target) -> Any:

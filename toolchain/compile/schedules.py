@@ -10,6 +10,8 @@ Nothing here is measured or searched for; tile sizes follow from the target's ve
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,39 +24,84 @@ SPATIAL, REDUCTION = 0, 2  # tirx.IterVar.iter_type: DataPar, CommReduce
 
 @dataclass(frozen=True, kw_only=True)
 class Registers:
-    """What a tile must fit in.
+    """A CPU's vector registers, as far as tiles depend on them.
 
     Attributes:
-        lanes: float32 in one vector; 1 where the target has none.
-        columns: values of the last axis in a tile.
-        rows: values of the axis before it.
+        lanes: float32 in one register; 1 where there are no vectors.
+        count: how many registers.
+        group: how many of them one instruction may work on (RVV's LMUL; 1 elsewhere).
+        inputs: how many the input needs beside sums and weights; none where instructions take a
+            scalar from elsewhere.
+        overhead: instructions of a loop besides its work.
     """
 
     lanes: int
-    columns: int
-    rows: int
+    count: int
+    group: int = 1
+    inputs: int = 1
+    overhead: int = 3
 
     @classmethod
     def of(cls, target: tvm.target.Target) -> Registers:
-        """Tiles for a target: two vectors wide, seven or eight high.
-
-        Seven rows fill x86-64's 16 registers (before AVX-512) with the two of weights, and divide
-        most images' width; elsewhere there are 32. Without vectors two wide and up to 14 high: of
-        the shapes tried on rv64gc the one with the fewest instructions (MobileNetV3-Large, one
-        inference: 0.52e9; 4 by 4 0.70e9; TVM's own loops 1.26e9).
-        """
+        """What a target's triple and features say."""
         triple = str(target.attrs.get("mtriple", ""))
         if triple.startswith("x86_64"):
             if target_has_features("avx512f", target):
-                return cls(lanes=16, columns=32, rows=8)
-            return cls(
-                lanes=8 if target_has_features("avx", target) else 4,
-                columns=16 if target_has_features("avx", target) else 8,
-                rows=7,
-            )
-        if triple.startswith("riscv") and not target_has_features("v", target):
-            return cls(lanes=1, columns=2, rows=14)
-        return cls(lanes=4, columns=8, rows=8)
+                return cls(lanes=16, count=32)
+            return cls(lanes=8 if target_has_features("avx", target) else 4, count=16)
+        if triple.startswith("riscv"):
+            if target_has_features("v", target):
+                # RVV has at least 128 bits; LMUL 8 would leave four groups.
+                return cls(lanes=4, count=32, group=4, inputs=0)
+            return cls(lanes=1, count=32)
+        return cls(lanes=4, count=32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """What is computed at once, its sums in registers.
+
+    Attributes:
+        rows: positions of the image, or of the batch.
+        vectors: vectors of channels.
+        width: channels in one of them.
+    """
+
+    rows: int
+    vectors: int
+    width: int
+
+    @classmethod
+    def of(cls, registers: Registers, rows: int, columns: int) -> Tile:
+        """The tile with the most multiply-adds an instruction, of those that divide the extents.
+
+        One step of the reduction loads `vectors` of weights, broadcasts `rows` of the input, and
+        does `rows` times `vectors` multiply-adds.
+        """
+        best, most = cls(rows=1, vectors=1, width=_divisor(columns, registers.lanes)), 0.0
+        for width in _widths(registers, columns):
+            group = -(-width // registers.lanes)
+            for vectors in _divisors(columns // width, registers.count):
+                room = ((registers.count - registers.inputs) // group - vectors) // vectors
+                height = _divisor(rows, room) if room > 0 else 0
+                if not height:
+                    continue
+                work = height * vectors
+                rate = work * width / (work + height + vectors + registers.overhead)
+                if rate > most:
+                    best, most = cls(rows=height, vectors=vectors, width=width), rate
+        return best
+
+
+def _widths(registers: Registers, columns: int) -> list[int]:
+    """Vectors that divide an axis: of whole registers, else the largest that fits in one."""
+    whole = []
+    width = registers.lanes
+    while width <= registers.lanes * registers.group:
+        if columns % width == 0:
+            whole.append(width)
+        width *= 2
+    return whole or [_divisor(columns, registers.lanes)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,40 +141,40 @@ class Rule:
                 self._elementwise(sch, block)
             else:
                 sch.compute_inline(block)
-        _inline(sch, after[:-1])
-        last = after[-1] if after else sch.cache_write(anchor, 0, "global")
-        self._reduction(sch, anchor, last)
+        # What has one value for each of the reduction's is computed with it. What spreads a value
+        # over an image (a channel's scale) comes after, or the reduction would be done per pixel.
+        size = _size(sch, anchor)
+        own = list(itertools.takewhile(lambda b: _size(sch, b) == size, after))
+        rest = after[len(own) :]
+        _inline(sch, own[:-1])
+        _inline(sch, rest[:-1])
+        self._reduction(sch, anchor, own[-1] if own else sch.cache_write(anchor, 0, "global"))
+        if rest:
+            self._elementwise(sch, rest[-1])
 
     def _elementwise(self, sch: s_tir.Schedule, block: Any) -> None:
         *outer, inner = sch.get_loops(block)
-        _, vector = sch.split(
-            inner, [None, self._width(_extent(sch, inner), 4 * self.registers.columns)]
-        )
-        if self.registers.lanes > 1:
-            sch.vectorize(vector)
+        _, vector = sch.split(inner, [None, _widths(self.registers, _extent(sch, inner))[-1]])
+        self._lanes(sch, vector)
         if outer:
             # The loop next to the innermost stays whole: no division an element, and work enough.
             sch.parallel(sch.fuse(*(outer[:-1] or outer)))
 
     def _reduction(self, sch: s_tir.Schedule, anchor: Any, last: Any) -> None:
-        registers = self.registers
         loops = sch.get_loops(last)
         if len(loops) < 2:
             raise NotFittingError
         *outer, rows, columns = loops
-        width = self._width(_extent(sch, columns), registers.columns)
-        vectors = -(-width // registers.lanes)
-        room = registers.rows * registers.columns // registers.lanes // vectors
-        height = _divisor(_extent(sch, rows), room) if self.tiled else 1
-        row_tiles, row = sch.split(rows, [None, height])
-        column_tiles, column = sch.split(columns, [None, width])
+        tile = self._tile(_extent(sch, rows), _extent(sch, columns))
+        row_tiles, row = sch.split(rows, [None, tile.rows])
+        column_tiles, column = sch.split(columns, [None, tile.vectors * tile.width])
         sch.reorder(*outer, row_tiles, column_tiles, row, column)
-        tile = sch.fuse(*outer, row_tiles, column_tiles)
-        sch.parallel(tile)
+        at = sch.fuse(*outer, row_tiles, column_tiles)
+        sch.parallel(at)
         # The tile's buffer stays in scope "global": TVM puts small ones of these on the stack,
         # where LLVM finds them, and asks the runtime for each "local" one.
-        sch.compute_at(anchor, tile, preserve_unit_loops=True)
-        self._innermost(sch, [row, column])
+        sch.compute_at(anchor, at, preserve_unit_loops=True)
+        self._innermost(sch, [row, *sch.split(column, [tile.vectors, tile.width])])
         kinds = _kinds(sch, anchor)
         inner = sch.get_loops(anchor)[1:]
         if len(inner) != len(kinds):
@@ -135,25 +182,28 @@ class Rule:
         spatial = [loop for loop, kind in zip(inner, kinds, strict=True) if kind == SPATIAL]
         reduced = [loop for loop, kind in zip(inner, kinds, strict=True) if kind != SPATIAL]
         sch.reorder(*reduced, *spatial)
-        self._innermost(sch, spatial)
+        *others, column = spatial
+        self._innermost(sch, [*others, *sch.split(column, [tile.vectors, tile.width])])
         zero = sch.decompose_reduction(anchor, reduced[0])
         self._innermost(sch, sch.get_loops(zero)[1:])
 
-    def _innermost(self, sch: s_tir.Schedule, tile: list[Any]) -> None:
-        """Unroll a tile's loops, so that LLVM can name its values; the last becomes vectors."""
-        for loop in tile[:-1]:
-            sch.unroll(loop)
-        if self.registers.lanes > 1:
-            sch.vectorize(tile[-1])
-        else:
-            sch.unroll(tile[-1])
+    def _tile(self, rows: int, columns: int) -> Tile:
+        if self.tiled:
+            return Tile.of(self.registers, rows, columns)
+        return Tile(rows=1, vectors=1, width=_widths(self.registers, columns)[-1])
 
-    def _width(self, extent: int, largest: int) -> int:
-        """How much of the last axis at once: whole vectors where it divides so."""
-        lanes = self.registers.lanes
-        if extent % lanes == 0:
-            return lanes * _divisor(extent // lanes, largest // lanes)
-        return _divisor(extent, largest)
+    def _innermost(self, sch: s_tir.Schedule, loops: list[Any]) -> None:
+        """Unroll a tile's loops, so that LLVM can name its values; the last becomes vectors."""
+        *outer, lanes = loops
+        for loop in outer:
+            sch.unroll(loop)
+        self._lanes(sch, lanes)
+
+    def _lanes(self, sch: s_tir.Schedule, loop: Any) -> None:
+        if self.registers.lanes > 1:
+            sch.vectorize(loop)
+        else:
+            sch.unroll(loop)
 
 
 class NotFittingError(Exception):
@@ -171,6 +221,15 @@ def _is_reduction(sch: s_tir.Schedule, block: Any) -> bool:
     return REDUCTION in kinds
 
 
+def _size(sch: s_tir.Schedule, block: Any) -> int:
+    """How many values a block computes."""
+    extents = [v.dom.extent for v in sch.get(block).iter_vars if int(v.iter_type) == SPATIAL]
+    try:
+        return math.prod(int(extent) for extent in extents)
+    except TypeError as error:  # an expression
+        raise NotFittingError from error
+
+
 def _extent(sch: s_tir.Schedule, loop: Any) -> int:
     try:
         return int(sch.get(loop).extent)
@@ -181,6 +240,10 @@ def _extent(sch: s_tir.Schedule, loop: Any) -> int:
 def _divisor(extent: int, largest: int) -> int:
     """The largest divisor of an extent that is at most `largest`: no remainder, no condition."""
     return next(d for d in range(min(extent, largest), 0, -1) if extent % d == 0)
+
+
+def _divisors(extent: int, largest: int) -> list[int]:
+    return [d for d in range(1, min(extent, largest) + 1) if extent % d == 0]
 
 
 def _inline(sch: s_tir.Schedule, blocks: list[Any]) -> None:
