@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -201,6 +202,20 @@ def test_a_scale_for_each_channel_is_computed_once_and_not_for_each_pixel() -> N
     machine = relax.VirtualMachine(passes.build(module, target), tvm.cpu())
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, expected(squeeze, x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_window_over_each_channel_leaves_a_register_for_every_input_of_a_tile() -> None:
+    registers = schedules.Registers.of(tvm.target.Target(VECTORS))
+    tile = schedules.Tile.sliding(registers, 56, 64)
+    assert tile == schedules.Tile(rows=8, vectors=1, width=8)
+    depthwise = convolution((1, 16, 14, 14), 16, 3, pads=[1, 1, 1, 1], group=16)
+    module = passes.lower(frontend.load(depthwise), tvm.target.Target(VECTORS), 3)
+    scheduled, _ = passes.schedule(module, tvm.target.Target(VECTORS), 3)
+    (name,) = [n for n in functions(scheduled) if "conv2d" in n]
+    widths = {
+        int(w) for w in re.findall(r"T.vectorized\(T.int64\((\d+)\)\)", scheduled[name].script())
+    }
+    assert widths == {8, 16}  # of the window, and of the padding before it
 
 
 @pytest.mark.parametrize("rows", [1, 7, 13, 56])

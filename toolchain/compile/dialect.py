@@ -20,3 +20,10 @@ def shape(expression: Any) -> list[int]:
     """The shape of a tensor whose sizes are all known."""
     described = expression.ty if hasattr(expression, "ty") else expression.struct_info
     return [int(size) for size in described.shape.values]
+
+
+def steps_with(index: Any, variable: Any) -> bool:
+    """Whether an index is a variable plus something that does not depend on it."""
+    algebra: Any = getattr(tvm, "sym", None) or tvm.arith
+    step = algebra.detect_linear_equation(index, [variable])
+    return bool(step) and bool(algebra.Analyzer().can_prove_equal(step[0], 1))

@@ -19,6 +19,8 @@ import tvm
 from tvm import s_tir, tirx
 from tvm.target.codegen import target_has_features
 
+from toolchain.compile import dialect
+
 SPATIAL, REDUCTION = 0, 2  # tirx.IterVar.iter_type: DataPar, CommReduce
 
 
@@ -91,6 +93,21 @@ class Tile:
                 if rate > most:
                     best, most = cls(rows=height, vectors=vectors, width=width), rate
         return best
+
+    @classmethod
+    def sliding(cls, registers: Registers, rows: int, columns: int) -> Tile:
+        """The tile of a window over each channel alone: depthwise convolution, pooling, mean.
+
+        Each position has an input of its own beside its sum, and LLVM keeps those that the next
+        tap of the window needs again: two registers a position. Groups of more than two registers
+        would leave too few of them (with RVV, groups of two at seven positions took the fewest
+        instructions of what was tried).
+        """
+        most = registers.lanes * min(registers.group, 2)
+        width = [w for w in _widths(registers, columns) if w <= most][-1]
+        group = -(-width // registers.lanes)
+        height = _divisor(rows, max(1, registers.count // (2 * group)))
+        return cls(rows=height, vectors=1, width=width)
 
 
 def _widths(registers: Registers, columns: int) -> list[int]:
@@ -165,7 +182,7 @@ class Rule:
         if len(loops) < 2:
             raise NotFittingError
         *outer, rows, columns = loops
-        tile = self._tile(_extent(sch, rows), _extent(sch, columns))
+        tile = self._tile(sch, anchor, _extent(sch, rows), _extent(sch, columns))
         row_tiles, row = sch.split(rows, [None, tile.rows])
         column_tiles, column = sch.split(columns, [None, tile.vectors * tile.width])
         sch.reorder(*outer, row_tiles, column_tiles, row, column)
@@ -187,10 +204,11 @@ class Rule:
         zero = sch.decompose_reduction(anchor, reduced[0])
         self._innermost(sch, sch.get_loops(zero)[1:])
 
-    def _tile(self, rows: int, columns: int) -> Tile:
-        if self.tiled:
-            return Tile.of(self.registers, rows, columns)
-        return Tile(rows=1, vectors=1, width=_widths(self.registers, columns)[-1])
+    def _tile(self, sch: s_tir.Schedule, anchor: Any, rows: int, columns: int) -> Tile:
+        if not self.tiled:
+            return Tile(rows=1, vectors=1, width=_widths(self.registers, columns)[-1])
+        shape = Tile.sliding if _slides(sch, anchor) else Tile.of
+        return shape(self.registers, rows, columns)
 
     def _innermost(self, sch: s_tir.Schedule, loops: list[Any]) -> None:
         """Unroll a tile's loops, so that LLVM can name its values; the last becomes vectors."""
@@ -219,6 +237,13 @@ def _is_reduction(sch: s_tir.Schedule, block: Any) -> bool:
     if any(kind not in (SPATIAL, REDUCTION) for kind in kinds):
         raise NotFittingError
     return REDUCTION in kinds
+
+
+def _slides(sch: s_tir.Schedule, block: Any) -> bool:
+    """Whether all that a reduction reads goes along with its last axis, and nothing is spread."""
+    described = sch.get(block)
+    column = [v.var for v in described.iter_vars if int(v.iter_type) == SPATIAL][-1]
+    return all(dialect.steps_with(read.region[-1].min, column) for read in described.reads)
 
 
 def _size(sch: s_tir.Schedule, block: Any) -> int:
