@@ -49,12 +49,12 @@ print("TIMES" + json.dumps(times[5:]))
 
 
 def environment(folder: Path, *requirements: tuple[str, str]) -> Path:
-    """A virtual environment with these requirements, each checked by its sha256."""
+    """A virtual environment with these requirements and no other, each checked by its sha256."""
     process.run([sys.executable, "-m", "venv", folder])
     pins = folder / "requirements.txt"
     pins.write_text("".join(f"{what} --hash=sha256:{digest}\n" for what, digest in requirements))
     process.run(
-        [folder / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", pins],
+        [folder / "bin" / "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r", pins],
         env={"PIP_INDEX_URL": mirrors.pypi()},
     )
     return folder / "bin" / "python"

@@ -27,7 +27,9 @@ SCALAR = {
     "mabi": "lp64d",
     "mattr": ["+m", "+a", "+f", "+d", "+c"],
 }
-VECTORS = {**SCALAR, "mattr": ["+m", "+a", "+f", "+d", "+c", "+v"]}
+VECTORS: dict[str, object] = {**SCALAR, "mattr": ["+m", "+a", "+f", "+d", "+c", "+v"]}
+
+NEON: dict[str, object] = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mattr": ["+neon"]}
 
 
 def random(*shape: int) -> npt.NDArray[np.float32]:
@@ -165,15 +167,27 @@ def test_scalar_tiles_compute_the_same() -> None:
     np.testing.assert_allclose(found, expected(graph, x), rtol=1e-4, atol=1e-5)
 
 
-def test_vectors_of_unknown_length_keep_the_sums_of_a_tile_in_registers() -> None:
-    target = tvm.target.Target(VECTORS)
-    module = passes.lower(frontend.load(convolution((1, 16, 14, 14), 32, 1)), target, 3)
+def assembly(graph: onnx.ModelProto, kind: dict[str, object]) -> str:
+    """What a convolution is compiled to for a target."""
+    target = tvm.target.Target(kind)
+    module = passes.lower(frontend.load(graph), target, 3)
     scheduled, _ = passes.schedule(module, target, 3)
     (name,) = [n for n in functions(scheduled) if "conv2d" in n]
     function = scheduled[name].with_attr("global_symbol", name)
-    code = tvm.compile(tvm.IRModule({name: function}), target).mod.inspect_source("asm")
+    code: str = tvm.compile(tvm.IRModule({name: function}), target).mod.inspect_source("asm")
+    return code
+
+
+def test_vectors_of_unknown_length_keep_the_sums_of_a_tile_in_registers() -> None:
+    code = assembly(convolution((1, 16, 14, 14), 32, 1), VECTORS)
     assert code.count("vfmacc.vf") == 7  # one an image position of the tile, in one loop
     assert "vid.v" not in code  # as a masked loop has it
+
+
+def test_neon_takes_four_inputs_from_one_register() -> None:
+    code = assembly(convolution((1, 64, 14, 14), 32, 1), NEON)
+    for lane in range(4):
+        assert re.search(rf"fmla\tv\d+\.4s, v\d+\.4s, v\d+\.s\[{lane}\]", code)
 
 
 def test_a_scale_for_each_channel_is_computed_once_and_not_for_each_pixel() -> None:
@@ -220,7 +234,9 @@ def test_a_window_over_each_channel_leaves_a_register_for_every_input_of_a_tile(
 
 @pytest.mark.parametrize("rows", [1, 7, 13, 56])
 @pytest.mark.parametrize("columns", [1, 10, 24, 40, 672, 1000])
-@pytest.mark.parametrize("target", [X86, SCALAR, VECTORS], ids=["x86", "scalar", "vectors"])
+@pytest.mark.parametrize(
+    "target", [X86, SCALAR, VECTORS, NEON], ids=["x86", "scalar", "vectors", "neon"]
+)
 def test_a_tile_divides_its_axes_and_fits_in_the_registers(
     target: dict[str, object], rows: int, columns: int
 ) -> None:
@@ -229,7 +245,8 @@ def test_a_tile_divides_its_axes_and_fits_in_the_registers(
     assert rows % tile.rows == 0
     assert columns % (tile.vectors * tile.width) == 0
     group = -(-tile.width // registers.lanes)
-    used = (tile.rows + 1) * tile.vectors * group + registers.inputs
+    inputs = tile.rows if registers.indexed else registers.inputs
+    used = (tile.rows + 1) * tile.vectors * group + inputs
     assert used <= registers.count
 
 
@@ -260,7 +277,7 @@ def test_tiles_follow_from_the_target() -> None:
     assert of(tvm.target.Target({**X86, "mcpu": "x86-64-v4"})).lanes == 16
     assert of(tvm.target.Target(SCALAR)).lanes == 1
     assert of(tvm.target.Target(VECTORS)).lanes == 4
-    assert of(tvm.target.Target({"kind": "llvm", "mtriple": "aarch64-linux-gnu"})).lanes == 4
+    assert of(tvm.target.Target(NEON)).lanes == 4
 
 
 def test_an_operator_that_tvm_lacks_is_named_with_its_nodes() -> None:

@@ -27,3 +27,10 @@ def steps_with(index: Any, variable: Any) -> bool:
     algebra: Any = getattr(tvm, "sym", None) or tvm.arith
     step = algebra.detect_linear_equation(index, [variable])
     return bool(step) and bool(algebra.Analyzer().can_prove_equal(step[0], 1))
+
+
+def depends(index: Any, variable: Any) -> bool:
+    """Whether an index changes with a variable."""
+    algebra: Any = getattr(tvm, "sym", None) or tvm.arith
+    step = algebra.detect_linear_equation(index, [variable])
+    return not step or not algebra.Analyzer().can_prove_equal(step[0], 0)

@@ -34,6 +34,8 @@ class Registers:
         group: how many of them one instruction may work on (RVV's LMUL; 1 elsewhere).
         inputs: how many the input needs beside sums and weights; none where instructions take a
             scalar from elsewhere.
+        indexed: whether a multiply-add takes one lane of a register as its factor, so that as many
+            inputs as there are lanes can be loaded at once.
         overhead: instructions of a loop besides its work.
     """
 
@@ -41,6 +43,7 @@ class Registers:
     count: int
     group: int = 1
     inputs: int = 1
+    indexed: bool = False
     overhead: int = 3
 
     @classmethod
@@ -56,7 +59,7 @@ class Registers:
                 # RVV has at least 128 bits; LMUL 8 would leave four groups.
                 return cls(lanes=4, count=32, group=4, inputs=0)
             return cls(lanes=1, count=32)
-        return cls(lanes=4, count=32)
+        return cls(lanes=4, count=32, indexed=True)  # NEON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +87,16 @@ class Tile:
         for width in _widths(registers, columns):
             group = -(-width // registers.lanes)
             for vectors in _divisors(columns // width, registers.count):
-                room = ((registers.count - registers.inputs) // group - vectors) // vectors
+                if registers.indexed:
+                    room = (registers.count - vectors) // (vectors + 1)
+                else:
+                    room = ((registers.count - registers.inputs) // group - vectors) // vectors
                 height = _divisor(rows, room) if room > 0 else 0
                 if not height:
                     continue
                 work = height * vectors
-                rate = work * width / (work + height + vectors + registers.overhead)
+                inputs = height / registers.lanes if registers.indexed else height
+                rate = work * width / (work + inputs + vectors + registers.overhead)
                 if rate > most:
                     best, most = cls(rows=height, vectors=vectors, width=width), rate
         return best
@@ -199,10 +206,38 @@ class Rule:
         spatial = [loop for loop, kind in zip(inner, kinds, strict=True) if kind == SPATIAL]
         reduced = [loop for loop, kind in zip(inner, kinds, strict=True) if kind != SPATIAL]
         sch.reorder(*reduced, *spatial)
+        if self.registers.indexed and self.tiled:
+            reduced = self._load_inputs(sch, anchor, reduced)
         *others, column = spatial
         self._innermost(sch, [*others, *sch.split(column, [tile.vectors, tile.width])])
         zero = sch.decompose_reduction(anchor, reduced[0])
         self._innermost(sch, sch.get_loops(zero)[1:])
+
+    def _load_inputs(self, sch: s_tir.Schedule, anchor: Any, reduced: list[Any]) -> list[Any]:
+        """Load the inputs of several steps of the reduction at once, for the lanes of a register.
+
+        Returns:
+            the reduction's loops as they are then.
+        """
+        described = sch.get(anchor)
+        column = [v.var for v in described.iter_vars if int(v.iter_type) == SPATIAL][-1]
+        step = [v.var for v in described.iter_vars if int(v.iter_type) == REDUCTION][-1]
+        spread = [
+            number
+            for number, read in enumerate(described.reads)
+            if dialect.steps_with(read.region[-1].min, step)
+            and not dialect.depends(read.region[-1].min, column)
+        ]
+        *outer, last = reduced
+        if not spread or _extent(sch, last) % self.registers.lanes:
+            return reduced
+        steps, lanes = sch.split(last, [None, self.registers.lanes])
+        sch.unroll(lanes)
+        for number in spread:
+            loaded = sch.cache_read(anchor, number, "global")
+            sch.compute_at(loaded, steps, preserve_unit_loops=True)
+            self._innermost(sch, sch.get_loops(loaded)[len(outer) + 2 :])
+        return [*outer, steps]
 
     def _tile(self, sch: s_tir.Schedule, anchor: Any, rows: int, columns: int) -> Tile:
         if not self.tiled:
