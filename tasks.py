@@ -1,13 +1,14 @@
 """The invoke tasks: `invoke --list` is the manual.
 
 Those that make things are in toolchain/tasks.py and, for models, in toolchain/model_tasks.py;
-those that talk to devices in deploy/tasks.py.
+those that talk to devices in deploy/fleet_tasks.py, for several at once, and deploy/tasks.py.
 """
 
 from __future__ import annotations
 
 from invoke import Collection, Context, task
 
+from deploy import fleet_tasks as fleet
 from deploy import tasks as device
 from toolchain import model_tasks as model
 from toolchain import tasks as make
@@ -27,7 +28,7 @@ def quickstart(context: Context, budget: float = 2.0) -> None:
     model.convert.body(context, model=QUICKSTART_MODELS)
     model.compile.body(context, model=QUICKSTART_MODELS)
     device.emulator_up.body(context)
-    device.deploy.body(context, host=host, model=QUICKSTART_MODELS)
+    fleet.deploy.body(context, host=host, model=QUICKSTART_MODELS)
     # the report shows the table
     device.bench.body(context, host=host, budget=budget, parity_samples=4, quiet=True)
     model.report.body(context, host=host)
@@ -35,8 +36,8 @@ def quickstart(context: Context, budget: float = 2.0) -> None:
 
 ns = Collection(
     make.doctor, make.setup, make.build_images, make.build_wheels, make.lock, model.models,
-    model.convert, model.compile, model.report, device.probe, device.deploy, device.releases,
-    device.rollback, device.bench, device.schemas, make.verify, quickstart,
+    model.convert, model.compile, model.report, fleet.probe, fleet.deploy, fleet.releases,
+    fleet.rollback, device.bench, device.schemas, make.verify, quickstart,
 )  # fmt: skip
 _emulator = Collection("emulator")
 _emulator.add_task(device.emulator_up, name="up")

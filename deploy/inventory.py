@@ -9,7 +9,8 @@ here opens a connection.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,49 @@ class Inventory:
         if name not in self._parents:
             raise _unknown("group", name, list(self._parents), self.document.path)
         return [host for host in self._places if name in self._groups_of(host)]
+
+    def select(
+        self, hosts: Sequence[str], groups: Sequence[str] = (), limit: Sequence[str] = ()
+    ) -> list[Device]:
+        """The devices of some hosts and groups, each once, in the order asked for.
+
+        Args:
+            hosts: names of hosts.
+            groups: names of groups.
+            limit: keeps only what one of these means: a host, a group or a pattern with `*`; one
+                with `!` before it leaves out instead. Without any everything stays.
+
+        Raises:
+            UsageError: a name means nothing, none was given, or nothing is left.
+            InventoryError: as for `host`.
+        """
+        unknown = [name for name in hosts if name not in self._places]
+        if unknown:
+            raise _unknown("host", unknown[0], self.names(), self.document.path)
+        chosen = list(dict.fromkeys([*hosts, *(h for g in groups for h in self.group(g))]))
+        if not chosen:
+            raise UsageError(
+                "which device? neither a host nor a group with hosts was given",
+                detail=f"{self.document.path} has: {', '.join(self.names()) or 'none yet'}",
+                resolution="give --host NAME or --group NAME",
+            )
+        within = [self._meant(p) for p in limit if not p.startswith("!")]
+        without = set().union(*(self._meant(p[1:]) for p in limit if p.startswith("!")))
+        kept = set(chosen) & set().union(*within) if within else set(chosen)
+        left = [name for name in chosen if name in kept - without]
+        if not left:
+            raise UsageError(f"--limit {','.join(limit)} leaves none of {', '.join(chosen)}")
+        return [self.host(name) for name in left]
+
+    def _meant(self, pattern: str) -> set[str]:
+        """The hosts that a name of a host or group, or a pattern of either, means."""
+        hosts = set(fnmatch.filter(self._places, pattern))
+        for group in fnmatch.filter(self._parents, pattern):
+            hosts.update(self.group(group))
+        if not hosts and pattern not in self._parents:
+            known = [*self._places, *self._parents]
+            raise _unknown("host or group", pattern, known, self.document.path)
+        return hosts
 
     def host(self, name: str) -> Device:
         """The device of that name.

@@ -1,6 +1,7 @@
-"""The tasks that talk to devices: parse, call, print.
+"""The tasks of emulated devices and of measurements: parse, call, print.
 
-Modules are imported by the task that needs them, so that listing the tasks is quick.
+Those that take several devices are in deploy/fleet_tasks.py. Modules are imported by the task that
+needs them, so that listing the tasks is quick.
 """
 
 from __future__ import annotations
@@ -93,96 +94,6 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
     console.show_table("emulated devices", ["name", "target", "sshd", "state"], rows)
 
 
-@task(help=HOST_HELP)
-@guarded
-def probe(_: Context, host: str, inventory: str = INVENTORY, json: bool = False) -> None:
-    """Show what a device is: architecture, Python, glibc, numpy, CPU extensions, disk."""
-    from deploy import probe as prober
-
-    with _connected(f"probe of {host}", host, inventory) as (_device, conn, _say):
-        facts = prober.probe(conn)
-    found = facts.model_dump(mode="json")
-    if json:
-        console.show_json(found)
-    else:
-        rows = [[key, _plain(value)] for key, value in found.items()]
-        console.show_table(host, ["what", "found"], rows)
-
-
-@task(
-    help=HOST_HELP
-    | {
-        "model": "models to send, separated by commas; all that are compiled when left out",
-        "dry-run": "show what would be done and change nothing",
-    }
-)
-@guarded
-def deploy(
-    _: Context,
-    host: str,
-    model: str = "",
-    inventory: str = INVENTORY,
-    dry_run: bool = False,
-    json: bool = False,
-) -> None:
-    """Send wheels and models to a device, install them there, check, and switch to them."""
-    from deploy import connection, release
-    from deploy import inventory as inventories
-    from toolchain import bundle, targets
-
-    device = inventories.load(Path(inventory)).host(host)
-    with console.step(f"bundle for {host}"):
-        target = targets.target(device.target)
-        folder = bundle.make(target, options.names(model), [])
-    with console.step(f"deploy to {host}") as say, connection.connect(device) as conn:
-        if dry_run:
-            planned = release.plan(conn, bundle.load(folder))
-        else:
-            outcome = release.deploy(conn, folder, say=say)
-    if json:
-        console.show_json((planned if dry_run else outcome).model_dump(mode="json"))
-    elif dry_run:
-        rows = [[str(n), line] for n, line in enumerate(planned.steps(), start=1)]
-        console.show_table(f"plan for {host}", ["", "step"], rows)
-    else:
-        console.out.print(
-            f"{host}: {outcome.status}, release {outcome.release[:16]}, "
-            f"{outcome.sent} payload bytes sent"
-        )
-
-
-@task(help=HOST_HELP)
-@guarded
-def releases(_: Context, host: str, inventory: str = INVENTORY, json: bool = False) -> None:
-    """List the releases on a device and which of them runs."""
-    from deploy import release
-
-    with _connected(f"releases on {host}", host, inventory) as (_device, conn, _say):
-        found = release.releases(conn)
-    if json:
-        console.show_json([r.model_dump(mode="json") for r in found])
-        return
-    rows = [
-        [r.folder, r.at, ", ".join(r.models), "runs" if r.running else "previous" * r.previous]
-        for r in found
-    ]
-    console.show_table(f"releases on {host}", ["release", "installed", "models", ""], rows)
-
-
-@task(help=HOST_HELP)
-@guarded
-def rollback(_: Context, host: str, inventory: str = INVENTORY, json: bool = False) -> None:
-    """Switch a device back to the release that it ran before."""
-    from deploy import release
-
-    with _connected(f"rollback of {host}", host, inventory) as (_device, conn, _say):
-        done = release.rollback(conn)
-    if json:
-        console.show_json(done.model_dump(mode="json"))
-    else:
-        console.out.print(f"{host} runs {done.folder} again, in place of {done.replaced}")
-
-
 @task(
     help=HOST_HELP
     | {
@@ -263,11 +174,3 @@ def _connected(title: str, host: str, inventory: str) -> Iterator[tuple[Device, 
     device = inventories.load(Path(inventory)).host(host)
     with console.step(title) as say, connection.connect(device) as conn:
         yield device, conn, say
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {v}" for k, v in value.items())
-    if isinstance(value, list):
-        return " ".join(str(item) for item in value)
-    return "-" if value is None else str(value)

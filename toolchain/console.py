@@ -19,6 +19,7 @@ from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -28,6 +29,8 @@ from toolchain.errors import EdgewrightError
 QUIET_S = 20.0
 INTERRUPTED = 130
 WIDTH_WITHOUT_TERMINAL = 120
+STATE_COLOURS = {"waiting": "dim", "skipped": "dim", "running": "cyan", "done": "green",
+                 "unchanged": "green"}  # fmt: skip
 
 out = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
 err = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_WITHOUT_TERMINAL)
@@ -114,6 +117,44 @@ def _now_and_then(title: str, started: float) -> Iterator[Say]:
     finally:
         over.set()
         thread.join()
+
+
+@contextmanager
+def board(title: str, names: Sequence[str]) -> Iterator[Callable[[str, str, str], None]]:
+    """Show what several devices do: a live table on a terminal, elsewhere a line for each end.
+
+    Yields:
+        a function that takes (name, state, line) from any thread; `running` is no end.
+    """
+    started = time.monotonic()
+    states = dict.fromkeys(names, ("waiting", ""))
+
+    def drawn() -> Table:
+        table = Table(title=f"{escape(title)} {_elapsed(started)}", title_justify="left")
+        for column in ("host", "", "step"):
+            table.add_column(column, no_wrap=True)
+        for name, (state, line) in states.items():
+            colour = STATE_COLOURS.get(state, "red")
+            table.add_row(escape(name), f"[{colour}]{state}[/{colour}]", escape(line.strip()[:70]))
+        return table
+
+    def show(name: str, state: str, line: str) -> None:
+        states[name] = (state, line)
+        if not err.is_terminal and state != "running":
+            note(f"  {name}: {state} {_elapsed(started)} {line}".rstrip())
+
+    if err.is_terminal:
+        with Live(get_renderable=drawn, console=err, refresh_per_second=4, transient=True):
+            yield show
+        return
+    with _now_and_then(title, started) as say:
+
+        def said(name: str, state: str, line: str) -> None:
+            show(name, state, line)
+            ended = sum(s not in ("waiting", "running") for s, _ in states.values())
+            say(f"{ended} of {len(states)} ended; {name}: {line or state}")
+
+        yield said
 
 
 def _elapsed(started: float) -> str:

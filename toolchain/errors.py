@@ -83,6 +83,18 @@ class ReleaseError(EdgewrightError):
     exit_code = 10
 
 
+class OutcomeUnknown(ReleaseError):
+    """A device was lost just when it switched; which release it runs could not be found out."""
+
+    exit_code = 13
+
+
+class FleetError(EdgewrightError):
+    """Of several devices, at least one is not as it was asked to be; each one has its result."""
+
+    exit_code = 14
+
+
 class BenchError(EdgewrightError):
     """A measurement failed on the device, or results can't be read or compared."""
 

@@ -11,7 +11,21 @@ TARGET = "name of a target in toolchain/targets.toml"
 OS = "system of the device, such as debian12; the target's usual one when left out"
 HOST = "name of a device in the inventory"
 INVENTORY_HELP = "the inventory file"
+HOSTS = "names of devices in the inventory, separated by commas"
 HOST_HELP = {"host": HOST, "inventory": INVENTORY_HELP, "json": JSON}
+FLEET_HELP = {
+    "host": HOSTS,
+    "group": "groups of the inventory, separated by commas; with or without --host",
+    "limit": "only those of them: names, groups or patterns; `!` before one leaves it out",
+    "parallel": "devices at once",
+    "step-limit": "seconds in which a device must come to its next step",
+    "inventory": INVENTORY_HELP,
+    "json": JSON,
+}
+ORDER_HELP = {
+    "canary": "devices that go first; the others only when these are done",
+    "max-failures": "begin no other device after so many that failed; 0 is never",
+}
 
 
 def names(text: str) -> list[str]:

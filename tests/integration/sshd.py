@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from deploy.inventory import Device
@@ -143,6 +144,21 @@ class Sshd:
         for child in _descendants(self.process.pid):
             if _name(child).startswith("sshd"):
                 os.kill(child, signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop sshd where it stands: its links stay and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self.process is not None
+        for child in [self.process.pid, *_descendants(self.process.pid)]:
+            if child == self.process.pid or _name(child).startswith("sshd"):
+                with suppress(ProcessLookupError):
+                    os.kill(child, number)
 
     def running(self) -> str | None:
         """The folder of the release that the device runs."""

@@ -1,0 +1,246 @@
+"""The tasks that work on one device or on many: parse, call, print.
+
+With one device its own error ends the task and its own result is printed; with several each has a
+result, and the task fails with `FleetError` when one of them is not good. Modules are imported by
+the task that needs them, so that listing the tasks is quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke import Context, task
+
+from toolchain import console, options
+from toolchain.console import guarded
+from toolchain.errors import FleetError
+from toolchain.options import FLEET_HELP, INVENTORY, ORDER_HELP
+
+if TYPE_CHECKING:
+    from deploy.fleet import HostResult, Limits, Work
+    from deploy.inventory import Device
+
+PARALLEL, STEP_LIMIT = 10, 1000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """How a task's result is said.
+
+    Attributes:
+        one: shows the value of a single device.
+        line: the value in some words, for the table of several.
+    """
+
+    one: Callable[[str, Any], None]
+    line: Callable[[Any], str]
+
+
+@task(help=FLEET_HELP)
+@guarded
+def probe(
+    _: Context,
+    host: str = "",
+    group: str = "",
+    limit: str = "",
+    parallel: int = PARALLEL,
+    step_limit: float = STEP_LIMIT,
+    inventory: str = INVENTORY,
+    json: bool = False,
+) -> None:
+    """Show what a device is: architecture, Python, glibc, numpy, CPU extensions, disk."""
+    from deploy import fleet, rollout
+
+    def show(name: str, found: dict[str, Any]) -> None:
+        rows = [[key, _plain(value)] for key, value in found.items()]
+        console.show_table(name, ["what", "found"], rows)
+
+    def line(found: dict[str, Any]) -> str:
+        return f"{found['machine']}, {found['os']}, Python {found['python']}"
+
+    limits = fleet.Limits(parallel=parallel, step=step_limit)
+    devices = _devices(inventory, host, group, limit)
+    _work("probe", devices, rollout.looked_at, limits, _Said(one=show, line=line), json=json)
+
+
+@task(
+    help=FLEET_HELP
+    | ORDER_HELP
+    | {
+        "model": "models to send, separated by commas; all that are compiled when left out",
+        "dry-run": "show what would be done and change nothing",
+    }
+)
+@guarded
+def deploy(
+    _: Context,
+    host: str = "",
+    model: str = "",
+    group: str = "",
+    limit: str = "",
+    parallel: int = PARALLEL,
+    step_limit: float = STEP_LIMIT,
+    canary: int = 0,
+    max_failures: int = 0,
+    inventory: str = INVENTORY,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Send wheels and models to a device, install them there, check, and switch to them."""
+    from deploy import fleet, rollout
+    from toolchain import bundle, targets
+
+    limits = fleet.Limits(parallel=parallel, step=step_limit, canary=canary, failures=max_failures)
+    devices = _devices(inventory, host, group, limit)
+    names = sorted({d.target for d in devices})
+    with console.step(f"bundle for {', '.join(names)}"):
+        bundles = {n: bundle.make(targets.target(n), options.names(model), []) for n in names}
+
+    def show(name: str, done: dict[str, Any]) -> None:
+        if dry_run:
+            rows = [[str(n), line] for n, line in enumerate(done["steps"], start=1)]
+            console.show_table(f"plan for {name}", ["", "step"], rows)
+            return
+        console.out.print(
+            f"{name}: {done['status']}, release {done['release'][:16]}, "
+            f"{done['sent']} payload bytes sent"
+        )
+
+    def line(done: dict[str, Any]) -> str:
+        size = f"{done['payload']} bytes to send" if dry_run else f"{done['sent']} bytes sent"
+        return f"{done['release'][:16]}, {size}"
+
+    work = rollout.planned(bundles) if dry_run else rollout.deployed(bundles)
+    _work("deploy", devices, work, limits, _Said(one=show, line=line), json=json)
+
+
+@task(help=FLEET_HELP)
+@guarded
+def releases(
+    _: Context,
+    host: str = "",
+    group: str = "",
+    limit: str = "",
+    parallel: int = PARALLEL,
+    step_limit: float = STEP_LIMIT,
+    inventory: str = INVENTORY,
+    json: bool = False,
+) -> None:
+    """List the releases on a device and which of them runs."""
+    from deploy import fleet, rollout
+
+    def show(name: str, found: list[dict[str, Any]]) -> None:
+        rows = [
+            [r["folder"], r["at"], ", ".join(r["models"]),
+             "runs" if r["running"] else "previous" * r["previous"]]
+            for r in found
+        ]  # fmt: skip
+        console.show_table(f"releases on {name}", ["release", "installed", "models", ""], rows)
+
+    def line(found: list[dict[str, Any]]) -> str:
+        return next((f"runs {r['folder']}" for r in found if r["running"]), "runs nothing")
+
+    limits = fleet.Limits(parallel=parallel, step=step_limit)
+    devices = _devices(inventory, host, group, limit)
+    _work("releases", devices, rollout.listed, limits, _Said(one=show, line=line), json=json)
+
+
+@task(help=FLEET_HELP | ORDER_HELP)
+@guarded
+def rollback(
+    _: Context,
+    host: str = "",
+    group: str = "",
+    limit: str = "",
+    parallel: int = PARALLEL,
+    step_limit: float = STEP_LIMIT,
+    canary: int = 0,
+    max_failures: int = 0,
+    inventory: str = INVENTORY,
+    json: bool = False,
+) -> None:
+    """Switch a device back to the release that it ran before."""
+    from deploy import fleet, rollout
+
+    def show(name: str, done: dict[str, Any]) -> None:
+        console.out.print(f"{name} runs {done['folder']} again, in place of {done['replaced']}")
+
+    def line(done: dict[str, Any]) -> str:
+        return f"runs {done['folder']} again"
+
+    limits = fleet.Limits(parallel=parallel, step=step_limit, canary=canary, failures=max_failures)
+    devices = _devices(inventory, host, group, limit)
+    _work("rollback", devices, rollout.rolled_back, limits, _Said(one=show, line=line), json=json)
+
+
+def _devices(inventory: str, host: str, group: str, limit: str) -> list[Device]:
+    from deploy import inventory as inventories
+
+    known = inventories.load(Path(inventory))
+    return known.select(options.names(host), options.names(group), options.names(limit))
+
+
+def _work(
+    what: str, devices: Sequence[Device], work: Work, limits: Limits, said: _Said, *, json: bool
+) -> None:
+    """Do it on every device and show what came of it.
+
+    Raises:
+        EdgewrightError: the error of the only device.
+        FleetError: of several devices one is not good.
+    """
+    from deploy import fleet
+
+    if len(devices) == 1:
+        name = devices[0].name
+        with console.step(f"{what}: {name}") as say:
+            (result,) = fleet.run(devices, work, limits=limits, show=lambda _n, _s, line: say(line))
+            if result.error is not None:
+                raise result.error
+        if json:
+            console.show_json(result.value)
+        else:
+            said.one(name, result.value)
+        return
+    names = [d.name for d in devices]
+    with console.board(f"{what}: {len(names)} devices", names) as show:
+        results = fleet.run(devices, work, limits=limits, show=show)
+    if json:
+        console.show_json([r.plain() for r in results])
+    else:
+        rows = [
+            [r.host, r.status, said.line(r.value) if r.good else _brief(r), f"{r.seconds:.1f}"]
+            for r in results
+        ]
+        console.show_table(what, ["host", "result", "", "s"], rows)
+    _raise_for(results)
+
+
+def _raise_for(results: Sequence[HostResult]) -> None:
+    bad = [r for r in results if not r.good]
+    if bad:
+        raise FleetError(
+            f"{len(bad)} of {len(results)} devices are not as asked: "
+            + ", ".join(f"{r.host} {r.status}" for r in bad),
+            detail="\n".join(
+                f"{r.host}: {r.error.detail}" for r in bad if r.error and r.error.detail
+            ),
+            resolution="\n".join(
+                dict.fromkeys(r.error.resolution for r in bad if r.error and r.error.resolution)
+            ),
+        )
+
+
+def _brief(result: HostResult) -> str:
+    return result.error.brief.removeprefix(f"{result.host}: ") if result.error else ""
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    if isinstance(value, list):
+        return " ".join(str(item) for item in value)
+    return "-" if value is None else str(value)

@@ -1,0 +1,172 @@
+"""Several devices at once over a real sshd, and devices that hang."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import fleet, rollout
+from deploy.fleet import Attempt, HostResult, Limits, Status, Work
+from deploy.inventory import Device
+from tests.bundles import make_bundle, noise
+from tests.integration.sshd import Sshd, processes_with
+from tests.integration.test_deploy_localhost import sshd, wait_until
+
+__all__ = ["sshd"]
+pytestmark = pytest.mark.integration
+
+# a busy machine takes some seconds for a venv and pip
+STEP = 15.0
+MARK = "987656.125"
+
+
+def boards(server: Sshd, count: int) -> list[Device]:
+    """Devices that are folders of one machine."""
+    return [
+        dataclasses.replace(server.device, name=f"board{n}", root=f"{server.root}{n}")
+        for n in range(1, count + 1)
+    ]
+
+
+def go(devices: list[Device], work: Work, **limits: Any) -> list[HostResult]:
+    return fleet.run(
+        devices,
+        work,
+        limits=Limits(**limits),
+        show=lambda *_: None,
+    )
+
+
+def test_a_fleet_is_deployed_listed_and_rolled_back(sshd: Sshd, tmp_path: Path) -> None:
+    devices = boards(sshd, 4)
+    one, two = make_bundle(tmp_path / "1"), make_bundle(tmp_path / "2", version="2.0")
+    for folder in (one, two):
+        found = go(devices, rollout.deployed({"rv64gc": folder}), parallel=2, canary=1)
+        assert [r.status for r in found] == ["done"] * 4, [r.plain() for r in found]
+    again = go(devices, rollout.deployed({"rv64gc": two}))
+    assert [r.status for r in again] == ["unchanged"] * 4
+    assert sum(r.value["sent"] for r in again) == 0
+    back = go(devices, rollout.rolled_back)
+    listed = go(devices, rollout.listed)
+    for rolled, list_ in zip(back, listed, strict=True):
+        assert [r["folder"] for r in list_.value if r["running"]] == [rolled.value["folder"]]
+    assert json.dumps([r.plain() for r in back + listed])
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of something that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_banner_that_never_comes_costs_only_itself(
+    sshd: Sshd, tmp_path: Path, silent: int
+) -> None:
+    one, two, three = boards(sshd, 3)
+    mute = dataclasses.replace(two, port=silent)
+    started = time.monotonic()
+    found = go(
+        [one, mute, three], rollout.deployed({"rv64gc": make_bundle(tmp_path / "b")}), step=STEP
+    )
+    assert time.monotonic() - started < 60
+    assert [r.status for r in found] == ["done", "failed", "done"]
+    assert found[1].seconds < STEP + 2
+
+
+def hung(server: Sshd, attempt: Attempt, how: str) -> tuple[Status, object]:
+    """Work that begins something on the device and then meets a hung one."""
+    with attempt.connect() as conn:
+        attempt.say("working")
+        if how == "sshd stopped":
+            threading.Timer(0.5, server.freeze).start()
+            conn.run(["sleep", MARK], timeout=30)
+        else:
+            conn.run(["sh", "-c", "trap '' TERM HUP; sleep $0 & wait; sleep $0", MARK], timeout=30)
+    return "done", None
+
+
+@pytest.mark.parametrize("how", ["sshd stopped", "ignores TERM"])
+def test_a_device_that_hangs_is_given_up_in_time_and_keeps_nothing_of_ours(
+    sshd: Sshd, tmp_path: Path, how: str
+) -> None:
+    other = Sshd(tmp_path / "other")
+    other.start()
+    try:
+        devices = [
+            dataclasses.replace(sshd.device, name="hung"),
+            dataclasses.replace(other.device, name="well"),
+        ]
+        folder = make_bundle(tmp_path / "b")
+
+        def work(attempt: Attempt) -> tuple[Status, object]:
+            if attempt.device.name == "hung":
+                return hung(sshd, attempt, how)
+            return rollout.deployed({"rv64gc": folder})(attempt)
+
+        found = go(devices, work, step=STEP)
+        assert [r.status for r in found] == ["failed", "done"], [r.plain() for r in found]
+        assert found[0].seconds < STEP + 2.5
+        sshd.thaw()
+        assert wait_until(lambda: not processes_with(MARK), limit=40)
+    finally:
+        sshd.thaw()
+        other.stop()
+
+
+def test_a_transfer_that_stalls_is_given_up_in_time(sshd: Sshd, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", extra={"models/m": noise(60_000_000)})
+    (device,) = boards(sshd, 1)
+    began = 0.0
+
+    def work(attempt: Attempt) -> tuple[Status, object]:
+        nonlocal began
+
+        def watch(line: str) -> None:
+            nonlocal began
+            attempt.say(line)
+            if line.startswith("sending: 8.") and not began:
+                began = time.monotonic()
+                sshd.freeze()
+
+        from deploy import release
+
+        with attempt.connect() as conn:
+            return "done", release.deploy(conn, folder, say=watch)
+
+    (result,) = go([device], work, step=STEP)
+    took = time.monotonic() - began
+    sshd.thaw()
+    assert began
+    assert result.status == "failed"
+    assert took < STEP + 2.5
+    assert wait_until(lambda: not processes_with(device.root), limit=40)
+    (again,) = go([device], rollout.deployed({"rv64gc": folder}))
+    assert again.status == "done"
+    assert again.value["sent"] < 60_000_000
+
+
+def test_breaking_off_leaves_nothing_running_there(sshd: Sshd) -> None:
+    (device,) = boards(sshd, 1)
+
+    def work(attempt: Attempt) -> tuple[Status, object]:
+        with attempt.connect() as conn:
+            attempt.say("working")
+            conn.run(["sleep", MARK], timeout=30)
+        return "done", None
+
+    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        go([device], work)
+    assert wait_until(lambda: not processes_with(MARK), limit=40)
