@@ -14,149 +14,24 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from deploy import probe
 from deploy.connection import Connection
 from deploy.probe import DeviceFacts
+from deploy.release_plan import Installed, Outcome, Plan, RolledBack, make_plan
 from deploy.session import AGENT, Session, open_session
 from toolchain import bundle
 from toolchain.bundle import Manifest
-from toolchain.errors import EdgewrightError, ReleaseError
+from toolchain.errors import ConnectionFailed, EdgewrightError, OutcomeUnknown, ReleaseError
 
 KEEP = 3
 INSTALL_LIMIT = 900.0
 VERIFY_LIMIT = 600.0
 TRIES = 2
+CONFIRM_WITHIN = 60.0
 
 Say = Callable[[str], None]
-
-
-class _Plain(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Upload(_Plain):
-    """A file that the device lacks; `offset` bytes of it are there from an earlier try."""
-
-    path: str
-    sha256: str
-    size: int
-    offset: int
-
-
-class Installed(_Plain):
-    """A complete release on a device."""
-
-    folder: str
-    release: str
-    serial: int
-    at: str
-    models: list[str]
-    running: bool
-    previous: bool
-
-
-class Plan(_Plain):
-    """What a deployment will do.
-
-    Attributes:
-        action: `install` a new release, `switch` to one that is there, or nothing: `unchanged`.
-        folder: the release that is there already, for `switch` and `unchanged`.
-        replaces: the folder of the release that runs now.
-        uploads: what will be sent.
-        payload: bytes that will be sent.
-        total: bytes of the whole bundle.
-        busy: who else deploys to this device just now; empty when nobody does.
-    """
-
-    host: str
-    root: str
-    release: str
-    action: Literal["install", "switch", "unchanged"]
-    folder: str | None
-    replaces: str | None
-    uploads: tuple[Upload, ...]
-    payload: int
-    total: int
-    busy: str
-
-    def steps(self) -> list[str]:
-        """The plan in words, one step a line."""
-        if self.action == "unchanged":
-            return [f"{self.release[:16]} runs already: nothing to send"]
-        install = [
-            *(f"send {u.path} ({u.size - u.offset} bytes)" for u in self.uploads),
-            f"lay out {self.root}/releases/{self.release[:16]}",
-            "make its venv and install its wheels",
-            "check that its packages import and its models load",
-        ]
-        switch = f"switch from {self.replaces or 'nothing'} to {self.release[:16]}"
-        return [*(install if self.action == "install" else ["check it again"]), switch]
-
-
-class Outcome(_Plain):
-    """What a deployment did.
-
-    `sent` counts payload bytes, `seconds` all after the probe and the plan.
-    """
-
-    host: str
-    status: Literal["done", "unchanged"]
-    release: str
-    folder: str
-    replaced: str | None
-    sent: int
-    removed: list[str]
-    imported: list[str]
-    models_loaded: int
-    seconds: float
-
-
-class RolledBack(_Plain):
-    """What a rollback did."""
-
-    host: str
-    release: str
-    folder: str
-    replaced: str
-
-
-def make_plan(host: str, state: dict[str, Any], manifest: Manifest) -> Plan:
-    """The plan for a device in that state, as the agent's `inspect` describes it."""
-    folder = state["intact"]
-    uploads: tuple[Upload, ...] = ()
-    if folder is None:
-        have, partial = set(state["have"]), state["partial"]
-        unique = {f.sha256: f for f in reversed(manifest.files)}
-        uploads = tuple(
-            Upload(
-                path=f.path,
-                sha256=f.sha256,
-                size=f.size,
-                offset=partial.get(f.sha256, 0) if partial.get(f.sha256, 0) <= f.size else 0,
-            )
-            for f in sorted(unique.values(), key=lambda f: f.path)
-            if f.sha256 not in have
-        )
-    running = state["current"]
-    action: Literal["install", "switch", "unchanged"] = "install"
-    if folder is not None:
-        action = "unchanged" if folder == running else "switch"
-    return Plan(
-        host=host,
-        root=state["root"],
-        release=manifest.release,
-        action=action,
-        folder=folder,
-        replaces=running,
-        uploads=uploads,
-        payload=sum(u.size - u.offset for u in uploads),
-        total=manifest.payload_size(),
-        busy=state["holder"] or "",
-    )
 
 
 def plan(conn: Connection, manifest: Manifest) -> Plan:
@@ -190,6 +65,7 @@ def deploy(
     Raises:
         DeviceRefused: the device can't run it; nothing was written.
         ReleaseError: a step failed; the old release still runs.
+        OutcomeUnknown: the link dropped while it switched.
         ConnectionFailed: the link dropped; the old release still runs.
     """
     manifest = bundle.load(folder)
@@ -246,16 +122,51 @@ def releases(conn: Connection) -> list[Installed]:
     ]
 
 
+def running_in(conn: Connection, release: str, *, wait: float = 0.0) -> str | None:
+    """The folder in which a device runs that release, when nothing is about to undo it.
+
+    Args:
+        conn: an open connection.
+        release: its id.
+        wait: seconds that a switch still unconfirmed there may take to be undone.
+
+    Raises:
+        OutcomeUnknown: it was still unconfirmed after that.
+        ConnectionFailed: the link dropped.
+    """
+    until = time.monotonic() + wait
+    with open_session(conn) as session:
+        while True:
+            state = session.ask("inspect", release=release, files=[], limit=VERIFY_LIMIT)
+            if state["pending"] is None:
+                intact: str | None = state["intact"]
+                return intact if intact == state["current"] else None
+            if time.monotonic() > until:
+                raise OutcomeUnknown(f"{conn.device.name}: its switch is still unconfirmed")
+            if state["holder"] is None:
+                # nobody waits there any more: whoever takes the lock goes back
+                session.ask("lock", who=_me())
+            time.sleep(1)
+
+
 def rollback(conn: Connection) -> RolledBack:
     """Switch a device back to the release that it ran before.
 
     Raises:
         ReleaseError: there is none, it is damaged, or another deployment is under way.
+        OutcomeUnknown: the link dropped while it switched.
         ConnectionFailed: the link dropped.
     """
     with open_session(conn) as session:
         session.ask("lock", who=_me())
-        done = session.ask("rollback", limit=VERIFY_LIMIT)
+        try:
+            done = session.ask("rollback", limit=VERIFY_LIMIT)
+        except ConnectionFailed as error:
+            raise OutcomeUnknown(
+                f"{session.name}: the connection was lost while it switched back",
+                detail=f"{error.brief} ({error.detail})",
+                resolution=f"see: invoke releases --host {session.name}",
+            ) from error
     return RolledBack(
         host=conn.device.name, release=done["release"], folder=done["to"], replaced=done["from"]
     )
@@ -300,7 +211,7 @@ def _apply(
                 session.ask("abandon")
             raise
         say("switching")
-        session.ask("switch", folder=there)
+        _switch(session, there)
         try:
             removed = session.ask("clean", keep=keep, limit=VERIFY_LIMIT)
         except ReleaseError as error:
@@ -368,6 +279,25 @@ def _check(session: Session, there: str) -> dict[str, Any]:
     )
     assert isinstance(found, dict)
     return found
+
+
+def _switch(session: Session, there: str) -> None:
+    """Switch, and confirm it: without that the device goes back by itself.
+
+    Raises:
+        OutcomeUnknown: the link dropped in between.
+        ReleaseError: the device could not, or had gone back when the confirmation came.
+    """
+    try:
+        if session.ask("switch", folder=there, seconds=CONFIRM_WITHIN):
+            session.ask("confirm")
+    except ConnectionFailed as error:
+        raise OutcomeUnknown(
+            f"{session.name}: the connection was lost while it switched",
+            detail=f"{error.brief} ({error.detail})",
+            resolution=f"it goes back by itself within {CONFIRM_WITHIN:.0f} s if it was not told "
+            f"that all is well; see: invoke releases --host {session.name}",
+        ) from error
 
 
 def _me() -> str:

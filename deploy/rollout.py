@@ -11,7 +11,9 @@ from typing import Any
 
 from deploy import probe, release
 from deploy.fleet import Attempt, Status, Work
+from deploy.release_plan import Outcome
 from toolchain import bundle
+from toolchain.errors import ConnectionFailed, OutcomeUnknown, ReleaseError
 
 
 def looked_at(attempt: Attempt) -> tuple[Status, Any]:
@@ -51,9 +53,39 @@ def deployed(bundles: Mapping[str, Path]) -> Work:
     """Work that deploys each target's bundle."""
 
     def work(attempt: Attempt) -> tuple[Status, Any]:
-        with attempt.connect() as conn:
-            folder = bundles[attempt.device.target]
-            outcome = release.deploy(conn, folder, say=attempt.say)
-            return outcome.status, outcome.model_dump(mode="json")
+        folder = bundles[attempt.device.target]
+        try:
+            with attempt.connect() as conn:
+                outcome = release.deploy(conn, folder, say=attempt.say)
+                return outcome.status, outcome.model_dump(mode="json")
+        except OutcomeUnknown as lost:
+            wanted = bundle.load(folder).release
+            return "done", _asked_again(attempt, wanted, lost).model_dump(mode="json")
 
     return work
+
+
+def _asked_again(attempt: Attempt, wanted: str, lost: OutcomeUnknown) -> Outcome:
+    """The outcome on a device that was lost while it switched, and runs the release after all.
+
+    Raises:
+        ReleaseError: it went back.
+        OutcomeUnknown: it can't be asked.
+    """
+    name = attempt.device.name
+    try:
+        with attempt.connect() as conn:
+            attempt.say("asking what it runs")
+            there = release.running_in(conn, wanted, wait=2 * release.CONFIRM_WITHIN)
+    except (ConnectionFailed, ReleaseError) as error:
+        raise lost from error
+    if there is None:
+        raise ReleaseError(
+            f"{name}: the connection was lost while it switched, so it went back by itself",
+            detail=lost.detail,
+            resolution="run the same command again",
+        ) from lost
+    return Outcome(
+        host=name, status="done", release=wanted, folder=there, replaced=None, sent=0, removed=[],
+        imported=[], models_loaded=0, seconds=0.0,
+    )  # fmt: skip

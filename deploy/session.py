@@ -18,7 +18,7 @@ from deploy.remote_process import RemoteProcess
 from toolchain.errors import ConnectionFailed, DeviceRefused, ReleaseError
 
 AGENT = Path(__file__).with_name("agent")
-MODULES = ("files", "state", "steps", "main")
+MODULES = ("files", "state", "deadman", "steps", "main")
 LIFETIME = 6 * 3600.0
 IDLE = 600.0
 PING_EVERY = 60.0

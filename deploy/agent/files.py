@@ -13,6 +13,7 @@ import stat
 
 MARKER = "installed.json"
 MANIFEST = "manifest.json"
+PENDING, RETURNING = "pending", "returning"
 CHUNK = 1 << 20
 HEX64 = re.compile(r"[0-9a-f]{64}")
 FOLDER = re.compile(r"[0-9a-f]{16}(-\d+)?")
@@ -83,6 +84,16 @@ def tree_digest(folder: str) -> str:
             size = info.st_size if stat.S_ISREG(info.st_mode) else -1
             found.update(f"{os.path.relpath(path, folder)}/{name} {size}\n".encode())
     return found.hexdigest()
+
+
+def point(root: str, name: str, folder: str) -> None:
+    """Make a symlink of the root name a release, in one rename."""
+    temporary, link = os.path.join(root, f".{name}.new"), os.path.join(root, name)
+    if os.path.lexists(temporary):
+        os.unlink(temporary)
+    os.symlink(os.path.join("releases", folder), temporary)
+    os.replace(temporary, link)
+    fsync_path(root)
 
 
 def remove(path: str) -> None:

@@ -5,6 +5,7 @@
     incoming/        what is being received, what is being removed
     releases/ID/     manifest.json, the payload, venv/, and the marker installed.json, written last
     current, previous   symlinks to releases/ID
+    pending          while a switch waits to be confirmed: what to go back to
 
 Python's standard library only, 3.8 or newer.
 """
@@ -17,7 +18,18 @@ import json
 import os
 from typing import Any
 
-from deploy.agent.files import FOLDER, HEX64, MANIFEST, MARKER, Failure, digest, safe, tree_digest
+from deploy.agent.files import (
+    FOLDER,
+    HEX64,
+    MANIFEST,
+    MARKER,
+    PENDING,
+    RETURNING,
+    Failure,
+    digest,
+    safe,
+    tree_digest,
+)
 
 
 class State:
@@ -50,6 +62,7 @@ class State:
             "have": have,
             "partial": partial,
             "holder": self.holder(),
+            "pending": self.pending(),
         }
 
     def releases(self) -> list[dict[str, Any]]:
@@ -138,6 +151,17 @@ class State:
         except OSError:
             return None
         return folder if FOLDER.fullmatch(folder) else None
+
+    def pending(self) -> dict[str, Any] | None:
+        """What an unconfirmed switch goes back to: `back` and `previous`."""
+        for name in (RETURNING, PENDING):
+            try:
+                with open(self.path(name), encoding="utf-8") as stream:
+                    noted = json.load(stream)
+                return {key: noted[key] for key in ("back", "previous")}
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return None
 
     def holder(self) -> str | None:
         """Who holds the lock; None when nobody does."""

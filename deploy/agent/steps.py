@@ -23,6 +23,7 @@ import venv
 from contextlib import suppress
 from typing import Any
 
+from deploy.agent.deadman import Watch, confirm_switch, go_back, note_return
 from deploy.agent.files import (
     HEX64,
     MANIFEST,
@@ -31,6 +32,7 @@ from deploy.agent.files import (
     digest,
     fsync_path,
     fsync_tree,
+    point,
     remove,
     safe,
     tree_digest,
@@ -47,6 +49,7 @@ class Steps(State):
     def __init__(self, root: str) -> None:
         super().__init__(root)
         self.child: subprocess.Popen[bytes] | None = None
+        self.watch: Watch | None = None
 
     def lock(self, who: str) -> None:
         """Keep every other deployer out, for as long as this process lives."""
@@ -65,6 +68,7 @@ class Steps(State):
         self.lock_file = lock_file
         os.ftruncate(self.lock_file, 0)
         os.pwrite(self.lock_file, who.encode(), 0)
+        go_back(self)
 
     def prepare(self, files: list[dict[str, Any]]) -> dict[str, Any]:
         """Clear what a cut-off deployment left; say which files are missing, and from where on."""
@@ -176,17 +180,42 @@ class Steps(State):
         }
         write_durably(os.path.join(base, MARKER), json.dumps(marker))
 
-    def switch(self, folder: str) -> None:
-        """Make a complete release the running one, in one rename."""
+    def switch(self, folder: str, seconds: float) -> bool:
+        """Make a complete release the running one, in one rename; False when it is already.
+
+        The switch is undone unless `confirm` comes within so many seconds.
+        """
         self.locked()
         if self.marker(folder) is None:
             raise Failure("refused", f"{folder} is not a complete release")
         running = self.linked("current")
         if running == folder:
-            return
+            return False
+        note_return(self)
+        self.watch = self.guard(seconds)
         if running is not None:
-            self.point("previous", running)
-        self.point("current", folder)
+            point(self.root, "previous", running)
+        point(self.root, "current", folder)
+        return True
+
+    def guard(self, seconds: float) -> Watch | None:
+        """Have someone wait for the confirmation."""
+        return Watch(self, seconds)
+
+    def confirm(self) -> None:
+        """Let the switch hold."""
+        self.locked()
+        held = confirm_switch(self)
+        if self.watch is not None:
+            self.watch.end()
+            self.watch = None
+        if not held:
+            raise Failure(
+                "refused",
+                "the confirmation came too late",
+                f"the device went back to {self.linked('current') or 'no release'}",
+                "deploy again",
+            )
 
     def rollback(self) -> dict[str, Any]:
         """Switch to the release that ran before; say from which to which."""
@@ -204,8 +233,8 @@ class Steps(State):
                 "",
                 "deploy a release anew: invoke deploy",
             )
-        self.point("current", back)
-        self.point("previous", running)
+        point(self.root, "current", back)
+        point(self.root, "previous", running)
         marker = self.marker(back) or {}
         return {"from": running, "to": back, "release": marker.get("release", "")}
 
@@ -241,15 +270,6 @@ class Steps(State):
 
     def ping(self) -> None:
         """Nothing; it shows that the other end is still there."""
-
-    def point(self, name: str, folder: str) -> None:
-        """Make a symlink name a release, in one rename."""
-        temporary = self.path(f".{name}.new")
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        os.symlink(os.path.join("releases", folder), temporary)
-        os.replace(temporary, self.path(name))
-        fsync_path(self.root)
 
     def place(self, blob: str, target: str, executable: bool) -> None:
         """Hard-link a verified file into a release; copy it where that can't be done."""

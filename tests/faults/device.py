@@ -27,6 +27,7 @@ from typing import Any, cast
 from deploy import release
 from deploy.agent.state import State
 from deploy.connection import Connection
+from deploy.release_plan import Outcome
 from deploy.remote_process import RemoteProcess
 from deploy.session import AGENT, MODULES, Session
 from toolchain import bundle
@@ -64,7 +65,9 @@ class Agent:
             steps = sys.modules["deploy.agent.steps"].Steps
         finally:
             sys.modules.update(kept)
-        self.steps = type("Quick", (steps,), {"install": _unpack, "check": _look})
+        # no child waits for the confirmation: a cut takes it too, and then the next lock goes back
+        alone = {"install": _unpack, "check": _look, "guard": lambda *_: None}
+        self.steps = type("Quick", (steps,), alone)
 
 
 def _unpack(steps: Any, folder: str, seconds: float) -> None:
@@ -148,7 +151,7 @@ def deploy(
     *,
     keep: int = 1,
     flip: Callable[[bytes], bytes] = bytes,
-) -> release.Outcome:
+) -> Outcome:
     """One deployment, the way release.deploy does it after the probe."""
     manifest = bundle.load(folder)
     process = _Process(agent, root, heard)
@@ -289,9 +292,16 @@ def copy(template: Path, root: Path) -> None:
 
 
 def running(root: Path) -> str | None:
-    """The id of the release that runs, None when there is none."""
+    """The id of the release that runs, None when there is none.
+
+    An unconfirmed switch counts as undone: the next one to take the lock undoes it.
+    """
+    pending = State(str(root)).pending()
+    if pending is not None and pending["back"] is None:
+        return None
+    link = root / "releases" / pending["back"] if pending is not None else root / "current"
     try:
-        text = (root / "current" / "manifest.json").read_text()
+        text = (link / "manifest.json").read_text()
     except FileNotFoundError:
         assert not (root / "current").is_symlink(), "current leads nowhere"
         return None
@@ -352,6 +362,7 @@ def debris(root: Path) -> list[str]:
     """What a finished deployment must not leave behind."""
     state = State(str(root))
     left = [f"incoming/{n.name}" for n in (root / "incoming").iterdir()]
+    left += [n for n in ("pending", "returning") if (root / n).exists()]
     left += [f"releases/{n}" for n in state.folders() if state.marker(n) is None]
     used = {f["sha256"] for n in state.folders() for f in state.manifest(n)["files"]}
     return left + [f"blobs/{b.name}" for b in (root / "blobs").iterdir() if b.name not in used]

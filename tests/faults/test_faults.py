@@ -77,7 +77,7 @@ class Bench:
     ) -> None:
         """Old or new, whole, and new when that was reported."""
         assert not ended.crash, f"{what}: {ended.crash}"
-        reported = {"switch", "rollback"} & set(ended.done)
+        reported = {"confirm", "rollback"} & set(ended.done)
         wrong = device.problems(root, self.bundles, [new] if reported else allowed)
         assert not wrong, f"{what}: {wrong}"
 
@@ -152,8 +152,8 @@ def errors(bench: Bench, step: int) -> int:
             ended = device.run(work, device.fail_at(point, name), scratch=bench.folder)
             assert ended.hit, f"{what} was not reached"
             bench.check(bench.root, ended, allowed, new, what)
-            # Once the switch is reported the deployment is done; before that each fault is told.
-            assert ended.error or "switch" in ended.done, f"{what}: nobody was told"
+            # Once the switch is confirmed the deployment is done; before that each fault is told.
+            assert ended.error or "confirm" in ended.done, f"{what}: nobody was told"
             assert not ended.error or "disk" in ended.error or "written" in ended.error, ended.error
             bench.recover(bench.root, count, what)
             count += 1
@@ -262,7 +262,7 @@ def _deployer(bench: Bench, log: Path, number: int) -> int:
         sink = os.open(log, os.O_WRONLY | os.O_APPEND)
 
         def heard(do: str, answer: dict[str, object]) -> None:
-            event = {"lock": "lock", "switch": "switch", "clean": "end"}.get(do)
+            event = {"lock": "lock", "confirm": "switch", "clean": "end"}.get(do)
             if event and "ok" in answer:
                 os.write(sink, f"{os.getpid()} {event} {number}\n".encode())
 
@@ -342,13 +342,21 @@ MUTANTS = {
     "a file's fsync dropped": ("files", "        os.fsync(stream.fileno())\n", ""),
     "a release not brought to the disk": ("steps", "        fsync_tree(base)\n", ""),
     "the switch not brought to the disk": (
-        "steps", "        os.replace(temporary, self.path(name))\n        fsync_path(self.root)\n",
-        "        os.replace(temporary, self.path(name))\n",
+        "files", "    os.replace(temporary, link)\n    fsync_path(root)\n",
+        "    os.replace(temporary, link)\n",
     ),
     "the switch in two calls": (
-        "steps", "        os.replace(temporary, self.path(name))\n",
-        ("        remove(self.path(name)) if os.path.lexists(self.path(name)) else None\n"
-        "        os.replace(temporary, self.path(name))\n"),
+        "files", "    os.replace(temporary, link)\n",
+        ("    os.unlink(link) if os.path.lexists(link) else None\n"
+        "    os.replace(temporary, link)\n"),
+    ),
+    "a switch that nothing can undo": ("steps", "        note_return(self)\n", ""),
+    "a switch that is not undone": ("steps", "        go_back(self)\n", ""),
+    "the confirmation not brought to the disk": (
+        "deadman", "        return False\n    fsync_path(state.root)\n", "        return False\n",
+    ),
+    "a switch undone without what came before": (
+        "deadman", ', ("previous", noted["previous"])', "",
     ),
     "the lock not taken": (
         "steps", "            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from deploy import connection, probe, release
 from deploy.inventory import Device
+from deploy.release_plan import Outcome
 from deploy.session import open_session
 from tests.bundles import make_bundle, noise
 from tests.integration.sshd import Sshd, processes_with
@@ -44,7 +45,7 @@ def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
     server.stop()
 
 
-def deploy(device: Device, folder: Path, *, keep: int = 3) -> release.Outcome:
+def deploy(device: Device, folder: Path, *, keep: int = 3) -> Outcome:
     with connection.connect(device) as conn:
         return release.deploy(conn, folder, keep=keep)
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import release, session
+from deploy import session
 from deploy.agent.files import Failure, safe
 from deploy.agent.state import State
 from deploy.agent.steps import Steps
+from deploy.release_plan import Plan, make_plan
 from tests.bundles import make_bundle
 from toolchain import bundle
 from toolchain.bundle import Manifest
@@ -25,7 +26,7 @@ from toolchain.bundle import Manifest
 def seen(**changes: Any) -> dict[str, Any]:
     return {
         "root": "/r", "current": None, "previous": None, "releases": [], "intact": None,
-        "have": [], "partial": {}, "holder": None, **changes,
+        "have": [], "partial": {}, "holder": None, "pending": None, **changes,
     }  # fmt: skip
 
 
@@ -57,6 +58,11 @@ def complete(steps: Steps, folder: Path) -> str:
     return name
 
 
+def switch(steps: Steps, name: str) -> None:
+    assert steps.switch(name, 60)
+    steps.confirm()
+
+
 @pytest.fixture
 def steps(tmp_path: Path) -> Steps:
     made = Steps(str(tmp_path / "device"))
@@ -65,7 +71,7 @@ def steps(tmp_path: Path) -> Steps:
 
 
 def test_an_empty_device_gets_each_content_once(manifest: Manifest) -> None:
-    plan = release.make_plan("h", seen(), manifest)
+    plan = make_plan("h", seen(), manifest)
     assert plan.action == "install"
     assert len(plan.uploads) == len({f.sha256 for f in manifest.files}) == len(manifest.files) - 1
     assert plan.payload == sum(u.size for u in plan.uploads)
@@ -74,34 +80,41 @@ def test_an_empty_device_gets_each_content_once(manifest: Manifest) -> None:
 
 def test_what_is_there_is_not_sent(manifest: Manifest) -> None:
     have = [manifest.files[0].sha256]
-    plan = release.make_plan("h", seen(have=have), manifest)
+    plan = make_plan("h", seen(have=have), manifest)
     assert manifest.files[0].sha256 not in {u.sha256 for u in plan.uploads}
 
 
 def test_an_interrupted_file_goes_on_where_it_stopped(manifest: Manifest) -> None:
-    whole = release.make_plan("h", seen(), manifest)
+    whole = make_plan("h", seen(), manifest)
     first = max(whole.uploads, key=lambda u: u.size)
-    part = release.make_plan("h", seen(partial={first.sha256: 5}), manifest)
+    part = make_plan("h", seen(partial={first.sha256: 5}), manifest)
     assert part.payload == whole.payload - 5
-    too_long = release.make_plan("h", seen(partial={first.sha256: first.size + 1}), manifest)
+    too_long = make_plan("h", seen(partial={first.sha256: first.size + 1}), manifest)
     assert too_long.payload == whole.payload
 
 
 def test_the_running_release_is_left_alone(manifest: Manifest) -> None:
     name = manifest.release[:16]
-    plan = release.make_plan("h", seen(current=name, intact=name), manifest)
+    plan = make_plan("h", seen(current=name, intact=name), manifest)
     assert (plan.action, plan.payload, plan.uploads) == ("unchanged", 0, ())
     assert "nothing to send" in plan.steps()[0]
 
 
+def test_an_unconfirmed_switch_counts_as_not_done(manifest: Manifest) -> None:
+    name = manifest.release[:16]
+    state = seen(current=name, intact=name, pending={"back": "x", "previous": None})
+    plan = make_plan("h", state, manifest)
+    assert (plan.action, plan.replaces) == ("switch", "x")
+
+
 def test_a_release_that_is_there_is_only_switched_to(manifest: Manifest) -> None:
-    plan = release.make_plan("h", seen(current="x", intact=manifest.release[:16]), manifest)
+    plan = make_plan("h", seen(current="x", intact=manifest.release[:16]), manifest)
     assert (plan.action, plan.payload, plan.replaces) == ("switch", 0, "x")
 
 
 def test_a_plan_is_plain_data(manifest: Manifest) -> None:
-    plan = release.make_plan("h", seen(holder="ann"), manifest)
-    assert release.Plan.model_validate_json(plan.model_dump_json()) == plan
+    plan = make_plan("h", seen(holder="ann"), manifest)
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
 
 
 def test_looking_changes_nothing(tmp_path: Path, manifest: Manifest) -> None:
@@ -119,10 +132,10 @@ def test_steps_that_change_need_the_lock(tmp_path: Path) -> None:
 def test_a_release_is_switched_to_only_when_complete(steps: Steps, folder: Path) -> None:
     name = deliver(steps, folder)
     with pytest.raises(Failure, match="not a complete release"):
-        steps.switch(name)
+        steps.switch(name, 60)
     (Path(steps.release(name)) / "venv").mkdir()
     steps.finish(name)
-    steps.switch(name)
+    switch(steps, name)
     assert str((Path(steps.root) / "current").readlink()) == f"releases/{name}"
     assert steps.intact(bundle.load(folder).release) == name
 
@@ -196,9 +209,9 @@ def test_a_path_that_is_taken_stays_inside(path: str) -> None:
 
 def test_rollback_needs_a_release_that_is_whole(steps: Steps, tmp_path: Path) -> None:
     one = complete(steps, make_bundle(tmp_path / "1"))
-    steps.switch(one)
+    switch(steps, one)
     two = complete(steps, make_bundle(tmp_path / "2", version="2.0"))
-    steps.switch(two)
+    switch(steps, two)
     assert steps.rollback() == {
         "from": two, "to": one, "release": bundle.load(tmp_path / "1").release,
     }  # fmt: skip

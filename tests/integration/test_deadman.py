@@ -1,0 +1,172 @@
+"""A switch that nobody confirms: the device goes back by itself, even when the deployer is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import connection, fleet, release, rollout
+from deploy.fleet import Limits
+from deploy.session import Session, open_session
+from tests.bundles import make_bundle
+from tests.integration.sshd import Sshd, processes_with
+from tests.integration.test_deploy_localhost import deploy, sshd, wait_until
+from toolchain import bundle
+from toolchain.errors import ConnectionFailed, OutcomeUnknown, ReleaseError
+
+__all__ = ["sshd"]
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def two(sshd: Sshd, tmp_path: Path) -> tuple[str, str]:
+    """A device that ran the first release and runs the second."""
+    return tuple(  # type: ignore[return-value]
+        deploy(sshd.device, make_bundle(tmp_path / v, version=v)).folder for v in ("1.0", "2.0")
+    )
+
+
+def links(sshd: Sshd) -> tuple[str, str]:
+    return sshd.root.joinpath("current").readlink().name, sshd.root.joinpath(
+        "previous"
+    ).readlink().name
+
+
+def agents(sshd: Sshd) -> list[int]:
+    return processes_with(str(sshd.root))
+
+
+@contextmanager
+def lost(sshd: Sshd) -> Iterator[Session]:
+    """A session whose last request meets a link or an agent that is no more."""
+    with (
+        connection.connect(sshd.device) as conn,
+        pytest.raises(ConnectionFailed),
+        open_session(conn) as session,
+    ):
+        yield session
+
+
+def switch(session: Session, folder: str, seconds: float) -> None:
+    session.ask("lock", who="test")
+    assert session.ask("switch", folder=folder, seconds=seconds)
+
+
+def test_without_a_confirmation_in_time_it_goes_back(sshd: Sshd, two: tuple[str, str]) -> None:
+    """The deployer's link seems to live, and nothing comes over it."""
+    with lost(sshd) as session:
+        switch(session, two[0], 3)
+        assert links(sshd)[0] == two[0]
+        assert wait_until(lambda: links(sshd) == (two[1], two[0]))
+        assert wait_until(lambda: not agents(sshd)), "it keeps the lock for nobody"
+        session.ask("confirm")
+    assert not (sshd.root / "pending").exists()
+    assert not (sshd.root / "returning").exists()
+
+
+def test_a_link_that_drops_before_the_confirmation_undoes_it(
+    sshd: Sshd, two: tuple[str, str]
+) -> None:
+    with lost(sshd) as session:
+        switch(session, two[0], 600)
+        sshd.drop_links()
+        session.ask("confirm")
+    assert wait_until(lambda: links(sshd) == (two[1], two[0]))
+    assert wait_until(lambda: not agents(sshd))
+
+
+def test_an_agent_that_is_killed_undoes_it(sshd: Sshd, two: tuple[str, str]) -> None:
+    with lost(sshd) as session:
+        switch(session, two[0], 600)
+        group = {os.getpgid(p) for p in agents(sshd)}
+        assert len(group) == 2, "the one that waits is in the group of the one that asks"
+        os.killpg(min(group), signal.SIGKILL)
+        session.ask("confirm")
+    assert wait_until(lambda: links(sshd) == (two[1], two[0]))
+
+
+def test_when_all_of_ours_is_killed_the_next_one_undoes_it(
+    sshd: Sshd, two: tuple[str, str]
+) -> None:
+    with lost(sshd) as session:
+        switch(session, two[0], 600)
+        for process in sorted(agents(sshd), reverse=True):
+            os.kill(process, signal.SIGKILL)
+        session.ask("confirm")
+    assert links(sshd)[0] == two[0]
+    with connection.connect(sshd.device) as conn:
+        assert release.running_in(conn, "0" * 64, wait=5) is None
+    assert links(sshd) == (two[1], two[0])
+
+
+def test_a_first_release_that_is_not_confirmed_leaves_none(sshd: Sshd, tmp_path: Path) -> None:
+    done = deploy(sshd.device, make_bundle(tmp_path / "b"))
+    (sshd.root / "current").unlink()
+    with lost(sshd) as session:
+        switch(session, done.folder, 600)
+        assert sshd.running() == done.folder
+        sshd.drop_links()
+        session.ask("confirm")
+    assert wait_until(lambda: sshd.running() is None)
+    assert deploy(sshd.device, tmp_path / "b").folder == done.folder
+    assert sshd.running() == done.folder
+
+
+def test_a_confirmed_switch_holds_and_nobody_waits_on(sshd: Sshd, two: tuple[str, str]) -> None:
+    with connection.connect(sshd.device) as conn, open_session(conn) as session:
+        switch(session, two[0], 600)
+        session.ask("confirm")
+        with pytest.raises(ReleaseError, match="too late"):
+            session.ask("confirm")
+    assert links(sshd) == two
+    assert wait_until(lambda: not agents(sshd))
+
+
+@pytest.mark.parametrize(
+    ("at", "status"), [("before", "failed"), ("after", "done"), ("for good", "unknown")]
+)
+def test_a_device_lost_at_its_switch_is_asked_what_it_runs(
+    sshd: Sshd, two: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    at: str, status: str,
+) -> None:  # fmt: skip
+    ask = Session.ask
+
+    def lossy(self: Session, do: str, **fields: Any) -> Any:
+        if do == "confirm":
+            if at == "after":
+                ask(self, do, **fields)
+            sshd.drop_links()
+            if at == "for good":
+                sshd.stop()
+            raise ConnectionFailed("cut here")
+        return ask(self, do, **fields)
+
+    monkeypatch.setattr(Session, "ask", lossy)
+    folder = make_bundle(tmp_path / "3", version="3.0")
+    (result,) = fleet.run(
+        [sshd.device], rollout.deployed({"rv64gc": folder}), limits=Limits(), show=lambda *_: None
+    )
+    assert result.status == status, result.plain()
+    new = bundle.load(folder).release[:16]
+    assert wait_until(lambda: links(sshd)[0] == (new if at == "after" else two[1]))
+
+
+def test_the_only_device_that_is_lost_is_an_error_of_its_own(
+    sshd: Sshd, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Session.ask
+
+    def lossy(self: Session, do: str, **fields: Any) -> Any:
+        if do == "rollback":
+            sshd.drop_links()
+        return ask(self, do, **fields)
+
+    monkeypatch.setattr(Session, "ask", lossy)
+    with connection.connect(sshd.device) as conn, pytest.raises(OutcomeUnknown, match="lost while"):
+        release.rollback(conn)
