@@ -91,13 +91,14 @@ def deploy(
 ) -> None:
     """Send wheels and models to a device, install them there, check, and switch to them."""
     from deploy import fleet, rollout
-    from toolchain import bundle, targets
+    from toolchain import bundle, signing, targets
 
     limits = fleet.Limits(parallel=parallel, step=step_limit, canary=canary, failures=max_failures)
     devices = _devices(inventory, host, group, limit)
     names = sorted({d.target for d in devices})
     with console.step(f"bundle for {', '.join(names)}"):
         bundles = {n: bundle.make(targets.target(n), options.names(model), []) for n in names}
+        signing.seal_bundles({f: bundle.load(f).release for f in bundles.values()})
 
     def show(name: str, done: dict[str, Any]) -> None:
         if dry_run:
@@ -174,6 +175,44 @@ def rollback(
     limits = fleet.Limits(parallel=parallel, step=step_limit, canary=canary, failures=max_failures)
     devices = _devices(inventory, host, group, limit)
     _work("rollback", devices, rollout.rolled_back, limits, _Said(one=show, line=line), json=json)
+
+
+@task(
+    help=FLEET_HELP
+    | {"host": "devices to give the public key to; none when left out and no group is given"}
+)
+@guarded
+def keys(
+    _: Context,
+    host: str = "",
+    group: str = "",
+    limit: str = "",
+    parallel: int = PARALLEL,
+    step_limit: float = STEP_LIMIT,
+    inventory: str = INVENTORY,
+    json: bool = False,
+) -> None:
+    """Make the key that signs releases, and have devices take nothing that it did not sign."""
+    from deploy import fleet, rollout
+    from toolchain import signing
+
+    path, made = signing.make_key()
+    console.note(f"{path}: {'made; keep a copy of it' if made else 'is there already'}")
+    key = signing.public_key()
+    if not host and not group:
+        if json:
+            console.show_json({"key": key, "path": str(path), "made": made})
+        else:
+            console.out.print(key, highlight=False, soft_wrap=True)
+        return
+
+    def show(name: str, _done: dict[str, Any]) -> None:
+        console.out.print(f"{name} takes only what this key signed")
+
+    limits = fleet.Limits(parallel=parallel, step=step_limit)
+    devices = _devices(inventory, host, group, limit)
+    said = _Said(one=show, line=lambda _: "takes only what this key signed")
+    _work("keys", devices, rollout.trusting(key), limits, said, json=json)
 
 
 def _devices(inventory: str, host: str, group: str, limit: str) -> list[Device]:

@@ -21,7 +21,7 @@ from deploy.connection import Connection
 from deploy.probe import DeviceFacts
 from deploy.release_plan import Installed, Outcome, Plan, RolledBack, make_plan
 from deploy.session import AGENT, Session, open_session
-from toolchain import bundle
+from toolchain import bundle, signing
 from toolchain.bundle import Manifest
 from toolchain.errors import ConnectionFailed, EdgewrightError, OutcomeUnknown, ReleaseError
 
@@ -149,6 +149,26 @@ def running_in(conn: Connection, release: str, *, wait: float = 0.0) -> str | No
             time.sleep(1)
 
 
+def trust(conn: Connection, key: str) -> bool:
+    """Give a device a public key, after which it takes signed releases only.
+
+    Args:
+        conn: an open connection.
+        key: `ssh-ed25519 …`.
+
+    Returns:
+        False when the device trusted it already.
+
+    Raises:
+        DeviceRefused: another deployment is under way.
+        ReleaseError: the device could not keep it.
+        ConnectionFailed: the link dropped.
+    """
+    with open_session(conn) as session:
+        session.ask("lock", who=_me())
+        return bool(session.ask("trust", key=key))
+
+
 def rollback(conn: Connection) -> RolledBack:
     """Switch a device back to the release that it ran before.
 
@@ -196,6 +216,8 @@ def _apply(
     if planned.action != "unchanged":
         session.ask("lock", who=_me())
         # Someone else may have deployed between the plan and the lock.
+        seal = signing.load(folder)
+        session.ask("authorize", release=manifest.release, seal=seal.model_dump() if seal else None)
         now = _plan(session, planned.host, manifest)
         there, replaced = now.folder, now.replaces
         try:

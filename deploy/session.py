@@ -18,7 +18,7 @@ from deploy.remote_process import RemoteProcess
 from toolchain.errors import ConnectionFailed, DeviceRefused, ReleaseError
 
 AGENT = Path(__file__).with_name("agent")
-MODULES = ("files", "state", "deadman", "steps", "main")
+MODULES = ("files", "ed25519", "trust", "state", "deadman", "steps", "main")
 LIFETIME = 6 * 3600.0
 IDLE = 600.0
 PING_EVERY = 60.0
@@ -67,6 +67,7 @@ class Session:
             fields: its arguments.
 
         Raises:
+            DeviceRefused: someone else deploys to it, or it does not trust the release.
             ReleaseError: the device could not do it.
             ConnectionFailed: the link dropped, or no answer came in time.
         """
@@ -92,7 +93,8 @@ class Session:
                 f"{self.name}: the device's answer can't be read", detail=line[:500]
             ) from error
         if failed is not None:
-            raise ReleaseError(
+            refused = failed["kind"] in ("locked", "untrusted")
+            raise (DeviceRefused if refused else ReleaseError)(
                 f"{self.name}: {failed['brief']}",
                 detail=failed["detail"],
                 resolution=failed["resolution"],

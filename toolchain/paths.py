@@ -1,7 +1,8 @@
 """Where things live on this machine. Nothing here creates a folder.
 
 `EDGEWRIGHT_CACHE` moves the cache, `EDGEWRIGHT_DIST` the folder that holds dist/, results/ and
-reports/; both for tests and for machines with a small home.
+reports/; both for tests and for machines with a small home. `EDGEWRIGHT_KEYS` moves the
+signing key.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ def cache() -> Path:
     """The folder of everything that can be made again."""
     override = os.environ.get("EDGEWRIGHT_CACHE")
     return Path(override) if override else Path(platformdirs.user_cache_dir("edgewright"))
+
+
+def keys() -> Path:
+    """The folder of the key that signs releases. Kept by the user: it can't be made again."""
+    override = os.environ.get("EDGEWRIGHT_KEYS")
+    return Path(override) if override else Path(platformdirs.user_config_dir("edgewright")) / "keys"
 
 
 def output() -> Path:

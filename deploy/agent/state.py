@@ -5,6 +5,7 @@
     incoming/        what is being received, what is being removed
     releases/ID/     manifest.json, the payload, venv/, and the marker installed.json, written last
     current, previous   symlinks to releases/ID
+    trusted_keys, accepted   whose releases may come here: `trust`
     pending          while a switch waits to be confirmed: what to go back to
 
 Python's standard library only, 3.8 or newer.
@@ -30,6 +31,7 @@ from deploy.agent.files import (
     safe,
     tree_digest,
 )
+from deploy.agent.trust import keys
 
 
 class State:
@@ -63,6 +65,7 @@ class State:
             "partial": partial,
             "holder": self.holder(),
             "pending": self.pending(),
+            "keys": keys(self.root),
         }
 
     def releases(self) -> list[dict[str, Any]]:

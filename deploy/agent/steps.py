@@ -39,6 +39,7 @@ from deploy.agent.files import (
     write_durably,
 )
 from deploy.agent.state import State
+from deploy.agent.trust import accept, add, check
 
 TAIL = 30
 
@@ -50,6 +51,7 @@ class Steps(State):
         super().__init__(root)
         self.child: subprocess.Popen[bytes] | None = None
         self.watch: Watch | None = None
+        self.allowed = ("", 0)
 
     def lock(self, who: str) -> None:
         """Keep every other deployer out, for as long as this process lives."""
@@ -69,6 +71,16 @@ class Steps(State):
         os.ftruncate(self.lock_file, 0)
         os.pwrite(self.lock_file, who.encode(), 0)
         go_back(self)
+
+    def authorize(self, release: str, seal: dict[str, Any] | None) -> None:
+        """Let a release in, on a device with keys only when its seal is good."""
+        self.locked()
+        self.allowed = release, check(self.root, release, seal)
+
+    def trust(self, key: str) -> bool:
+        """Take signed releases only from now on; False when that key was trusted already."""
+        self.locked()
+        return add(self.root, key)
 
     def prepare(self, files: list[dict[str, Any]]) -> dict[str, Any]:
         """Clear what a cut-off deployment left; say which files are missing, and from where on."""
@@ -119,6 +131,7 @@ class Steps(State):
         release = str(content["release"])
         if self.identity(content) != release or not HEX64.fullmatch(release):
             raise Failure("refused", "the manifest's id is not the hash of its content")
+        self.permitted(release)
         folder, number = release[:16], 1
         while os.path.lexists(self.path("releases", folder)):
             number += 1
@@ -191,6 +204,10 @@ class Steps(State):
         running = self.linked("current")
         if running == folder:
             return False
+        release = str((self.marker(folder) or {}).get("release"))
+        self.permitted(release)
+        if self.allowed[1]:
+            accept(self.root, self.allowed[1], release)
         note_return(self)
         self.watch = self.guard(seconds)
         if running is not None:
@@ -312,6 +329,11 @@ class Steps(State):
             for wheel in sorted(glob.glob(os.path.join(folder, "pip-*.whl"))):
                 return [os.path.join(wheel, "pip")]
         raise Failure("install", "the device has no pip", "", "there: apt-get install python3-pip")
+
+    def permitted(self, release: str) -> None:
+        """Refuse a release that was not let in."""
+        if self.allowed[0] != release:
+            raise Failure("refused", f"{release[:16]} was not authorized")
 
     def run(self, args: list[str], *, limit: float, source: str = "") -> tuple[int, str]:
         """Run a program that inherits the lock, so that it can't outlive it unseen."""

@@ -22,7 +22,7 @@ from tests.faults import device
 from tests.faults.device import Agent, Ended, Point, Work
 from tests.faults.powercut import Disk
 from toolchain import bundle
-from toolchain.errors import EdgewrightError, ReleaseError
+from toolchain.errors import DeviceRefused, EdgewrightError, ReleaseError
 
 LONG = os.environ.get("EDGEWRIGHT_FAULTS") == "long"
 DOUBLE = 500 if LONG else 60
@@ -271,7 +271,7 @@ def _deployer(bench: Bench, log: Path, number: int) -> int:
                 device.deploy(bench.agent, bench.root, bench.bundles[number], heard)
                 code = 0
                 break
-            except ReleaseError as error:
+            except (DeviceRefused, ReleaseError) as error:
                 if "another deployment" not in error.brief:
                     break
                 time.sleep(0.01)

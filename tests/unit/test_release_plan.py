@@ -40,8 +40,10 @@ def manifest(folder: Path) -> Manifest:
     return bundle.load(folder)
 
 
-def deliver(steps: Steps, folder: Path) -> str:
+def deliver(steps: Steps, folder: Path, *, authorize: bool = True) -> str:
     """Do by hand what a deployment does up to the venv."""
+    if authorize:
+        steps.authorize(bundle.load(folder).release, None)
     files = [{"sha256": f.sha256, "size": f.size} for f in bundle.load(folder).files]
     for item in steps.prepare(files)["missing"]:
         source = next(f for f in bundle.load(folder).files if f.sha256 == item["sha256"])
@@ -185,6 +187,7 @@ def test_a_manifest_whose_id_is_not_its_hash_is_refused(steps: Steps, folder: Pa
     content = json.loads((folder / "manifest.json").read_text())
     content["python"] = "3.99"
     steps.prepare([])
+    steps.authorize(content["release"], None)
     with pytest.raises(Failure, match="not the hash"):
         steps.assemble(json.dumps(content))
 

@@ -15,6 +15,7 @@ from toolchain import paths, process
 
 SEAMS = {
     "docker": {"toolchain/engine.py"},
+    "cryptography": {"toolchain/signing.py"},
     "subprocess": {"toolchain/process.py"},
     "fabric": {"deploy/connection.py", "deploy/login.py", "deploy/remote_process.py"},
     "paramiko": {"deploy/connection.py", "deploy/login.py", "deploy/remote_process.py"},
