@@ -219,7 +219,10 @@ def _devices(inventory: str, host: str, group: str, limit: str) -> list[Device]:
     from deploy import inventory as inventories
 
     known = inventories.load(Path(inventory))
-    return known.select(options.names(host), options.names(group), options.names(limit))
+    chosen = known.select(options.names(host), options.names(group), options.names(limit))
+    for line in (line for device in chosen for line in device.exceptions()):
+        console.note(line)
+    return chosen
 
 
 def _work(

@@ -38,7 +38,17 @@ class Device:
     emulated: bool = False
     container: str | None = None
     strict_kex: bool = True
+    host_keys: str = "strict"
     groups: tuple[str, ...] = ()
+
+    def exceptions(self) -> list[str]:
+        """Where its entry asks for less security than is usual, in words: said in every run."""
+        found = []
+        if not self.strict_kex:
+            found.append("its ssh server may lack strict key exchange")
+        if self.host_keys != "strict":
+            found.append("a host key that is not known yet is taken as it comes")
+        return [f"{self.name}: {words}, as its entry says" for words in found]
 
 
 class Inventory:
@@ -152,6 +162,7 @@ class Inventory:
             emulated=ours.emulated,
             container=ours.container,
             strict_kex=ours.strict_kex,
+            host_keys=ours.host_keys,
             groups=tuple(groups),
         )
 

@@ -7,7 +7,7 @@ Ansible's own form and variables, as far as they concern how a device is reached
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -84,6 +84,9 @@ class Block(_Strict):
     container: Name | None = Field(None, description="set by emulator.up")
     strict_kex: bool = Field(
         True, description="false lets an old ssh server in that lacks strict key exchange"
+    )
+    host_keys: Literal["strict", "accept-new"] = Field(
+        "strict", description="accept-new takes the key of a host that none is known for"
     )
 
     @model_validator(mode="after")

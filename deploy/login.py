@@ -7,6 +7,7 @@ changed is refused before anything about the user is said.
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import socket
 from collections.abc import Iterator
@@ -24,6 +25,10 @@ CONNECT_LIMIT = 15.0
 ANSWER_LIMIT = 30.0
 KEEPALIVE = 10
 UNANSWERED_MS = 30_000
+COMPARE = (
+    "compare that with what the board's own console says to\n"
+    "    ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+)
 KNOWN_HOSTS = (Path("/etc/ssh/ssh_known_hosts"), Path("~/.ssh/known_hosts"))
 
 _Stock = paramiko.Transport
@@ -63,8 +68,12 @@ class _LenientTransport(_Transport):
     must_be_strict = False
 
 
-class _RefuseUnknown(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # as above
-    """Says which key was shown and how to check it; never adds one."""
+class _Policy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # as above
+    """What to do with a host that no key is known for.
+
+    `strict` says which key was shown and how to check it; `accept-new` writes it down. A host that
+    shows another key than the known one, of the same type or another, never comes here.
+    """
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -72,13 +81,34 @@ class _RefuseUnknown(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # as
     def missing_host_key(
         self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
     ) -> None:
+        shown = f"{hostname} shows {key.get_name()} {key.fingerprint}"
+        if self.device.host_keys == "accept-new":
+            _write_down(self.device, hostname, key)
+            return
         raise HostKeyError(
             f"{self.device.name}: its host key is not known",
-            detail=f"{hostname} shows {key.get_name()} {key.fingerprint}",
-            resolution="compare that with what the board's own console says to\n"
-            "    ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\n"
-            f"and, when they are the same:\n    {_keyscan(self.device, hostname)}",
+            detail=shown,
+            resolution=f"{COMPARE}\nand, when they are the same:\n"
+            f"    {_keyscan(self.device, hostname)}",
         )
+
+
+def _write_down(device: Device, hostname: str, key: paramiko.PKey) -> None:
+    path = (device.known_hosts or KNOWN_HOSTS[-1]).expanduser()
+    line = f"{hostname} {key.get_name()} {key.get_base64()}\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # one write of a whole line: devices that are met at the same moment do not mix
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, line.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise HostKeyError(
+            f"{device.name}: its host key can't be written to {path}", detail=str(error)
+        ) from error
 
 
 def open_fabric(device: Device) -> FabricConnection:
@@ -135,7 +165,7 @@ def _login(device: Device, key_files: list[str]) -> dict[str, object]:
 
 
 def _trust_known_hosts(client: paramiko.SSHClient, device: Device) -> None:
-    client.set_missing_host_key_policy(_RefuseUnknown(device))
+    client.set_missing_host_key_policy(_Policy(device))
     for path in (device.known_hosts,) if device.known_hosts else KNOWN_HOSTS:
         try:
             client.load_system_host_keys(str(path.expanduser()))

@@ -172,5 +172,7 @@ def _connected(title: str, host: str, inventory: str) -> Iterator[tuple[Device, 
     from deploy import inventory as inventories
 
     device = inventories.load(Path(inventory)).host(host)
+    for line in device.exceptions():
+        console.note(line)
     with console.step(title) as say, connection.connect(device) as conn:
         yield device, conn, say
