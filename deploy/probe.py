@@ -14,8 +14,10 @@ from typing import Protocol
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deploy import wheel_fit
 from deploy.inventory import Device
 from deploy.session import python
+from deploy.wheel_fit import Content
 from toolchain.bundle import Manifest
 from toolchain.errors import CommandError, DeviceRefused
 
@@ -24,6 +26,8 @@ LIMIT = 120.0
 CLOCK_TOLERANCE = 24 * 3600.0
 # Wheels are zip files; what they unpack to is seldom more than this many times their size.
 UNPACKED = 4
+# a venv with our wheels is some hundred files
+FILES_NEEDED = 4000
 FLOAT_ABI = {"armv7l": "arm-linux-gnueabihf"}
 
 
@@ -63,6 +67,8 @@ class DeviceFacts(BaseModel):
     root: str
     disk_free: int
     files_free: int
+    writable: bool
+    executable: bool
     ram: int
     cores: int
     cpu: str
@@ -150,18 +156,27 @@ def space_needed(manifest: Manifest) -> int:
     return 2 * (manifest.payload_size() + UNPACKED * wheels)
 
 
-def check(facts: DeviceFacts, manifest: Manifest, *, needed: int | None = None) -> None:
+def check(
+    facts: DeviceFacts,
+    manifest: Manifest,
+    *,
+    needed: int | None = None,
+    contents: tuple[Content, ...] = (),
+) -> None:
     """Refuse a device that can't run a bundle.
 
     Args:
         facts: what the device is.
         manifest: what the bundle is.
         needed: bytes that must be free; room for two releases when not given.
+        contents: what its wheels and libraries really are.
 
     Raises:
         DeviceRefused: with every reason, and what to do about each.
     """
     found = problems(facts, manifest, space_needed(manifest) if needed is None else needed)
+    if facts.machine == manifest.requires.machine:
+        found += wheel_fit.problems(contents, facts)
     if found:
         raise DeviceRefused(
             f"{facts.name}: {found[0][0]}",
@@ -268,6 +283,16 @@ def _room(facts: DeviceFacts, needed: int) -> list[tuple[str, str]]:
             f"{free:.0f} MB are free below {facts.root}, two releases may need {need:.0f} MB",
             "free some space there, or set edgewright.root to a folder on a larger disk",
         ))  # fmt: skip
+    if facts.files_free < FILES_NEEDED and needed:
+        found.append((
+            f"{facts.files_free} files may be made below {facts.root}, of {FILES_NEEDED} needed",
+            "remove some files there, or set edgewright.root to a folder on another disk",
+        ))  # fmt: skip
+    elsewhere = "set edgewright.root in the inventory to a folder of the user on another disk"
+    if not facts.writable:
+        found.append((f"nothing can be written below {facts.root}", elsewhere))
+    if not facts.executable:
+        found.append((f"nothing below {facts.root} can be run (mounted noexec)", elsewhere))
     if abs(facts.clock_offset) > CLOCK_TOLERANCE:
         found.append((
             f"its clock is {facts.clock_offset / 3600:.0f} hours off",

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deploy import probe
+from deploy import probe, wheel_fit
 from deploy.connection import Connection
 from deploy.probe import DeviceFacts
 from deploy.release_plan import Installed, Outcome, Plan, RolledBack, make_plan
@@ -75,7 +75,8 @@ def deploy(
     with open_session(conn) as session:
         planned = _plan(session, conn.device.name, manifest)
         needs_room = planned.action == "install"
-        probe.check(facts, manifest, needed=None if needs_room else 0)
+        contents = wheel_fit.contents(folder, manifest.release) if needs_room else ()
+        probe.check(facts, manifest, needed=None if needs_room else 0, contents=contents)
         return _apply(conn, session, folder, manifest, planned, keep=keep, say=say)
 
 

@@ -134,12 +134,18 @@ def has_pip() -> bool:
     return wheels or importlib.util.find_spec("pip") is not None
 
 
-def disk(root: str) -> tuple[int, int]:
-    """Bytes and files that may still be written where the root is, or will be."""
+def disk(root: str) -> dict[str, object]:
+    """What may still be written, and run, where the root is or will be."""
     while not os.path.isdir(root):
         root = os.path.dirname(root)
     free = os.statvfs(root)
-    return free.f_bavail * free.f_frsize, free.f_favail if free.f_files else 1 << 30
+    return {
+        "disk_free": free.f_bavail * free.f_frsize,
+        "files_free": free.f_favail if free.f_files else 1 << 30,
+        # access(2) knows of read-only mounts too
+        "writable": os.access(root, os.W_OK | os.X_OK),
+        "executable": not free.f_flag & os.ST_NOEXEC,
+    }
 
 
 def temperature() -> float | None:
@@ -169,7 +175,6 @@ def facts(root: str, modules: list[str]) -> dict[str, object]:
     info = cpuinfo()
     own = {} if of_another_machine(machine, info) else info
     root = os.path.abspath(os.path.expanduser(root))
-    free, files = disk(root)
     libc_name, libc_version = libc()
     ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     model = read("/proc/device-tree/model").rstrip("\0")
@@ -189,8 +194,7 @@ def facts(root: str, modules: list[str]) -> dict[str, object]:
         "venv": importlib.util.find_spec("venv") is not None,
         "pip": has_pip(),
         "root": root,
-        "disk_free": free,
-        "files_free": files,
+        **disk(root),
         "ram": ram,
         "cores": len(os.sched_getaffinity(0)),
         "cpu": own.get("model name") or own.get("uarch") or own.get("hardware") or model,

@@ -23,7 +23,8 @@ ANSWER: dict[str, Any] = {
     "python": "3.13.5", "implementation": "cpython", "abiflags": "",
     "multiarch": "riscv64-linux-gnu", "libc": "glibc", "glibc": "2.41", "glibcxx": "3.4.33",
     "modules": {"numpy": "2.2.4"}, "venv": True, "pip": True, "root": "/home/u/edgewright",
-    "disk_free": 10**10, "files_free": 10**6, "ram": 8 * 10**9, "cores": 4, "cpu": "sifive,u74",
+    "disk_free": 10**10, "files_free": 10**6, "writable": True, "executable": True,
+    "ram": 8 * 10**9, "cores": 4, "cpu": "sifive,u74",
     "board": "", "isa": ["a", "c", "d", "f", "i", "m"], "governor": "performance",
     "temperature": 40.0, "emulation": "", "time": 100.0,
 }  # fmt: skip
@@ -93,6 +94,9 @@ def test_a_fitting_device_is_not_refused() -> None:
         ({"isa": ["i", "m", "a", "f", "d"]}, "its CPU lacks c", "without c"),
         ({"isa": []}, "its CPU lacks", "compile for"),
         ({"disk_free": 10**6}, "MB are free", "edgewright.root"),
+        ({"files_free": 10}, "files may be made", "edgewright.root"),
+        ({"writable": False}, "nothing can be written", "edgewright.root"),
+        ({"executable": False}, "noexec", "edgewright.root"),
         ({"time": 0.0 - 10**6}, "clock is", "timedatectl"),
     ],
 )
