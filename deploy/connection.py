@@ -20,6 +20,7 @@ from fabric import Connection as FabricConnection
 from deploy import login
 from deploy.inventory import Device
 from deploy.remote_process import RemoteProcess
+from deploy.sftp_writes import PIECE, SftpWrites
 from toolchain.errors import (
     CommandError,
     ConnectionFailed,
@@ -140,13 +141,11 @@ class Connection:
             offset = offset if offset <= size else 0
             with local.open("rb") as source, sftp.open(part, "r+" if offset else "w") as sink:
                 source.seek(offset)
-                sink.seek(offset)
-                sink.set_pipelined(True)
-                while chunk := source.read(CHUNK):
-                    sink.write(chunk)
-                    report(len(chunk))
-                sink.flush()
-                _fsync(sftp, sink)
+                writes = SftpWrites(sftp, sink, offset)
+                while piece := source.read(PIECE):
+                    writes.write(piece)
+                    report(len(piece))
+                writes.finish()
             sftp.posix_rename(part, remote)
         return size - offset
 
@@ -319,17 +318,6 @@ def _part_size(sftp: paramiko.SFTPClient, part: str) -> int:
         return sftp.stat(part).st_size or 0
     except FileNotFoundError:
         return 0
-
-
-def _fsync(sftp: paramiko.SFTPClient, sink: paramiko.SFTPFile) -> None:
-    """OpenSSH's extension; paramiko has no public call for it. Others sync when they rename."""
-    try:
-        sftp._request(  # noqa: SLF001 (see above)
-            paramiko.sftp.CMD_EXTENDED, "fsync@openssh.com", sink.handle
-        )
-    except OSError as error:
-        if "nsupported" not in str(error):
-            raise
 
 
 def _dropped(name: str, error: BaseException) -> ConnectionFailed:

@@ -18,7 +18,12 @@ SEAMS = {
     "cryptography": {"toolchain/signing.py"},
     "subprocess": {"toolchain/process.py"},
     "fabric": {"deploy/connection.py", "deploy/login.py", "deploy/remote_process.py"},
-    "paramiko": {"deploy/connection.py", "deploy/login.py", "deploy/remote_process.py"},
+    "paramiko": {
+        "deploy/connection.py",
+        "deploy/login.py",
+        "deploy/remote_process.py",
+        "deploy/sftp_writes.py",
+    },
 }
 # programs that run on a device: they have no seams of ours, and none of our modules
 ON_DEVICE = ("deploy/agent/", "deploy/runner/")

@@ -1,0 +1,81 @@
+"""Writes one file over SFTP, with so many bytes under way and each answer read.
+
+Of what is under way when a link drops, the device may have nothing: the bound is what a resumed
+transfer sends again. Paramiko's own pipelining has no bound, and drops the answers that say no.
+A part of the seam `deploy.connection`, which alone uses it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import paramiko
+from paramiko.sftp import CMD_EXTENDED, CMD_STATUS, CMD_WRITE, int64
+
+UNDER_WAY = 512 << 10
+PIECE = 32 << 10
+
+
+class SftpWrites:
+    """The writes of one open file.
+
+    Args:
+        sftp: the session; nothing else may use it meanwhile.
+        sink: the file, open for writing.
+        offset: where the first byte goes.
+    """
+
+    # paramiko documents no way to have several writes under way and hear of each: these calls are
+    # what its own prefetching uses
+
+    def __init__(self, sftp: paramiko.SFTPClient, sink: paramiko.SFTPFile, offset: int) -> None:
+        self._sftp, self._sink, self._offset = sftp, sink, offset
+        self._sizes: dict[int, int] = {}
+        self._under_way = 0
+        self._refusal: OSError | None = None
+
+    def write(self, piece: bytes) -> None:
+        """Send some bytes, at most `PIECE` of them.
+
+        Raises:
+            OSError: the device refused this or an earlier write.
+        """
+        number = self._sftp._async_request(  # noqa: SLF001 (see above)
+            self, CMD_WRITE, self._sink.handle, int64(self._offset), piece
+        )
+        self._sizes[number] = len(piece)
+        self._under_way += len(piece)
+        self._offset += len(piece)
+        self._wait(UNDER_WAY)
+
+    def finish(self) -> None:
+        """Wait until all is written, and on the disk where the server can say so.
+
+        Raises:
+            OSError: the device refused.
+        """
+        self._wait(0)
+        try:
+            # OpenSSH's extension; servers without it sync when they rename, or not at all
+            self._sftp._request(  # noqa: SLF001 (see above)
+                CMD_EXTENDED, "fsync@openssh.com", self._sink.handle
+            )
+        except OSError as error:
+            if "nsupported" not in str(error):
+                raise
+
+    def _wait(self, most: int) -> None:
+        while self._under_way > most:
+            self._sftp._read_response()  # noqa: SLF001 (see above)
+        if self._refusal is not None:
+            raise self._refusal
+
+    def _async_response(self, kind: int, message: Any, number: int) -> None:
+        """Called by paramiko with each answer."""
+        self._under_way -= self._sizes.pop(number)
+        try:
+            if kind != CMD_STATUS:
+                raise OSError(f"an answer of kind {kind} to a write")
+            self._sftp._convert_status(message)  # noqa: SLF001 (see above)
+        except OSError as error:
+            self._refusal = self._refusal or error
