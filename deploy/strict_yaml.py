@@ -24,6 +24,7 @@ MAX_BYTES = 128 << 10
 MAX_DEPTH = 24
 MAX_ANCHORS = 32
 MAX_FLOWS = 2000
+MAX_LINES = 10_000
 MAX_NODES = 20_000
 
 PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
@@ -114,12 +115,21 @@ def _loader() -> YAML:
     return YAML(typ="safe", pure=True)
 
 
+def _check_size(text: str, path: Path) -> None:
+    """Refuse what the scanner would take long over, before the first event comes."""
+    if text.count("{") + text.count("[") > MAX_FLOWS:
+        raise _error(path, 1, f"more than {MAX_FLOWS} of [ and {{")
+    if text.count("\n") > MAX_LINES:
+        raise _error(path, 1, f"more than {MAX_LINES} lines")
+    if text.count("\n---") > 1:
+        # each is scanned as a document of its own, slowly
+        raise _error(path, 1, "not valid YAML: more than one document")
+
+
 def _check_events(text: str, path: Path) -> None:
     """Refuse depth, anchors and size while scanning, when nothing has been built yet."""
+    _check_size(text, path)
     depth = anchors = nodes = 0
-    if text.count("{") + text.count("[") > MAX_FLOWS:
-        # The scanner reads ahead over these before the first event comes.
-        raise _error(path, 1, f"more than {MAX_FLOWS} of [ and {{")
     for event in _loader().parse(text):
         line = event.start_mark.line + 1
         if isinstance(event, CollectionStartEvent):

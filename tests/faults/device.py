@@ -308,6 +308,11 @@ def running(root: Path) -> str | None:
     return str(json.loads(text)["release"])
 
 
+def identity(folder: Path) -> str:
+    """The id of a bundle."""
+    return bundle.load(folder).release
+
+
 def problems(root: Path, bundles: list[Path], allowed: list[Path | None]) -> list[str]:
     """What is wrong on a device: it must run one of `allowed`, and all complete ones be whole."""
     ids = {bundle.load(b).release: b for b in bundles}

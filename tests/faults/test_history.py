@@ -1,0 +1,72 @@
+"""A long life of one device: random deployments and rollbacks, each with a random fault or none.
+
+What was reported is held against what the device runs: there is never a success that is none.
+EDGEWRIGHT_FAULTS=long runs a thousand.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.faults import device
+from tests.faults.device import Agent, Point
+from tests.faults.test_faults import FAILING, LONG, Bench, folder
+
+__all__ = ["folder"]
+HISTORY = 1000 if LONG else 40
+SEED = 6
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("strace") is None, reason="strace is not installed: apt-get install strace"
+)
+
+
+def fault(chance: random.Random, points: list[Point]) -> str:
+    """A kill, an error once, or an error from then on; nothing in a fifth of all."""
+    kind, point = chance.choice(["kill", "once", "for good", "kill", "none"]), chance.choice(points)
+    if kind == "none":
+        return ""
+    if kind == "kill":
+        return device.kill_at(point)
+    name = chance.choice([n for n, calls in FAILING.items() if point.call in calls] or ["EIO"])
+    return device.fail_at(point, name) + ("+" if kind == "for good" else "")
+
+
+def test_no_success_is_reported_that_is_none(folder: Path) -> None:
+    bench = Bench(folder, Agent())
+    bench.reset("deploy")
+    points = bench.points("deploy")
+    bench.reset("deploy")
+    chance = random.Random(SEED)  # noqa: S311 (a seed is the point)
+    runs, seen = device.running(bench.root), Counter[str]()
+    for number in range(HISTORY):
+        target = chance.randrange(4)
+        back = chance.random() < 0.2
+        injected = fault(chance, points)
+        work = (
+            (lambda h: device.rollback(bench.agent, bench.root, h))
+            if back
+            else (lambda h, t=target: device.deploy(bench.agent, bench.root, bench.bundles[t], h))
+        )
+        ended = device.run(work, injected, scratch=folder)
+        what = f"{number}: {'rollback' if back else f'deploy {target}'}, {injected or 'no fault'}"
+        assert not ended.crash, f"{what}: {ended.crash}"
+        new = device.running(bench.root)
+        success = not ended.killed and not ended.error
+        if success and not back:
+            assert new == device.identity(bench.bundles[target]), f"{what}: a false success"
+        elif not success and not {"confirm", "rollback"} & set(ended.done):
+            assert new == runs or injected, f"{what}: changed and not said"
+        wrong = device.problems(bench.root, bench.bundles, [*bench.bundles])
+        assert not wrong, f"{what}: {wrong}"
+        reached = "killed" if ended.killed else "failed" if ended.error else "done"
+        seen["fault, " * ended.hit + reached] += 1
+        runs = new
+    print(f"history of {HISTORY}: " + ", ".join(f"{k} {v}" for k, v in sorted(seen.items())))  # noqa: T201
+    assert seen["fault, killed"] > 0
+    assert seen["done"] > 0
