@@ -26,8 +26,8 @@ from toolchain.errors import DeviceRefused, EdgewrightError, ReleaseError
 
 LONG = os.environ.get("EDGEWRIGHT_FAULTS") == "long"
 DOUBLE = 500 if LONG else 60
-CUTS = 400 if LONG else 30
-ROUNDS = 60 if LONG else 4
+CUTS = int(os.environ.get("EDGEWRIGHT_CUTS", "10000" if LONG else "30"))
+ROUNDS = 500 if LONG else 4
 SEED = 6
 
 pytestmark = pytest.mark.skipif(
@@ -141,15 +141,16 @@ FAILING = {
 }
 
 
-def errors(bench: Bench, step: int) -> int:
+def errors(bench: Bench, step: int, lasting: str = "") -> int:
+    """Each call that can fail does, once, or with `+` from then on."""
     count = 0
     points = bench.points("deploy")
     for name, calls in FAILING.items():
         for point in [p for p in points if p.call in calls][::step]:
-            what = f"{name} at {point}"
+            what = f"{name} at {point}{lasting}"
             bench.reset("deploy")
             work, allowed, new = bench.work("deploy", bench.root)
-            ended = device.run(work, device.fail_at(point, name), scratch=bench.folder)
+            ended = device.run(work, device.fail_at(point, name) + lasting, scratch=bench.folder)
             assert ended.hit, f"{what} was not reached"
             bench.check(bench.root, ended, allowed, new, what)
             # Once the switch is confirmed the deployment is done; before that each fault is told.
@@ -228,7 +229,7 @@ def rounds(bench: Bench, wanted: int) -> int:
         bench.reset("deploy")
         log = bench.folder / "events"
         log.write_bytes(b"")
-        children = [_deployer(bench, log, n % 3 + 1) for n in range(2 + turn % 3)]
+        children = [_deployer(bench, log, n % 3 + 1) for n in range(2 + turn % 7)]
         time.sleep(chance.uniform(0.005, 0.08))
         os.kill(chance.choice(children), signal.SIGKILL)
         codes = {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children}
@@ -266,7 +267,7 @@ def _deployer(bench: Bench, log: Path, number: int) -> int:
             if event and "ok" in answer:
                 os.write(sink, f"{os.getpid()} {event} {number}\n".encode())
 
-        for _ in range(400):
+        for _ in range(1000):
             try:
                 device.deploy(bench.agent, bench.root, bench.bundles[number], heard)
                 code = 0
@@ -326,12 +327,16 @@ def test_a_disk_that_refuses_once_is_told_and_harms_nothing(bench: Bench) -> Non
     say("disk errors", errors(bench, 1))
 
 
+def test_a_disk_that_refuses_for_good_is_told_and_harms_nothing(bench: Bench) -> None:
+    say("disk errors for good", errors(bench, 1 if LONG else 6, "+"))
+
+
 def test_a_flipped_bit_never_runs(bench: Bench) -> None:
     say("flipped bits", flipped_bits(bench))
 
 
 def test_deployers_at_once_are_as_one_after_the_other(bench: Bench) -> None:
-    say("rounds of 2 to 4 deployers", rounds(bench, ROUNDS))
+    say("rounds of 2 to 8 deployers", rounds(bench, ROUNDS))
 
 
 def test_a_power_cut_leaves_what_was_reported(bench: Bench, disk: Disk) -> None:
