@@ -1,0 +1,176 @@
+"""The tests tested: faults put into a copy of the product on this machine's side and in the agent.
+
+Each has to make the test fail that is named beside it. Those of the agent's steps under kills and
+power cuts are in test_faults. EDGEWRIGHT_FAULTS=long seeds all, otherwise one in four.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults.test_faults import LONG
+from toolchain import paths
+
+FAILED = 1  # pytest's: tests ran and some failed
+LEFT_OUT = (".git", ".venv", "dist", "results", "reports", "__pycache__", ".*_cache", ".hypothesis")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed:
+    """A fault: what stands in a file once, what stands there instead, the test to catch it."""
+
+    file: str
+    good: str
+    bad: str
+    test: str
+    only: str = ""
+
+
+ROGUE, LINK = "tests/faults/test_rogue.py", "tests/faults/test_link.py"
+SIGNING, FLEET = "tests/unit/test_signing.py", "tests/unit/test_fleet.py"
+DEADMAN, WHEELS = "tests/integration/test_deadman.py", "tests/faults/test_wrong_wheels.py"
+HOSTILE, PLAN = "tests/faults/test_hostile.py", "tests/unit/test_release_plan.py"
+
+SEEDS = {
+    "AutoAdd put back": Seed(
+        file="deploy/login.py", good="policy(_Policy(device))",
+        bad="policy(paramiko.AutoAddPolicy())", test=ROGUE, only="unknown_server",
+    ),
+    "known_hosts not loaded": Seed(
+        file="deploy/login.py", good="client.load_system_host_keys(str(path.expanduser()))",
+        bad="path.expanduser().read_bytes()", test=ROGUE, only="accept_new or another_key",
+    ),
+    "strict key exchange not asked for": Seed(
+        file="deploy/login.py", good="if self.must_be_strict and not self.agreed_on_strict_kex:",
+        bad="if not self.must_be_strict and not self.agreed_on_strict_kex:",
+        test=ROGUE, only="without_strict",
+    ),
+    "a MAC with SHA-1": Seed(
+        file="deploy/login.py", good='if "sha2" in m)', bad='if "md5" not in m)',
+        test=ROGUE, only="old_algorithms",
+    ),
+    "a signature unchecked": Seed(
+        file="deploy/agent/trust.py",
+        good="any(verify(key, message, signature) for key in trusted)",
+        bad="trusted", test=SIGNING, only="each_kind",
+    ),
+    "an expiry unchecked": Seed(
+        file="deploy/agent/trust.py", good="if expires < max(time.time(), counter):",
+        bad="if expires < 0:", test=SIGNING, only="each_kind",
+    ),
+    "a counter unchecked": Seed(
+        file="deploy/agent/trust.py", good="if counter < newest:", bad="if counter < 0:",
+        test=SIGNING, only="each_kind",
+    ),
+    "a second encoding of a signature": Seed(
+        file="deploy/agent/ed25519.py", good=" or s >= ORDER:", bad=":", test=SIGNING,
+        only="vectors",
+    ),
+    "a release not let in": Seed(
+        file="deploy/agent/steps.py", good="if self.allowed[0] != release:", bad="if not release:",
+        test=SIGNING, only="authorization",
+    ),
+    "a manifest's id unchecked": Seed(
+        file="deploy/agent/steps.py", good="if self.identity(content) != release or not",
+        bad="if not", test=PLAN, only="not_its_hash",
+    ),
+    "a path that leaves the release": Seed(
+        file="deploy/agent/files.py", good='in ("", ".", "..", "venv", MARKER)',
+        bad='in ("", ".", "venv", MARKER)', test=PLAN, only="leaves_the_release",
+    ),
+    "a lying tag unchecked": Seed(
+        file="deploy/wheel_fit.py", good='return "" if inside == tags else', bad='return "" or',
+        test=WHEELS, only="every_wrong or right_wheel",
+    ),
+    "a float ABI unchecked": Seed(
+        file="deploy/wheel_fit.py", good="code.flags & RISCV_FLOAT != RISCV_DOUBLE or", bad="",
+        test=WHEELS, only="every_wrong",
+    ),
+    "a glibc unchecked": Seed(
+        file="deploy/wheel_fit.py", good='if asked and _above(asked, has or "0"):',
+        bad="if asked and not has:", test=WHEELS, only="symbols",
+    ),
+    "arguments not quoted": Seed(
+        file="deploy/connection.py", good="shlex.join(args).encode(", bad='" ".join(args).encode(',
+        test=HOSTILE, only="argument",
+    ),
+    "a file under its name before it is whole": Seed(
+        file="deploy/connection.py", good='        part = f"{remote}.part"\n        report',
+        bad="        part = remote\n        report", test=LINK, only="anywhere and cut",
+    ),
+    "no bound on what is under way": Seed(
+        file="deploy/sftp_writes.py", good="self._wait(UNDER_WAY)", bad="self._wait(1 << 40)",
+        test=LINK, only="anywhere and cut",
+    ),
+    "a canary that nobody waits for": Seed(
+        file="deploy/fleet.py", good="if all(r.good for r in crew.results.values()):",
+        bad="if True:", test=FLEET, only="canary",
+    ),
+    "a device given up that goes on": Seed(
+        file="deploy/fleet.py",
+        good="        if self.given_up:\n            raise ConnectionFailed(f",
+        bad="        if not self.device:\n            raise ConnectionFailed(f",
+        test=FLEET, only="no_further_step",
+    ),
+    "failures not counted": Seed(
+        file="deploy/fleet.py", good="return 0 < self.limits.failures <= bad", bad="return False",
+        test=FLEET, only="so_many_failures",
+    ),
+    "a switch that outlives its agent": Seed(
+        file="deploy/agent/deadman.py",
+        good="    if heard and os.read(ear, 1):", bad="    if heard:",
+        test=DEADMAN, only="killed_undoes",
+    ),
+    "a lost switch called done": Seed(
+        file="deploy/rollout.py", good="    if there is None:\n",
+        bad='    there = there or ""\n    if there is None:\n',
+        test=DEADMAN, only="lost_at_its_switch and before",
+    ),
+}  # fmt: skip
+
+
+def chosen() -> list[str]:
+    """All in the long form. The quick ones of the others."""
+    return list(SEEDS) if LONG else [n for n, s in SEEDS.items() if s.test in (SIGNING, FLEET)][::2]
+
+
+def test_each_seeded_fault_is_caught_by_its_test(tmp_path: Path) -> None:
+    copy = tmp_path / "product"
+    shutil.copytree(paths.ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+    missed = []
+    for name in chosen():
+        seed = SEEDS[name]
+        path = copy / seed.file
+        text = path.read_text()
+        assert text.count(seed.good) == 1, f"{name}: {seed.good!r} is not in {seed.file} once"
+        path.write_text(text.replace(seed.good, seed.bad))
+        code = _tried(copy, seed)
+        path.write_text(text)
+        print(f"{name}: {'caught' if code == FAILED else f'MISSED ({code})'}")  # noqa: T201
+        missed += [name] if code != FAILED else []
+    print(f"seeded faults caught: {len(chosen()) - len(missed)} of {len(chosen())}")  # noqa: T201
+    assert not missed
+
+
+def _tried(copy: Path, seed: Seed) -> int:
+    """What pytest says of the test in the copy."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", seed.test]
+    command += ["-k", seed.only] if seed.only else []
+    environment = {**os.environ, "EDGEWRIGHT_FAULTS": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command, cwd=copy, env=environment, capture_output=True, check=False, timeout=600
+    ).returncode
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_each_seed_still_has_its_place(name: str) -> None:
+    seed = SEEDS[name]
+    assert (paths.ROOT / seed.file).read_text().count(seed.good) == 1
+    assert (paths.ROOT / seed.test).exists()

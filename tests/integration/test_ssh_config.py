@@ -1,0 +1,94 @@
+"""What ~/.ssh/config says of a device holds: name, port, user's key, and the host to jump over."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy import connection, fleet, inventory, rollout
+from deploy.fleet import Limits
+from tests.integration.sshd import Sshd
+from toolchain.errors import HostKeyError
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "home"
+    (folder / ".ssh").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return folder
+
+
+@pytest.fixture
+def servers(tmp_path: Path, home: Path) -> Iterator[list[Sshd]]:
+    made = [Sshd(tmp_path / "far"), Sshd(tmp_path / "gate")]
+    for server in made:
+        server.start()
+    yield made
+    for server in made:
+        server.stop()
+
+
+def write(home: Path, servers: list[Sshd], *, jump: bool, trust_gate: bool = True) -> Path:
+    """The user's ssh files, and an inventory that has but a name."""
+    far, gate = servers
+    lines = [
+        "Host desk", "  HostName 127.0.0.1", f"  Port {far.port}", f"  User {getpass.getuser()}",
+        f"  IdentityFile {far.folder}/user_key", "  ProxyJump gate" if jump else "",
+        "Host gate", "  HostName 127.0.0.1", f"  Port {gate.port}", f"  User {getpass.getuser()}",
+        f"  IdentityFile {gate.folder}/user_key",
+    ]  # fmt: skip
+    (home / ".ssh" / "config").write_text("\n".join(lines) + "\n")
+    known = (far.folder / "known_hosts").read_text()
+    known += (gate.folder / "known_hosts").read_text() if trust_gate else ""
+    (home / ".ssh" / "known_hosts").write_text(known)
+    path = home / "inventory.yml"
+    path.write_text("all: {hosts: {desk: {edgewright: {target: rv64gc}}}}\n")
+    return path
+
+
+def log(server: Sshd) -> str:
+    return (server.folder / "log").read_text()
+
+
+def test_name_port_and_key_come_from_there(home: Path, servers: list[Sshd]) -> None:
+    device = inventory.load(write(home, servers, jump=False)).host("desk")
+    with connection.connect(device) as conn:
+        assert conn.run(["echo", "here"]) == "here\n"
+    assert "Accepted publickey" in log(servers[0])
+    assert "Accepted" not in log(servers[1])
+
+
+def test_a_device_behind_another_host_is_reached_through_it(
+    home: Path, servers: list[Sshd]
+) -> None:
+    device = inventory.load(write(home, servers, jump=True)).host("desk")
+    (found,) = fleet.run([device], rollout.looked_at, limits=Limits(), show=lambda *_: None)
+    assert found.status == "done", found.plain()
+    assert all("Accepted publickey" in log(server) for server in servers)
+    servers[1].stop()
+    (found,) = fleet.run([device], rollout.looked_at, limits=Limits(), show=lambda *_: None)
+    assert found.status == "failed"
+
+
+def test_the_host_to_jump_over_has_to_be_known_too(home: Path, servers: list[Sshd]) -> None:
+    device = inventory.load(write(home, servers, jump=True, trust_gate=False)).host("desk")
+    with pytest.raises(HostKeyError, match="not known"), connection.connect(device):
+        pass
+
+
+def test_the_inventory_wins_over_it(home: Path, servers: list[Sshd]) -> None:
+    device = inventory.load(write(home, servers, jump=False)).host("desk")
+    gate = servers[1]
+    (home / ".ssh" / "known_hosts").write_text((gate.folder / "known_hosts").read_text())
+    other = dataclasses.replace(device, port=gate.port, key_file=gate.folder / "user_key")
+    with connection.connect(other) as conn:
+        home_there = conn.run(["sh", "-c", "echo $HOME"]).strip()
+    assert home_there == str(gate.folder)
