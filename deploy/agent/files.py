@@ -66,6 +66,15 @@ def digest(path: str) -> str:
     return found.hexdigest()
 
 
+def size_of(path: str) -> int | None:
+    """The size of a file; None when there is none, or none any more: others may be at work."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
 def safe(path: str) -> str:
     """A path of a manifest, when it stays inside its release."""
     parts = path.split("/")

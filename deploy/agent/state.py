@@ -29,6 +29,7 @@ from deploy.agent.files import (
     Failure,
     digest,
     safe,
+    size_of,
     tree_digest,
 )
 from deploy.agent.trust import keys
@@ -50,11 +51,11 @@ class State:
         have, partial = [], {}
         for file in files:
             blob = self.path("blobs", self.sha256(file["sha256"]))
-            if os.path.isfile(blob) and os.path.getsize(blob) == file["size"]:
+            if size_of(blob) == file["size"]:
                 have.append(file["sha256"])
-            part = self.path("incoming", self.sha256(file["sha256"]) + ".part")
-            if os.path.isfile(part):
-                partial[file["sha256"]] = os.path.getsize(part)
+            begun = size_of(self.path("incoming", self.sha256(file["sha256"]) + ".part"))
+            if begun is not None:
+                partial[file["sha256"]] = begun
         return {
             "root": self.root,
             "current": self.linked("current"),

@@ -233,11 +233,13 @@ def rounds(bench: Bench, wanted: int) -> int:
         time.sleep(chance.uniform(0.005, 0.08))
         os.kill(chance.choice(children), signal.SIGKILL)
         codes = {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children}
-        assert set(codes.values()) <= {0, -signal.SIGKILL}, f"round {turn}: {codes}"
+        assert set(codes.values()) <= {0, -signal.SIGKILL}, (
+            f"round {turn}: {codes}\n{log.read_text()}"
+        )
         holder, last = 0, -1
         may: list[Path | None] = [bench.bundles[1]]
         for line in log.read_text().splitlines():
-            pid, event, number = (int(w) if w.isdigit() else w for w in line.split())
+            pid, event, number = (int(w) if w.isdigit() else w for w in line.split()[:3])
             assert isinstance(pid, int)
             if event == "lock":
                 assert holder == 0 or codes[holder] != 0, f"round {turn}: two hold the lock"
@@ -274,8 +276,12 @@ def _deployer(bench: Bench, log: Path, number: int) -> int:
                 break
             except (DeviceRefused, ReleaseError) as error:
                 if "another deployment" not in error.brief:
+                    os.write(sink, f"{os.getpid()} error {number} {error.detail}\n".encode())
                     break
                 time.sleep(0.01)
+    except BaseException as error:
+        os.write(sink, f"{os.getpid()} error {number} {error!r}\n".encode())
+        raise
     finally:
         os._exit(code)
 
