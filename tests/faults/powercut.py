@@ -7,6 +7,8 @@ import os
 import shutil
 import struct
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), Linux, fs/ext4/ext4.h
@@ -34,8 +36,22 @@ class Disk:
         return self.mount / "device"
 
     def off(self) -> None:
-        """Unmount it."""
+        """Unmount it, and wait until nobody has it: a container that starts takes copies of mounts.
+
+        As long as one of these stands, mounting again would give the filesystem that was cut off.
+        """
         subprocess.run(["umount", self.mount], check=True)
+        end = time.monotonic() + 60
+        while self._attached():
+            assert time.monotonic() < end, "the loop device is still in use"
+            time.sleep(0.01)
+
+    def _attached(self) -> bool:
+        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with suppress(OSError):
+                if path.read_text().strip() == str(self.image):
+                    return True
+        return False
 
     def keep(self) -> None:
         """Remember its content, unmounted, for `restore`."""
