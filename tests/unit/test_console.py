@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import pytest
+from rich.console import Console
 
 from toolchain import console
 
@@ -48,3 +50,27 @@ def test_a_step_that_fails_stops_its_clock(lines: list[str]) -> None:
     ended = len(lines)
     time.sleep(0.2)
     assert len(lines) == ended
+
+
+def test_several_devices_are_a_line_for_each_end(lines: list[str]) -> None:
+    with console.board("deploy", ["a", "b"]) as show:
+        show("a", "running", "sending")
+        show("b", "running", "sending")
+        wait_for(lines, 2)
+        show("a", "done", "")
+        show("b", "failed", "b: no")
+    assert "  deploy 0:00: 0 of 2 ended; b: sending" in lines
+    assert "  a: done 0:00" in lines
+    assert "  b: failed 0:00 b: no" in lines
+
+
+def test_on_a_terminal_they_are_a_live_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=80)
+    monkeypatch.setattr(console, "err", terminal)
+    with console.board("deploy", ["a", "[b]"]) as show:
+        show("a", "running", "sending [bold]")
+        show("[b]", "unknown", "lost")
+    text = screen.getvalue()
+    for expected in ("running", "sending [bold]", "[b]", "unknown", "lost"):
+        assert expected in text
