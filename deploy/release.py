@@ -63,7 +63,8 @@ def deploy(
         facts: what `probe` found just now; asked for when not given.
 
     Raises:
-        DeviceRefused: the device can't run it; nothing was written.
+        DeviceRefused: the device can't run it, does not trust it, or another deployment is under
+            way; nothing was written.
         ReleaseError: a step failed; the old release still runs.
         OutcomeUnknown: the link dropped while it switched.
         ConnectionFailed: the link dropped; the old release still runs.
@@ -174,7 +175,8 @@ def rollback(conn: Connection) -> RolledBack:
     """Switch a device back to the release that it ran before.
 
     Raises:
-        ReleaseError: there is none, it is damaged, or another deployment is under way.
+        DeviceRefused: another deployment is under way.
+        ReleaseError: there is none, or it is damaged.
         OutcomeUnknown: the link dropped while it switched.
         ConnectionFailed: the link dropped.
     """

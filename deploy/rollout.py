@@ -13,7 +13,7 @@ from deploy import probe, release
 from deploy.fleet import Attempt, Status, Work
 from deploy.release_plan import Outcome
 from toolchain import bundle
-from toolchain.errors import ConnectionFailed, OutcomeUnknown, ReleaseError
+from toolchain.errors import ConnectionFailed, DeviceRefused, OutcomeUnknown, ReleaseError
 
 
 def looked_at(attempt: Attempt) -> tuple[Status, Any]:
@@ -89,7 +89,7 @@ def _asked_again(attempt: Attempt, wanted: str, lost: OutcomeUnknown) -> Outcome
         with attempt.connect() as conn:
             attempt.say("asking what it runs")
             there = release.running_in(conn, wanted, wait=2 * release.CONFIRM_WITHIN)
-    except (ConnectionFailed, ReleaseError) as error:
+    except (ConnectionFailed, DeviceRefused, ReleaseError) as error:
         raise lost from error
     if there is None:
         raise ReleaseError(

@@ -20,7 +20,8 @@ from toolchain.errors import ConnectionFailed, DeviceRefused, ReleaseError
 AGENT = Path(__file__).with_name("agent")
 MODULES = ("files", "ed25519", "trust", "state", "deadman", "steps", "main")
 LIFETIME = 6 * 3600.0
-IDLE = 600.0
+# a deployer that vanished without a word keeps the lock for so long
+IDLE = 180.0
 PING_EVERY = 60.0
 
 # 127 is what a shell says of a command that it does not know.

@@ -397,20 +397,25 @@ MUTANTS = {
 }  # fmt: skip
 
 
+# the trial to begin with, where another would only take longer to let the fault through
+SHOWN_BY = {
+    "a file's fsync dropped": "power cuts",
+    "a release not brought to the disk": "power cuts",
+    "the switch not brought to the disk": "power cuts",
+    "the confirmation not brought to the disk": "power cuts",
+    "a disk's error kept quiet": "errors",
+}
+
+
 @pytest.mark.skipif(not LONG, reason="the long form alone: EDGEWRIGHT_FAULTS=long")
-def test_seeded_faults_are_caught(folder: Path) -> None:
-    missed = []
-    for number, (name, mutation) in enumerate(MUTANTS.items()):
-        inside = folder / f"mutant-{number}"
-        inside.mkdir()
-        if (caught := _caught(inside, mutation)) is None:
-            missed.append(name)
-        print(f"{name}: {caught or 'MISSED'}")  # noqa: T201 (the result)
-    say("seeded faults caught", len(MUTANTS) - len(missed))
-    assert not missed
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_fault_seeded_in_the_agent_is_caught(folder: Path, name: str) -> None:
+    caught = _caught(folder, MUTANTS[name], SHOWN_BY.get(name, "bits"))
+    print(f"{name}: {caught or 'MISSED'}")  # noqa: T201 (the result)
+    assert caught
 
 
-def _caught(folder: Path, mutation: tuple[str, str, str]) -> str | None:
+def _caught(folder: Path, mutation: tuple[str, str, str], first: str) -> str | None:
     bench = Bench(folder, Agent(mutation))
     trials: dict[str, Callable[[], int]] = {
         "bits": lambda: flipped_bits(bench),
@@ -419,9 +424,9 @@ def _caught(folder: Path, mutation: tuple[str, str, str]) -> str | None:
         "errors": lambda: errors(bench, 1),
         "power cuts": lambda: power_cuts(bench, _disk(folder), 150),
     }
-    for name, trial in trials.items():
+    for name in sorted(trials, key=lambda trial: trial != first):
         try:
-            trial()
+            trials[name]()
         except (AssertionError, pytest.fail.Exception, EdgewrightError) as error:
             return f"{name}: {str(error).splitlines()[0][:110]}"
     return None
