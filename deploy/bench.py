@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolchain import paths, results
 from toolchain.errors import BenchError, EdgewrightError, UsageError
+from toolchain.variants import PLAIN
 
 RUNTIMES: tuple[results.Runtime, ...] = ("tflite", "tvm")
 # What a whole run may take beyond its jobs' own limits.
@@ -51,6 +52,10 @@ class _Samples(_File):
     labelled: bool
 
 
+class _Library(_File):
+    variant: str = PLAIN
+
+
 class _Card(BaseModel):
     """What is read here of the model cards that convert and compile write."""
 
@@ -58,7 +63,8 @@ class _Card(BaseModel):
     model: str
     batch: int
     tflite: dict[str, _File] = {}
-    libraries: dict[str, dict[str, _File]] = {}
+    libraries: dict[str, dict[str, _Library]] = {}
+    references: dict[str, _File] = {}
     samples: _Samples
 
 
@@ -78,7 +84,11 @@ class Deployed(BaseModel):
 
 
 class Job(BaseModel):
-    """One thing to measure; the paths are relative to the release."""
+    """One thing to measure; the paths are relative to the release.
+
+    `reference` is what a variant of the network gave on the machine that made it; the samples hold
+    that of the network as it was trained.
+    """
 
     model_config = ConfigDict(frozen=True)
     model: str
@@ -89,6 +99,7 @@ class Job(BaseModel):
     file: str
     sha256: str
     samples: str
+    reference: str | None = None
 
 
 class Progress(BaseModel):
@@ -325,21 +336,22 @@ def _jobs(entry: _Model, there: Deployed, threads: int) -> list[Job]:
     """Every runtime and variant of one deployed model."""
     card = entry.card
     libraries = card.libraries.get(there.target, {})
-    found: list[tuple[results.Runtime, dict[str, _File]]] = [
-        ("tflite", card.tflite),
-        ("tvm", libraries),
+    found: list[tuple[results.Runtime, str, str, _File]] = [
+        *(("tflite", name, name, made) for name, made in sorted(card.tflite.items())),
+        *(("tvm", name, made.variant, made) for name, made in sorted(libraries.items())),
     ]
+    references = {form: f"{entry.folder}/{file.file}" for form, file in card.references.items()}
     return [
         Job(
             model=card.model,
             batch=card.batch,
             runtime=runtime,
-            variant=variant,
+            variant=name,
             threads=threads,
             file=f"{entry.folder}/{made.file}",
             sha256=made.sha256,
             samples=f"{entry.folder}/{card.samples.file}",
+            reference=references.get(form),
         )
-        for runtime, variants in found
-        for variant, made in sorted(variants.items())
+        for runtime, name, form, made in found
     ]

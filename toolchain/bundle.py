@@ -273,7 +273,8 @@ def _model(source: Path, folder: Path, target: Target) -> BundledModel:
     relative = f"models/{source.parent.name}/{source.name}"
     into = folder / relative
     into.mkdir(parents=True)
-    for path in [*source.glob("*.tflite"), source / "model.json", source / "samples.npz"]:
+    wanted = [*source.glob("*.tflite"), *source.glob("reference-*.npy")]
+    for path in [*wanted, source / "model.json", source / "samples.npz"]:
         if path.is_file():
             shutil.copyfile(path, into / path.name)
     shutil.copytree(

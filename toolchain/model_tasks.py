@@ -5,7 +5,7 @@ Modules are imported by the task that needs them, so that listing the tasks is q
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from toolchain.options import DEFAULT_TARGET, JSON, TARGET
 
 if TYPE_CHECKING:
     from toolchain.card import ModelCard
+    from toolchain.matrix import Outcome
 
 
 @task(help={"json": JSON})
@@ -38,9 +39,11 @@ def models(_: Context, json: bool = False) -> None:
 
 MODEL_HELP = {
     "model": "names from the catalogue, separated by commas; a name for --model-file",
-    "model-file": "a model of yours: .onnx, .keras, .h5 or a SavedModel folder",
+    "model-file": "a model of yours: .onnx, .keras, .h5, .tflite or a SavedModel folder",
     "weights": "file with the weights of a catalogue model; without it they are drawn",
     "batch": "batch sizes, separated by commas",
+    "variant": "forms, separated by commas, or all: fp32, float16, dynamic, int8, int16x8, qat, "
+    "pruned, clustered",
     "json": JSON,
 }
 
@@ -53,21 +56,25 @@ def convert(
     model_file: str = "",
     weights: str = "",
     batch: str = "1",
+    variant: str = "fp32",
     json: bool = False,
 ) -> None:
     """Convert models to TFLite and ONNX and check them against their source."""
-    cards = [card for _, card in _converted(model, model_file, weights, batch)]
+    _, made = _converted(model, model_file, weights, batch, variant)
+    cards = list(made.cards.values())
     if json:
         console.show_json([card.model_dump(mode="json") for card in cards])
-    else:
+    elif cards:
         _show_checks(cards)
+    made.refuse()
 
 
 @task(
     help=MODEL_HELP
     | {
         "target": TARGET,
-        "opt-level": "0 to 3; what they mean is in docs/",
+        "opt-level": "0 to 3, separated by commas; what they mean is in docs/",
+        "jobs": "compilations at once; as many as there are cores when left out",
         "compiler": "release, or source: built from source with Debian's LLVM, an hour the first "
         "time",
     }
@@ -79,35 +86,42 @@ def compile(  # noqa: A001  # the task's name is the field's word
     model_file: str = "",
     weights: str = "",
     batch: str = "1",
+    variant: str = "fp32",
     target: str = DEFAULT_TARGET,
-    opt_level: int = 3,
+    opt_level: str = "3",
     compiler: str = "release",
+    jobs: int = 0,
     json: bool = False,
 ) -> None:
-    """Compile models by TVM to a library for a target; converts them first where needed."""
-    from toolchain import compile as compiling
-    from toolchain import crosslink, targets, tvm_source
+    """Compile models by TVM to libraries for a target; converts them first where needed."""
+    from toolchain import crosslink, matrix, targets, tvm_source
     from toolchain.store import Store
 
     chosen = targets.target(target)
-    cards = []
-    for folder, card in _converted(model, model_file, weights, batch):
-        title = f"compile {card.model}, batch {card.batch}, O{opt_level}, for {target}"
-        with console.step(title) as say:
+    levels = options.numbers("opt-level", opt_level)
+    forms, made = _converted(model, model_file, weights, batch, variant)
+    if made.jobs == 1:
+        made.refuse()
+    plan = matrix.planned(list(made.cards.items()), forms, levels)
+    if plan:
+        with console.step(f"compiler: {compiler}") as say:
             by = tvm_source.chosen(compiler, Store(), say)
-            cards.append(
-                compiling.compile_model(
-                    folder,
-                    chosen,
-                    opt_level,
-                    linker=crosslink.linker(chosen, Store(), say),
-                    compiler=by,
-                    progress=say,
-                )
-            )
+            linker = crosslink.linker(chosen, Store(), say)
+        done = matrix.compiled(
+            plan, chosen, linker=linker, compiler=by, workers=jobs or None, step=console.step
+        )
+        made.cards |= done.cards
+        made.failures += done.failures
+        made.jobs += done.jobs
+    cards = list(made.cards.values())
     if json:
         console.show_json([card.model_dump(mode="json") for card in cards])
-        return
+    elif cards:
+        _show_libraries(cards, target)
+    made.refuse()
+
+
+def _show_libraries(cards: Sequence[ModelCard], target: str) -> None:
     rows = [
         [card.model, str(card.batch), name, library.file, f"{library.size / 1e6:.1f} MB"]
         for card in cards
@@ -117,22 +131,20 @@ def compile(  # noqa: A001  # the task's name is the field's word
 
 
 def _converted(
-    model: str, model_file: str, weights: str, batch: str
-) -> Iterator[tuple[Path, ModelCard]]:
-    from toolchain import convert as converter
+    model: str, model_file: str, weights: str, batch: str, variant: str
+) -> tuple[list[str], Outcome]:
+    """The variants that were asked for, and what the conversion of all models came to."""
+    from toolchain import matrix, variants
     from toolchain import models as catalogue
-    from toolchain import paths
 
     file = Path(model_file) if model_file else None
     names = [model] if file else options.names(model) or [""]
-    for name in names:
-        spec = catalogue.resolve(
-            name or None, model_file=file, weights=Path(weights) if weights else None
-        )
-        for size in options.numbers("batch", batch):
-            with console.step(f"convert {spec.name}, batch {size}") as say:
-                card = converter.convert(spec, size, progress=say)
-            yield paths.dist() / "models" / spec.name / f"b{size}", card
+    specs = [
+        catalogue.resolve(name or None, model_file=file, weights=Path(weights) if weights else None)
+        for name in names
+    ]
+    forms = variants.chosen(options.names(variant))
+    return forms, matrix.converted(specs, options.numbers("batch", batch), forms, console.step)
 
 
 def _show_checks(cards: Sequence[ModelCard]) -> None:
@@ -140,7 +152,8 @@ def _show_checks(cards: Sequence[ModelCard]) -> None:
         [
             card.model,
             str(card.batch),
-            check.stage,
+            check.variant,
+            check.stage if check.opt_level is None else f"{check.stage} O{check.opt_level}",
             f"{check.max_abs:.1e}",
             f"{check.max_rel:.1e}",
             f"{100 * check.top1_agreement:.1f} %",
@@ -151,7 +164,16 @@ def _show_checks(cards: Sequence[ModelCard]) -> None:
     ]
     console.show_table(
         "checked against the source",
-        ["model", "batch", "stage", "largest difference", "relative", "same top-1", "samples"],
+        [
+            "model",
+            "batch",
+            "variant",
+            "stage",
+            "largest difference",
+            "relative",
+            "same top-1",
+            "samples",
+        ],
         rows,
     )
 

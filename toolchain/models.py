@@ -17,28 +17,22 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from toolchain import store
+from toolchain import own, store
 from toolchain.errors import ModelError, UsageError
+from toolchain.own import OwnEntry
+from toolchain.preprocessing import Preprocessing
 
 DATA = Path(__file__).with_name("catalogue.toml")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+TFLITE_MAGIC = b"TFL3"  # the flatbuffer's file identifier, after the root's offset
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
-Kind = Literal["keras-applications", "digits", "keras", "savedmodel", "onnx"]
+Kind = Literal["keras-applications", "digits", "keras", "savedmodel", "onnx", "tflite"]
+KINDS = ".onnx, .keras, .h5, .tflite and SavedModel folders"
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Preprocessing(_Entry):
-    """How an image becomes an input: (pixel * scale - mean) / std, a channel each."""
-
-    channels: Literal["RGB", "BGR", "L"]
-    resize: Literal["bilinear", "bicubic", "nearest", "none"]
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 class CatalogueEntry(_Entry):
@@ -66,6 +60,7 @@ class ModelSpec:
         kind: how it is read.
         entry: its catalogue entry; None for a user's own file.
         path: the user's model file or SavedModel folder; None for a catalogue model.
+        own: what the user says of it.
         weights: a file of weights for a catalogue model.
         seed: what its weights are drawn from when there is no file.
         digest: the sha256 of what it is made from.
@@ -75,6 +70,7 @@ class ModelSpec:
     kind: Kind
     entry: CatalogueEntry | None = None
     path: Path | None = None
+    own: OwnEntry | None = None
     weights: Path | None = None
     seed: int = 0
     digest: str
@@ -105,7 +101,7 @@ def resolve(
 
     Args:
         name: a catalogue name; with `model_file`, the name to give that model.
-        model_file: a user's .onnx, .keras or .h5 file, or SavedModel folder.
+        model_file: a user's own, one of KINDS.
         weights: weights for a catalogue model (.weights.h5, .h5, .keras).
         seed: draws the weights of a catalogue model that has none.
 
@@ -147,10 +143,7 @@ def resolve(
 
 
 def _known(known: dict[str, CatalogueEntry]) -> str:
-    return (
-        f"known models: {', '.join(sorted(known))}; "
-        "or give your own with --model-file x.onnx|x.keras|x.h5|SavedModel folder"
-    )
+    return f"known models: {', '.join(sorted(known))}; or give your own with --model-file: {KINDS}"
 
 
 def _own(path: Path, name: str | None) -> ModelSpec:
@@ -174,7 +167,10 @@ def _own(path: Path, name: str | None) -> ModelSpec:
         digest = store.digest_of([store.digest_file(file) for file in files])
     else:
         digest = store.digest_file(path)
-    return ModelSpec(name=name, kind=kind, path=path, digest=digest)
+    entry = own.beside(path)
+    if entry is not None:
+        digest = store.digest_of([digest, entry.identity()])
+    return ModelSpec(name=name, kind=kind, path=path, own=entry, digest=digest)
 
 
 def _existing(path: Path) -> Path:
@@ -191,11 +187,16 @@ def _kind_of(path: Path) -> Kind:
             f"{path.name} is a folder without saved_model.pb",
             resolution="give the folder that model.export() or tf.saved_model.save() made",
         )
-    kinds: dict[str, Kind] = {".onnx": "onnx", ".keras": "keras", ".h5": "keras"}
+    kinds: dict[str, Kind] = {
+        ".onnx": "onnx",
+        ".keras": "keras",
+        ".h5": "keras",
+        ".tflite": "tflite",
+    }
     if path.suffix not in kinds:
         raise UsageError(
             f"{path.name}: unknown kind of model file",
-            resolution="known kinds: .onnx, .keras, .h5 and SavedModel folders",
+            resolution=f"known kinds: {KINDS}",
         )
     _check_magic(path)
     return kinds[path.suffix]
@@ -210,14 +211,16 @@ def _check_magic(path: Path) -> None:
         raise UsageError(f"{path}: can't be read", detail=str(error)) from error
     if not head:
         raise ModelError(f"{path.name} is empty", resolution="copy it again")
-    wrong = (path.suffix == ".h5" and head != HDF5_MAGIC) or (
-        path.suffix == ".keras" and not zipfile.is_zipfile(path)
+    wrong = (
+        (path.suffix == ".h5" and head != HDF5_MAGIC)
+        or (path.suffix == ".keras" and not zipfile.is_zipfile(path))
+        or (path.suffix == ".tflite" and head[4:] != TFLITE_MAGIC)
     )
     if wrong:
         raise ModelError(
             f"{path.name} is not a {path.suffix} file, or was cut short",
             detail=f"it begins with the bytes {head.hex(' ')}",
-            resolution="copy it again, or save the model again with model.save()",
+            resolution="copy it again, or save the model again",
         )
 
 

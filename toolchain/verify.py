@@ -30,6 +30,7 @@ from toolchain.errors import BuildError, CommandError, UsageError
 from toolchain.provenance import Claim
 from toolchain.store import Store, digest_file
 from toolchain.targets import Target, all_targets, target
+from toolchain.variants import PLAIN, library
 from toolchain.wheels import build, conditions
 
 Say = Callable[[str], None]
@@ -197,6 +198,7 @@ def _image_again(claim: Claim, _path: Path, store: Store) -> Again:
 def _library_again(claim: Claim, path: Path, store: Store) -> Again:
     """The statement stands beside the library, below the converted model's folder."""
     chosen, level = target(claim.parameters["target"]), int(claim.parameters["opt-level"])
+    variant = claim.parameters.get("variant", PLAIN)
     folder = path.resolve().parent.parent
     present = ModelCard.load(folder)
 
@@ -207,18 +209,26 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
     def again(scratch: Path, say: Say) -> str:
         copy = scratch / "model"
         copy.mkdir()
-        for name in (CARD, present.onnx.file, present.samples.file):
+        reference = [f.file for v, f in present.references.items() if v == variant]
+        for name in (CARD, present.graph(variant).file, present.samples.file, *reference):
             shutil.copyfile(folder / name, copy / name)
         # the compiler's and linker's images are taken from the store; what they make is not
         linker, by = parts(store, say)
         cold = Store(scratch / "cache")
         made = compile_model(
-            copy, chosen, level, linker=linker, compiler=by, cache=cold, progress=say
+            copy,
+            chosen,
+            level,
+            variant=variant,
+            linker=linker,
+            compiler=by,
+            cache=cold,
+            progress=say,
         )
-        return made.libraries[chosen.name][f"O{level}"].sha256
+        return made.libraries[chosen.name][library(variant, level)].sha256
 
     linker, by = parts(store, lambda _: None)
-    return inputs_of(present, chosen, level, linker, by), again
+    return inputs_of(present, chosen, level, linker, by, variant), again
 
 
 AGAIN: dict[str, Callable[[Claim, Path, Store], Again]] = {

@@ -8,15 +8,16 @@ in `passes`. Which TVM compiles is the caller's choice: `Compiler`.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import card, provenance, store, worker
+from toolchain import card, provenance, store, variants, worker
 from toolchain.card import Check, Library, ModelCard
 from toolchain.errors import ModelError, UsageError
 from toolchain.provenance import Claim, Material
 from toolchain.targets import Target
+from toolchain.variants import PLAIN
 from toolchain.worker import Progress
 
 
@@ -69,14 +70,24 @@ def release() -> Compiler:
 
 
 def inputs(
-    present: ModelCard, target: Target, opt_level: int, linker: Linker, by: Compiler
+    present: ModelCard,
+    target: Target,
+    opt_level: int,
+    linker: Linker,
+    by: Compiler,
+    variant: str = PLAIN,
 ) -> dict[str, object]:
     """All that decides a library; its key in the store is the hash of it."""
+    reference = present.references.get(variant)
+    of_variant: dict[str, object] = (
+        {"variant": variant, "reference": reference.sha256} if reference else {}
+    )
     return {
+        **of_variant,
         "step": "link",
         "link": linker.identity,
         "recipe": {"code": _code(), **by.identity},
-        "onnx": present.onnx.sha256,
+        "onnx": present.graph(variant).sha256,
         "samples": present.samples.sha256,
         "target": target.tvm(),
         "opt_level": opt_level,
@@ -89,11 +100,12 @@ def compile_model(
     opt_level: int = 3,
     *,
     linker: Linker,
+    variant: str = PLAIN,
     compiler: Compiler | None = None,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
 ) -> ModelCard:
-    """Compile a converted model and put the library in FOLDER/<target>/O<opt_level>.so.
+    """Compile a converted model and put the library in FOLDER/<target>/[<variant>-]O<level>.so.
 
     Its provenance statement goes beside it. The library's function is `main`; its weights are
     inside. Does nothing but check hashes when it was done before with the same input and tools.
@@ -103,12 +115,13 @@ def compile_model(
         target: what to compile for.
         opt_level: 0 to 3.
         linker: makes the library of object files for the target.
+        variant: of the network; its ONNX graph must be there.
         compiler: the TVM to use; the release when not given.
         progress: called with each step.
         cache: the store; this machine's when not given.
 
     Raises:
-        UsageError: no such opt_level.
+        UsageError: no such opt_level, or the variant was not made.
         ModelError: the model can't be compiled, or computes something else; nothing is written.
     """
     if opt_level not in OPT_LEVELS:
@@ -118,8 +131,8 @@ def compile_model(
     where = store.Store() if cache is None else cache
     by = release() if compiler is None else compiler
     present = ModelCard.load(folder)
-    _refuse_changed(folder, present)
-    linked = inputs(present, target, opt_level, linker, by)
+    _refuse_changed(folder, _needed(present, variant))
+    linked = inputs(present, target, opt_level, linker, by, variant)
     # the objects are the same whatever links them
     compiled = {**linked, "step": "compile", "link": ""}
     key = store.digest_of(linked)
@@ -128,12 +141,18 @@ def compile_model(
         with where.locked(key):
             entry = where.entry(key)
             if entry is None:
-                objects = _objects(where, compiled, folder, present, target, by, progress)
+                objects = _objects(where, compiled, folder, present, variant, target, by, progress)
                 progress("linking")
                 entry = _linked(where, key, linked, objects, linker)
-    made = _publish(where, entry, folder, target, opt_level, by.version)
-    _state(folder, made, target, opt_level, linked, linker, by)
+    made = _publish(where, entry, folder, target, opt_level, variant, by.version)
+    _state(folder, made, target, opt_level, variant, linked, linker, by)
     return made
+
+
+def _needed(present: ModelCard, variant: str) -> list[card.File]:
+    """The files that a compilation reads: the graph, the samples, what a variant gave for them."""
+    reference = present.references.get(variant)
+    return [present.graph(variant), present.samples, *([reference] if reference else [])]
 
 
 def _state(
@@ -141,12 +160,13 @@ def _state(
     made: ModelCard,
     target: Target,
     opt_level: int,
+    variant: str,
     linked: Mapping[str, object],
     linker: Linker,
     by: Compiler,
 ) -> None:
     """Write a library's provenance statement beside it."""
-    library = made.libraries[target.name][f"O{opt_level}"]
+    library = made.libraries[target.name][variants.library(variant, opt_level)]
     claim = Claim(
         kind="library",
         subject=f"{made.model}/b{made.batch}/{library.file}",
@@ -155,10 +175,11 @@ def _state(
             "target": target.name,
             "opt-level": str(opt_level),
             "compiler": by.name,
+            **({} if variant == PLAIN else {"variant": variant}),
         },
         inputs=linked,
     )
-    materials = [Material(name=file.file, sha256=file.sha256) for file in (made.onnx, made.samples)]
+    materials = [Material(name=file.file, sha256=file.sha256) for file in _needed(made, variant)]
     if image := linker.image():
         materials.append(provenance.image(image))
     text = provenance.statement(claim, materials).encode()
@@ -173,8 +194,8 @@ def _code() -> dict[str, str]:
     return {path.name: store.digest_file(path) for path in sorted(files)}
 
 
-def _refuse_changed(folder: Path, present: ModelCard) -> None:
-    for file in (present.onnx, present.samples):
+def _refuse_changed(folder: Path, files: Sequence[card.File]) -> None:
+    for file in files:
         path = folder / file.file
         if not path.is_file() or store.digest_file(path) != file.sha256:
             raise ModelError(
@@ -188,6 +209,7 @@ def _objects(
     made_from: dict[str, object],
     folder: Path,
     present: ModelCard,
+    variant: str,
     target: Target,
     by: Compiler,
     progress: Progress,
@@ -198,18 +220,22 @@ def _objects(
         entry = where.entry(key)
         if entry is not None:
             return entry
+        reference = present.references.get(variant)
         with where.building(key, made_from) as made:
             worker.call(
                 "toolchain.compile.work:compile_objects",
                 {
-                    "onnx": str(folder / present.onnx.file),
+                    "onnx": str(folder / present.graph(variant).file),
                     "samples": str(folder / present.samples.file),
+                    "variant": variant,
+                    "reference": str(folder / reference.file) if reference else None,
                     "batch": present.batch,
                     "target": target.tvm(),
                     "opt_level": made_from["opt_level"],
                     "folder": str(made),
                 },
-                what=f"compiling {present.model} for {target.name} at O{made_from['opt_level']}",
+                what=f"compiling {present.model} ({variant}) for {target.name} "
+                f"at O{made_from['opt_level']}",
                 progress=progress,
                 run=by.run(folder, made),
             )
@@ -239,10 +265,11 @@ def _publish(
     folder: Path,
     target: Target,
     opt_level: int,
+    variant: str,
     version: str,
 ) -> ModelCard:
     """Copy the library beside the model, then name it in the card."""
-    name = f"{target.name}/O{opt_level}.so"
+    name = f"{target.name}/{variants.library(variant, opt_level)}.so"
     place = folder / name
     digest = entry.files[LIBRARY]
     # Several compiles of one model may end at once; each adds its line to the same card.
@@ -251,7 +278,10 @@ def _publish(
             with store.explain_no_space(folder):
                 store.write_atomically(place, entry.file(LIBRARY).read_bytes())
         library = Library(
-            **card.record(folder, name).model_dump(), opt_level=opt_level, tvm=version
+            **card.record(folder, name).model_dump(),
+            opt_level=opt_level,
+            variant=variant,
+            tvm=version,
         )
         check = Check.model_validate_json(entry.file(CHECK).read_bytes())
         present = ModelCard.load(folder)

@@ -15,6 +15,7 @@ import onnx
 from toolchain.card import Check
 from toolchain.convert import agreement
 from toolchain.errors import ModelError
+from toolchain.variants import VARIANTS
 from toolchain.worker import Json, Progress
 
 
@@ -104,6 +105,9 @@ def _check(executable: Any, arguments: Json, opt_level: int) -> Check:
 
     with np.load(arguments["samples"]) as arrays:
         x, reference = arrays["x"], arrays["reference"]
+    if arguments["reference"]:
+        reference = np.load(arguments["reference"], allow_pickle=False)
+    variant = VARIANTS[arguments["variant"]]
     machine = relax.VirtualMachine(executable, tvm.cpu())
     batch: int = arguments["batch"]
     pieces = []
@@ -112,4 +116,6 @@ def _check(executable: Any, arguments: Json, opt_level: int) -> Check:
         pieces.append(output.numpy())
     found = np.concatenate(pieces)
     stage = "tvm-x86" if platform.machine() == "x86_64" else f"tvm-{platform.machine()}"
-    return agreement.compare(stage, reference, found, opt_level)
+    return agreement.compare(
+        stage, reference, found, opt_level, variant=variant.name, rounded=variant.rounded
+    )

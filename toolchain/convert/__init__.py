@@ -11,7 +11,6 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
-import shutil
 from pathlib import Path
 
 from toolchain import card, paths, provenance, store, worker
@@ -53,15 +52,25 @@ def convert(
             f"batch {batch} can't be used", resolution=f"give a batch of 1 to {LARGEST_BATCH}"
         )
     where = store.Store() if cache is None else cache
-    inputs = {"step": "convert", "recipe": _recipe(), "model": spec.digest, "batch": batch}
-    inputs["name"] = spec.name
-    key = store.digest_of(inputs)
+    made_from = identity(spec, batch)
+    key = store.digest_of(made_from)
     entry = where.entry(key)
     if entry is None:
         with where.locked(key):
-            entry = where.entry(key) or _make(where, key, inputs, spec, batch, progress)
+            entry = where.entry(key) or _make(where, key, made_from, spec, batch, progress)
     folder = (out if out is not None else paths.dist() / "models") / spec.name / f"b{batch}"
-    return _publish(entry, folder)
+    return _publish(where, entry, folder)
+
+
+def identity(spec: ModelSpec, batch: int) -> dict[str, object]:
+    """All that decides a conversion; its key in the store is the hash of it."""
+    return {
+        "step": "convert",
+        "recipe": _recipe(),
+        "model": spec.digest,
+        "batch": batch,
+        "name": spec.name,
+    }
 
 
 def _recipe() -> dict[str, object]:
@@ -82,32 +91,16 @@ def _versions(names: tuple[str, ...]) -> dict[str, str]:
 def _make(
     where: store.Store,
     key: str,
-    inputs: dict[str, object],
+    made_from: dict[str, object],
     spec: ModelSpec,
     batch: int,
     progress: Progress,
 ) -> store.Entry:
     """Convert into a new store entry; weights made here get an entry of their own."""
     with contextlib.ExitStack() as stack:
-        arguments = {
-            "spec": _plain(spec),
-            "batch": batch,
-            "weights_in": None,
-            "weights_out": None,
-        }
-        if spec.entry is not None and spec.weights is None:
-            made_from = {**inputs, "step": "weights", "batch": None}
-            weights_key = store.digest_of(made_from)
-            stack.enter_context(where.locked(weights_key))
-            weights = where.entry(weights_key)
-            if weights is not None:
-                arguments["weights_in"] = str(weights.folder)
-            else:
-                arguments["weights_out"] = str(
-                    stack.enter_context(where.building(weights_key, made_from))
-                )
-        folder = stack.enter_context(where.building(key, inputs))
-        arguments["folder"] = str(folder)
+        arguments: dict[str, object] = {"spec": plain(spec), "batch": batch}
+        weights(where, stack, spec, arguments)
+        arguments["folder"] = str(stack.enter_context(where.building(key, made_from)))
         worker.call(
             "toolchain.convert.work:convert",
             arguments,
@@ -119,62 +112,89 @@ def _make(
     return entry
 
 
-def _plain(spec: ModelSpec) -> dict[str, object]:
+def weights(
+    where: store.Store,
+    stack: contextlib.ExitStack,
+    spec: ModelSpec,
+    arguments: dict[str, object],
+) -> None:
+    """Say in `arguments` where the weights of a catalogue model are, or are to be put."""
+    arguments |= {"weights_in": None, "weights_out": None}
+    if spec.entry is not None and spec.weights is None:
+        made_from = {**identity(spec, 0), "step": "weights", "batch": None}
+        made_once(where, stack, made_from, arguments, "weights")
+
+
+def made_once(
+    where: store.Store,
+    stack: contextlib.ExitStack,
+    made_from: dict[str, object],
+    arguments: dict[str, object],
+    name: str,
+) -> None:
+    """Say in `arguments` the folder of a part: NAME_in when it is there, NAME_out when not yet.
+
+    What is put into the second becomes an entry of the store when the stack closes.
+    """
+    key = store.digest_of(made_from)
+    stack.enter_context(where.locked(key))
+    entry = where.entry(key)
+    if entry is not None:
+        arguments |= {f"{name}_in": str(entry.folder), f"{name}_out": None}
+    else:
+        folder = stack.enter_context(where.building(key, made_from))
+        arguments |= {f"{name}_in": None, f"{name}_out": str(folder)}
+
+
+def plain(spec: ModelSpec) -> dict[str, object]:
     """A spec as JSON; `work` reads it back."""
     fields = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec)}
-    fields["entry"] = spec.entry.model_dump(mode="json") if spec.entry else None
-    fields["path"] = str(spec.path) if spec.path else None
-    fields["weights"] = str(spec.weights) if spec.weights else None
+    for name in ("entry", "own"):
+        fields[name] = fields[name].model_dump(mode="json") if fields[name] else None
+    for name in ("path", "weights"):
+        fields[name] = str(fields[name]) if fields[name] else None
     return fields
 
 
-def _publish(entry: store.Entry, folder: Path) -> ModelCard:
+def _publish(where: store.Store, entry: store.Entry, folder: Path) -> ModelCard:
     """Copy an entry into its folder of dist; the card last, so that it never names a lie."""
     made = ModelCard.load(entry.folder)
-    kept = _kept(folder, made)
-    if kept is not None:
-        made = kept
-    for name, digest in sorted(entry.files.items()):
-        place = folder / name
-        if name == card.FILE or (place.is_file() and store.digest_file(place) == digest):
-            continue
-        with store.explain_no_space(folder):
-            store.write_atomically(place, entry.file(name).read_bytes())
-    if not (folder / card.FILE).is_file() or (folder / card.FILE).read_text() != made.dump():
-        made.save(folder)
-    _remove_stale(folder, made)
+    with where.locked(store.digest_of(["card", str(folder.resolve())])):
+        made = _kept(folder, made, set(entry.files)) or made
+        for name, digest in sorted(entry.files.items()):
+            place = folder / name
+            if name == card.FILE or (place.is_file() and store.digest_file(place) == digest):
+                continue
+            with store.explain_no_space(folder):
+                store.write_atomically(place, entry.file(name).read_bytes())
+        if not (folder / card.FILE).is_file() or (folder / card.FILE).read_text() != made.dump():
+            made.save(folder)
+        remove_stale(folder, made)
     return made
 
 
-def _kept(folder: Path, made: ModelCard) -> ModelCard | None:
-    """The folder's own card when it differs from the new one only by libraries still there."""
+def _kept(folder: Path, made: ModelCard, written: set[str]) -> ModelCard | None:
+    """The folder's own card when it differs only by variants and libraries still there."""
     try:
-        old = json.loads((folder / card.FILE).read_text())
-        present = ModelCard.model_validate(old)
+        present = ModelCard.model_validate(json.loads((folder / card.FILE).read_text()))
     except (OSError, ValueError):
         return None
-    bare = present.model_copy(
-        update={"libraries": {}, "checks": [c for c in present.checks if c.opt_level is None]}
-    )
-    if bare != made:
+    if present.plain() != made:
         return None
-    for levels in present.libraries.values():
-        for library in levels.values():
-            place = folder / library.file
-            if not place.is_file() or store.digest_file(place) != library.sha256:
-                return None
+    for name, digest in present.files().items():
+        place = folder / name
+        if name not in written and (not place.is_file() or store.digest_file(place) != digest):
+            return None
     return present
 
 
-def _remove_stale(folder: Path, made: ModelCard) -> None:
-    """Remove libraries of an earlier model that the card doesn't name."""
-    named = {lib.file for levels in made.libraries.values() for lib in levels.values()}
-    for path in folder.iterdir():
-        if not path.is_dir():
-            continue
-        if not any(name.startswith(f"{path.name}/") for name in named):
-            shutil.rmtree(path)
-            continue
-        for file in path.iterdir():
-            if f"{path.name}/{file.name.removesuffix(provenance.SUFFIX)}" not in named:
-                file.unlink()
+def remove_stale(folder: Path, made: ModelCard) -> None:
+    """Remove what the card doesn't name: libraries and variants of an earlier model."""
+    named = {card.FILE, *made.files()}
+    named |= {f"{name}{provenance.SUFFIX}" for name in named}
+    for path in [p for p in folder.rglob("*") if p.is_file()]:
+        if path.relative_to(folder).as_posix() not in named:
+            path.unlink()
+    for path in sorted((p for p in folder.iterdir() if p.is_dir()), reverse=True):
+        if not any(path.iterdir()):
+            path.rmdir()

@@ -21,9 +21,16 @@ from tf2onnx.graph import GraphUtil
 
 from toolchain.convert.network import Network
 from toolchain.errors import ModelError
+from toolchain.variants import PLAIN
 
 OPSET = 17
 INPUT, OUTPUT = "input", "output"
+# Forms whose weights the converter changes, and the operators of those in integers.
+OPTIMISED = ("float16", "dynamic", "int8", "int16x8", "qat")
+INTEGERS = {
+    "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+    "int16x8": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+}
 # Operators whose operands may have any rank: there a constant of rank 0 is as good as one of [1].
 BROADCASTING = {"Add", "Sub", "Mul", "Div"}
 
@@ -54,13 +61,33 @@ def run_source(network: Network, x: npt.NDArray[np.float32], batch: int) -> npt.
     return np.concatenate(pieces)
 
 
-def to_tflite(frozen: Any) -> bytes:
-    """The frozen function as a float32 TFLite model.
+def to_tflite(
+    frozen: Any, variant: str = PLAIN, calibration: npt.NDArray[np.float32] | None = None
+) -> bytes:
+    """The frozen function as a TFLite model; its input and output stay float32.
+
+    Args:
+        frozen: from `freeze`.
+        variant: which form; the ranges of a network that was trained with them are in its graph.
+        calibration: whole batches of inputs to measure ranges on, for those that need it.
 
     Raises:
-        ModelError: it has operators that TFLite's own set lacks.
+        ModelError: it has operators that TFLite's own set, or this form, lacks.
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    if variant in OPTIMISED:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        # TensorFlow Lite 2.14, the device's, knows dense layers with one scale for all weights.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001
+    if variant == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if calibration is not None:
+        batch = int(frozen.inputs[0].shape[0])
+        converter.representative_dataset = lambda: (
+            [calibration[start : start + batch]] for start in range(0, len(calibration), batch)
+        )
+        # all of it in integers, or none: a form that is half one and half the other is an error
+        converter.target_spec.supported_ops = [INTEGERS[variant]]
     try:
         made: bytes = converter.convert()
     except Exception as error:  # ConverterError, and what MLIR raises through pybind11
@@ -90,15 +117,22 @@ def run_tflite(model: bytes, x: npt.NDArray[np.float32], batch: int) -> npt.NDAr
     return np.concatenate(outputs)
 
 
+def settle_tf2onnx() -> None:
+    """Make tf2onnx give the same graph in every process.
+
+    Its optimisers walk sets of nodes, in the order of their addresses: another graph each run. By
+    name, the order is the same (PYTHONHASHSEED is fixed in `worker`).
+    """
+    tf2onnx.graph.Node.__hash__ = _hash_by_name
+
+
 def to_onnx(frozen: Any, name: str) -> onnx.ModelProto:
     """The frozen function as ONNX.
 
     Raises:
         ModelError: it has operators that ONNX lacks.
     """
-    # tf2onnx's optimisers walk sets of nodes, in the order of their addresses: another graph each
-    # run. By name, the order is the same in every process (PYTHONHASHSEED is fixed in `worker`).
-    tf2onnx.graph.Node.__hash__ = _hash_by_name
+    settle_tf2onnx()
     source, sink = frozen.inputs[0].name, frozen.outputs[0].name
     try:
         made, _ = tf2onnx.convert.from_graph_def(

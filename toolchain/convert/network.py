@@ -35,12 +35,14 @@ class Network:
         shape: of its input, batch first; None where it is open.
         kind: as `card.Source`.
         weights: as `card.Source`.
+        model: the Keras model, which can be trained on; None for a SavedModel.
     """
 
     call: Callable[[Any], Any]
     shape: tuple[int | None, ...]
     kind: str
     weights: str
+    model: keras.Model | None = None
 
 
 def settle_tensorflow() -> None:
@@ -68,14 +70,13 @@ def load(spec: ModelSpec, weights_in: Path | None, weights_out: Path | None) -> 
         return _saved_model(spec)
     if spec.entry is None:
         assert spec.path is not None
-        return _of_keras(_keras_file(spec.path), f"file:{spec.digest}")
+        return of_keras(_keras_file(spec.path), f"file:{spec.digest}")
     model = _architecture(spec.entry)
     if spec.weights is not None:
         _load_weights(model, spec.weights)
-        return _of_keras(model, f"file:{store.digest_file(spec.weights)}")
+        return of_keras(model, f"file:{store.digest_file(spec.weights)}")
     if weights_in is not None:
-        with np.load(weights_in / WEIGHTS) as arrays:
-            model.set_weights([arrays[name] for name in sorted(arrays.files)])
+        read_weights(model, weights_in)
         file = weights_in / WEIGHTS
     else:
         assert weights_out is not None
@@ -83,13 +84,24 @@ def load(spec: ModelSpec, weights_in: Path | None, weights_out: Path | None) -> 
             digits.train(model, spec.seed)
         else:
             seeded.fill(model, spec.seed, samples.of_entry(spec.entry, 1).x)
+        write_weights(model, weights_out)
         file = weights_out / WEIGHTS
-        arrays_out = {f"{i:05}": np.asarray(w) for i, w in enumerate(model.get_weights())}
-        np.savez(file, allow_pickle=False, **arrays_out)
     trained = spec.entry.source == "digits"
-    return _of_keras(
+    return of_keras(
         model, f"trained:{store.digest_file(file)}" if trained else f"seeded:{spec.seed}"
     )
+
+
+def read_weights(model: keras.Model, folder: Path) -> None:
+    """Give a model the weights that `write_weights` put into a folder."""
+    with np.load(folder / WEIGHTS) as arrays:
+        model.set_weights([arrays[name] for name in sorted(arrays.files)])
+
+
+def write_weights(model: keras.Model, folder: Path) -> None:
+    """Put a model's weights into a folder, in their order."""
+    arrays = {f"{i:05}": np.asarray(w) for i, w in enumerate(model.get_weights())}
+    np.savez(folder / WEIGHTS, allow_pickle=False, **arrays)
 
 
 def _architecture(entry: CatalogueEntry) -> keras.Model:
@@ -153,7 +165,12 @@ def _unreadable(path: Path, detail: str) -> ModelError:
     )
 
 
-def _of_keras(model: keras.Model, weights: str) -> Network:
+def of_keras(model: keras.Model, weights: str) -> Network:
+    """A Keras model as a network.
+
+    Raises:
+        ModelError: it has several inputs or outputs, or not float32.
+    """
     named = [(t.name, tuple(t.shape), str(t.dtype)) for t in model.inputs]
     refuse_unless_one("input", named)
     refuse_unless_one("output", [(t.name, tuple(t.shape), str(t.dtype)) for t in model.outputs])
@@ -162,6 +179,7 @@ def _of_keras(model: keras.Model, weights: str) -> Network:
         shape=named[0][1],
         kind="keras",
         weights=weights,
+        model=model,
     )
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from toolchain.models import CatalogueEntry, Preprocessing
+from toolchain.models import CatalogueEntry
+from toolchain.preprocessing import Preprocessing
 
 Array = npt.NDArray[np.float32]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +10,25 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from toolchain.card import Check, File, ModelCard, Samples, Source, Tensor, record
-from toolchain.convert import agreement, onnx_file, samples
+from toolchain.card import (
+    Check,
+    ModelCard,
+    Samples,
+    Source,
+    Tensor,
+    Tflite,
+    record,
+    record_tflite,
+)
+from toolchain.convert import agreement, inputs, onnx_file, samples
 from toolchain.convert.shapes import fixed_shape
 from toolchain.errors import ModelError
 from toolchain.models import CatalogueEntry, ModelSpec
+from toolchain.own import OwnEntry
+from toolchain.variants import PLAIN
 from toolchain.worker import Json, Progress
 
 TFLITE_FILE, ONNX_FILE, SAMPLES_FILE = "fp32.tflite", "model.onnx", "samples.npz"
-OWN_SAMPLES = 8  # of a network that the catalogue doesn't know
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +50,20 @@ def convert(arguments: Json, progress: Progress) -> Json:
     Raises:
         ModelError: the model can't be read or converted.
     """
-    spec = _spec(arguments["spec"])
+    spec = spec_of(arguments["spec"])
     batch: int = arguments["batch"]
     folder = Path(arguments["folder"])
     if spec.kind == "onnx":
         made = _from_onnx(spec, batch, progress)
+    elif spec.kind == "tflite":
+        made = _from_tflite(spec, batch, progress)
     else:
         made = _from_tensorflow(
             spec,
             batch,
             progress,
-            _folder(arguments["weights_in"]),
-            _folder(arguments["weights_out"]),
+            folder_of(arguments["weights_in"]),
+            folder_of(arguments["weights_out"]),
         )
     (folder / ONNX_FILE).write_bytes(made.onnx_model.SerializeToString(deterministic=True))
     if made.tflite is not None:
@@ -59,23 +72,19 @@ def convert(arguments: Json, progress: Progress) -> Json:
     return {}
 
 
-def _folder(value: str | None) -> Path | None:
+def folder_of(value: str | None) -> Path | None:
+    """A path as JSON has it."""
     return Path(value) if value else None
 
 
-def _spec(plain: Json) -> ModelSpec:
+def spec_of(plain: Json) -> ModelSpec:
     """A spec as `convert` made it JSON."""
     fields = dict(plain)
     fields["entry"] = CatalogueEntry(**plain["entry"]) if plain["entry"] else None
-    fields["path"] = _folder(plain["path"])
-    fields["weights"] = _folder(plain["weights"])
+    fields["own"] = OwnEntry(**plain["own"]) if plain["own"] else None
+    fields["path"] = folder_of(plain["path"])
+    fields["weights"] = folder_of(plain["weights"])
     return ModelSpec(**fields)
-
-
-def _inputs(spec: ModelSpec, shape: tuple[int, ...]) -> samples.Inputs:
-    if spec.entry is not None:
-        return samples.of_entry(spec.entry, shape[0])
-    return samples.of_shape(shape, samples.count_for(OWN_SAMPLES, shape[0], None))
 
 
 def _from_tensorflow(
@@ -94,22 +103,22 @@ def _from_tensorflow(
         progress("training on scikit-learn's digits")
     source = network.load(spec, weights_in, weights_out)
     shape = fixed_shape(source.shape, batch)
-    inputs = _inputs(spec, shape)
+    given = inputs.checked(spec, shape)
     progress("running the source model")
-    reference = frozen.run_source(source, inputs.x, batch)
+    reference = frozen.run_source(source, given.x, batch)
     progress("converting to TensorFlow Lite")
     graph = frozen.freeze(source, shape)
     tflite = frozen.to_tflite(graph)
-    checks = [agreement.compare("tflite", reference, frozen.run_tflite(tflite, inputs.x, batch))]
+    checks = [agreement.compare("tflite", reference, frozen.run_tflite(tflite, given.x, batch))]
     progress("converting to ONNX")
     model = frozen.to_onnx(graph, spec.name)
     progress("checking against the source")
-    checks.append(agreement.compare("onnx", reference, onnx_file.run(model, inputs.x, batch)))
+    checks.append(agreement.compare("onnx", reference, onnx_file.run(model, given.x, batch)))
     return Converted(
         source=Source.model_validate({"kind": source.kind, "weights": source.weights}),
         onnx_model=model,
         tflite=tflite,
-        inputs=inputs,
+        inputs=given,
         reference=reference,
         checks=checks,
         missing={},
@@ -120,21 +129,52 @@ def _from_onnx(spec: ModelSpec, batch: int, progress: Progress) -> Converted:
     assert spec.path is not None
     progress("reading the model")
     source = onnx_file.load(spec.path)
-    inputs = _inputs(spec, onnx_file.input_shape(source, batch))
+    given = inputs.checked(spec, onnx_file.input_shape(source, batch))
     progress("running the source model")
-    reference = onnx_file.run(source, inputs.x, batch)
+    reference = onnx_file.run(source, given.x, batch)
     progress("fixing the batch")
     model = onnx_file.with_batch(source, batch)
     progress("checking against the source")
-    found = onnx_file.run(model, inputs.x, batch)
+    found = onnx_file.run(model, given.x, batch)
     return Converted(
         source=Source(kind="onnx", weights=f"file:{spec.digest}"),
         onnx_model=model,
         tflite=None,
-        inputs=inputs,
+        inputs=given,
         reference=reference,
         checks=[agreement.compare("onnx", reference, found)],
         missing={"tflite": "ONNX files are not converted to TensorFlow Lite"},
+    )
+
+
+def _from_tflite(spec: ModelSpec, batch: int, progress: Progress) -> Converted:
+    assert spec.path is not None
+    progress("starting TensorFlow")
+    from toolchain.convert import frozen, network, tflite_file
+
+    network.settle_tensorflow()
+    progress("reading the model")
+    tflite = spec.path.read_bytes()
+    shape = fixed_shape(tflite_file.described(tflite), batch)
+    tflite = tflite_file.with_batch(tflite, batch)
+    given = inputs.checked(spec, shape)
+    progress("running the source model")
+    reference = frozen.run_tflite(tflite, given.x, batch)
+    progress("converting to ONNX")
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        Path(file.name).write_bytes(tflite)
+        model = tflite_file.to_onnx(Path(file.name), spec.name)
+    progress("checking against the source")
+    found = onnx_file.run(model, given.x, batch)
+    rounded = tflite_file.has_integers(model)
+    return Converted(
+        source=Source(kind="tflite", weights=f"file:{spec.digest}"),
+        onnx_model=model,
+        tflite=tflite,
+        inputs=given,
+        reference=reference,
+        checks=[agreement.compare("onnx", reference, found, rounded=rounded)],
+        missing={},
     )
 
 
@@ -150,14 +190,15 @@ def _card(spec: ModelSpec, batch: int, folder: Path, made: Converted) -> ModelCa
         arrays["labels"] = made.inputs.labels
     np.savez(folder / SAMPLES_FILE, allow_pickle=False, **arrays)
     sampled = record(folder, SAMPLES_FILE)
-    tflite: dict[str, File] = {}
+    tflite: dict[str, Tflite] = {}
     if made.tflite is not None:
-        tflite["fp32"] = record(folder, TFLITE_FILE)
+        tflite[PLAIN] = record_tflite(folder, TFLITE_FILE)
+    _refuse_other_labels(spec, made.reference)
     graph = made.onnx_model.graph
     given = Tensor(name=graph.input[0].name, shape=(batch, *made.inputs.x.shape[1:]))
     return ModelCard(
         model=spec.name,
-        title=spec.entry.title if spec.entry else spec.name,
+        title=_title(spec),
         batch=batch,
         source=made.source,
         input=given,
@@ -173,3 +214,23 @@ def _card(spec: ModelSpec, batch: int, folder: Path, made: Converted) -> ModelCa
         checks=sorted(made.checks, key=lambda c: c.stage),
         missing=made.missing,
     )
+
+
+def _title(spec: ModelSpec) -> str:
+    if spec.entry is not None:
+        return spec.entry.title
+    return spec.own.title if spec.own is not None and spec.own.title else spec.name
+
+
+def _refuse_other_labels(spec: ModelSpec, reference: npt.NDArray[np.float32]) -> None:
+    """Refuse a list of labels that has another length than the model's output."""
+    if spec.own is None or spec.own.labels is None:
+        return
+    names = spec.own.labels.read_text().strip().splitlines()
+    scores = int(np.prod(reference.shape[1:]))
+    if len(names) != scores:
+        raise ModelError(
+            f"{spec.own.labels.name}: its labels don't match the model",
+            detail=f"{len(names)} labels, the model gives {scores} scores",
+            resolution="give one name a line, in the order of the model's output",
+        )

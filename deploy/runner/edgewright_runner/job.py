@@ -90,7 +90,8 @@ def measure(job: Json, reporter: Reporter) -> None:
     reporter.part(artifact={"file": job["file"], "sha256": found, "size": artifact.stat().st_size})
     if job.get("sha256") and job["sha256"] != found:
         raise ValueError(f"its bytes are not those of the release: sha256 {found}")
-    samples = Samples(release / job["samples"], int(job["batch"]))
+    reference = release / job["reference"] if job.get("reference") else None
+    samples = Samples(release / job["samples"], int(job["batch"]), reference)
 
     reporter.enter("import")
     runtime = backends.open_runtime(job["runtime"], int(job.get("threads", 1)))
@@ -129,12 +130,14 @@ class Samples:
         path: an .npz with x (N, ...) float32, reference (N, classes) float32 and, where they are
             real, labels (N) int64. N is a multiple of the batch.
         batch: inputs an inference.
+        reference: an .npy to take in the place of the reference in `path`.
     """
 
-    def __init__(self, path: Path, batch: int) -> None:
+    def __init__(self, path: Path, batch: int, reference: Path | None = None) -> None:
         with np.load(str(path), allow_pickle=False) as arrays:
             self.x = np.ascontiguousarray(arrays["x"], dtype=np.float32)
-            self.reference = arrays["reference"].reshape(len(self.x), -1)
+            wanted = arrays["reference"] if reference is None else np.load(str(reference))
+            self.reference = wanted.reshape(len(self.x), -1)
             self.labels: np.ndarray | None = arrays.get("labels")
         self.batch = batch
         self.groups = len(self.x) // batch
