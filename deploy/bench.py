@@ -14,7 +14,8 @@ from typing import Any, Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from toolchain import paths, results
+from deploy import order
+from toolchain import paths, results, variants
 from toolchain.errors import BenchError, EdgewrightError, UsageError
 from toolchain.variants import PLAIN
 
@@ -101,6 +102,16 @@ class Job(BaseModel):
     samples: str
     reference: str | None = None
 
+    @property
+    def form(self) -> str:
+        """The form of the network."""
+        return variants.form_of(self.runtime, self.variant)
+
+    @property
+    def level(self) -> int | None:
+        """TVM's optimisation level; None for TensorFlow Lite."""
+        return int(self.variant[-1]) if self.runtime == "tvm" else None
+
 
 class Progress(BaseModel):
     """Where the runner is. `stage` is one of its stages, or `done` after a job."""
@@ -146,9 +157,12 @@ def plan(
     runtimes: Sequence[str] = (),
     variants: Sequence[str] = (),
     batches: Sequence[int] = (),
+    levels: Sequence[int] = (),
     threads: Sequence[int] = (1,),
 ) -> list[Job]:
-    """The jobs, in the order they will run. An empty choice takes all there is.
+    """The jobs, in the order of their parameters. An empty choice takes all there is.
+
+    `variants` are forms of a network; `levels` are TVM's and leave TensorFlow Lite's jobs alone.
 
     Raises:
         UsageError: a choice names nothing that is deployed.
@@ -157,9 +171,10 @@ def plan(
     choices: list[tuple[str, Sequence[object], Callable[[Job], object]]] = [
         ("model", models, lambda j: j.model),
         ("runtime", runtimes, lambda j: j.runtime),
-        ("variant", variants, lambda j: j.variant),
+        ("variant", variants, lambda j: j.form),
         ("batch", batches, lambda j: j.batch),
     ]
+    of_tvm = [job for job in every if job.level is not None]
     for what, wanted, value in choices:
         known = sorted({str(value(job)) for job in every})
         unknown = [str(w) for w in wanted if str(w) not in known]
@@ -169,10 +184,17 @@ def plan(
                 resolution=f"it has: {', '.join(known) or 'nothing'}; "
                 "`invoke deploy --host NAME` sends more",
             )
+    missing = [n for n in levels if n not in {job.level for job in of_tvm}]
+    if missing:
+        raise UsageError(
+            f"the device has no library of opt_level {missing[0]}",
+            resolution=f"run: invoke compile --opt-level {missing[0]}, then deploy again",
+        )
     if any(n < 1 for n in threads):
         raise UsageError("a thread count is at least 1")
     for _, wanted, value in choices:
         every = [job for job in every if not wanted or value(job) in wanted]
+    every = [job for job in every if not levels or job.level is None or job.level in levels]
     if not every:
         raise UsageError(
             "nothing on the device fits this choice",
@@ -189,6 +211,7 @@ def run(
     emulated: bool = False,
     settings: results.Settings | None = None,
     jobs: Sequence[Job] | None = None,
+    before: results.Result | None = None,
     counter: Mapping[str, object] | None = None,
     folder: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -203,6 +226,7 @@ def run(
             is enough.
         settings: budget and limits.
         jobs: from `plan`; everything deployed, on one thread, when not given.
+        before: from `order.unfinished`: what it measured is not measured again.
         counter: from `emulator.counter`: instructions are counted instead of times taken.
         folder: where the result goes; results/ when not given.
         progress: called as the runner advances.
@@ -213,7 +237,8 @@ def run(
         EdgewrightError: the connection's own errors, when nothing was measured.
     """
     there = deployed(conn, release)
-    chosen = list(jobs) if jobs is not None else plan(there)
+    planned = list(jobs) if jobs is not None else plan(there)
+    chosen = order.spread(order.left(planned, before))
     wanted = settings or results.Settings()
     listener = _Listener(chosen, progress or (lambda _: None))
     started = datetime.now(UTC)
@@ -254,10 +279,11 @@ def run(
     )
     if not result.measurements and failure is not None:
         raise failure
+    result = order.joined(result, before, planned)
     path = results.save(result, folder if folder is not None else paths.results())
     if not result.complete:
         raise BenchError(
-            f"the measurement ended early, after {len(result.measurements)} of {len(chosen)} jobs",
+            f"the measurement ended early, after {len(result.measurements)} of {len(planned)} jobs",
             detail="\n".join(
                 filter(None, [str(failure or ""), getattr(failure, "detail", ""), *listener.noise])
             ),

@@ -101,9 +101,12 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
         "model": "models, separated by commas; all that are deployed when left out",
         "runtime": "tflite, tvm; both when left out",
         "batch": "batch sizes, separated by commas; all that are deployed when left out",
+        "variant": "forms such as fp32,int8; all that are deployed when left out",
+        "opt-level": "TVM's levels, separated by commas; all that are deployed when left out",
         "threads": "thread counts, separated by commas",
         "parity-samples": "inputs whose outputs are compared with the reference",
         "count-instructions": "count guest instructions an inference instead (emulated devices)",
+        "anew": "measure all again, also when the last run was cut short",
         "quiet": "no table",
     }
 )
@@ -115,27 +118,45 @@ def bench(
     model: str = "",
     runtime: str = "",
     batch: str = "",
+    variant: str = "",
+    opt_level: str = "",
     threads: str = "1",
     parity_samples: int = 8,
     count_instructions: bool = False,
+    anew: bool = False,
     inventory: str = INVENTORY,
     json: bool = False,
     quiet: bool = False,
 ) -> None:
     """Measure the deployed models on a device and bring the samples home to results/."""
     from deploy import bench as benchmark
-    from deploy import emulator
+    from deploy import emulator, order
+    from toolchain import paths, results
     from toolchain import report as reports
-    from toolchain import results
 
     with _connected(f"bench on {host}", host, inventory) as (device, conn, say):
         current = f"{device.root}/current"
+        there = benchmark.deployed(conn, current)
         jobs = benchmark.plan(
-            benchmark.deployed(conn, current),
+            there,
             models=options.names(model),
             runtimes=options.names(runtime),
+            variants=options.names(variant),
             batches=options.numbers("batch", batch),
+            levels=options.numbers("opt-level", opt_level),
             threads=options.numbers("threads", threads),
+        )
+        settings = results.Settings(budget_s=budget, parity_samples=parity_samples)
+        before = (
+            None
+            if anew
+            else order.unfinished(
+                results.load_all(paths.results()),
+                host=host,
+                release=there.release,
+                settings=settings,
+                counted=count_instructions,
+            )
         )
         counter = emulator.counter(host, say) if count_instructions else None
         result, path = benchmark.run(
@@ -143,8 +164,9 @@ def bench(
             host=host,
             release=current,
             emulated=device.emulated,
-            settings=results.Settings(budget_s=budget, parity_samples=parity_samples),
+            settings=settings,
             jobs=jobs,
+            before=before,
             counter=counter,
             progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
         )

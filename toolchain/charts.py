@@ -158,6 +158,11 @@ def trace(title: str, times_ms: Sequence[float], runtime: str, *, emulated: bool
     return _svg(title, body, foot + 20, emulated=emulated)
 
 
+def figure(title: str, body: Sequence[str], height: float) -> str:
+    """A plot of real times made of SVG elements below its title."""
+    return _svg(title, body, height, emulated=False)
+
+
 def _head(title: str, *, emulated: bool) -> tuple[list[str], int]:
     body = [f'<text x="{LEFT}" y="14" class="title">{escape(title)}</text>']
     if not emulated:

@@ -13,6 +13,7 @@ from invoke import Context, task
 
 from toolchain import console, options
 from toolchain.console import guarded
+from toolchain.errors import UsageError
 from toolchain.options import DEFAULT_TARGET, JSON, TARGET
 
 if TYPE_CHECKING:
@@ -31,10 +32,16 @@ def models(_: Context, json: bool = False) -> None:
         console.show_json({name: entry.model_dump(mode="json") for name, entry in known.items()})
         return
     rows = [
-        [name, "×".join(str(n) for n in entry.shape), str(entry.classes), entry.title]
+        [
+            name,
+            "×".join(str(n) for n in entry.shape),
+            str(entry.classes),
+            f"{entry.published_top1:g} %" if entry.published_top1 else "-",
+            entry.title,
+        ]
         for name, entry in known.items()
     ]
-    console.show_table("models", ["model", "input", "classes", ""], rows)
+    console.show_table("models", ["model", "input", "classes", "published top-1", ""], rows)
 
 
 MODEL_HELP = {
@@ -182,15 +189,25 @@ def _show_checks(cards: Sequence[ModelCard]) -> None:
     help={
         "host": "devices, separated by commas; all with results when left out",
         "all": "every result rather than each device's latest",
+        "compare": "two results, separated by a comma: files or names in results/, or hosts",
         "json": JSON,
     }
 )
 @guarded
-def report(_: Context, host: str = "", all: bool = False, json: bool = False) -> None:  # noqa: A002
+def report(
+    _: Context,
+    host: str = "",
+    all: bool = False,  # noqa: A002
+    compare: str = "",
+    json: bool = False,
+) -> None:
     """Show results as a table and write them as HTML, CSV and JSON to reports/."""
     from toolchain import paths, results
     from toolchain import report as reports
 
+    if compare:
+        _compare(compare, json=json)
+        return
     found = results.load_all(paths.results())
     hosts = options.names(host)
     found = [r for r in found if not hosts or r.host in hosts]
@@ -201,3 +218,19 @@ def report(_: Context, host: str = "", all: bool = False, json: bool = False) ->
     else:
         reports.show(found, console.out)
     console.note(f"report: {built.html}")
+
+
+def _compare(names: str, *, json: bool) -> None:
+    from toolchain import comparison, paths
+
+    chosen = options.names(names)
+    if len(chosen) != 2:
+        raise UsageError(
+            "--compare takes two results", resolution="for example: --compare board-a,board-b"
+        )
+    first, second = (comparison.find(name, paths.results()) for name in chosen)
+    found = comparison.compare(first, second)
+    if json:
+        console.show_json([vars(change) for change in found])
+    else:
+        console.out.print(comparison.table(first, second, found))

@@ -48,6 +48,8 @@ class CatalogueEntry(_Entry):
     images: Literal["photographs", "digits"]
     samples: Annotated[int, Field(gt=0)]
     labels: str
+    published_top1: Annotated[float, Field(gt=0, lt=100)] | None = None
+    published_top5: Annotated[float, Field(gt=0, lt=100)] | None = None
     preprocessing: Preprocessing
 
 
@@ -122,7 +124,9 @@ def resolve(
     if name not in known:
         raise UsageError(f"unknown model: {name}", resolution=_known(known))
     entry = known[name]
-    parts: dict[str, object] = {"entry": entry.model_dump(mode="json"), "seed": seed}
+    # what others measured is no part of what the model is
+    made_from = entry.model_dump(mode="json", exclude={"published_top1", "published_top5"})
+    parts: dict[str, object] = {"entry": made_from, "seed": seed}
     if weights is not None:
         weights = _existing(weights)
         if weights.suffix not in (".h5", ".keras"):
@@ -131,7 +135,7 @@ def resolve(
                 resolution="save them with model.save_weights('NAME.weights.h5')",
             )
         _check_magic(weights)
-        parts = {"entry": entry.model_dump(mode="json"), "weights": store.digest_file(weights)}
+        parts = {"entry": made_from, "weights": store.digest_file(weights)}
     return ModelSpec(
         name=name,
         kind=entry.source,

@@ -21,7 +21,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from toolchain import charts, paths, results, rows, wording
+from toolchain import charts, curves, matrices, paths, results, rows, wording
 from toolchain.errors import BenchError
 from toolchain.store import write_atomically
 
@@ -200,7 +200,14 @@ def _runtime(m: results.Measurement) -> Text:
 
 
 def _below(result: results.Result) -> list[RenderableType]:
-    lines: list[RenderableType] = [Text(line) for line in wording.comparisons(result)]
+    lines: list[RenderableType] = [
+        Text(line)
+        for line in (
+            *wording.comparisons(result),
+            *matrices.best_lines(result),
+            *matrices.ratio_lines(result),
+        )
+    ]
     if result.counted:
         lines += [Text(line) for line in wording.instruction_ratios(result)]
         lines.append(Text(wording.COUNTED))
@@ -227,6 +234,7 @@ def _page(found: Sequence[results.Result], *, emulated: bool, real: bool) -> str
     )
     return environment.get_template(PAGE).render(
         w=wording,
+        matrices=matrices,
         mark=results.EMULATED,
         emulated=emulated,
         real=real,
@@ -239,11 +247,18 @@ def _page(found: Sequence[results.Result], *, emulated: bool, real: bool) -> str
 
 
 def _plots(result: results.Result, key: str) -> dict[str, list[str]]:
-    """The SVGs of one host: latency and memory by model, accuracy, and each job's times."""
+    """The SVGs of one host by kind; see the template for what each shows."""
     by_model: dict[str, list[results.Measurement]] = {}
     for m in result.measurements:
         by_model.setdefault(wording.title(m), []).append(m)
-    plots: dict[str, list[str]] = {"latency": [], "memory": [], "accuracy": [], "trace": []}
+    plots: dict[str, list[str]] = {
+        "batch": curves.by_batch(result),
+        "latency": [],
+        "memory": [],
+        "size": [],
+        "accuracy": [],
+        "trace": [],
+    }
     for number, (title, measured) in enumerate(by_model.items()):
         _plot_model(plots, title, measured, emulated=result.emulated, key=f"{key}m{number}")
     return plots
@@ -286,6 +301,18 @@ def _plot_model(
         plots["memory"].append(
             charts.bars(f"{title}: peak memory", memory, emulated=False, key=f"{key}p")
         )
+    sizes = [
+        charts.Bar(
+            label=wording.runtime(m),
+            value=m.artifact.size / 1e3,
+            text=f"{wording.number(m.artifact.size / 1e3)} kB",
+            runtime=m.runtime,
+        )
+        for m in {(m.runtime, m.variant): m for m in measured}.values()
+        if m.artifact
+    ]
+    if len(sizes) > 2:
+        plots["size"].append(charts.bars(f"{title}: size", sizes, emulated=False, key=f"{key}s"))
     shares = [
         charts.Interval(
             label=wording.configuration(m),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from toolchain import results, statistics
+from toolchain import results, statistics, variants
 from toolchain.rows import MIB, accuracy_of
 
 _Scored = tuple[float, results.Measurement]
@@ -191,10 +191,10 @@ def comparisons(result: results.Result) -> list[str]:
 
 
 def _best(found: Iterable[_Scored]) -> Iterator[tuple[_Scored, _Scored]]:
-    """For each model that both runtimes ran, the least of each: the lesser first."""
-    best: dict[tuple[str, int], dict[str, _Scored]] = {}
+    """For each form of a model that both runtimes ran, the least of each: the lesser first."""
+    best: dict[tuple[str, int, str], dict[str, _Scored]] = {}
     for value, m in found:
-        of_model = best.setdefault((m.model, m.batch), {})
+        of_model = best.setdefault((m.model, m.batch, variants.form_of(m.runtime, m.variant)), {})
         if m.runtime not in of_model or value < of_model[m.runtime][0]:
             of_model[m.runtime] = (value, m)
     for runtimes in best.values():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy import bench
+from deploy import bench, order
 from tests.unit import measured
 from toolchain import results
 from toolchain.errors import BenchError, ConnectionFailed, EdgewrightError, UsageError
@@ -115,7 +116,7 @@ def test_everything_deployed_for_the_target_is_planned() -> None:
 
 
 def test_a_choice_narrows_the_plan() -> None:
-    jobs = bench.plan(DEPLOYED, models=["net"], runtimes=["tvm"], variants=["O3"], threads=[1, 2])
+    jobs = bench.plan(DEPLOYED, models=["net"], runtimes=["tvm"], levels=[3], threads=[1, 2])
     assert [(j.model, j.variant, j.threads) for j in jobs] == [("net", "O3", 1), ("net", "O3", 2)]
 
 
@@ -124,7 +125,8 @@ def test_a_choice_narrows_the_plan() -> None:
     [
         ({"models": ["nat"]}, "net"),
         ({"runtimes": ["onnx"]}, "tflite, tvm"),
-        ({"variants": ["int8"]}, "O3"),
+        ({"variants": ["int8"]}, "fp32"),
+        ({"levels": [2]}, "--opt-level 2"),
         ({"batches": [2]}, "1, 4"),
     ],
 )
@@ -153,7 +155,8 @@ def test_a_result_comes_home(tmp_path: Path) -> None:
     assert len(connection.spec["jobs"]) == 6
     assert connection.commands[0][0] == "edgewright/current/venv/bin/python"
     assert [p.stage for p in seen] == ["time", "done"]
-    assert seen[0].label == "digits-cnn b1 tflite fp32 1 thread"
+    first = order.spread(bench.plan(DEPLOYED))[0]
+    assert seen[0].label == f"{first.model} b{first.batch} {first.runtime} {first.variant} 1 thread"
 
 
 def test_a_device_is_emulated_when_the_inventory_or_the_runner_says_so(tmp_path: Path) -> None:
@@ -161,6 +164,59 @@ def test_a_device_is_emulated_when_the_inventory_or_the_runner_says_so(tmp_path:
     assert run(looks, tmp_path).emulated
     said = FakeConnection(started(), RESULT, END)
     assert run(said, tmp_path, emulated=True).emulated
+
+
+def test_a_level_leaves_the_other_runtime_alone() -> None:
+    jobs = bench.plan(DEPLOYED, models=["net"], levels=[0])
+    assert [j.variant for j in jobs] == ["fp32", "O0"]
+
+
+def test_neighbours_in_the_plan_are_spread_in_time_and_back_in_the_result(tmp_path: Path) -> None:
+    jobs = bench.plan(DEPLOYED, threads=[1, 2])
+    spread = order.spread(jobs)
+    assert spread != jobs
+    assert sorted(map(order.key, spread)) == sorted(map(order.key, jobs))
+    assert spread == order.spread(list(reversed(jobs)))
+    told = [
+        {"event": "result", "job": number, "result": json.loads(measured_as(j).model_dump_json())}
+        for number, j in enumerate(spread)
+    ]
+    connection = FakeConnection(started(), *told, END)
+    result = run(connection, tmp_path, jobs=jobs)
+    assert [j["variant"] for j in connection.spec["jobs"]] == [j.variant for j in spread]
+    assert [order.key(m) for m in result.measurements] == [order.key(j) for j in jobs]
+
+
+def measured_as(job: bench.Job) -> results.Measurement:
+    return measured.measurement(
+        model=job.model,
+        batch=job.batch,
+        runtime=job.runtime,
+        variant=job.variant,
+        threads=job.threads,
+    )
+
+
+def test_a_run_that_was_cut_short_goes_on_where_it_was(tmp_path: Path) -> None:
+    jobs = bench.plan(DEPLOYED)
+    with pytest.raises(BenchError):
+        run(FakeConnection(started(), RESULT, breaks=DROPPED), tmp_path, jobs=jobs)
+    unfinished = partial(order.unfinished, host="board", settings=results.Settings(), counted=False)
+    before = unfinished(results.load_all(tmp_path), release="b" * 64)
+    assert before is not None
+    assert unfinished([before], release="c" * 64) is None
+    rest = order.spread(order.left(jobs, before))
+    assert len(rest) == len(jobs) - 1
+    told = [
+        {"event": "result", "job": number, "result": json.loads(measured_as(j).model_dump_json())}
+        for number, j in enumerate(rest)
+    ]
+    connection = FakeConnection(started(), *told, END)
+    result = run(connection, tmp_path, jobs=jobs, before=before)
+    assert [order.key(m) for m in result.measurements] == [order.key(j) for j in jobs]
+    assert result.complete
+    assert unfinished(results.load_all(tmp_path), release="b" * 64) is None
+    assert results.latest(results.load_all(tmp_path)) == [result]
 
 
 def test_what_was_measured_before_the_link_dropped_is_kept(tmp_path: Path) -> None:

@@ -22,10 +22,21 @@ def a_keras_file(path: Path, content: str = "a") -> Path:
 
 def test_the_catalogue_has_the_models_of_the_main_job() -> None:
     known = models.catalogue()
-    assert {"digits-cnn", "mobilenetv3-large", "densenet121"} <= set(known)
+    assert set(known) == {
+        "digits-cnn", "mobilenet", "mobilenetv2", "mobilenetv3-small", "mobilenetv3-large",
+        "densenet121", "resnet50", "efficientnetb0", "inceptionv3", "nasnet-mobile",
+    }  # fmt: skip
     assert known["densenet121"].shape == (224, 224, 3)
     for entry in known.values():
         assert len(entry.preprocessing.mean) == len(entry.preprocessing.std) == entry.shape[2]
+
+
+def test_what_others_measured_is_no_part_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = models.resolve("densenet121")
+    assert before.entry is not None
+    other = before.entry.model_copy(update={"published_top1": 1.0})
+    monkeypatch.setattr(models, "catalogue", lambda: {"densenet121": other})
+    assert models.resolve("densenet121").digest == before.digest
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones() -> None:

@@ -41,7 +41,7 @@ def _drawn(rng: np.random.Generator, role: str, shape: tuple[int, ...]) -> npt.N
         drawn = rng.uniform(0.5, 1.5, shape)
     elif role in ("beta", "bias"):
         drawn = rng.standard_normal(shape) * 0.1
-    elif role == "moving_variance":
+    elif role in ("moving_variance", "variance"):  # the second is Normalization's
         drawn = np.ones(shape)
     else:
         drawn = np.zeros(shape)

@@ -1,0 +1,184 @@
+"""Two results side by side: what changed beyond noise.
+
+The noise of a run is judged by the run itself: its times are cut into consecutive blocks, and the
+medians of the blocks show how much it drifted. A change counts when the two runs' ranges of block
+medians lie apart. Emulated times are not compared; their classes and instructions are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich import box
+from rich.table import Table
+
+from toolchain import results, wording
+from toolchain.errors import BenchError, UsageError
+
+BLOCKS = 8
+FEWEST = 2 * BLOCKS  # times that a run needs for its noise to be judged
+SAME_INSTRUCTIONS = 1e-3  # two starts of one job were seen to differ by less
+
+Verdict = Literal["faster", "slower", "within noise", "too few samples", "not compared", "missing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One job in two results.
+
+    Attributes:
+        what: the model and its configuration.
+        verdict: of the second against the first.
+        before, after: latency in ms, or instructions in millions; None where there is none.
+        ratio: after / before.
+        classes: inputs whose class is another; None where that can't be told.
+        same_file: whether the same bytes were run.
+    """
+
+    what: str
+    verdict: Verdict
+    before: float | None
+    after: float | None
+    ratio: float | None
+    classes: int | None
+    same_file: bool | None
+
+
+def find(name: str, folder: Path) -> results.Result:
+    """A result by its file, the file's name in results/, or a host's latest.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for path in (Path(name), folder / name, folder / f"{name}.json"):
+        if path.is_file():
+            return results.load(path)
+    of_host = [r for r in results.load_all(folder) if r.host == name]
+    if not of_host:
+        raise UsageError(
+            f"no result {name}",
+            resolution=f"give a file of {folder.name}/, its name, or a host that was measured",
+        )
+    return of_host[-1]
+
+
+def compare(first: results.Result, second: results.Result) -> list[Change]:
+    """Every job of either result, in the order of the first and then of the second.
+
+    Raises:
+        BenchError: one is emulated and the other is not, or one counted instructions.
+    """
+    if first.emulated != second.emulated:
+        raise BenchError(
+            "an emulated result is never compared with a real one",
+            detail=f"{first.name}: emulated {first.emulated}\n"
+            f"{second.name}: emulated {second.emulated}",
+            resolution="compare two results of real devices, or two of emulated ones",
+        )
+    if first.counted != second.counted:
+        raise BenchError(
+            "one result counted instructions and the other took times",
+            resolution="compare two of the same kind",
+        )
+    pairs: dict[str, list[results.Measurement | None]] = {}
+    for place, result in enumerate((first, second)):
+        for m in result.measurements:
+            name = f"{wording.title(m)}, {wording.configuration(m)}"
+            pairs.setdefault(name, [None, None])[place] = m
+    return [
+        _change(what, one, other, emulated=first.emulated) for what, (one, other) in pairs.items()
+    ]
+
+
+def _change(
+    what: str,
+    one: results.Measurement | None,
+    other: results.Measurement | None,
+    *,
+    emulated: bool,
+) -> Change:
+    before, after = _value(one, emulated=emulated), _value(other, emulated=emulated)
+    if one is None or other is None:
+        verdict: Verdict = "missing"
+    elif one.instructions and other.instructions:
+        verdict = _by_instructions(one.instructions.each, other.instructions.each)
+    elif emulated or before is None or after is None:
+        verdict = "not compared"
+    else:
+        verdict = _by_times(one.samples_ns, other.samples_ns)
+    files = [m.artifact.sha256 for m in (one, other) if m is not None and m.artifact is not None]
+    return Change(
+        what=what,
+        verdict=verdict,
+        before=before,
+        after=after,
+        ratio=after / before if before and after else None,
+        classes=_classes(one, other),
+        same_file=files[0] == files[1] if len(files) == 2 else None,
+    )
+
+
+def _value(m: results.Measurement | None, *, emulated: bool) -> float | None:
+    if m is None:
+        return None
+    if m.instructions is not None:
+        return m.instructions.each / 1e6
+    timing = None if emulated else m.timing()
+    return timing.latency_ns / 1e6 if timing else None
+
+
+def _by_instructions(before: float, after: float) -> Verdict:
+    if abs(after - before) <= SAME_INSTRUCTIONS * before:
+        return "within noise"
+    return "faster" if after < before else "slower"
+
+
+def _by_times(before: Sequence[int], after: Sequence[int]) -> Verdict:
+    if min(len(before), len(after)) < FEWEST:
+        return "too few samples"
+    one, other = blocks(before), blocks(after)
+    if max(other) < min(one):
+        return "faster"
+    return "slower" if min(other) > max(one) else "within noise"
+
+
+def blocks(times: Sequence[int]) -> list[float]:
+    """The median of each of `BLOCKS` consecutive parts."""
+    ends = [round(n * len(times) / BLOCKS) for n in range(BLOCKS + 1)]
+    return [statistics.median(times[a:b]) for a, b in itertools.pairwise(ends)]
+
+
+def _classes(one: results.Measurement | None, other: results.Measurement | None) -> int | None:
+    if one is None or other is None or not one.predictions or not other.predictions:
+        return None
+    both = zip(one.predictions, other.predictions, strict=False)
+    return sum(a != b for a, b in both)
+
+
+def table(first: results.Result, second: results.Result, found: Sequence[Change]) -> Table:
+    """The changes for the terminal."""
+    unit = "M instructions" if first.counted else "ms"
+    made = Table(
+        title=f"{first.name} against {second.name}", title_justify="left", box=box.SIMPLE_HEAD
+    )
+    made.add_column("")
+    for name in (f"first, {unit}", f"second, {unit}", "ratio"):
+        made.add_column(name, justify="right")
+    for name in ("verdict", "other classes", "same file"):
+        made.add_column(name)
+    styles = {"faster": "green", "slower": "bold red"}
+    for one in found:
+        made.add_row(
+            one.what,
+            *("-" if v is None else wording.number(v) for v in (one.before, one.after, one.ratio)),
+            one.verdict,
+            "-" if one.classes is None else str(one.classes),
+            {True: "yes", False: "no", None: "-"}[one.same_file],
+            style=styles.get(one.verdict, ""),
+        )
+    return made
