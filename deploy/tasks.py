@@ -177,6 +177,82 @@ def bench(
     console.note(f"samples: {path}")
 
 
+@task(
+    help=HOST_HELP
+    | {
+        "data": "the folder of images",
+        "labels": "a list, a line an image: NAME CLASS; a folder a class when left out",
+        "model": "the model, deployed at batch 1",
+        "model-file": "the model's file, when it is not from the catalogue",
+        "runtime": "tflite, tvm; both when left out",
+        "variant": "forms such as fp32,int8; all that are deployed when left out",
+        "opt-level": "TVM's levels, separated by commas; all that are deployed when left out",
+        "threads": "threads of each runtime",
+        "limit": "so many of the images; all when left out",
+        "skip-unreadable": "leave out images that can't be read",
+    }
+)
+@guarded
+def accuracy(
+    _: Context,
+    host: str,
+    data: str,
+    model: str = "",
+    labels: str = "",
+    model_file: str = "",
+    runtime: str = "",
+    variant: str = "",
+    opt_level: str = "",
+    threads: int = 1,
+    limit: int = 0,
+    skip_unreadable: bool = False,
+    inventory: str = INVENTORY,
+    json: bool = False,
+) -> None:
+    """Run labelled images of yours on a device: top-1, top-5, beside the same here."""
+    from deploy import accuracy as measuring
+    from deploy import bench as benchmark
+    from toolchain import accuracy as accuracies
+    from toolchain import evaluation, paths
+
+    with console.step("images") as say:
+        plan = evaluation.prepare(
+            Path(data), Path(labels) if labels else None, model=model, limit=limit,
+            model_file=Path(model_file) if model_file else None,
+            skip_unreadable=skip_unreadable, progress=say,
+        )  # fmt: skip
+    with _connected(f"accuracy on {host}", host, inventory) as (device, conn, say):
+        there = benchmark.deployed(conn, f"{device.root}/current")
+        jobs = benchmark.plan(
+            there,
+            models=[plan.card.model],
+            runtimes=options.names(runtime),
+            variants=options.names(variant),
+            batches=[1],
+            levels=options.numbers("opt-level", opt_level),
+            threads=[threads],
+        )
+        plan.refuse_others({(j.runtime, j.variant): j.sha256 for j in jobs}, there.target)
+        run = plan.run(host=host, release=there.release, emulated=device.emulated)
+        path = paths.results() / "accuracy" / f"{plan.name(host)}.json"
+        images = measuring.Images(
+            shards=plan.shards, references=plan.references({j.form for j in jobs}, say)
+        )
+        run = measuring.measure(
+            conn, root=device.root, jobs=jobs, images=images,
+            run=plan.resumed(accuracies.load(path), run), path=path, progress=say,
+        )  # fmt: skip
+    if json:
+        console.show_json(run.model_dump(mode="json"))
+    else:
+        title = f"{plan.card.title} on {host}: {run.dataset}"
+        console.show_table(title, accuracies.COLUMNS, accuracies.rows(run))
+    if run.unreadable:
+        console.note(f"{len(run.unreadable)} images could not be read and were left out")
+    console.note(f"counts: {path}")
+    accuracies.refuse_failures(run)
+
+
 @task
 @guarded
 def schemas(_: Context) -> None:

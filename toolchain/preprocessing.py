@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Preprocessing(BaseModel):
-    """(pixel * scale - mean) / std, a channel each, after the resize, in that order of channels."""
+    """(pixel * scale - mean) / std, a channel each, after the resize, in that order of channels.
+
+    `crop` is the share of an image's shorter side that is kept, in the middle: ImageNet's usual
+    evaluation resizes to 256 and takes the middle 224. The channels of `mean` and `std` are in the
+    network's order.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -17,3 +22,4 @@ class Preprocessing(BaseModel):
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.875

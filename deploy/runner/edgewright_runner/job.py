@@ -127,15 +127,15 @@ class Samples:
     """The inputs with the reference's outputs, and what this runtime gave for them so far.
 
     Args:
-        path: an .npz with x (N, ...) float32, reference (N, classes) float32 and, where they are
-            real, labels (N) int64. N is a multiple of the batch.
+        path: an .npz with x (N, ...) float32, or what `inputs` makes it of; reference (N, classes)
+            float32 and, where they are real, labels (N) int64. N is a multiple of the batch.
         batch: inputs an inference.
         reference: an .npy to take in the place of the reference in `path`.
     """
 
     def __init__(self, path: Path, batch: int, reference: Path | None = None) -> None:
         with np.load(str(path), allow_pickle=False) as arrays:
-            self.x = np.ascontiguousarray(arrays["x"], dtype=np.float32)
+            self.x = inputs(arrays)
             wanted = arrays["reference"] if reference is None else np.load(str(reference))
             self.reference = wanted.reshape(len(self.x), -1)
             self.labels: np.ndarray | None = arrays.get("labels")
@@ -185,6 +185,17 @@ class Samples:
                 "reference_correct": int((reference_top == labels).sum()),
             }
         return verdict
+
+
+def inputs(arrays: Any) -> np.ndarray:
+    """The inputs of an .npz: x, or pixels as bytes and the numbers that make inputs of them."""
+    if "pixels" not in arrays:
+        return np.ascontiguousarray(arrays["x"], dtype=np.float32)
+    pixels = arrays["pixels"]
+    if arrays["reverse"]:
+        pixels = pixels[..., ::-1]
+    x = (pixels.astype(np.float64) * arrays["scale"] - arrays["mean"]) / arrays["std"]
+    return np.ascontiguousarray(x, dtype=np.float32)
 
 
 def timed(runtime: Any, samples: Samples, number: int) -> int:

@@ -1,0 +1,213 @@
+"""Accuracy on a user's images: shard by shard, checked on the device, going on after a break."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import accuracy as measuring
+from deploy import bench
+from tests.unit import measured
+from tests.unit.test_bench import END, LISTED, started
+from toolchain import accuracy, store
+from toolchain.accuracy import Counts, Run
+from toolchain.errors import BenchError, ConnectionFailed, ReleaseError
+from toolchain.shards import Shards
+
+NAMES = ["shard-0000.npz", "shard-0001.npz"]
+
+
+class FakeDevice:
+    """Takes files, hashes them, and runs jobs: each has 3 of 4 images right.
+
+    Args:
+        damages: so many of the first files arrive damaged.
+        breaks_at: the link drops at that shard's jobs, from 1.
+        fails: variants that crash.
+    """
+
+    def __init__(self, *, damages: int = 0, breaks_at: int = 0, fails: Sequence[str] = ()) -> None:
+        self.files: dict[str, bytes] = {}
+        self.pushed: list[str] = []
+        self.ran: list[list[tuple[str, str, str]]] = []
+        self.damages = damages
+        self.breaks_at = breaks_at
+        self.fails = fails
+
+    def push(
+        self,
+        local: Path,
+        remote: str,
+        *,
+        resume: bool = False,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> int:
+        """Take a file."""
+        self.pushed.append(remote)
+        damaged = len(self.pushed) <= self.damages
+        self.files[remote] = b"damaged" if damaged else local.read_bytes()
+        return 0
+
+    def run(
+        self,
+        args: Sequence[str],
+        *,
+        timeout: float = 60.0,
+        silence: float | None = None,
+        on_line: Callable[[str], None] | None = None,
+        input_text: str | None = None,
+    ) -> str:
+        """Answer one of the commands that are sent."""
+        if args[0] == "sh":
+            return "/home/user/edgewright/accuracy\n"
+        if args[0] == "sha256sum":
+            return f"{hashlib.sha256(self.files[args[1]]).hexdigest()}  {args[1]}\n"
+        if args[0] == "rm":
+            for name in args[2:]:
+                del self.files[name]
+            return ""
+        if "--list" in args:
+            return json.dumps(LISTED)
+        assert input_text is not None
+        assert on_line is not None
+        jobs = json.loads(input_text)["jobs"]
+        self.ran.append([(j["runtime"], j["variant"], j["reference"]) for j in jobs])
+        if len(self.ran) == self.breaks_at:
+            raise ConnectionFailed("the link dropped")
+        on_line(json.dumps(started()))
+        for number, job in enumerate(jobs):
+            assert job["samples"] in self.files
+            assert job["reference"] in self.files
+            event = {"event": "result", "job": number, "result": self._result(job)}
+            on_line(json.dumps(event))
+        on_line(json.dumps(END))
+        return ""
+
+    def _result(self, job: dict[str, Any]) -> Any:
+        same = {k: job[k] for k in ("model", "batch", "runtime", "variant", "threads")}
+        if job["variant"] in self.fails:
+            error = {"stage": "load", "kind": "crash", "message": "killed by SIGSEGV"}
+            return {**same, "status": "failed", "error": error}
+        found = measured.measurement(
+            **same,
+            accuracy={
+                "total": 4,
+                "available": 4,
+                "correct": 3,
+                "correct_top5": 4,
+                "reference_correct": 3,
+            },
+            parity={
+                "count": 4,
+                "available": 4,
+                "max_abs": 0,
+                "reference_max_abs": 1,
+                "top1_agree": 4,
+            },
+        )
+        return json.loads(found.model_dump_json())
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> measuring.Images:
+    def entry(name: str, names: Sequence[str]) -> store.Entry:
+        folder = tmp_path / name
+        folder.mkdir()
+        for number, file in enumerate(names):
+            (folder / file).write_bytes(f"{name} {number}".encode())
+        return store.Entry(key=name * 12, folder=folder, inputs={}, files=store.digest_tree(folder))
+
+    found = Shards(entry=entry("images", NAMES), files=NAMES, total=8, unreadable=[])
+    references = ["reference-0000.npy", "reference-0001.npy"]
+    return measuring.Images(shards=found, references={"fp32": entry("fp32", references)})
+
+
+JOBS = bench.plan(bench.Deployed.model_validate(LISTED), models=["digits-cnn"])
+
+
+def a_run() -> Run:
+    return Run(
+        host="board",
+        model="digits-cnn",
+        dataset="val",
+        images=8,
+        unreadable=[],
+        published_top1=75.0,
+        emulated=False,
+        release="b" * 64,
+        content="images" * 12,
+    )
+
+
+def measure(device: FakeDevice, images: measuring.Images, path: Path, run: Run) -> Run:
+    return measuring.measure(
+        device,
+        root="~/edgewright",
+        jobs=JOBS,
+        images=images,
+        run=run,
+        path=path,
+        progress=lambda _: None,
+    )
+
+
+def test_every_runtime_runs_every_shard_and_nothing_stays(
+    images: measuring.Images, tmp_path: Path
+) -> None:
+    device, path = FakeDevice(), tmp_path / "run.json"
+    done = measure(device, images, path, a_run())
+    assert accuracy.load(path) == done
+    assert [len(jobs) for jobs in device.ran] == [3, 3]
+    assert device.files == {}
+    for subject in done.subjects:
+        assert subject.sum() == Counts(total=8, top1=6, top5=8, reference_top1=6, agree=8)
+    name, total, top1, *_, published = accuracy.rows(done)[0]
+    assert (name, total, published) == ("TFLite fp32, 1 thread", "8 of 8", "75 % / -")
+    assert top1.startswith("75.0 % (")
+
+
+def test_a_shard_that_arrives_damaged_is_sent_again(
+    images: measuring.Images, tmp_path: Path
+) -> None:
+    device = FakeDevice(damages=2)
+    measure(device, images, tmp_path / "run.json", a_run())
+    assert len(device.pushed) == 4 + 2
+    with pytest.raises(ReleaseError, match="damaged"):
+        measure(FakeDevice(damages=99), images, tmp_path / "other.json", a_run())
+
+
+def test_what_broke_off_goes_on_at_the_next_shard(images: measuring.Images, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    with pytest.raises(ConnectionFailed):
+        measure(FakeDevice(breaks_at=2), images, path, a_run())
+    kept = accuracy.load(path)
+    assert kept is not None
+    assert [list(s.shards) for s in kept.subjects] == [NAMES[:1]] * 3
+    device = FakeDevice()
+    done = measure(device, images, path, kept)
+    assert len(device.ran) == 1
+    assert all(list(s.shards) == NAMES for s in done.subjects)
+
+
+def test_one_that_fails_does_not_stop_the_others(images: measuring.Images, tmp_path: Path) -> None:
+    device = FakeDevice(fails=["O0"])
+    done = measure(device, images, tmp_path / "run.json", a_run())
+    assert [len(jobs) for jobs in device.ran] == [3, 2]
+    assert len(accuracy.rows(done)) == 2
+    with pytest.raises(BenchError, match="1 of 3") as caught:
+        accuracy.refuse_failures(done)
+    assert "TVM O0, 1 thread: load: killed by SIGSEGV" in caught.value.detail
+
+
+def test_counts_of_other_bytes_are_forgotten() -> None:
+    run = a_run()
+    shard = Counts(total=4, top1=3, top5=4, reference_top1=3, agree=4)
+    run.subject("tvm", "O3", 1, "a" * 64).shards["shard-0000.npz"] = shard
+    assert run.subject("tvm", "O3", 1, "a" * 64).sum() == shard
+    assert run.subject("tvm", "O3", 1, "b" * 64).sum() is None
+    assert len(run.subjects) == 1

@@ -1,0 +1,146 @@
+"""A user's labelled images: found, read, prepared in shards, or refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from edgewright_runner import job
+
+from toolchain import dataset, shards
+from toolchain.convert import samples, shard_work
+from toolchain.errors import ModelError, UsageError
+from toolchain.models import catalogue
+from toolchain.preprocessing import Preprocessing
+from toolchain.store import Store
+
+PLAIN = Preprocessing(
+    channels="RGB", resize="bilinear", scale=1 / 255, mean=(0, 0, 0), std=(1, 1, 1), crop=1
+)
+
+
+def an_image(path: Path, width: int = 8, height: int = 8, colour: tuple[int, ...] = ()) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.new("RGB", (width, height), colour or (200, 100, 50)).save(path)
+    return path
+
+
+def a_folder(root: Path, *labels: int) -> tuple[Path, Path]:
+    """Images i0.png, i1.png, ... with these classes, and the list."""
+    lines = []
+    for number, label in enumerate(labels):
+        an_image(root / "images" / f"i{number}.png", colour=(number, number, number))
+        lines.append(f"i{number}.png {label}\n")
+    (root / "val.txt").write_text("".join(lines))
+    return root / "images", root / "val.txt"
+
+
+def test_a_list_gives_each_image_its_class(tmp_path: Path) -> None:
+    folder, labels = a_folder(tmp_path, 2, 0, 1)
+    found = {i.path.name: i.label for i in dataset.read(folder, labels, classes=3)}
+    assert found == {"i0.png": 2, "i1.png": 0, "i2.png": 1}
+
+
+def test_without_a_list_folders_are_the_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("n02", "n01"):
+        an_image(tmp_path / name / "one.JPEG".lower())
+    (tmp_path / "n01" / "notes.txt").write_text("no image")
+    found = {i.path.parent.name: i.label for i in dataset.read(tmp_path, None, classes=2)}
+    assert found == {"n01": 0, "n02": 1}
+
+
+def test_a_limit_mixes_classes_the_same_way_every_time(tmp_path: Path) -> None:
+    folder, labels = a_folder(tmp_path, *[n // 10 for n in range(40)])
+    found = dataset.read(folder, labels, classes=4, limit=12)
+    assert len(found) == 12
+    assert len({i.label for i in found}) == 4
+    assert dataset.read(folder, labels, classes=4, limit=12) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("i0.png 7\n", "classes 0 to 2"),
+        ("i0.png -1\n", "classes 0 to 2"),
+        ("i0.png cat\n", "line 1"),
+        ("gone.png 1\ni0.png 0\n", "1 of 2 images"),
+        ("", "no labelled images"),
+    ],
+)
+def test_labels_that_do_not_match_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    folder, labels = a_folder(tmp_path, 0)
+    labels.write_text(text)
+    with pytest.raises(UsageError, match=said) as caught:
+        dataset.read(folder, labels, classes=3)
+    assert caught.value.resolution
+
+
+def prepare(arguments: dict[str, object], folder: Path) -> list[Path]:
+    folder.mkdir()
+    shard_work.prepare(
+        {"size": 2, "skip": False, **arguments, "folder": str(folder)}, lambda _: None
+    )
+    return sorted(folder.glob("shard-*.npz"))
+
+
+def test_shards_hold_every_image_once_and_the_device_makes_the_same_inputs(tmp_path: Path) -> None:
+    folder, labels = a_folder(tmp_path, 2, 0, 1)
+    images = dataset.read(folder, labels, classes=3)
+    how = catalogue()["resnet50"].preprocessing  # channels reversed, a mean each
+    found = prepare(
+        {
+            "images": [[str(i.path), i.label] for i in images],
+            "preprocessing": how.model_dump(),
+            "shape": [4, 4, 3],
+        },
+        tmp_path / "made",
+    )
+    assert len(found) == 2
+    seen = []
+    for path in found:
+        here = shard_work.inputs(path)
+        with np.load(path) as arrays:
+            assert job.inputs(dict(arrays)).tobytes() == here.tobytes()
+            assert here.tobytes() == samples.prepared(arrays["pixels"], how).tobytes()
+            seen += arrays["labels"].tolist()
+    assert seen == [i.label for i in images]
+
+
+def test_the_middle_of_an_image_is_taken(tmp_path: Path) -> None:
+    whole = PLAIN.model_copy(update={"resize": "nearest"})
+    image = PIL.Image.new("RGB", (30, 10))
+    image.paste((255, 255, 255), (10, 0, 20, 10))
+    image.save(tmp_path / "wide.png")
+    assert shard_work.read(tmp_path / "wide.png", whole, 5, 5, 3).min() == 255
+    half = whole.model_copy(update={"crop": 0.5})
+    image.paste((0, 0, 0), (10, 0, 12, 10))
+    image.save(tmp_path / "wide.png")
+    assert shard_work.read(tmp_path / "wide.png", whole, 5, 5, 3).min() == 0
+    assert shard_work.read(tmp_path / "wide.png", half, 5, 5, 3).min() == 255
+
+
+def test_an_image_that_nothing_resizes_must_have_the_size(tmp_path: Path) -> None:
+    fixed = PLAIN.model_copy(update={"resize": "none"})
+    with pytest.raises(ValueError, match="8 x 8"):
+        shard_work.read(an_image(tmp_path / "one.png"), fixed, 5, 5, 3)
+
+
+def test_unreadable_images_are_named_and_left_out_only_when_asked(tmp_path: Path) -> None:
+    folder, labels = a_folder(tmp_path, 2, 0, 1)
+    (folder / "i1.png").write_bytes(b"\x89PNG but no more")
+    images = dataset.read(folder, labels, classes=3)
+    cache = Store(tmp_path / "cache")
+    with pytest.raises(ModelError, match="1 of 3 images") as caught:
+        shards.prepare(images, PLAIN, (4, 4, 3), skip_unreadable=False, cache=cache)
+    assert caught.value.detail == "i1.png"
+    assert "--skip-unreadable" in caught.value.resolution
+    made = shards.prepare(images, PLAIN, (4, 4, 3), skip_unreadable=True, cache=cache)
+    assert (made.total, made.unreadable, made.files) == (2, ["i1.png"], ["shard-0000.npz"])
+    told: list[str] = []
+    again = shards.prepare(
+        images, PLAIN, (4, 4, 3), skip_unreadable=True, cache=cache, progress=told.append
+    )
+    assert again == made
+    assert told == ["reading the images"]

@@ -1,0 +1,126 @@
+"""The work of preparing labelled images, in the worker: decode, crop, resize, run here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from toolchain import dataset
+from toolchain.convert import samples
+from toolchain.errors import ModelError
+from toolchain.preprocessing import Preprocessing
+from toolchain.worker import Json, Progress
+
+METHODS = {
+    "bilinear": PIL.Image.Resampling.BILINEAR,
+    "bicubic": PIL.Image.Resampling.BICUBIC,
+    "nearest": PIL.Image.Resampling.NEAREST,
+}
+
+
+def prepare(arguments: Json, progress: Progress) -> Json:
+    """Fill `folder` with shards of the images; the worker's entry.
+
+    Raises:
+        ModelError: images can't be read, or all of them were left out.
+    """
+    how = Preprocessing(**arguments["preprocessing"])
+    height, width, channels = arguments["shape"]
+    folder, size = Path(arguments["folder"]), arguments["size"]
+    pixels: list[npt.NDArray[np.uint8]] = []
+    labels: list[int] = []
+    unreadable: list[str] = []
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        np.savez(
+            folder / f"shard-{written // size:04}.npz",
+            allow_pickle=False,
+            pixels=np.stack(pixels),
+            labels=np.asarray(labels, np.int64),
+            scale=np.float64(how.scale),
+            mean=np.asarray(how.mean, np.float64),
+            std=np.asarray(how.std, np.float64),
+            reverse=np.bool_(how.channels == "BGR"),
+        )
+        written += len(pixels)
+        pixels.clear()
+        labels.clear()
+
+    for number, (path, label) in enumerate(arguments["images"], start=1):
+        try:
+            pixels.append(read(Path(path), how, height, width, channels))
+            labels.append(label)
+        except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+            unreadable.append(Path(path).name)
+        if len(pixels) == size:
+            write()
+            progress(f"{number} of {len(arguments['images'])} images")
+    if pixels:
+        write()
+    if (unreadable and not arguments["skip"]) or not written:
+        raise ModelError(
+            f"{len(unreadable)} of {len(arguments['images'])} images can't be used",
+            detail=dataset.shortened(unreadable),
+            resolution="mend or remove them, or leave them out with --skip-unreadable"
+            if written
+            else "give images that Pillow reads; where the model doesn't resize, of its size",
+        )
+    (folder / "summary.json").write_text(json.dumps({"total": written, "unreadable": unreadable}))
+    return {}
+
+
+def read(
+    path: Path, how: Preprocessing, height: int, width: int, channels: int
+) -> npt.NDArray[np.uint8]:
+    """One image (height, width, channels): its middle, resized.
+
+    Raises:
+        OSError, SyntaxError: it can't be decoded.
+        ValueError: it has another size than the network takes, and nothing resizes it.
+    """
+    with PIL.Image.open(path) as opened:
+        image = opened.convert("L" if channels == 1 else "RGB")
+    if how.resize != "none":
+        # the largest rectangle of the input's shape, and its middle of `crop`
+        scale = how.crop * min(image.width / width, image.height / height)
+        reach_x, reach_y = scale * width / 2, scale * height / 2
+        middle_x, middle_y = image.width / 2, image.height / 2
+        box = (middle_x - reach_x, middle_y - reach_y, middle_x + reach_x, middle_y + reach_y)
+        image = image.resize((width, height), METHODS[how.resize], box=box)
+    if (image.height, image.width) != (height, width):
+        raise ValueError(f"{image.width} x {image.height}")
+    return np.asarray(image, np.uint8).reshape(height, width, channels)
+
+
+def inputs(path: Path) -> samples.Array:
+    """A shard's images as the network takes them; the device's runner computes the same."""
+    with np.load(path, allow_pickle=False) as shard:
+        pixels = shard["pixels"][..., ::-1] if shard["reverse"] else shard["pixels"]
+        x = (pixels.astype(np.float64) * shard["scale"] - shard["mean"]) / shard["std"]
+    return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def references(arguments: Json, progress: Progress) -> Json:
+    """Run each shard through a TFLite or ONNX file; the worker's entry."""
+    from toolchain.convert import frozen, onnx_file
+
+    path, batch = Path(arguments["model"]), arguments["batch"]
+    model = path.read_bytes() if path.suffix == ".tflite" else onnx_file.load(path)
+    for number, name in enumerate(arguments["shards"]):
+        x = inputs(Path(name))
+        x = x[: len(x) // batch * batch]
+        progress(f"shard {number + 1} of {len(arguments['shards'])}")
+        given = (
+            frozen.run_tflite(model, x, batch)
+            if isinstance(model, bytes)
+            else onnx_file.run(model, x, batch)
+        )
+        file = Path(arguments["folder"]) / f"reference-{number:04}.npy"
+        np.save(file, given.reshape(len(x), -1), allow_pickle=False)
+    return {}

@@ -1,0 +1,149 @@
+"""What evaluating a model on a user's labelled images takes, before a device is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain import dataset, models, paths, shards, store, worker
+from toolchain.accuracy import Run
+from toolchain.card import ModelCard
+from toolchain.errors import UsageError
+from toolchain.models import ModelSpec
+from toolchain.preprocessing import Preprocessing
+from toolchain.shards import Shards
+from toolchain.worker import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A model and the images that it is run on.
+
+    Attributes:
+        spec: the model.
+        folder: of its card, at batch 1.
+        card: its card.
+        dataset: the images' folder's name.
+        shards: the prepared images.
+    """
+
+    spec: ModelSpec
+    folder: Path
+    card: ModelCard
+    dataset: str
+    shards: Shards
+
+    def name(self, host: str) -> str:
+        """The name of the file of a run: host, model, images."""
+        return f"{host}-{self.card.model}-{self.shards.entry.key[:12]}"
+
+    def references(self, forms: set[str], progress: Progress) -> dict[str, store.Entry]:
+        """What each form gives for the images on this machine."""
+        return {
+            form: shards.references(self.shards, self.folder, self.card, form, progress=progress)
+            for form in sorted(forms)
+        }
+
+    def run(self, *, host: str, release: str, emulated: bool) -> Run:
+        """A run with nothing measured."""
+        entry = self.spec.entry
+        return Run(
+            host=host,
+            model=self.card.model,
+            dataset=self.dataset,
+            images=self.shards.total,
+            unreadable=self.shards.unreadable,
+            published_top1=entry.published_top1 if entry else None,
+            published_top5=entry.published_top5 if entry else None,
+            emulated=emulated,
+            release=release,
+            content=self.shards.entry.key,
+        )
+
+    def resumed(self, before: Run | None, fresh: Run) -> Run:
+        """A run with the counts of an earlier one on the same images."""
+        if before is None or before.content != fresh.content:
+            return fresh
+        tried_again = [s.model_copy(update={"error": ""}) for s in before.subjects]
+        return fresh.model_copy(update={"subjects": tried_again})
+
+    def refuse_others(self, there: Mapping[tuple[str, str], str], target: str) -> None:
+        """Refuse a device whose files are not the ones here, whose outputs would be compared.
+
+        Args:
+            there: the hash of each runtime's variant on the device.
+            target: the device's.
+
+        Raises:
+            UsageError: one differs.
+        """
+        here = {("tflite", name): file.sha256 for name, file in self.card.tflite.items()}
+        libraries = self.card.libraries.get(target, {})
+        here |= {("tvm", name): library.sha256 for name, library in libraries.items()}
+        for (runtime, variant), sha256 in there.items():
+            if here.get((runtime, variant)) != sha256:
+                raise UsageError(
+                    f"{self.card.model}: the device's {runtime} {variant} is not the one here",
+                    resolution="deploy again, then run the same command",
+                )
+
+
+def prepare(
+    folder: Path,
+    labels: Path | None,
+    *,
+    model: str,
+    model_file: Path | None,
+    limit: int = 0,
+    skip_unreadable: bool = False,
+    progress: Progress = worker.silent,
+) -> Evaluation:
+    """Read a data set for a model that was converted, and prepare its images.
+
+    Args:
+        folder: of the images.
+        labels: the list of labels; None for a folder a class.
+        model: the catalogue's name, or the name of the model of `model_file`.
+        model_file: a user's model, whose preprocessing stands in the file beside it.
+        limit: so many of the images; all when 0.
+        skip_unreadable: leave out images that can't be read.
+        progress: called with each step.
+
+    Raises:
+        UsageError: no such model, images or labels, or the model's inputs are no images.
+        ModelError: the model was not converted, or images can't be read.
+    """
+    spec = models.resolve(model or None, model_file=model_file)
+    place = paths.dist() / "models" / spec.name / "b1"
+    card = ModelCard.load(place)
+    shape = card.input.shape[1:]
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise UsageError(
+            f"{card.model} takes no images with channels last",
+            detail=f"its input is {card.input.shape}",
+            resolution="export it with inputs (batch, height, width, channels)",
+        )
+    how = _preprocessing(spec)
+    classes = card.output.shape[-1]
+    images = dataset.read(folder, labels, classes=classes, limit=limit)
+    made = shards.prepare(
+        images,
+        how,
+        (shape[0], shape[1], shape[2]),
+        skip_unreadable=skip_unreadable,
+        progress=progress,
+    )
+    return Evaluation(spec=spec, folder=place, card=card, dataset=folder.name, shards=made)
+
+
+def _preprocessing(spec: ModelSpec) -> Preprocessing:
+    if spec.entry is not None:
+        return spec.entry.preprocessing
+    if spec.own is not None and spec.own.preprocessing is not None:
+        return spec.own.preprocessing
+    raise UsageError(
+        f"{spec.name}: nothing says how images become its inputs",
+        resolution="write [preprocessing] into a .toml file beside the model; docs/models.md has "
+        "an example",
+    )

@@ -1,0 +1,155 @@
+"""Labelled images prepared once on this machine, in files of some that a device takes one by one.
+
+A shard holds pixels after crop and resize, as bytes, with the numbers that make the network's input
+of them, so a quarter of the inputs' size is sent. `references` adds what a form of the model gives
+here. Both are entries of the store: the same images are prepared once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain import preprocessing, store, worker
+from toolchain.card import ModelCard
+from toolchain.dataset import Image
+from toolchain.preprocessing import Preprocessing
+from toolchain.worker import Progress
+
+SIZE = 64  # images; 10 MB of 224 x 224 x 3
+CODE = ("convert/shard_work.py", "convert/samples.py", "preprocessing.py", "shards.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shards:
+    """The prepared images.
+
+    Attributes:
+        entry: of the store, with shard-NNNN.npz and summary.json.
+        files: the shards' names, in order.
+        total: images in them.
+        unreadable: names of images that were left out.
+    """
+
+    entry: store.Entry
+    files: list[str]
+    total: int
+    unreadable: list[str]
+
+
+def prepare(
+    images: Sequence[Image],
+    how: Preprocessing,
+    shape: tuple[int, int, int],
+    *,
+    skip_unreadable: bool,
+    progress: Progress = worker.silent,
+    cache: store.Store | None = None,
+) -> Shards:
+    """Decode, crop and resize images into shards.
+
+    Args:
+        images: from `dataset.read`.
+        how: the model's preprocessing.
+        shape: height, width, channels of one input.
+        skip_unreadable: leave out what can't be read, rather than refuse.
+        progress: called with each step.
+        cache: the store; this machine's when not given.
+
+    Raises:
+        ModelError: images can't be read, which are named; or none is left.
+    """
+    where = store.Store() if cache is None else cache
+    progress("reading the images")
+    made_from = {
+        "step": "shards",
+        "code": _code(),
+        "images": [[store.digest_file(image.path), image.label] for image in images],
+        "preprocessing": how.model_dump(mode="json"),
+        "shape": list(shape),
+        "size": SIZE,
+        "skip": skip_unreadable,
+    }
+    entry = _entry(
+        where,
+        made_from,
+        "toolchain.convert.shard_work:prepare",
+        {
+            "images": [[str(image.path), image.label] for image in images],
+            "preprocessing": how.model_dump(mode="json"),
+            "shape": list(shape),
+            "size": SIZE,
+            "skip": skip_unreadable,
+        },
+        "preparing the images",
+        progress,
+    )
+    summary = json.loads(entry.file("summary.json").read_text())
+    return Shards(
+        entry=entry,
+        files=sorted(name for name in entry.files if name.startswith("shard-")),
+        total=summary["total"],
+        unreadable=summary["unreadable"],
+    )
+
+
+def references(
+    shards: Shards,
+    folder: Path,
+    card: ModelCard,
+    form: str,
+    *,
+    progress: Progress = worker.silent,
+    cache: store.Store | None = None,
+) -> store.Entry:
+    """What a form of a model gives for each shard here, in reference-NNNN.npy.
+
+    Its TFLite form by this machine's TensorFlow Lite; where it has none, its ONNX graph by ONNX
+    Runtime.
+
+    Raises:
+        ModelError: it can't be run.
+    """
+    where = store.Store() if cache is None else cache
+    file = card.tflite.get(form) or card.graph(form)
+    made_from = {
+        "step": "references",
+        "code": _code(),
+        "shards": shards.entry.key,
+        "model": file.sha256,
+        "batch": card.batch,
+    }
+    arguments: dict[str, object] = {
+        "model": str(folder / file.file),
+        "batch": card.batch,
+        "shards": [str(shards.entry.file(name)) for name in shards.files],
+    }
+    function = "toolchain.convert.shard_work:references"
+    return _entry(where, made_from, function, arguments, f"running {card.model} here", progress)
+
+
+def _entry(
+    where: store.Store,
+    made_from: dict[str, object],
+    function: str,
+    arguments: dict[str, object],
+    what: str,
+    progress: Progress,
+) -> store.Entry:
+    key = store.digest_of(made_from)
+    with where.locked(key):
+        entry = where.entry(key)
+        if entry is None:
+            with where.building(key, made_from) as folder:
+                given = {**arguments, "folder": str(folder)}
+                worker.call(function, given, what=what, progress=progress)
+            entry = where.entry(key)
+            assert entry is not None
+    return entry
+
+
+def _code() -> dict[str, str]:
+    here = Path(preprocessing.__file__).parent
+    return {name: store.digest_file(here / name) for name in CODE}
