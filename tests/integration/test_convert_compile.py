@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from toolchain import card, convert, models, process, provenance, store, targets
 from toolchain import compile as compiler
 from toolchain.card import ModelCard
+from toolchain.convert import variant
 from toolchain.errors import EdgewrightError, ModelError, UsageError
 
 TARGET = targets.target("rv64gc")
@@ -292,13 +293,17 @@ plain = keras.Sequential(
 plain.save(folder + "/plain.keras")
 plain.save(folder + "/plain.h5")
 plain.export(folder + "/plain-saved", verbose=False)
+import tensorflow as tf
+converter = tf.lite.TFLiteConverter.from_keras_model(plain)
+lite = converter.convert()
+open(folder + "/plain.tflite", "wb").write(lite)
+open(folder + "/cut.tflite", "wb").write(lite[: len(lite) // 8])
 a, b = layers.Input((4,), name="left"), layers.Input((5,), name="right")
 keras.Model([a, b], layers.Concatenate()([a, b])).save(folder + "/two.keras")
 image = layers.Input((None, None, 3))
 keras.Model(image, layers.GlobalAveragePooling2D()(image)).save(folder + "/open.keras")
 keras.Model(a, Doubled()(a)).save(folder + "/custom.keras")
 keras.Model(a, layers.Lambda(lambda x: x * 2)(a)).save(folder + "/code.keras")
-import tensorflow as tf
 square = layers.Input((3, 3))
 keras.Model(square, layers.Lambda(tf.linalg.det)(square)).export(
     folder + "/det-saved", verbose=False)
@@ -375,6 +380,35 @@ def test_a_users_keras_model_takes_both_ways(own: Path, tmp_path: Path, name: st
     assert "O3" in bench.compile(made.model).libraries["rv64gc"]
 
 
+def test_a_users_tflite_file_is_used_with_its_open_batch_fixed(own: Path, tmp_path: Path) -> None:
+    bench = Bench(root=tmp_path)
+    made = bench.convert(of(own, "plain.tflite"), 2)
+    assert made.source.kind == "tflite"
+    assert (made.input.shape, made.output.shape) == ((2, 8, 8, 3), (2, 5))
+    assert [c.stage for c in made.checks] == ["onnx"]
+    folder = bench.out / made.model / "b2"
+    compiled = compiler.compile_model(
+        folder,
+        TARGET,
+        linker=compiler.Linker(identity="", link=joined, image=lambda: ""),
+        cache=bench.cache,
+    )
+    assert "O3" in compiled.libraries["rv64gc"]
+    with pytest.raises(UsageError, match=r"not of a \.tflite file"):
+        variant.add(of(own, "plain.tflite"), 2, "int8", folder, cache=bench.cache)
+
+
+def test_labels_that_do_not_match_a_model_are_refused(own: Path, tmp_path: Path) -> None:
+    shutil.copyfile(own / "plain.keras", tmp_path / "net.keras")
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    (tmp_path / "net.toml").write_text('labels = "names.txt"')
+    bench = Bench(root=tmp_path / "bench")
+    with pytest.raises(ModelError, match="labels don't match") as caught:
+        bench.convert(models.resolve(model_file=tmp_path / "net.keras"))
+    assert caught.value.detail == "2 labels, the model gives 5 scores"
+    assert not bench.out.exists()
+
+
 @pytest.mark.parametrize("name", ["plain.onnx", "beside.onnx"])
 def test_a_users_onnx_file_takes_one_way_and_the_card_says_why(
     own: Path, tmp_path: Path, name: str
@@ -398,6 +432,7 @@ def test_a_users_onnx_file_takes_one_way_and_the_card_says_why(
         ("code.keras", "Lambda", "Lambda"),
         ("cut.h5", "cut short", "truncated"),
         ("cut.onnx", "cut short", ""),
+        ("cut.tflite", "cut short", ""),
         ("lonely.onnx", "lonely.onnx.data", ""),
         ("four.onnx", "fixed at 4", ""),
         ("det-saved", "no operator for: MatrixDeterminant", ""),

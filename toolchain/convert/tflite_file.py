@@ -15,6 +15,7 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 from onnx import numpy_helper, version_converter
+from onnx.reference import ReferenceEvaluator
 from tensorflow.lite.tools import flatbuffer_utils
 
 from toolchain.convert import frozen
@@ -52,6 +53,7 @@ def to_onnx(path: Path, name: str) -> onnx.ModelProto:
             f"ONNX has no operator for TensorFlow Lite's {', '.join(unknown)}",
             resolution="run this form by TensorFlow Lite alone",
         )
+    fold_shapes(made)
     onnx.checker.check_model(made)
     return onnx.shape_inference.infer_shapes(made)
 
@@ -127,6 +129,39 @@ def _fold_long_biases(model: onnx.ModelProto) -> None:
         real = (value(node.input[0]) * value(node.input[1])).astype(np.float32)
         model.graph.initializer.append(numpy_helper.from_array(real, node.output[0]))
         model.graph.node.remove(node)
+
+
+def fold_shapes(model: onnx.ModelProto) -> None:
+    """Replace what is computed of known shapes by its value.
+
+    A flattening that was converted with an open batch asks for its input's shape at run time, and
+    TVM imports no reshape whose shape isn't a constant.
+    """
+    constants = {t.name: t for t in model.graph.initializer}
+    known: dict[str, npt.NDArray[np.generic]] = {}
+    for node in list(model.graph.node):
+        if node.op_type == "Shape":
+            inferred = onnx.shape_inference.infer_shapes(model).graph
+            values = (*inferred.value_info, *inferred.input)
+            dims = [v.type.tensor_type.shape.dim for v in values if v.name == node.input[0]]
+            if not dims or not all(d.HasField("dim_value") for d in dims[0]):
+                continue
+            found = [np.array([d.dim_value for d in dims[0]], np.int64)]
+        elif any(name in known for name in node.input) and all(
+            name in known or name in constants for name in node.input if name
+        ):
+            given = {
+                name: known[name] if name in known else numpy_helper.to_array(constants[name])
+                for name in node.input
+                if name
+            }
+            found = ReferenceEvaluator(node).run(None, given)
+        else:
+            continue
+        model.graph.node.remove(node)
+        for name, value in zip(node.output, found, strict=True):
+            known[name] = value
+            model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
 
 
 def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
