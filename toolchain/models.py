@@ -27,8 +27,9 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 TFLITE_MAGIC = b"TFL3"  # the flatbuffer's file identifier, after the root's offset
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
-Kind = Literal["keras-applications", "digits", "keras", "savedmodel", "onnx", "tflite"]
-KINDS = ".onnx, .keras, .h5, .tflite and SavedModel folders"
+Kind = Literal["keras-applications", "digits", "keras", "savedmodel", "frozen", "onnx", "tflite"]
+KINDS = ".onnx, .keras, .h5, .tflite, frozen .pb and SavedModel folders"
+PYTORCH = (".pt2", ".pt", ".pth")
 
 
 class _Entry(BaseModel):
@@ -196,7 +197,13 @@ def _kind_of(path: Path) -> Kind:
         ".keras": "keras",
         ".h5": "keras",
         ".tflite": "tflite",
+        ".pb": "frozen",
     }
+    if path.suffix in PYTORCH:
+        raise UsageError(
+            f"{path.name}: PyTorch's own files are not read",
+            resolution="export it with torch.onnx.export(model, inputs, 'NAME.onnx') and give that",
+        )
     if path.suffix not in kinds:
         raise UsageError(
             f"{path.name}: unknown kind of model file",

@@ -297,6 +297,12 @@ import tensorflow as tf
 converter = tf.lite.TFLiteConverter.from_keras_model(plain)
 lite = converter.convert()
 open(folder + "/plain.tflite", "wb").write(lite)
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+traced = tf.function(lambda x: plain(x, training=False)).get_concrete_function(
+    tf.TensorSpec((None, 8, 8, 3), tf.float32))
+graph = convert_variables_to_constants_v2(traced).graph.as_graph_def()
+open(folder + "/plain.pb", "wb").write(graph.SerializeToString())
+open(folder + "/cut.pb", "wb").write(graph.SerializeToString()[:99])
 open(folder + "/cut.tflite", "wb").write(lite[: len(lite) // 8])
 a, b = layers.Input((4,), name="left"), layers.Input((5,), name="right")
 keras.Model([a, b], layers.Concatenate()([a, b])).save(folder + "/two.keras")
@@ -369,7 +375,7 @@ def of(own: Path, name: str) -> models.ModelSpec:
     return models.resolve(name.replace(".", "-"), model_file=own / name)
 
 
-@pytest.mark.parametrize("name", ["plain.keras", "plain.h5", "plain-saved"])
+@pytest.mark.parametrize("name", ["plain.keras", "plain.h5", "plain-saved", "plain.pb"])
 def test_a_users_keras_model_takes_both_ways(own: Path, tmp_path: Path, name: str) -> None:
     bench = Bench(root=tmp_path)
     made = bench.convert(of(own, name))
@@ -433,6 +439,7 @@ def test_a_users_onnx_file_takes_one_way_and_the_card_says_why(
         ("cut.h5", "cut short", "truncated"),
         ("cut.onnx", "cut short", ""),
         ("cut.tflite", "cut short", ""),
+        ("cut.pb", "cut short", ""),
         ("lonely.onnx", "lonely.onnx.data", ""),
         ("four.onnx", "fixed at 4", ""),
         ("det-saved", "no operator for: MatrixDeterminant", ""),

@@ -119,6 +119,14 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(
     assert caught.value.resolution
 
 
+def test_a_file_of_pytorch_is_answered_with_the_way_it_can_take(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    path.write_bytes(b"PK")
+    with pytest.raises(UsageError, match="PyTorch") as caught:
+        models.resolve(model_file=path)
+    assert "torch.onnx.export" in caught.value.resolution
+
+
 def test_a_folder_that_is_no_saved_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"saved_model\.pb"):
         models.resolve(model_file=tmp_path)

@@ -68,6 +68,8 @@ def load(spec: ModelSpec, weights_in: Path | None, weights_out: Path | None) -> 
     """
     if spec.kind == "savedmodel":
         return _saved_model(spec)
+    if spec.kind == "frozen":
+        return _frozen_graph(spec)
     if spec.entry is None:
         assert spec.path is not None
         return of_keras(_keras_file(spec.path), f"file:{spec.digest}")
@@ -222,6 +224,40 @@ def _saved_model(spec: ModelSpec) -> Network:
         return _only(function(**{name: x}))
 
     return Network(call=call, shape=named[0][1], kind="savedmodel", weights=f"file:{spec.digest}")
+
+
+def _frozen_graph(spec: ModelSpec) -> Network:
+    """A GraphDef whose weights are constants; what it takes and gives are found in it."""
+    assert spec.path is not None
+    definition = tf.compat.v1.GraphDef()
+    try:
+        definition.ParseFromString(spec.path.read_bytes())
+        wrapped = tf.compat.v1.wrap_function(
+            lambda: tf.graph_util.import_graph_def(definition, name=""), []
+        )
+    except Exception as error:  # protobuf's own, and what an operator of another TensorFlow raises
+        raise ModelError(
+            f"{spec.path.name} can't be read as a frozen graph, or was cut short",
+            detail=str(error)[:1000],
+            resolution="copy it again; a SavedModel's saved_model.pb is read by its folder",
+        ) from error
+    operators = wrapped.graph.get_operations()
+    used = {source.op.name for op in operators for source in op.inputs}
+    taken = [op.outputs[0] for op in operators if op.type == "Placeholder"]
+    given = [
+        op.outputs[0]
+        for op in operators
+        if op.outputs and op.name not in used and op.type not in ("Placeholder", "Const")
+    ]
+    for what, tensors in (("input", taken), ("output", given)):
+        refuse_unless_one(what, [(t.op.name, _dims(t.shape), t.dtype.name) for t in tensors])
+    function = wrapped.prune(taken[0], given[0])
+    return Network(
+        call=lambda x: _only(function(x)),
+        shape=_dims(taken[0].shape),
+        kind="frozen",
+        weights=f"file:{spec.digest}",
+    )
 
 
 def _dims(shape: tf.TensorShape) -> tuple[int | None, ...]:

@@ -15,7 +15,7 @@ from toolchain.worker import Progress
 
 PART = "variant.json"
 # What a variant is made of: the graph of these is TensorFlow's.
-SOURCES = ("keras-applications", "digits", "keras", "savedmodel")
+SOURCES = ("keras-applications", "digits", "keras", "savedmodel", "frozen")
 
 
 def add(
