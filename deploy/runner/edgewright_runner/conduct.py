@@ -22,10 +22,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from edgewright_runner import device
+from edgewright_runner import counting, device
 
 HEARTBEAT_S = 2.0
 DEFAULT_TIMEOUT_S = 1800.0
@@ -69,13 +70,11 @@ def conduct(release: Path, spec: Json) -> int:
         for number, one in enumerate(jobs):
             position = {"job": number, "of": len(jobs)}
             wanted = {**settings, **one}
+            run = partial(run_job, release, timeout=timeout, position=position)
             if "counter" in spec:
-                # here, as it uses this module
-                from edgewright_runner import counting
-
-                result = counting.count(release, wanted, spec["counter"], timeout, position)
+                result = counting.count(run, wanted, spec["counter"])
             else:
-                result = run_job(release, wanted, timeout, position)
+                result = run(wanted)
             failed += result["status"] != "ok"
             emit({"event": "result", "job": number, "result": result})
         emit({"event": "end", "failed": failed})

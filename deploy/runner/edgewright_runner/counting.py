@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from edgewright_runner import conduct
 
 # So many instructions are counted for the difference, where one inference has fewer: two starts of
 # Python were seen to differ by some hundred.
@@ -22,27 +21,25 @@ MOST = 20_000
 Json = dict[str, Any]
 
 
-def count(release: Path, job: Json, counter: Json, timeout: float, position: Json) -> Json:
+def count(run: Callable[..., Json], job: Json, counter: Json) -> Json:
     """Run a job three times under the emulator that counts; return its result.
 
     Args:
-        release: the release folder.
+        run: runs a job, given it and `under`, a command line that runs another.
         job: what to run.
         counter: the emulator's command line ("emulator") and the plugin's path ("plugin").
-        timeout: seconds for each run.
-        position: the job's number, for the progress.
     """
     os.environ["PYTHONHASHSEED"] = "0"
     totals = {}
     more = 1
     for inferences in (1, 2):
-        result, totals[inferences] = _run(release, job, counter, timeout, position, inferences)
+        result, totals[inferences] = _run(run, job, counter, inferences)
         if result["status"] != "ok":
             return result
     one = max(1, totals[2] - totals[1])
     if one < ENOUGH:
         more = min(MOST, -(-ENOUGH // one))
-        result, totals[1 + more] = _run(release, job, counter, timeout, position, 1 + more)
+        result, totals[1 + more] = _run(run, job, counter, 1 + more)
     if result["status"] == "ok":
         result["instructions"] = {
             "inferences": [1, 1 + more],
@@ -51,14 +48,11 @@ def count(release: Path, job: Json, counter: Json, timeout: float, position: Jso
     return result
 
 
-def _run(
-    release: Path, job: Json, counter: Json, timeout: float, position: Json, inferences: int
-) -> tuple[Json, int]:
+def _run(run: Callable[..., Json], job: Json, counter: Json, inferences: int) -> tuple[Json, int]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "count"
         under = [*counter["emulator"], "-plugin", f"{counter['plugin']},out={out}"]
-        wanted = {**job, "inferences": inferences}
-        result = conduct.run_job(release, wanted, timeout, position, under)
+        result = run({**job, "inferences": inferences}, under=under)
         try:
             return result, int(out.read_text())
         except (OSError, ValueError) as error:
