@@ -5,6 +5,7 @@ EDGEWRIGHT_FAULTS=long runs the long form. See docs/reliability.md.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -196,30 +197,42 @@ def flipped_bits(bench: Bench) -> int:
     return count + 1
 
 
+def cut_points(bench: Bench, wanted: int) -> Iterator[tuple[str, Point | None]]:
+    """Where the power goes: right after all is done, then from the last call to the first.
+
+    The last ones first: there a lost fsync shows. Again from the start when more are wanted.
+    """
+    every: list[tuple[str, Point | None]] = [("rollback", None), ("deploy", None)]
+    for name in ("rollback", "deploy"):
+        points = bench.points(name)
+        every += [(name, point) for point in points[::-1][:: max(1, len(points) // wanted)]]
+    yield from itertools.islice(itertools.cycle(every), wanted)
+
+
 def power_cuts(bench: Bench, disk: Disk, wanted: int) -> int:
-    points = bench.points("deploy")
     root = disk.on()
     shutil.copytree(bench.template, root, symlinks=True)
     disk.off()
     disk.keep()
-    step = max(1, len(points) // wanted)
-    # The last calls first: there a lost fsync shows. Then evenly over all, again with more chance.
-    order = [*points[::-1][:: step or 1]] * (1 + wanted // max(1, len(points[::step])))
-    for count, point in enumerate(order[:wanted]):
+    done = 0
+    for name, point in cut_points(bench, wanted):
+        what = f"power cut in {name} at {point or 'its end'}"
         disk.restore()
         root = disk.on()
         try:
-            work, allowed, new = bench.work("deploy", root)
-            ended = device.run(work, device.kill_at(point), scratch=bench.folder)
+            work, allowed, new = bench.work(name, root)
+            injected = device.kill_at(point) if point else ""
+            ended = device.run(work, injected, scratch=bench.folder)
         finally:
             disk.cut()
         root = disk.on()
         try:
-            bench.check(root, ended, allowed, new, f"power cut at {point}")
-            bench.recover(root, count, f"power cut at {point}")
+            bench.check(root, ended, allowed, new, what)
+            bench.recover(root, done, what)
         finally:
             disk.off()
-    return len(order[:wanted])
+        done += 1
+    return done
 
 
 def rounds(bench: Bench, wanted: int) -> int:
