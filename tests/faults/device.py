@@ -177,6 +177,15 @@ def rollback(agent: Agent, root: Path, heard: Callable[[str, Any], None] = silen
         process.close()
 
 
+def take_lock(agent: Agent, root: Path) -> None:
+    """What every deployment begins with: it undoes a switch that was not confirmed."""
+    process = _Process(agent, root, silent)
+    try:
+        Session("device", cast("RemoteProcess", process)).ask("lock", who="test")
+    finally:
+        process.close()
+
+
 @dataclass(frozen=True)
 class Point:
     """The `nth` call of that name, from 1."""

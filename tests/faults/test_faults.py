@@ -84,6 +84,11 @@ class Bench:
 
     def recover(self, root: Path, turn: int, what: object) -> None:
         """The next deployment, whichever it is, succeeds and leaves nothing behind."""
+        if pending := State(str(root)).pending():
+            device.take_lock(self.agent, root)
+            now = {"back": State(str(root)).linked("current"),
+                   "previous": State(str(root)).linked("previous")}  # fmt: skip
+            assert now == pending, f"{what}: not as before: {now}"
         target = self.bundles[turn % 4]
         try:
             done = device.deploy(self.agent, root, target)
@@ -380,7 +385,7 @@ MUTANTS = {
         "deadman", "        return False\n    fsync_path(state.root)\n", "        return False\n",
     ),
     "a switch undone without what came before": (
-        "deadman", ', ("previous", noted["previous"])', "",
+        "deadman", ', ("previous", noted["previous"])', ",",
     ),
     "the lock not taken": (
         "steps", "            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ def lost(sshd: Sshd) -> Iterator[Session]:
 
 def switch(session: Session, folder: str, seconds: float) -> None:
     session.ask("lock", who="test")
+    manifest = Path(session.root, "releases", folder, "manifest.json").read_text()
+    session.ask("authorize", release=json.loads(manifest)["release"], seal=None)
     assert session.ask("switch", folder=folder, seconds=seconds)
 
 
