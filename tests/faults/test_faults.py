@@ -147,6 +147,13 @@ FAILING = {
 }
 
 
+def confirmed_before(bench: Bench, point: Point) -> bool:
+    """Whether the switch was confirmed when a deployment comes to that call."""
+    bench.reset("deploy")
+    work, _, _ = bench.work("deploy", bench.root)
+    return "confirm" in device.run(work, device.kill_at(point), scratch=bench.folder).done
+
+
 def errors(bench: Bench, step: int, lasting: str = "") -> int:
     """Each call that can fail does, once, or with `+` from then on."""
     count = 0
@@ -154,6 +161,7 @@ def errors(bench: Bench, step: int, lasting: str = "") -> int:
     for name, calls in FAILING.items():
         for point in [p for p in points if p.call in calls][::step]:
             what = f"{name} at {point}{lasting}"
+            must_tell = point.call == "fsync" and not confirmed_before(bench, point)
             bench.reset("deploy")
             work, allowed, new = bench.work("deploy", bench.root)
             ended = device.run(work, device.fail_at(point, name) + lasting, scratch=bench.folder)
@@ -161,6 +169,7 @@ def errors(bench: Bench, step: int, lasting: str = "") -> int:
             bench.check(bench.root, ended, allowed, new, what)
             # Once the switch is confirmed the deployment is done; before that each fault is told.
             assert ended.error or "confirm" in ended.done, f"{what}: nobody was told"
+            assert ended.error or not must_tell, f"{what}: kept quiet"
             assert not ended.error or "disk" in ended.error or "written" in ended.error, ended.error
             bench.recover(bench.root, count, what)
             count += 1
@@ -399,7 +408,10 @@ MUTANTS = {
     "a release removed piece by piece": (
         "steps",
         '        for folder in gone:\n            self.discard(self.path("releases", folder))\n',
-        '        for folder in gone:\n            remove(self.path("releases", folder))\n',
+        ('        for folder in gone:\n'
+         '            for name in sorted(os.listdir(self.release(folder)), reverse=True):\n'
+         '                remove(self.path("releases", folder, name))\n'
+         '            remove(self.release(folder))\n'),
     ),
     "what was cut off not cleared": (
         "steps", "        if self.marker(folder) is None and folder not in running:\n",
