@@ -140,3 +140,49 @@ def test_one_number_gets_rank_0_unless_it_decides_the_outputs_rank() -> None:
     ranks = {t.name: len(t.dims) for t in better.graph.initializer}
     assert ranks[better.graph.node[0].input[1]] == 0
     assert ranks[better.graph.node[2].input[1]] == 2
+
+
+@pytest.mark.parametrize("scale_first", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_scale_of_each_channel_goes_into_the_weights(scale_first: bool, bias: bool) -> None:
+    draw = np.random.default_rng(2)
+    constants: dict[str, npt.NDArray[np.generic]] = {
+        "w": KERNEL,
+        "s": draw.standard_normal((1, 4, 1, 1)).astype(np.float32),
+        "t": draw.standard_normal((1, 4, 1, 1)).astype(np.float32),
+    }
+    if bias:
+        constants["b"] = draw.standard_normal(4).astype(np.float32)
+    model = graph(
+        [
+            helper.make_node("Conv", ["x", "w", "b"] if bias else ["x", "w"], ["c"]),
+            helper.make_node("Mul", ["s", "c"] if scale_first else ["c", "s"], ["m"]),
+            helper.make_node("Add", ["m", "t"], ["y"]),
+        ],
+        constants,
+    )
+    better = simplify(model)
+    onnx.checker.check_model(better, full_check=True)
+    assert operators(better) == ["Conv", "Add"]
+    np.testing.assert_allclose(run(better), run(model), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 7), (4, 7, 7)])
+def test_a_factor_that_is_not_one_of_each_channel_stays(shape: tuple[int, ...]) -> None:
+    factor = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Mul", ["c", "s"], ["m"]),
+        helper.make_node("Relu", ["m"], ["y"]),
+    ]
+    assert operators(same(graph(nodes, {"w": KERNEL, "s": factor}))) == ["Conv", "Mul", "Relu"]
+
+
+def test_a_convolution_that_is_used_unscaled_too_keeps_its_weights() -> None:
+    scale = np.full((1, 4, 1, 1), 3, np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Mul", ["c", "s"], ["m"]),
+        helper.make_node("Add", ["m", "c"], ["y"]),
+    ]
+    assert operators(same(graph(nodes, {"w": KERNEL, "s": scale}))) == ["Conv", "Mul", "Add"]

@@ -4,7 +4,8 @@
       comes from the model or from what we do to it.
   O1  constants folded, operators fused: fewer passes over memory, TVM's own loops.
   O2  and images channels-last (NHWC), loops vectorised along the channels and shared by threads.
-  O3  and reductions computed in tiles that fit the target's registers. The default.
+  O3  and reductions computed in tiles that fit the target's registers, with NEON from inputs loaded
+      four at a time. The default.
 
 LLVM always runs at its own level 3. Every level plans memory ahead and takes the same input.
 """

@@ -1,11 +1,14 @@
 """Loop schedules for one fused CPU function: one rule, for whatever has at most one reduction.
 
 The reduction (convolution, depthwise convolution, dense, pooling, mean) is computed tile by tile
-into a small local array that LLVM keeps in registers, under the loops of the function's last
-elementwise block. Vectors run along the last axis, which is the channels in NHWC. What the rule
-doesn't fit (softmax, sort, ...) keeps TVM's own loops: correct, slow, and named in the log.
+into a small local array that LLVM keeps in registers, under the loops of the elementwise work that
+has one value for each of its own. Vectors run along the last axis, which is the channels in NHWC.
+What the rule doesn't fit (softmax, sort, ...) keeps TVM's own loops: correct, slow, and named in
+the log.
 
-Nothing here is measured or searched for; tile sizes follow from the target's vectors alone.
+Nothing here is searched for at compile time: a tile follows from the target's registers by a model
+of the instructions that a step of the reduction takes. What was measured to find the model stands
+in benchmarks/README.md.
 """
 
 from __future__ import annotations

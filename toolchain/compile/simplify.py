@@ -1,7 +1,8 @@
 """An ONNX graph as Relax's layout pass can handle it: nothing left that only stands in its way.
 
 What exporters leave behind and ONNX Runtime takes out for itself. Each rule gives the same values
-bit for bit; a graph that has none of these patterns is returned as it was.
+bit for bit, but for the scale that goes into weights and rounds there; a graph that has none of
+these patterns is returned as it was.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class _Graph:
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without padding, reshapes to the same shape, and constants of shape [1, 1]."""
+    """The model without padding, scales after convolutions, and reshapes to the same shape.
+
+    Constants of shape [1, 1] lose their axes.
+    """
     inferred = shape_inference.infer_shapes(model)
     graph = _Graph(inferred.graph)
     for node in list(inferred.graph.node):
@@ -61,6 +65,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
             _pad_into_windows(graph, node)
         elif node.op_type == "Reshape":
             _drop_reshape(graph, node)
+        elif node.op_type == "Mul":
+            _scale_into_weights(graph, node)
     _scalar_constants(graph)
     return inferred
 
@@ -98,6 +104,33 @@ def _pad_into_windows(graph: _Graph, node: onnx.NodeProto) -> None:
             user.attribute.append(onnx.helper.make_attribute("pads", pads))
         else:
             own.ints[:] = [a + b for a, b in zip(own.ints, pads, strict=True)]
+    graph.bypass(node)
+
+
+def _scale_into_weights(graph: _Graph, node: onnx.NodeProto) -> None:
+    """A constant factor for each channel, as batch norm leaves after depthwise convolutions."""
+    scale = next((v for v in map(graph.value, node.input) if v is not None), None)
+    (made,) = [n for n in node.input if n not in graph.constants][:1] or [""]
+    convolution = next((n for n in graph.graph.node if made in n.output), None)
+    if scale is None or convolution is None or convolution.op_type != "Conv":
+        return
+    parameters = [graph.value(name) for name in convolution.input[1:]]
+    if any(p is None for p in parameters) or made in graph.outputs or len(graph.users[made]) != 1:
+        return
+    channels = len(parameters[0]) if parameters[0] is not None else 0
+    if scale.shape[-3:] != (channels, 1, 1) or scale.size != channels:
+        return
+    for index, (name, value) in enumerate(
+        zip(convolution.input[1:], parameters, strict=True), start=1
+    ):
+        assert value is not None
+        factors = scale.reshape(channels, *[1] * (value.ndim - 1))
+        tensor = numpy_helper.from_array(np.multiply(value, factors), f"{name}__of_{made}")
+        graph.constants[tensor.name] = tensor
+        graph.graph.initializer.append(tensor)
+        convolution.input[index] = tensor.name
+    if node.input[0] != made:
+        node.input[0], node.input[1] = node.input[1], node.input[0]
     graph.bypass(node)
 
 

@@ -1,0 +1,152 @@
+"""Schedules against numpy, over shapes that nobody chose: odd sizes, strides, dilations, batches.
+
+Tiles of every kind of target are compiled for this machine and run on it: what a tile computes does
+not depend on whether its vectors are the machine's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+import tvm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from tvm import relax, tirx
+
+from toolchain.compile import frontend, passes, schedules, simplify, work
+
+Array = npt.NDArray[np.float32]
+REGISTERS = {
+    "avx2": schedules.Registers(lanes=8, count=16),
+    "neon": schedules.Registers(lanes=4, count=32, indexed=True),
+    "rvv": schedules.Registers(lanes=4, count=32, group=4, inputs=0),
+    "scalar": schedules.Registers(lanes=1, count=32),
+}
+RELATIVE = 1e-4  # of the largest value: what the reference's own rounding leaves open
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolution:
+    """One 2-D convolution, as ONNX describes it."""
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    outputs: int
+    groups: int
+    window: int
+    stride: int
+    dilation: int
+    padding: tuple[int, int, int, int]
+
+    def graph(self) -> onnx.ModelProto:
+        """With a bias and a ReLU after it, so that an epilogue is fused."""
+        nodes = [
+            helper.make_node(
+                "Conv",
+                ["x", "w", "b"],
+                ["c"],
+                group=self.groups,
+                strides=[self.stride] * 2,
+                dilations=[self.dilation] * 2,
+                pads=self.padding,
+            ),
+            helper.make_node("Relu", ["c"], ["y"]),
+        ]
+        shape = (self.batch, self.channels, self.height, self.width)
+        weights, bias = self.weights()
+        graph = helper.make_graph(
+            nodes,
+            "graph",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+            [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")],
+        )
+        return onnx.shape_inference.infer_shapes(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        )
+
+    def weights(self) -> tuple[Array, Array]:
+        """Weights and bias, drawn."""
+        draw = np.random.default_rng(1)
+        shape = (self.outputs, self.channels // self.groups, self.window, self.window)
+        return (
+            draw.standard_normal(shape).astype(np.float32),
+            draw.standard_normal(self.outputs).astype(np.float32),
+        )
+
+    def reference(self, x: Array) -> npt.NDArray[np.float64]:
+        """By numpy, one tap of the window after the other, in float64."""
+        weights, bias = (part.astype(np.float64) for part in self.weights())
+        top, left, bottom, right = self.padding
+        padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (top, bottom), (left, right)))
+        reach = self.dilation * (self.window - 1) + 1
+        rows = (padded.shape[2] - reach) // self.stride + 1
+        columns = (padded.shape[3] - reach) // self.stride + 1
+        inside, outside = self.channels // self.groups, self.outputs // self.groups
+        found = np.zeros((self.batch, self.outputs, rows, columns))
+        for group in range(self.groups):
+            source = padded[:, group * inside : (group + 1) * inside]
+            sink = slice(group * outside, (group + 1) * outside)
+            for i in range(self.window):
+                for j in range(self.window):
+                    tap = source[:, :, i * self.dilation :, j * self.dilation :]
+                    tap = tap[:, :, :: self.stride, :: self.stride][:, :, :rows, :columns]
+                    found[:, sink] += np.einsum("nchw,oc->nohw", tap, weights[sink, :, i, j])
+        return np.maximum(found + bias[:, None, None], 0)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Convolution:
+    """Ordinary, grouped and depthwise ones of which each computes something."""
+    kind = draw(st.sampled_from(["ordinary", "grouped", "depthwise"]))
+    groups = 1 if kind == "ordinary" else draw(st.integers(2, 24))
+    each = 1 if kind == "depthwise" else draw(st.integers(1, 13))
+    outputs = groups * (1 if kind == "depthwise" else draw(st.integers(1, 24)))
+    window, dilation = draw(st.sampled_from([1, 2, 3, 5])), draw(st.integers(1, 2))
+    reach = dilation * (window - 1) + 1
+    pad = st.integers(0, window - 1)
+    return Convolution(
+        batch=draw(st.integers(1, 3)),
+        height=draw(st.integers(reach, reach + 9)),
+        width=draw(st.integers(reach, reach + 9)),
+        channels=groups * each,
+        outputs=outputs,
+        groups=groups,
+        window=window,
+        stride=draw(st.integers(1, 3)),
+        dilation=dilation,
+        padding=(draw(pad), draw(pad), draw(pad), draw(pad)),
+    )
+
+
+def scheduled(graph: onnx.ModelProto, registers: schedules.Registers) -> tvm.IRModule:
+    """The graph's functions with the tiles of these registers; all of them must have some."""
+    rule = schedules.Rule(registers=registers, tiled=True)
+    target = work.this_machine()
+    module = passes.lower(frontend.load(simplify.simplify(graph)), target, 3)
+    for variable, function in list(module.functions_items()):
+        if isinstance(function, tirx.PrimFunc):
+            better = rule.apply(function)
+            assert better is not None, variable.name_hint
+            module.update_func(variable, better)
+    return module
+
+
+@pytest.mark.parametrize("kind", REGISTERS)
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(case=convolutions())
+def test_convolutions_of_any_shape_are_what_numpy_says(kind: str, case: Convolution) -> None:
+    executable = passes.build(scheduled(case.graph(), REGISTERS[kind]), work.this_machine())
+    shape = (case.batch, case.channels, case.height, case.width)
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    found = relax.VirtualMachine(executable, tvm.cpu())["main"](tvm.runtime.tensor(x)).numpy()
+    reference = case.reference(x)
+    assert found.shape == reference.shape
+    assert np.abs(found - reference).max() <= RELATIVE * max(1.0, np.abs(reference).max())
