@@ -56,9 +56,11 @@ def bars(title: str, found: Sequence[Bar], *, emulated: bool, key: str) -> str:
         emulated: hatch them and say so.
         key: unique in the page; names the hatch pattern.
     """
-    # A rare outlier must not squeeze all bars: the scale ends at the 99th percentile.
+    # Rare outliers must not squeeze all bars: the scale ends at the 99th percentile, and no later
+    # than at twice the longest bar.
     tails = [percentile(b.observations, 99) for b in found if b.observations]
-    top = max([b.value for b in found] + tails) or 1.0
+    longest = max(b.value for b in found)
+    top = min(max([longest, *tails]), 2 * longest) or 1.0
     body, y = _head(title, emulated=emulated)
     for number, bar in enumerate(found):
         fill = f"url(#{key}-{number})" if emulated else f"var(--{bar.runtime})"
