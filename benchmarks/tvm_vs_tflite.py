@@ -27,7 +27,7 @@ from pathlib import Path
 
 from benchmarks.tflite_vs_official import NUMPY, environment
 from toolchain import console, paths, process
-from toolchain.card import ModelCard
+from toolchain.models.card import ModelCard
 
 ROUNDS = 9
 CONFIDENCE = 0.95

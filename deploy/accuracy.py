@@ -15,8 +15,8 @@ from typing import Protocol
 from deploy import bench
 from toolchain import accuracy, results, store
 from toolchain.accuracy import Run
+from toolchain.accuracy.shards import Shards
 from toolchain.errors import BenchError, ReleaseError
-from toolchain.shards import Shards
 
 PLACE = "accuracy"
 TRIES = 3

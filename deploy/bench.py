@@ -15,9 +15,10 @@ from typing import Any, Literal, Protocol, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deploy import order
-from toolchain import paths, results, variants
+from toolchain import paths, results
 from toolchain.errors import BenchError, EdgewrightError, UsageError
-from toolchain.variants import PLAIN
+from toolchain.models import variants
+from toolchain.models.variants import PLAIN
 
 RUNTIMES: tuple[results.Runtime, ...] = ("tflite", "tvm")
 # What a whole run may take beyond its jobs' own limits.

@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy import inventory
 from toolchain import paths, results
 from toolchain.bundle import Manifest
-from toolchain.card import ModelCard
+from toolchain.models.card import ModelCard
 from toolchain.store import write_atomically
 
 FOLDER = paths.ROOT / "docs" / "schemas"

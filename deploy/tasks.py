@@ -213,7 +213,8 @@ def accuracy(
     from deploy import accuracy as measuring
     from deploy import bench as benchmark
     from toolchain import accuracy as accuracies
-    from toolchain import evaluation, paths
+    from toolchain import paths
+    from toolchain.accuracy import evaluation
 
     with console.step("images") as say:
         plan = evaluation.prepare(

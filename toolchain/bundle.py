@@ -17,9 +17,9 @@ from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolchain import lock, paths, provenance, sources
-from toolchain.card import ModelCard
 from toolchain.errors import BuildError, UsageError
 from toolchain.lock import Sha256
+from toolchain.models.card import ModelCard
 from toolchain.store import Store, digest_file, digest_of
 from toolchain.targets import Target
 from toolchain.wheels import build as wheels

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain import convert, paths
-from toolchain.card import ModelCard
 from toolchain.compile import Compiler, Linker, compile_model
 from toolchain.convert import variant as variant_of
 from toolchain.errors import EdgewrightError, ModelError
 from toolchain.models import ModelSpec
+from toolchain.models.card import ModelCard
+from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
-from toolchain.variants import PLAIN
 
 Say = Callable[[str], None]
 # Shows that a step runs; gives what takes its current line.

@@ -17,8 +17,8 @@ from toolchain.errors import UsageError
 from toolchain.options import DEFAULT_TARGET, JSON, TARGET
 
 if TYPE_CHECKING:
-    from toolchain.card import ModelCard
     from toolchain.matrix import Outcome
+    from toolchain.models.card import ModelCard
 
 
 @task(help={"json": JSON})
@@ -141,8 +141,9 @@ def _converted(
     model: str, model_file: str, weights: str, batch: str, variant: str
 ) -> tuple[list[str], Outcome]:
     """The variants that were asked for, and what the conversion of all models came to."""
-    from toolchain import matrix, variants
+    from toolchain import matrix
     from toolchain import models as catalogue
+    from toolchain.models import variants
 
     file = Path(model_file) if model_file else None
     names = [model] if file else options.names(model) or [""]
@@ -221,7 +222,8 @@ def report(
 
 
 def _compare(names: str, *, json: bool) -> None:
-    from toolchain import comparison, paths
+    from toolchain import paths
+    from toolchain.report import comparison
 
     chosen = options.names(names)
     if len(chosen) != 2:

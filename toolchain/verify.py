@@ -21,16 +21,16 @@ from typing import Any
 
 from toolchain import crosslink, imagespec, paths, process, provenance, tvm_source
 from toolchain import images as image_builder
-from toolchain.card import FILE as CARD
-from toolchain.card import ModelCard
 from toolchain.compile import Compiler, Linker, compile_model
 from toolchain.compile import inputs as inputs_of
 from toolchain.engine import Engine
 from toolchain.errors import BuildError, CommandError, UsageError
+from toolchain.models.card import FILE as CARD
+from toolchain.models.card import ModelCard
+from toolchain.models.variants import PLAIN, library
 from toolchain.provenance import Claim
 from toolchain.store import Store, digest_file
 from toolchain.targets import Target, all_targets, target
-from toolchain.variants import PLAIN, library
 from toolchain.wheels import build, conditions
 
 Say = Callable[[str], None]

@@ -15,11 +15,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from toolchain import card, convert, models, process, provenance, store, targets
 from toolchain import compile as compiler
-from toolchain.card import ModelCard
+from toolchain import convert, models, process, provenance, store, targets
 from toolchain.convert import variant
 from toolchain.errors import EdgewrightError, ModelError, UsageError
+from toolchain.models import card
+from toolchain.models.card import ModelCard
 
 TARGET = targets.target("rv64gc")
 QUICK_S = 2.0

@@ -13,8 +13,8 @@ import tensorflow as tf
 from tests.integration.test_convert_compile import joined
 from toolchain import compile as compiler
 from toolchain import matrix, models, targets
-from toolchain.card import ModelCard
-from toolchain.variants import VARIANTS
+from toolchain.models.card import ModelCard
+from toolchain.models.variants import VARIANTS
 
 INTEGER_OPERATORS = {"CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "SOFTMAX", "RESHAPE"}
 

@@ -16,8 +16,8 @@ from tests.unit import measured
 from tests.unit.test_bench import END, LISTED, started
 from toolchain import accuracy, store
 from toolchain.accuracy import Counts, Run
+from toolchain.accuracy.shards import Shards
 from toolchain.errors import BenchError, ConnectionFailed, ReleaseError
-from toolchain.shards import Shards
 
 NAMES = ["shard-0000.npz", "shard-0001.npz"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import card
-from toolchain.card import Check, File, Library, ModelCard, Samples, Source, Tensor
 from toolchain.errors import ModelError
+from toolchain.models import card
+from toolchain.models.card import Check, File, Library, ModelCard, Samples, Source, Tensor
 
 SHA = "0" * 64
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit import measured
-from toolchain import comparison, results
+from toolchain import results
 from toolchain.errors import BenchError, UsageError
+from toolchain.report import comparison
 
 MS = measured.MS
 

@@ -9,11 +9,11 @@ import PIL.Image
 import pytest
 from edgewright_runner import job
 
-from toolchain import dataset, shards
+from toolchain.accuracy import dataset, shards
 from toolchain.convert import samples, shard_work
 from toolchain.errors import ModelError, UsageError
 from toolchain.models import catalogue
-from toolchain.preprocessing import Preprocessing
+from toolchain.models.preprocessing import Preprocessing
 from toolchain.store import Store
 
 PLAIN = Preprocessing(

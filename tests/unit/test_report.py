@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from tests.unit import measured
-from toolchain import report, results, wording
+from toolchain import report, results
 from toolchain.errors import BenchError
+from toolchain.report import wording
 
 REAL = measured.result(measured.measurement(), measured.tvm(), measured.failed())
 EMULATED = measured.result(host="emu", emulated=True)

@@ -9,9 +9,9 @@ import pytest
 from tests.bundles import make_bundle
 from tests.unit.test_card import a_card, a_check, a_library
 from toolchain import bundle, imagespec, targets, tvm_source
-from toolchain.card import ModelCard
 from toolchain.compile import release as the_release
 from toolchain.errors import BuildError, UsageError
+from toolchain.models.card import ModelCard
 from toolchain.store import Store
 from toolchain.wheels import audit, build
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import card, provenance, store, variants, worker
-from toolchain.card import Check, Library, ModelCard
+from toolchain import provenance, store, worker
 from toolchain.errors import ModelError, UsageError
+from toolchain.models import card, variants
+from toolchain.models.card import Check, Library, ModelCard
+from toolchain.models.variants import PLAIN
 from toolchain.provenance import Claim, Material
 from toolchain.targets import Target
-from toolchain.variants import PLAIN
 from toolchain.worker import Progress
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from toolchain.card import Check
 from toolchain.convert import agreement
 from toolchain.errors import ModelError
-from toolchain.variants import VARIANTS
+from toolchain.models.card import Check
+from toolchain.models.variants import VARIANTS
 from toolchain.worker import Json, Progress
 
 

@@ -13,10 +13,10 @@ import json
 import platform
 from pathlib import Path
 
-from toolchain import card, paths, provenance, store, worker
-from toolchain.card import ModelCard
+from toolchain import paths, provenance, store, worker
 from toolchain.errors import UsageError
-from toolchain.models import ModelSpec
+from toolchain.models import ModelSpec, card
+from toolchain.models.card import ModelCard
 from toolchain.worker import Progress
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "scikit-learn", "pillow")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from toolchain.card import Check
 from toolchain.errors import ModelError
-from toolchain.variants import PLAIN
+from toolchain.models.card import Check
+from toolchain.models.variants import PLAIN
 
 TOLERANCE = 1e-3  # float32, over the largest magnitude of a sample's reference
 # The same of the median sample, where activations are rounded to 8 bits: a few of their steps.

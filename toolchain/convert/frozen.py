@@ -21,7 +21,7 @@ from tf2onnx.graph import GraphUtil
 
 from toolchain.convert.network import Network
 from toolchain.errors import ModelError
-from toolchain.variants import PLAIN
+from toolchain.models.variants import PLAIN
 
 OPSET = 17
 INPUT, OUTPUT = "input", "output"

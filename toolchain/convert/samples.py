@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from toolchain.models import CatalogueEntry
-from toolchain.preprocessing import Preprocessing
+from toolchain.models.preprocessing import Preprocessing
 
 Array = npt.NDArray[np.float32]
 

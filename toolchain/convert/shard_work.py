@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from toolchain import dataset
+from toolchain.accuracy import dataset
 from toolchain.convert import samples
 from toolchain.errors import ModelError
-from toolchain.preprocessing import Preprocessing
+from toolchain.models.preprocessing import Preprocessing
 from toolchain.worker import Json, Progress
 
 METHODS = {

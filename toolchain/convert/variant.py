@@ -7,10 +7,10 @@ from pathlib import Path
 
 from toolchain import convert as base
 from toolchain import store, worker
-from toolchain.card import ModelCard, VariantPart
 from toolchain.errors import UsageError
 from toolchain.models import ModelSpec
-from toolchain.variants import PLAIN, VARIANTS
+from toolchain.models.card import ModelCard, VariantPart
+from toolchain.models.variants import PLAIN, VARIANTS
 from toolchain.worker import Progress
 
 PART = "variant.json"

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toolchain import card
-from toolchain.card import VariantPart
 from toolchain.convert import agreement, inputs, onnx_file
 from toolchain.convert.shapes import fixed_shape
 from toolchain.convert.work import folder_of, spec_of
 from toolchain.errors import ModelError, UsageError
-from toolchain.models import ModelSpec
-from toolchain.variants import VARIANTS, Variant
+from toolchain.models import ModelSpec, card
+from toolchain.models.card import VariantPart
+from toolchain.models.variants import VARIANTS, Variant
 from toolchain.worker import Json, Progress
 
 PART = "variant.json"

@@ -10,7 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from toolchain.card import (
+from toolchain.convert import agreement, inputs, onnx_file, samples
+from toolchain.convert.shapes import fixed_shape
+from toolchain.errors import ModelError
+from toolchain.models import CatalogueEntry, ModelSpec
+from toolchain.models.card import (
     Check,
     ModelCard,
     Samples,
@@ -20,12 +24,8 @@ from toolchain.card import (
     record,
     record_tflite,
 )
-from toolchain.convert import agreement, inputs, onnx_file, samples
-from toolchain.convert.shapes import fixed_shape
-from toolchain.errors import ModelError
-from toolchain.models import CatalogueEntry, ModelSpec
-from toolchain.own import OwnEntry
-from toolchain.variants import PLAIN
+from toolchain.models.own import OwnEntry
+from toolchain.models.variants import PLAIN
 from toolchain.worker import Json, Progress
 
 TFLITE_FILE, ONNX_FILE, SAMPLES_FILE = "fp32.tflite", "model.onnx", "samples.npz"

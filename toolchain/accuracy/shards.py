@@ -12,14 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import preprocessing, store, worker
-from toolchain.card import ModelCard
-from toolchain.dataset import Image
-from toolchain.preprocessing import Preprocessing
+from toolchain import paths, store, worker
+from toolchain.accuracy.dataset import Image
+from toolchain.models.card import ModelCard
+from toolchain.models.preprocessing import Preprocessing
 from toolchain.worker import Progress
 
 SIZE = 64  # images; 10 MB of 224 x 224 x 3
-CODE = ("convert/shard_work.py", "convert/samples.py", "preprocessing.py", "shards.py")
+CODE = (
+    "convert/shard_work.py",
+    "convert/samples.py",
+    "models/preprocessing.py",
+    "accuracy/shards.py",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,5 +156,4 @@ def _entry(
 
 
 def _code() -> dict[str, str]:
-    here = Path(preprocessing.__file__).parent
-    return {name: store.digest_file(here / name) for name in CODE}
+    return {name: store.digest_file(paths.ROOT / "toolchain" / name) for name in CODE}

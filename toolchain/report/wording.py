@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from toolchain import results, statistics, variants
-from toolchain.rows import MIB, accuracy_of
+from toolchain import results, statistics
+from toolchain.models import variants
+from toolchain.report.rows import MIB, accuracy_of
 
 _Scored = tuple[float, results.Measurement]
 

@@ -17,8 +17,9 @@ from typing import Literal
 from rich import box
 from rich.table import Table
 
-from toolchain import results, wording
+from toolchain import results
 from toolchain.errors import BenchError, UsageError
+from toolchain.report import wording
 
 BLOCKS = 8
 FEWEST = 2 * BLOCKS  # times that a run needs for its noise to be judged

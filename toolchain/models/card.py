@@ -11,9 +11,10 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from toolchain import store, variants
+from toolchain import store
 from toolchain.errors import ModelError, UsageError
-from toolchain.variants import PLAIN
+from toolchain.models import variants
+from toolchain.models.variants import PLAIN
 
 FILE = "model.json"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

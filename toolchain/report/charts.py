@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeVar
 
-from toolchain import wording
+from toolchain.report import wording
 from toolchain.results import EMULATED
 from toolchain.statistics import Proportion, percentile
 

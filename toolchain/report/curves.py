@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from toolchain import matrices, results, wording
-from toolchain.charts import LEFT, RIGHT, figure
-from toolchain.matrices import Point
+from toolchain import results
+from toolchain.report import summary, wording
+from toolchain.report.charts import LEFT, RIGHT, figure
+from toolchain.report.summary import Point
 
 HEIGHT = 150
 LEGEND_ROW = 18
@@ -35,7 +36,7 @@ def by_batch(result: results.Result) -> list[str]:
     None where only one batch was measured, or the device is emulated.
     """
     groups: dict[tuple[str, str], list[Point]] = {}
-    for point in matrices.points(result):
+    for point in summary.points(result):
         groups.setdefault((point.measurement.model, point.form), []).append(point)
     plots = []
     for (model, form), found in sorted(groups.items()):

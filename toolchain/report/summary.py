@@ -9,8 +9,9 @@ import statistics as plain
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolchain import results, wording
-from toolchain.variants import form_of
+from toolchain import results
+from toolchain.models.variants import form_of
+from toolchain.report import wording
 
 
 @dataclass(frozen=True, kw_only=True)

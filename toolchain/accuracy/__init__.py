@@ -12,8 +12,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from toolchain import results, store, wording
+from toolchain import results, store
 from toolchain.errors import BenchError
+from toolchain.report import wording
 from toolchain.results import Runtime
 from toolchain.statistics import Proportion, wilson
 

@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.unit import measured
-from toolchain import curves, matrices, results
+from toolchain import results
+from toolchain.report import curves, summary
 
 MS = measured.MS
 
@@ -38,12 +39,12 @@ MATRIX = measured.result(
 
 
 def test_the_best_of_each_runtime_is_by_inputs_a_second() -> None:
-    found = [(p.measurement.runtime, p.measurement.variant, p.fps) for p in matrices.best(MATRIX)]
+    found = [(p.measurement.runtime, p.measurement.variant, p.fps) for p in summary.best(MATRIX)]
     assert found == [("tflite", "int8", 1000.0), ("tvm", "O3", 1600.0)]
 
 
 def test_the_mean_ratio_is_of_the_best_at_each_batch_and_of_the_same_form() -> None:
-    plain, int8 = matrices.ratios(MATRIX)
+    plain, int8 = summary.ratios(MATRIX)
     assert (plain.form, int8.form) == ("fp32", "int8")
     assert plain.by_batch == {1: 0.5, 4: 2.0}
     assert plain.mean == pytest.approx(1.0)
@@ -51,18 +52,18 @@ def test_the_mean_ratio_is_of_the_best_at_each_batch_and_of_the_same_form() -> N
 
 
 def test_words_are_said_only_where_there_was_a_choice() -> None:
-    assert matrices.best_lines(MATRIX)[0] == (
+    assert summary.best_lines(MATRIX)[0] == (
         "digits-cnn: fastest of 4 by TFLite int8, 1 thread, batch 1: 1,000 FPS"
     )
-    assert len(matrices.ratio_lines(MATRIX)) == 1
-    assert matrices.best_lines(measured.result()) == []
-    assert matrices.ratio_lines(measured.result()) == []
+    assert len(summary.ratio_lines(MATRIX)) == 1
+    assert summary.best_lines(measured.result()) == []
+    assert summary.ratio_lines(measured.result()) == []
 
 
 def test_an_emulated_matrix_has_no_best() -> None:
     emulated = MATRIX.model_copy(update={"emulated": True})
-    assert matrices.best(emulated) == []
-    assert matrices.ratios(emulated) == []
+    assert summary.best(emulated) == []
+    assert summary.ratios(emulated) == []
 
 
 def test_a_matrix_is_plotted_by_batch_for_each_number_of_threads() -> None:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import dataset, models, paths, shards, store, worker
-from toolchain.accuracy import Run
-from toolchain.card import ModelCard
+from toolchain import models, paths, store, worker
+from toolchain.accuracy import Run, dataset, shards
+from toolchain.accuracy.shards import Shards
 from toolchain.errors import UsageError
 from toolchain.models import ModelSpec
-from toolchain.preprocessing import Preprocessing
-from toolchain.shards import Shards
+from toolchain.models.card import ModelCard
+from toolchain.models.preprocessing import Preprocessing
 from toolchain.worker import Progress
 
 

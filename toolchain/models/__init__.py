@@ -17,10 +17,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from toolchain import own, store
+from toolchain import store
 from toolchain.errors import ModelError, UsageError
-from toolchain.own import OwnEntry
-from toolchain.preprocessing import Preprocessing
+from toolchain.models import own
+from toolchain.models.own import OwnEntry
+from toolchain.models.preprocessing import Preprocessing
 
 DATA = Path(__file__).with_name("catalogue.toml")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"

@@ -8,7 +8,7 @@
     calibration = "some.npz"     # x: what int8's ranges are measured on
     training = "more.npz"        # x and labels: what qat, pruned and clustered are trained with
 
-    [preprocessing]              # as in toolchain/catalogue.toml
+    [preprocessing]              # as in toolchain/models/catalogue.toml
     channels = "RGB"
 
 Paths are relative to the file. The arrays are read by `convert.own_samples`.
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolchain import store
 from toolchain.errors import ModelError, UsageError
-from toolchain.preprocessing import Preprocessing
+from toolchain.models.preprocessing import Preprocessing
 
 
 class OwnEntry(BaseModel):

@@ -21,8 +21,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from toolchain import charts, curves, matrices, paths, results, rows, wording
+from toolchain import paths, results
 from toolchain.errors import BenchError
+from toolchain.report import charts, curves, rows, summary, wording
 from toolchain.store import write_atomically
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -204,8 +205,8 @@ def _below(result: results.Result) -> list[RenderableType]:
         Text(line)
         for line in (
             *wording.comparisons(result),
-            *matrices.best_lines(result),
-            *matrices.ratio_lines(result),
+            *summary.best_lines(result),
+            *summary.ratio_lines(result),
         )
     ]
     if result.counted:
@@ -234,7 +235,7 @@ def _page(found: Sequence[results.Result], *, emulated: bool, real: bool) -> str
     )
     return environment.get_template(PAGE).render(
         w=wording,
-        matrices=matrices,
+        summary=summary,
         mark=results.EMULATED,
         emulated=emulated,
         real=real,
