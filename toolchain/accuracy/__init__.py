@@ -16,7 +16,7 @@ from toolchain import results, store
 from toolchain.errors import BenchError
 from toolchain.report import wording
 from toolchain.results import Runtime
-from toolchain.statistics import Proportion, wilson
+from toolchain.statistics import wilson
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -154,24 +154,19 @@ def rows(run: Run) -> list[list[str]]:
 
 
 def _name(subject: Subject) -> str:
-    names = {"tflite": "TFLite", "tvm": "TVM"}
-    return f"{names[subject.runtime]} {subject.variant}, {wording.threads(subject.threads)}"
+    named = wording.form(subject.runtime, subject.variant)
+    return f"{named}, {wording.threads(subject.threads)}"
 
 
 def _cells(counts: Counts, images: int) -> Iterable[str]:
     total = counts.total
     return [
         f"{total} of {images}",
-        interval(wilson(counts.top1, total)),
-        interval(wilson(counts.top5, total)),
+        wording.interval(wilson(counts.top1, total)),
+        wording.interval(wilson(counts.top5, total)),
         wording.percent(counts.reference_top1 / total),
         f"{counts.agree}/{total}",
     ]
-
-
-def interval(share: Proportion) -> str:
-    """A share with its 95 % interval."""
-    return f"{wording.percent(share.share)} ({100 * share.low:.1f} to {100 * share.high:.1f})"
 
 
 def refuse_failures(run: Run) -> None:

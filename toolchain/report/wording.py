@@ -49,10 +49,15 @@ def threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-def runtime(m: results.Measurement) -> str:
+def form(runtime: results.Runtime, variant: str) -> str:
     """Runtime and variant."""
     names = {"tflite": "TFLite", "tvm": "TVM"}
-    return f"{names[m.runtime]} {m.variant}"
+    return f"{names[runtime]} {variant}"
+
+
+def runtime(m: results.Measurement) -> str:
+    """Runtime and variant of a measurement."""
+    return form(m.runtime, m.variant)
 
 
 def configuration(m: results.Measurement) -> str:
@@ -89,12 +94,16 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def interval(share: statistics.Proportion) -> str:
+    """A share in percent with its 95 % interval."""
+    return f"{percent(share.share)} ({100 * share.low:.1f} to {100 * share.high:.1f})"
+
+
 def accuracy(found: results.Accuracy | None) -> str:
     """Top-1 accuracy with its 95 % interval."""
     if found is None:
         return "-"
-    share = accuracy_of(found)
-    text = f"{percent(share.share)} ({100 * share.low:.1f} to {100 * share.high:.1f})"
+    text = interval(accuracy_of(found))
     if found.total < found.available:
         text += f", {found.total} of {found.available}"
     return text
