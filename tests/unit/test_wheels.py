@@ -196,6 +196,21 @@ def test_an_unknown_wheel_is_named_with_those_there_are() -> None:
     assert "tflite_runtime" in caught.value.resolution
 
 
+def test_progress_is_the_step_and_not_what_the_compiler_remarks() -> None:
+    heard: list[str] = []
+    say = build.without_remarks(heard.append)
+    for line in (
+        "[7/666] Building CXX object a.cc.o",
+        "In file included from a.cc:1:",
+        "<built-in>: note: previous declaration of 'void f(void*)'",
+        "a.cc:3:1: warning: unused",
+        "    3 | int x;",
+        "[8/666] Building CXX object b.cc.o",
+    ):
+        say(line)
+    assert heard == ["[7/666] Building CXX object a.cc.o", "[8/666] Building CXX object b.cc.o"]
+
+
 def test_a_target_is_data_and_an_unknown_one_is_named() -> None:
     with pytest.raises(UsageError, match="unknown target: z80") as caught:
         targets.target("z80")

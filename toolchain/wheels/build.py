@@ -40,6 +40,7 @@ SHARED_CODE = (
 )
 LIBRARIES = ("abi3info", "auditwheel", "cyclonedx-python-lib")
 PROVENANCE = "provenance.json"  # in the store
+REMARK = re.compile(r"\s|In file included from |.*: (note|warning): ")
 # What a device runs by default.
 ALL = ("tflite_runtime", "tvm_ffi", "tvm_runtime")
 # TVM built from its whole tree: the compiler, for this machine, and the runtime that goes with it.
@@ -201,6 +202,16 @@ def inputs(name: str, target: Target) -> dict[str, object]:
     }
 
 
+def without_remarks(say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say` for a build's output: a compiler's remarks would hide the step that it is at."""
+
+    def heard(line: str) -> None:
+        if not REMARK.match(line):
+            say(line)
+
+    return heard
+
+
 def _build(
     name: str,
     target: Target,
@@ -220,7 +231,7 @@ def _build(
         jobs=conditions.jobs,
         epoch=images.EPOCH,
         root=conditions.root,
-        progress=say,
+        progress=without_remarks(say),
     )
     with store.scratch() as scratch, ExitStack() as stack:
         for source, pin in pins.items():
