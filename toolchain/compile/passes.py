@@ -20,6 +20,7 @@ from tvm.target.codegen import target_has_features
 
 from toolchain.compile.folding import fold_layouts
 from toolchain.compile.schedules import Registers, Rule
+from toolchain.compile.softmax import split_softmax
 
 # Convolutions with channels last, for input and weights: vectors then run along channels at any
 # stride and window, and 1x1 convolutions are matrix products as they stand.
@@ -43,6 +44,8 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tv
             ],
             module,
         )
+        # One reduction a function, as the schedules want it.
+        module = split_softmax(module)
     if opt_level >= 1:
         # Weights are turned and biases reshaped now and not in each inference.
         module = fold_layouts(module)

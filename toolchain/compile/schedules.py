@@ -3,7 +3,7 @@
 The reduction (convolution, depthwise convolution, dense, pooling, mean) is computed tile by tile
 into a small local array that LLVM keeps in registers, under the loops of the elementwise work that
 has one value for each of its own. Vectors run along the last axis, which is the channels in NHWC.
-What the rule doesn't fit (softmax, sort, ...) keeps TVM's own loops: correct, slow, and named in
+What the rule doesn't fit (sort, scan, ...) keeps TVM's own loops: correct, slow, and named in
 the log.
 
 Nothing here is searched for at compile time: a tile follows from the target's registers by a model
