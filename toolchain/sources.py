@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -89,13 +89,20 @@ def path_of(pin: Pinned, store: Store) -> Path:
     return path
 
 
-def unpack(pin: Pinned, store: Store, into: Path) -> None:
+def unpack(pin: Pinned, store: Store, into: Path, parts: Sequence[str] = ()) -> None:
     """Unpack a verified source archive, without its single top folder where it has one.
 
     A wheel and a Debian package (its data alone) are unpacked as they are.
 
+    Args:
+        pin: the archive.
+        store: where its bytes are.
+        into: the folder to make.
+        parts: files and folders of a tar archive, below its top folder, to unpack; all when empty.
+
     Raises:
-        LockError: it can't be had, is no archive, or holds a member that is not allowed.
+        LockError: it can't be had, is no archive, lacks a part, or holds a member that is not
+            allowed.
     """
     archive = path_of(pin, store)
     into.mkdir(parents=True)
@@ -105,11 +112,14 @@ def unpack(pin: Pinned, store: Store, into: Path) -> None:
         elif pin.file_name.endswith(".deb"):
             _unpack_deb(archive, into)
         else:
-            _unpack_tar(archive, into)
+            _unpack_tar(archive, into, parts)
     except (tarfile.TarError, zipfile.BadZipFile, DebError, ValueError) as error:
         raise LockError(f"{pin.file_name} can't be unpacked", detail=str(error)) from error
     if not pin.file_name.endswith((".whl", ".deb")):
         _strip_top(into)
+    absent = [part for part in parts if not (into / part).exists()]
+    if absent:
+        raise LockError(f"{pin.file_name} lacks what is wanted of it", detail=", ".join(absent))
 
 
 def _fetch(pin: Pinned, store: Store) -> None:
@@ -172,10 +182,17 @@ def _address(pin: Pinned) -> str:
     raise Unavailable(f"can't fetch {pin.path}", detail="the index does not list it")
 
 
-def _unpack_tar(archive: Path, into: Path) -> None:
+def _unpack_tar(archive: Path, into: Path, parts: Sequence[str]) -> None:
     with tarfile.open(archive) as tar:
+        wanted = (m for m in tar if not parts or _is_below(PurePosixPath(m.name), parts))
         # the filter refuses what leaves the folder and what is no file, folder or link
-        tar.extractall(into, filter="data")
+        tar.extractall(into, members=wanted, filter="data")
+
+
+def _is_below(member: PurePosixPath, parts: Sequence[str]) -> bool:
+    """Whether a member is one of the parts, or inside of one, below the archive's top folder."""
+    below = PurePosixPath(*member.parts[1:])
+    return any(below.is_relative_to(part) for part in parts)
 
 
 def unpack_zip(archive: Path, into: Path) -> None:

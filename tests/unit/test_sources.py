@@ -102,6 +102,20 @@ def test_a_source_is_unpacked_without_its_top_folder(
     assert (tmp_path / "x" / "sub" / "b").read_bytes() == b"2"
 
 
+def test_of_a_source_only_the_wanted_parts_are_unpacked(
+    store: Store, mirror: Mirror, tmp_path: Path
+) -> None:
+    content = tar(("x-1/a", b"1"), ("x-1/sub/b", b"2"), ("x-1/subway", b"3"), ("x-1/c/d", b"4"))
+    wanted = pin(content)
+    mirror.put(wanted.path, content)
+    sources.unpack(wanted, store, tmp_path / "x", ("a", "sub"))
+    files = [p.relative_to(tmp_path / "x") for p in (tmp_path / "x").rglob("*") if p.is_file()]
+    assert sorted(map(str, files)) == ["a", "sub/b"]
+    with pytest.raises(LockError, match="lacks what is wanted") as caught:
+        sources.unpack(wanted, store, tmp_path / "y", ("a", "gone"))
+    assert caught.value.detail == "gone"
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -12,7 +12,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -202,6 +203,26 @@ def inputs(name: str, target: Target) -> dict[str, object]:
     }
 
 
+def _unpack(
+    made: Recipe,
+    pins: Mapping[str, Pinned],
+    store: Store,
+    into: Path,
+    job: Job,
+) -> None:
+    """Unpack a recipe's sources, each into a folder of its name, `job.jobs` at once."""
+    with ThreadPoolExecutor(job.jobs) as pool:
+        futures = {
+            source: pool.submit(
+                sources.unpack, pin, store, into / source, made.parts.get(source, ())
+            )
+            for source, pin in pins.items()
+        }
+        for source, future in futures.items():
+            job.progress(f"unpacking {source}")
+            future.result()
+
+
 def without_remarks(say: Callable[[str], None]) -> Callable[[str], None]:
     """`say` for a build's output: a compiler's remarks would hide the step that it is at."""
 
@@ -234,9 +255,7 @@ def _build(
         progress=without_remarks(say),
     )
     with store.scratch() as scratch, ExitStack() as stack:
-        for source, pin in pins.items():
-            say(f"unpacking {source}")
-            sources.unpack(pin, store, scratch / "src" / source)
+        _unpack(made, pins, store, scratch / "src", job)
         for part in ("build", "stage", "out", "ccache"):
             (scratch / part).mkdir()
         cache = scratch / "ccache" if conditions.cold else store.root / "ccache"

@@ -47,6 +47,8 @@ class Recipe:
         tools: sources that only make others, and of which nothing is in the wheel.
         binaries: sources that are prebuilt for one architecture: the lock has an entry
             `<name>-<Debian's architecture>` for each.
+        parts: source name -> its files and folders that are unpacked; one that isn't named here is
+            unpacked whole.
         patches: source name -> folders below patches/ whose series are applied with -p1.
         requires: run-time requirements (PEP 508).
         licence: SPDX expression of all that is inside.
@@ -67,6 +69,7 @@ class Recipe:
     sources: tuple[str, ...]
     tools: tuple[str, ...] = ()
     binaries: tuple[str, ...] = ()
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     patches: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     requires: tuple[str, ...] = ()
     licence: str

@@ -16,6 +16,16 @@ TENSORFLOW = "tensorflow"
 XNNPACK = "xnnpack"
 RUY = "libruy-dev"
 
+# What is read of TensorFlow's 32,000 files.
+PARTS = (
+    "LICENSE",
+    "tensorflow/core/public",
+    "tensorflow/core/util",
+    "tensorflow/lite",
+    "tensorflow/tsl",
+    "third_party",
+)
+
 # CMake's names of the dependencies that TensorFlow's project fetches -> our sources.
 FETCHED = {
     "ABSEIL-CPP": "abseil",
@@ -46,6 +56,7 @@ RECIPE = Recipe(
     sources=(TENSORFLOW, *sorted({*FETCHED.values(), *FETCHED_BY_XNNPACK.values()})),
     # the archive does not serve ruy's source, but has it built static for each architecture
     binaries=(RUY,),
+    parts=MappingProxyType({TENSORFLOW: PARTS}),
     patches=MappingProxyType(
         {TENSORFLOW: ("tensorflow-2.14.1",), XNNPACK: ("xnnpack-20241108",)},
     ),
