@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import inventory_edit, strict_yaml
-from deploy.inventory_schema import Block, Group, InventoryFile, Vars, validate
+from deploy.inventory_schema import TOP, Block, Group, InventoryFile, Vars, validate
 from deploy.strict_yaml import Document, Place
 from toolchain import targets
 from toolchain.errors import UsageError
@@ -229,7 +229,7 @@ def load(path: Path) -> Inventory:
     Raises:
         InventoryError: it can't be used; the message has file, line and key.
     """
-    document = strict_yaml.read(path)
+    document = strict_yaml.read(path, TOP)
     return Inventory(document, validate(document))
 
 

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from deploy import strict_yaml
+from deploy.inventory_schema import TOP
 from deploy.strict_yaml import Document
 from toolchain import paths
 from toolchain.errors import InventoryError
@@ -49,7 +50,7 @@ def edit(
     with FileLock(locks / f"inventory-{digest_of(str(real))[:16]}.lock"):
         exists = real.exists()
         if exists:
-            check(strict_yaml.read(path))
+            check(strict_yaml.read(path, TOP))
         yaml = YAML(typ="rt")
         yaml.preserve_quotes = True
         yaml.width = 4096
@@ -58,7 +59,7 @@ def edit(
         if changed:
             stream = io.StringIO()
             yaml.dump(root, stream)
-            check(strict_yaml.parse(stream.getvalue(), path))
+            check(strict_yaml.parse(stream.getvalue(), path, TOP))
             _replace(real, stream.getvalue())
     return changed
 

@@ -24,6 +24,8 @@ from deploy.strict_yaml import Document
 from toolchain import targets
 from toolchain.errors import InventoryError
 
+# the one key at the top of the file
+TOP = "all"
 # Variables of Ansible that change nothing of what we do; the user's own playbooks may need them.
 ANSIBLE_ELSEWHERE = frozenset(
     f"ansible_{name}"

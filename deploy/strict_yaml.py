@@ -15,8 +15,17 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    CollectionStartEvent,
+    Event,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+)
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.parser import Parser
 
 from toolchain.errors import InventoryError
 
@@ -25,6 +34,7 @@ MAX_DEPTH = 24
 MAX_ANCHORS = 32
 MAX_FLOWS = 2000
 MAX_LINES = 10_000
+MAX_LINE = 16 << 10
 MAX_NODES = 20_000
 
 PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
@@ -64,8 +74,12 @@ def _error(path: Path, line: int, message: str, *, resolution: str = "") -> Inve
     return InventoryError(f"{path}, line {line}: {printable}", resolution=resolution)
 
 
-def read(path: Path) -> Document:
+def read(path: Path, top: str) -> Document:
     """Read a file.
+
+    Args:
+        path: the file.
+        top: the one key at its top.
 
     Raises:
         InventoryError: it can't be read, isn't YAML, or asks for more than plain values.
@@ -86,10 +100,10 @@ def read(path: Path) -> Document:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise _error(path, line, "this is not UTF-8 text") from error
-    return parse(text, path)
+    return parse(text, path, top)
 
 
-def parse(text: str, path: Path) -> Document:
+def parse(text: str, path: Path, top: str) -> Document:
     """Read a text; `path` is only what errors call it.
 
     Raises:
@@ -97,8 +111,8 @@ def parse(text: str, path: Path) -> Document:
     """
     document = Document(path=path)
     try:
-        _check_events(text, path)
-        root = _loader().compose(text)
+        _check_size(text, path)
+        root = _compose(text, path, top)
         if root is not None:
             document.value = _Builder(document).build(root, ())
     except MarkedYAMLError as error:
@@ -121,30 +135,67 @@ def _check_size(text: str, path: Path) -> None:
         raise _error(path, 1, f"more than {MAX_FLOWS} of [ and {{")
     if text.count("\n") > MAX_LINES:
         raise _error(path, 1, f"more than {MAX_LINES} lines")
-    if text.count("\n---") > 1:
+    if max(map(len, text.split("\n"))) > MAX_LINE:
+        raise _error(path, 1, f"a line longer than {MAX_LINE >> 10} KiB")
+    if text.count("\n%") > 1 or text.count("\n---") > 1:
         # each is scanned as a document of its own, slowly
         raise _error(path, 1, "not valid YAML: more than one document")
 
 
-def _check_events(text: str, path: Path) -> None:
-    """Refuse depth, anchors and size while scanning, when nothing has been built yet."""
-    _check_size(text, path)
-    depth = anchors = nodes = 0
-    for event in _loader().parse(text):
+class _Bounds:
+    """Counts events as the composer takes them, and refuses depth, anchors, size and shape.
+
+    The text is scanned once, and no further than to the first event that is refused: scanning takes
+    most of the time that a file takes.
+    """
+
+    def __init__(self, parser: Parser, path: Path, top: str) -> None:
+        self.next_event = parser.get_event
+        self.path, self.top = path, top
+        self.depth = self.anchors = self.nodes = self.at_top = 0
+
+    def __call__(self) -> Event:
+        event: Event = self.next_event()
         line = event.start_mark.line + 1
+        if isinstance(event, NodeEvent) and self.depth < 2:
+            self.check_top(event, line)
         if isinstance(event, CollectionStartEvent):
-            depth += 1
+            self.depth += 1
         elif isinstance(event, CollectionEndEvent):
-            depth -= 1
+            self.depth -= 1
         if isinstance(event, NodeEvent):
-            nodes += 1
-            anchors += event.anchor is not None or isinstance(event, AliasEvent)
-        if depth > MAX_DEPTH:
-            raise _error(path, line, f"nested more than {MAX_DEPTH} deep")
-        if anchors > MAX_ANCHORS:
-            raise _error(path, line, f"more than {MAX_ANCHORS} anchors and aliases")
-        if nodes > MAX_NODES:
-            raise _error(path, line, f"more than {MAX_NODES} values")
+            self.nodes += 1
+            self.anchors += event.anchor is not None or isinstance(event, AliasEvent)
+        if self.depth > MAX_DEPTH:
+            raise _error(self.path, line, f"nested more than {MAX_DEPTH} deep")
+        if self.anchors > MAX_ANCHORS:
+            raise _error(self.path, line, f"more than {MAX_ANCHORS} anchors and aliases")
+        if self.nodes > MAX_NODES:
+            raise _error(self.path, line, f"more than {MAX_NODES} values")
+        return event
+
+    def check_top(self, event: NodeEvent, line: int) -> None:
+        """Refuse a file that is no mapping, or has another key than the one it may have."""
+        if self.depth == 0:
+            if not isinstance(event, MappingStartEvent):
+                kind = "a list" if isinstance(event, CollectionStartEvent) else "a single value"
+                raise _error(self.path, line, f"must be a mapping, not {kind}")
+            return
+        self.at_top += 1
+        key = event.value if isinstance(event, ScalarEvent) else "a collection"
+        if self.at_top % 2 and key != self.top:
+            raise _error(self.path, line, f"unknown key {key[:60]}; known here: {self.top}")
+        if self.at_top > 2:
+            raise _error(self.path, line, f"{self.top}: this key stands here twice")
+
+
+def _compose(text: str, path: Path, top: str) -> Node | None:
+    """The nodes of a text; None of an empty one."""
+    constructor, parser = _loader().get_constructor_parser(text)
+    constructor.composer.warn_double_anchors = False
+    parser.get_event = _Bounds(parser, path, top)
+    root: Node | None = constructor.composer.get_single_node()
+    return root
 
 
 class _Builder:

@@ -132,7 +132,7 @@ def test_hostile_yaml_is_refused(tmp_path: Path) -> None:
     chance = random.Random(SEED)  # noqa: S311 (a seed is the point)
     bombs = ["&a [", "*a, ", "{", "[", "- ", "? ", "<<: *a\n", "!!python/object:os.system ", "a: ",
              "\n", "|\n", ">\n", "'", '"', "\t", "---\n", "%YAML 9\n", "&b {a: *a}", "0x",
-             "\ufeff"]  # fmt: skip
+             "\ufeff", "[a, ", "a: {}\n", "%a\n", "a ", "all: ", "all:\n hosts:\n"]  # fmt: skip
     longest, refused = 0.0, 0
     for number in range(400 if LONG else 60):
         text = "".join(chance.choices(bombs, k=chance.choice([3, 30, 300, 3000])))

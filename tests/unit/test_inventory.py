@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy import inventory, strict_yaml
@@ -126,7 +126,11 @@ def test_a_wrong_entry_is_named_by_file_line_and_key(
     [
         ("", "must be a mapping"),
         ("all: {host: {}}", "did you mean hosts"),
-        ("boards: {}", "all"),
+        ("boards: {}", "line 1: unknown key boards; known here: all"),
+        ("all: {}\nboards: {}", "line 2: unknown key boards"),
+        ("all: {}\nall: {}", "line 2: all: this key stands here twice"),
+        ("- all", "must be a mapping, not a list"),
+        ("? [all]\n: x", "unknown key a collection"),
         ("all:\n\thosts: {}", "line 2: not valid YAML"),
         ("all: {hosts: {'a b': {}}}", "a b"),
         ("all: {hosts: {1: {}}}", "a key must be a string"),
@@ -144,9 +148,9 @@ def test_a_wrong_file_is_said_to_be_one(tmp_path: Path, text: str, words: str) -
 
 def bomb(levels: int, width: int) -> str:
     names = string.ascii_lowercase
-    rows = ["a: &a [x]"]
+    rows = ["all:", " a: &a [x]"]
     rows += [
-        f"{names[i]}: &{names[i]} [{', '.join([f'*{names[i - 1]}'] * width)}]"
+        f" {names[i]}: &{names[i]} [{', '.join([f'*{names[i - 1]}'] * width)}]"
         for i in range(1, levels)
     ]
     return "\n".join(rows)
@@ -154,10 +158,12 @@ def bomb(levels: int, width: int) -> str:
 
 @pytest.mark.parametrize(
     "text",
-    [bomb(10, 10), bomb(8, 4), "x: &x\n  <<: *x\n", "a: &a [*a]", "[" * 100_000, "{" * 1900,
-     "- " * 50_000, "a" * 300_000, "a: " + "9" * 100_000],
+    [bomb(10, 10), bomb(8, 4), "all: &x\n  <<: *x\n", "all: &a [*a]", "all: " + "[" * 100_000,
+     "all: " + "{" * 1900, "all:\n " + "- " * 50_000, "a" * 300_000, "all: " + "9" * 100_000,
+     "[" + "a," * 19_000 + "]", "a: {}\n" * 5000, "%a\n" * 9000,
+     "all: " + "a " * 60_000],
     ids=["laughs", "few laughs", "merges itself", "holds itself", "deep", "deep flow",
-         "deep list", "large", "huge number"],
+         "deep list", "large", "huge number", "a list", "other keys", "directives", "long line"],
 )  # fmt: skip
 def test_a_hostile_file_is_refused_quickly(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, text)
@@ -172,10 +178,11 @@ def test_a_few_anchors_are_fine(tmp_path: Path) -> None:
     assert inventory.load(write(tmp_path, text)).host("b").target == "rv64gc"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("all:hosts \n-&*[]{}'\"#!<>|%@`?,0\t\u202eé"), max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        document = strict_yaml.parse(text, Path("inventory.yml"))
+        document = strict_yaml.parse(text, Path("inventory.yml"), "all")
         InventoryFile.model_validate(document.value)
     except (InventoryError, ValueError):
         return
