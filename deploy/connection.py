@@ -17,10 +17,11 @@ from pathlib import Path
 import paramiko
 from fabric import Connection as FabricConnection
 
-from deploy import login
+from deploy import login, stream_writes
 from deploy.inventory import Device
 from deploy.remote_process import RemoteProcess
 from deploy.sftp_writes import PIECE, SftpWrites
+from deploy.stream_writes import StreamWrites
 from toolchain.errors import (
     CommandError,
     ConnectionFailed,
@@ -30,7 +31,7 @@ from toolchain.errors import (
 )
 
 TRANSFER_STALL = 60.0
-CHUNK = 256 << 10
+LONGEST_TRANSFER = 6 * 3600.0
 
 # Writes its process id, then becomes the command. `timeout` ends the whole process group; a device
 # without one that knows -k has to rely on our own kill.
@@ -38,8 +39,6 @@ LAUNCH = (
     "echo $$; if timeout -k 2 1 true 2>/dev/null; "
     'then exec timeout -k 2 "$0" "$@"; else exec "$@"; fi'
 )
-STORE_STREAM = 'cat >> "$1"'
-RENAME = 'sync; mv -f "$1" "$2"'
 
 
 class Connection:
@@ -204,28 +203,16 @@ class Connection:
     ) -> int:
         """`push` for a device that has no sftp-server."""
         size = local.stat().st_size
-        offset = 0
-        if resume:
-            counted = self.run(["sh", "-c", 'wc -c < "$1" 2>/dev/null || echo 0', "sh", part])
-            offset = int(counted) if int(counted) <= size else 0
-        if offset == 0:
-            self.run(["rm", "-f", "--", part])
-        with (
-            local.open("rb") as source,
-            self.start(["sh", "-c", STORE_STREAM, "sh", part], limit=6 * 3600) as process,
-        ):
-            source.seek(offset)
-            while chunk := source.read(CHUNK):
-                process.write(chunk)
-                report(len(chunk))
-            process.close_input()
-            if process.wait() != 0:
-                raise ReleaseError(
-                    f"{self.device.name}: {local.name} could not be written",
-                    detail=process.errors(),
-                )
-        self.run(["sh", "-c", RENAME, "sh", part, remote])
-        return size - offset
+        brief = f"{self.device.name}: {local.name} could not be written"
+        command = stream_writes.command(self.device.python, part, remote, size, resume=resume)
+        with local.open("rb") as source, self.start(command, limit=LONGEST_TRANSFER) as process:
+            writes = StreamWrites(process, brief, TRANSFER_STALL)
+            source.seek(writes.offset)
+            while piece := source.read(stream_writes.PIECE):
+                writes.write(piece)
+                report(len(piece))
+            writes.finish()
+        return size - writes.offset
 
     def _open_session(self) -> paramiko.Channel:
         transport = self._fabric.client.get_transport()

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deploy import wheel_fit
 from deploy.inventory import Device
-from deploy.session import python
+from deploy.remote_process import python
 from deploy.wheel_fit import Content
 from toolchain.bundle import Manifest
 from toolchain.errors import CommandError, DeviceRefused

@@ -19,6 +19,13 @@ GRACE = 5.0
 LONGEST_LINE = 16 << 20
 # timeout's own status, a shell's after SIGKILL, and none at all: timeout may kill itself too.
 TIMED_OUT = (124, 137, -1)
+# 127 is what a shell says of a command that it does not know.
+PYTHON = 'command -v "$1" >/dev/null 2>&1 || exit 127; exec "$@"'
+
+
+def python(version: str, *arguments: str) -> list[str]:
+    """A command line of the device's Python of that version; 3 is its python3."""
+    return ["sh", "-c", PYTHON, "sh", f"python{version}", *arguments]
 
 
 class RemoteProcess:

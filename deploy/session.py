@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.connection import Connection
-from deploy.remote_process import RemoteProcess
+from deploy.remote_process import RemoteProcess, python
 from toolchain.errors import ConnectionFailed, DeviceRefused, ReleaseError
 
 AGENT = Path(__file__).with_name("agent")
@@ -24,8 +24,6 @@ LIFETIME = 6 * 3600.0
 IDLE = 180.0
 PING_EVERY = 60.0
 
-# 127 is what a shell says of a command that it does not know.
-PYTHON = 'command -v "$1" >/dev/null 2>&1 || exit 127; exec "$@"'
 BOOT = """
 import json, sys, types
 stream = sys.stdin.buffer
@@ -39,11 +37,6 @@ for name, source in sources:
     exec(compile(source, name + ".py", "exec"), module.__dict__)
 module.main()
 """
-
-
-def python(version: str, *arguments: str) -> list[str]:
-    """A command line of the device's Python of that version; 3 is its python3."""
-    return ["sh", "-c", PYTHON, "sh", f"python{version}", *arguments]
 
 
 class Session:

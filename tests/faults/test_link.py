@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import connection, release, sftp_writes
+from deploy import connection, release, sftp_writes, stream_writes
 from deploy.inventory import Device
 from tests.bundles import make_bundle, noise
 from tests.faults.link import Harm, Proxy
@@ -28,12 +28,16 @@ STEP = 64 << 10
 RANDOM = int(os.environ.get("EDGEWRIGHT_OFFSETS", "1000" if LONG else "20"))
 SEED = 6
 # what may be under way, and the piece that is being written
-TWICE = sftp_writes.UNDER_WAY + sftp_writes.PIECE
+TWICE = max(w.UNDER_WAY + w.PIECE for w in (sftp_writes, stream_writes))
 
 
-@pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+@pytest.fixture(scope="module", params=["sftp", "stream"])
+def board(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sshd]:
+    """Every test by each way that files go."""
     server = Sshd(tmp_path_factory.mktemp("link") / "device")
+    server.sftp = request.param == "sftp"
     server.start()
     yield server
     server.stop()
@@ -88,7 +92,8 @@ def test_a_link_that_ends_anywhere_is_resumed(
         assert target.read_bytes() == source.read_bytes(), f"{kind} at {offset}"
         count += 1
         worst = max(worst, again - (SIZE - offset))
-    print(f"links {kind} and resumed: {count}, at most {worst} bytes sent again")  # noqa: T201
+    way = "sftp" if board.sftp else "stream"
+    print(f"{way}, {kind} and resumed: {count}, at most {worst} bytes sent again")  # noqa: T201
     assert count
     assert worst <= TWICE
 

@@ -109,6 +109,16 @@ SEEDS = {
         file="deploy/sftp_writes.py", good="self._wait(UNDER_WAY)", bad="self._wait(1 << 40)",
         test=LINK, only="anywhere and cut",
     ),
+    "no bound on what a plain stream has under way": Seed(
+        file="deploy/stream_writes.py", good="self._sent - self._written > UNDER_WAY",
+        bad="self._sent - self._written > 1 << 40", test="tests/unit/test_stream_writes.py",
+        only="bound",
+    ),
+    "a stream's file under its name before it is whole": Seed(
+        file="deploy/agent/receive.py", good="not piece:\n                return 1\n",
+        bad="not piece:\n                break\n",
+        test="tests/unit/test_stream_writes.py", only="early",
+    ),
     "a canary that nobody waits for": Seed(
         file="deploy/fleet.py", good="if all(r.good for r in crew.results.values()):",
         bad="if True:", test=FLEET, only="canary",
