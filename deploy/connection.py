@@ -17,7 +17,7 @@ from pathlib import Path
 import paramiko
 from fabric import Connection as FabricConnection
 
-from deploy import login, stream_writes
+from deploy import login, rsync, stream_writes
 from deploy.inventory import Device
 from deploy.remote_process import RemoteProcess
 from deploy.sftp_writes import PIECE, SftpWrites
@@ -49,6 +49,7 @@ class Connection:
         self._fabric = fabric
         self._sftp: paramiko.SFTPClient | None = None
         self._without_sftp = False
+        self._without_rsync = rsync.here() is None
 
     def run(
         self,
@@ -88,12 +89,19 @@ class Connection:
                 raise CommandError(list(args), code, tail)
         return "".join(f"{line}\n" for line in lines)
 
-    def start(self, args: Sequence[str], *, limit: float) -> RemoteProcess:
+    def start(
+        self,
+        args: Sequence[str],
+        *,
+        limit: float,
+        on_errors: Callable[[bytes], None] = lambda _: None,
+    ) -> RemoteProcess:
         """Start a command and leave its streams to the caller.
 
         Args:
             args: as for `run`.
             limit: seconds it may live.
+            on_errors: called with each piece of its standard error, from another thread.
 
         Raises:
             ConnectionFailed: the link dropped.
@@ -105,7 +113,12 @@ class Connection:
             channel = self._open_session()
             channel.exec_command(command)
         return RemoteProcess(
-            channel=channel, name=self.device.name, what=args[0], limit=limit, kill=self._kill
+            channel=channel,
+            name=self.device.name,
+            what=args[0],
+            limit=limit,
+            kill=self._kill,
+            on_errors=on_errors,
         )
 
     def push(
@@ -114,15 +127,20 @@ class Connection:
         remote: str,
         *,
         resume: bool = False,
+        basis: str | None = None,
         on_bytes: Callable[[int], None] | None = None,
     ) -> int:
         """Send a file; it appears under its name only when it is whole. Returns bytes sent.
+
+        Over SFTP, or as a plain stream where there is no sftp-server; a large file of which the
+        device has an earlier one by rsync, where both ends have that.
 
         Args:
             local: the file.
             remote: an absolute path, or one below the user's home.
             resume: go on where an earlier try left `remote`.part; its bytes are not read again,
                 so the caller has to check the whole.
+            basis: a file there, perhaps, of which much may stand in this one too.
             on_bytes: called with the size of each piece sent.
 
         Raises:
@@ -131,6 +149,11 @@ class Connection:
         """
         part = f"{remote}.part"
         report = on_bytes or (lambda _: None)
+        if basis is not None and not self._without_rsync and local.stat().st_size >= rsync.FROM:
+            sent = self._push_rsync(local, part, basis, resume=resume, report=report)
+            if sent is not None:
+                self.run(rsync.finish(part, remote))
+                return sent
         sftp = self._open_sftp()
         if sftp is None:
             return self._push_stream(local, remote, part, resume, report)
@@ -197,6 +220,32 @@ class Connection:
                 if transport is not None and isinstance(transport.sock, socket.socket):
                     transport.sock.shutdown(socket.SHUT_RDWR)
             hop = hop.gateway
+
+    def _push_rsync(
+        self,
+        local: Path,
+        part: str,
+        basis: str,
+        *,
+        resume: bool,
+        report: Callable[[int], None],
+    ) -> int | None:
+        """Bring a part there by rsync; None when that can't be done."""
+        try:
+            self.run(rsync.ready(part, basis, resume=resume))
+        except CommandError as error:
+            self._without_rsync = error.returncode != rsync.NO_BASIS
+            return None
+        sent = rsync.push(
+            local,
+            part,
+            version=self.device.python,
+            start=lambda args, heard: self.start(args, limit=LONGEST_TRANSFER, on_errors=heard),
+            report=report,
+            stall=TRANSFER_STALL,
+        )
+        self._without_rsync = sent is None
+        return sent
 
     def _push_stream(
         self, local: Path, remote: str, part: str, resume: bool, report: Callable[[int], None]

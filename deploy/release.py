@@ -225,7 +225,7 @@ def _apply(
         there, replaced = now.folder, now.replaces
         try:
             if there is None:
-                sent = _send(conn, session, folder, manifest, say)
+                sent = _send(conn, session, folder, manifest, now.replaces, say)
                 there = _install(session, folder, say)
             say("checking that packages import and models load")
             checked = _check(session, there)
@@ -257,8 +257,18 @@ def _apply(
     )
 
 
-def _send(conn: Connection, session: Session, folder: Path, manifest: Manifest, say: Say) -> int:
-    """Send what is missing and have each file verified there; return the bytes sent."""
+def _send(
+    conn: Connection,
+    session: Session,
+    folder: Path,
+    manifest: Manifest,
+    running: str | None,
+    say: Say,
+) -> int:
+    """Send what is missing and have each file verified there; return the bytes sent.
+
+    The file of the same path in the running release may have much in common with a new one.
+    """
     files = [{"sha256": f.sha256, "size": f.size} for f in manifest.files]
     found = session.ask("prepare", files=files, limit=VERIFY_LIMIT)
     paths = {f.sha256: f.path for f in manifest.files}
@@ -274,9 +284,10 @@ def _send(conn: Connection, session: Session, folder: Path, manifest: Manifest, 
     for item in found["missing"]:
         digest, remote = item["sha256"], f"{found['incoming']}/{item['sha256']}"
         local = folder / paths[digest]
+        earlier = f"{session.root}/releases/{running}/{paths[digest]}" if running else None
         for attempt in range(TRIES):
             # What an interrupted try left is only trusted once; it is verified as a whole there.
-            conn.push(local, remote, resume=attempt == 0, on_bytes=count)
+            conn.push(local, remote, resume=attempt == 0, basis=earlier, on_bytes=count)
             if session.ask("take", sha256=digest, limit=VERIFY_LIMIT):
                 break
         else:

@@ -37,6 +37,7 @@ class RemoteProcess:
         what: the command, for messages.
         limit: seconds it may live; the device ends it then.
         kill: ends a process of the device by its id.
+        on_errors: called with each piece of its standard error, from another thread.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class RemoteProcess:
         what: str,
         limit: float,
         kill: Callable[[int], None],
+        on_errors: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self.name = name
         self.what = what
         self.limit = limit
         self._channel = channel
         self._kill = kill
+        self._on_errors = on_errors
         self._started = time.monotonic()
         self._deadline = self._started + limit + GRACE
         self._buffer = bytearray()
@@ -77,17 +80,23 @@ class RemoteProcess:
         with suppress(OSError, EOFError):
             self._channel.close()
 
-    def write(self, content: bytes) -> None:
+    def write(self, content: bytes, *, within: float | None = None) -> None:
         """Send to its standard input.
+
+        Args:
+            content: what to send.
+            within: seconds in which the device must take it, when less than its limit.
 
         Raises:
             ConnectionFailed: the link dropped, the time is up, or it ended without reading.
         """
-        self._channel.settimeout(self._left())
+        left = self._left()
+        patience = left if within is None else min(left, within)
+        self._channel.settimeout(patience)
         try:
             self._channel.sendall(content)
         except TimeoutError as error:
-            raise self._too_long() from error
+            raise (self._too_long() if patience == left else self._silent(patience)) from error
         except (OSError, EOFError) as error:
             raise self._lost(error) from error
 
@@ -153,6 +162,10 @@ class RemoteProcess:
         self._listener.join(GRACE)
         return code
 
+    def ended(self) -> bool:
+        """Whether it has ended by itself. One that is ending is waited for."""
+        return bool(self._channel.status_event.wait(GRACE) and self._channel.exit_status >= 0)
+
     def ended_with(self, code: int) -> bool:
         """Whether it has ended, with that exit status. One that is ending is waited for."""
         ended = self._channel.status_event.wait(GRACE)
@@ -188,6 +201,7 @@ class RemoteProcess:
             if not piece:
                 return
             self._errors.append(piece)
+            self._on_errors(piece)
 
     def _read_id(self) -> None:
         if self._id is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy.remote_process import RemoteProcess, python
-from toolchain.errors import ReleaseError
+from toolchain.errors import ConnectionFailed, ReleaseError
 
 UNDER_WAY = 512 << 10
 PIECE = 32 << 10
@@ -46,7 +46,12 @@ class StreamWrites:
 
     def write(self, piece: bytes) -> None:
         """Send some bytes, at most `PIECE` of them. Raises as the class."""
-        self._process.write(piece)
+        try:
+            self._process.write(piece, within=self._stall)
+        except ConnectionFailed as error:
+            if self._process.ended():
+                raise self._refused() from error
+            raise
         self._sent += len(piece)
         while self._sent - self._written > UNDER_WAY:
             self._written = self._hear()

@@ -115,7 +115,13 @@ class _Link:
         self._flip = flip
 
     def push(
-        self, local: Path, remote: str, *, resume: bool = False, on_bytes: Callable[[int], None]
+        self,
+        local: Path,
+        remote: str,
+        *,
+        resume: bool = False,
+        basis: str | None = None,
+        on_bytes: Callable[[int], None],
     ) -> int:
         part = Path(f"{remote}.part")
         content = local.read_bytes()

@@ -114,6 +114,10 @@ SEEDS = {
         bad="self._sent - self._written > 1 << 40", test="tests/unit/test_stream_writes.py",
         only="bound",
     ),
+    "no bound on what rsync has under way": Seed(
+        file="deploy/rsync.py", good="self.sent - self.handed > UNDER_WAY",
+        bad="self.sent - self.handed > 1 << 40", test="tests/unit/test_rsync.py", only="bound",
+    ),
     "a stream's file under its name before it is whole": Seed(
         file="deploy/agent/receive.py", good="not piece:\n                return 1\n",
         bad="not piece:\n                break\n",

@@ -16,7 +16,7 @@ from deploy import stream_writes
 from deploy.remote_process import RemoteProcess
 from deploy.stream_writes import StreamWrites
 from tests.bundles import noise
-from toolchain.errors import ReleaseError
+from toolchain.errors import ConnectionFailed, ReleaseError
 
 
 class LocalProcess:
@@ -29,7 +29,7 @@ class LocalProcess:
             program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
-    def write(self, content: bytes) -> None:
+    def write(self, content: bytes, *, within: float | None = None) -> None:
         stream = cast("IO[bytes]", self.popen.stdin)
         stream.write(content)
         stream.flush()
@@ -114,6 +114,28 @@ def test_a_device_that_cannot_write_says_why(started: Ends) -> None:
     assert "Is a directory" in caught.value.detail
 
 
+class FullDisk:
+    """A device whose program ends in the middle of a file."""
+
+    def write(self, content: bytes, *, within: float | None = None) -> None:
+        raise ConnectionFailed("the connection was lost")
+
+    def line(self, *, within: float | None = None) -> str:
+        return "0"
+
+    def ended(self) -> bool:
+        return True
+
+    def errors(self) -> str:
+        return "No space left on device"
+
+
+def test_a_disk_that_is_full_is_no_lost_link() -> None:
+    with pytest.raises(ReleaseError) as caught:
+        writes_of(FullDisk()).write(b"x")
+    assert "No space left" in caught.value.detail
+
+
 class SlowProcess:
     """A device that writes what it was sent only when it is asked how far it is."""
 
@@ -121,7 +143,7 @@ class SlowProcess:
         self.sent = self.written = self.most = 0
         self.said = deque(["0"])
 
-    def write(self, content: bytes) -> None:
+    def write(self, content: bytes, *, within: float | None = None) -> None:
         self.sent += len(content)
         self.most = max(self.most, self.sent - self.written)
 

@@ -1,0 +1,50 @@
+"""Programs that tests need and no machine has to have: Debian's, pinned by sha256, not installed.
+
+They come the way that sources come, through the store, and are unpacked into a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from toolchain import sources
+from toolchain.errors import EdgewrightError
+from toolchain.lock import Pinned
+from toolchain.store import Store
+
+PINS = Path(__file__).with_name("tools.json")
+
+
+def install(tool: str, command: str, folder: Path) -> Path:
+    """A folder for PATH in which that command of a tool is; the test is skipped when there is none.
+
+    Args:
+        tool: an entry of tools.json.
+        command: its path inside the packages.
+        folder: where to put it; made.
+    """
+    pins = [Pinned(**entry) for entry in json.loads(PINS.read_text())[tool]]
+    if os.uname().machine != "x86_64":
+        pytest.skip(f"{tool}: the pinned packages are for x86-64")
+    try:
+        for number, pin in enumerate(pins):
+            sources.unpack(pin, Store(), folder / str(number))
+    except EdgewrightError as error:
+        pytest.skip(f"{tool} can't be had: {error.brief} ({error.detail})")
+    libraries = ":".join(
+        str(folder / str(n) / "usr/lib/x86_64-linux-gnu") for n in range(len(pins))
+    )
+    programs = folder / "bin"
+    programs.mkdir()
+    program = programs / Path(command).name
+    # the variable for the program alone: what it starts is the machine's
+    linker = "/lib64/ld-linux-x86-64.so.2"
+    program.write_text(
+        f'#!/bin/sh\nexec {linker} --library-path {libraries} {folder}/0/{command} "$@"\n'
+    )
+    program.chmod(0o755)
+    return programs
