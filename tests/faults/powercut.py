@@ -1,4 +1,4 @@
-"""A loop-mounted ext4 whose power can be cut. Needs root; never touches another filesystem."""
+"""A loop-mounted filesystem whose power can be cut. Needs root; never touches another one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,30 @@ import struct
 import subprocess
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), Linux, fs/ext4/ext4.h
-NO_LOG_FLUSH = 2  # EXT4_GOING_FLAGS_NOLOGFLUSH: what is not in the journal is lost
+# EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are one: _IOR('X', 125, __u32), Linux, fs/ext4/ext4.h and
+# fs/xfs/libxfs/xfs_fs.h; so are their flags that lose what is not in the journal
+SHUTDOWN = 0x8004587D
+NO_LOG_FLUSH = 2
 LOOP_MAJOR = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A filesystem: how it is made and mounted, and how large it has to be, in MiB."""
+
+    make: tuple[str, ...]
+    options: str
+    size: int
+
+
+KINDS = {
+    "ext4": Kind(make=("mkfs.ext4", "-q", "-F"), options="loop,noauto_da_alloc", size=24),
+    # mkfs.xfs makes none below 300 MiB; the file is sparse
+    "xfs": Kind(make=("mkfs.xfs", "-q", "-f"), options="loop", size=304),
+}
 
 
 class Disk:
@@ -21,18 +40,24 @@ class Disk:
 
     Args:
         folder: holds the image and the mount point.
+        kind: the filesystem, one of KINDS.
+        path: where to look for the program that makes it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str = "ext4", path: str | None = None) -> None:
+        self.kind = KINDS[kind]
         self.image, self.kept, self.mount = (folder / n for n in ("disk", "kept", "mount"))
         self.mount.mkdir()
         with self.image.open("wb") as stream:
-            stream.truncate(24 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-F", self.image], check=True)
+            stream.truncate(self.kind.size << 20)
+        make = shutil.which(self.kind.make[0], path=path)
+        if make is None:
+            raise FileNotFoundError(self.kind.make[0])
+        subprocess.run([make, *self.kind.make[1:], self.image], check=True)
 
     def on(self) -> Path:
         """Mount it; returns where the device's folder is."""
-        subprocess.run(["mount", "-o", "loop,noauto_da_alloc", self.image, self.mount], check=True)
+        subprocess.run(["mount", "-o", self.kind.options, self.image, self.mount], check=True)
         return self.mount / "device"
 
     def off(self) -> None:
@@ -55,7 +80,7 @@ class Disk:
 
     def keep(self) -> None:
         """Remember its content, unmounted, for `restore`."""
-        shutil.copyfile(self.image, self.kept)
+        subprocess.run(["cp", "--sparse=always", self.image, self.kept], check=True)
 
     def restore(self) -> None:
         """Bring the kept content back."""
@@ -69,7 +94,7 @@ class Disk:
             # This ioctl ends whatever filesystem the descriptor is on.
             assert os.major(number) == LOOP_MAJOR, "not a loop device: refusing to cut its power"
             assert number != Path("/").stat().st_dev, "this is the root filesystem"
-            fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+            fcntl.ioctl(descriptor, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
         finally:
             os.close(descriptor)
         self.off()

@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from deploy.agent.state import State
+from tests import tools
 from tests.bundles import make_bundle
 from tests.faults import device
 from tests.faults.device import Agent, Ended, Point, Work
-from tests.faults.powercut import Disk
+from tests.faults.powercut import KINDS, Disk
 from toolchain import bundle
 from toolchain.errors import DeviceRefused, EdgewrightError, ReleaseError
 
@@ -326,18 +327,21 @@ def bench(folder: Path) -> Bench:
     return Bench(folder, Agent())
 
 
-@pytest.fixture
-def disk(folder: Path) -> Disk:
+@pytest.fixture(params=KINDS)
+def disk(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Disk:
+    kind = str(request.param)
+    if kind == "xfs":
+        return _disk(folder, kind, str(tools.install("xfsprogs", "sbin/mkfs.xfs", tmp_path / "x")))
     return _disk(folder)
 
 
-def _disk(folder: Path) -> Disk:
+def _disk(folder: Path, kind: str = "ext4", path: str | None = None) -> Disk:
     try:
-        made = Disk(folder)
+        made = Disk(folder, kind, path)
         made.on()
         made.off()
-    except (OSError, EdgewrightError, Exception) as error:  # noqa: BLE001 (no root, no loop, no ext4)
-        pytest.skip(f"no loop mount of ext4 here: {error}")
+    except (OSError, EdgewrightError, Exception) as error:  # noqa: BLE001 (no root, no loop)
+        pytest.skip(f"no loop mount of {kind} here: {error}")
     return made
 
 
@@ -373,7 +377,7 @@ def test_deployers_at_once_are_as_one_after_the_other(bench: Bench) -> None:
 
 
 def test_a_power_cut_leaves_what_was_reported(bench: Bench, disk: Disk) -> None:
-    say("power cuts", power_cuts(bench, disk, CUTS))
+    say(f"power cuts of {disk.kind.make[0]}", power_cuts(bench, disk, CUTS))
 
 
 MUTANTS = {
