@@ -20,21 +20,29 @@ PINS = Path(__file__).with_name("tools.json")
 
 
 def install(tool: str, command: str, folder: Path) -> Path:
-    """A folder for PATH in which that command of a tool is; the test is skipped when there is none.
+    """As `unpack`; the test that asks is skipped when the tool can't be had."""
+    if os.uname().machine != "x86_64":
+        pytest.skip(f"{tool}: the pinned packages are for x86-64")
+    try:
+        return unpack(tool, command, folder)
+    except EdgewrightError as error:
+        pytest.skip(f"{tool} can't be had: {error.brief} ({error.detail})")
+
+
+def unpack(tool: str, command: str, folder: Path) -> Path:
+    """A folder for PATH in which that command of a tool is.
 
     Args:
         tool: an entry of tools.json.
         command: its path inside the packages.
         folder: where to put it; made.
+
+    Raises:
+        LockError: this machine's mirror does not have it.
     """
     pins = [Pinned(**entry) for entry in json.loads(PINS.read_text())[tool]]
-    if os.uname().machine != "x86_64":
-        pytest.skip(f"{tool}: the pinned packages are for x86-64")
-    try:
-        for number, pin in enumerate(pins):
-            sources.unpack(pin, Store(), folder / str(number))
-    except EdgewrightError as error:
-        pytest.skip(f"{tool} can't be had: {error.brief} ({error.detail})")
+    for number, pin in enumerate(pins):
+        sources.unpack(pin, Store(), folder / str(number))
     libraries = ":".join(
         str(folder / str(n) / "usr/lib/x86_64-linux-gnu") for n in range(len(pins))
     )
