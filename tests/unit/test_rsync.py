@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -158,3 +159,46 @@ def test_a_name_is_one_argument_there(tmp_path: Path, monkeypatch: pytest.Monkey
     sent, _ = push(odd, monkeypatch, 'cat > "$1"', size=10)
     assert sent == 10
     assert (odd / "part").read_bytes() == (odd / "large").read_bytes()
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A device's folder, and rsync among its programs."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "dirname", "basename", "mkdir", "ln", "rm", "mv"):
+        (programs / name).symlink_to(cast("str", shutil.which(name)))
+    (programs / "rsync").symlink_to("sh")
+    monkeypatch.setenv("PATH", str(programs))
+    (tmp_path / "-o $(x)" / "incoming").mkdir(parents=True)
+    return tmp_path / "-o $(x)"
+
+
+def ready(there: Path, *, resume: bool) -> int:
+    part, basis = str(there / "incoming" / "m.part"), str(there / "old")
+    return subprocess.run(rsync.ready(part, basis, resume=resume), check=False).returncode
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_what_it_is_compared_with_is_linked_and_not_touched(there: Path, resume: bool) -> None:
+    old, part = there / "old", there / "incoming" / "m.part"
+    old.write_bytes(b"old")
+    part.write_bytes(b"begun")
+    assert ready(there, resume=resume) == 0
+    assert part.exists() == resume
+    assert (there / "incoming" / rsync.BASIS / "m.part").samefile(old)
+    assert ready(there, resume=resume) == 0, "again, after a try that was cut off"
+    part.write_bytes(b"whole")
+    whole = there / "incoming" / "m"
+    assert subprocess.run(rsync.finish(str(part), str(whole)), check=False).returncode == 0
+    assert whole.read_bytes() == b"whole"
+    assert old.read_bytes() == b"old"
+    assert list((there / "incoming" / rsync.BASIS).iterdir()) == []
+
+
+def test_without_an_earlier_file_or_rsync_there_it_says_which(there: Path, tmp_path: Path) -> None:
+    assert ready(there, resume=True) == rsync.NO_BASIS
+    (tmp_path / "programs" / "rsync").unlink()
+    (there / "old").write_bytes(b"old")
+    assert ready(there, resume=True) == rsync.NO_RSYNC
+    assert list((there / "incoming").iterdir()) == []
