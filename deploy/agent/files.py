@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import stat
 
 MARKER = "installed.json"
@@ -108,6 +107,8 @@ def point(root: str, name: str, folder: str) -> None:
 def remove(path: str) -> None:
     """Remove a file, a link, or a folder with all that is in it."""
     if os.path.isdir(path) and not os.path.islink(path):
+        import shutil
+
         shutil.rmtree(path)
     else:
         os.unlink(path)

@@ -3,25 +3,20 @@
 Each may be cut off at any system call: a release counts from the moment its marker is on disk, one
 rename of a symlink switches to it, and what a cut-off step left is cleared by the next one.
 
-Python's standard library only, 3.8 or newer.
+Modules that only an installation needs are imported by it: they take a small board as long as all
+else that an unchanged deployment does. Python's standard library only, 3.8 or newer.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import glob
-import importlib.util
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sysconfig
 import time
-import venv
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploy.agent.deadman import Watch, confirm_switch, go_back, note_return
 from deploy.agent.files import (
@@ -40,6 +35,9 @@ from deploy.agent.files import (
 )
 from deploy.agent.state import State
 from deploy.agent.trust import accept, add, check
+
+if TYPE_CHECKING:
+    import subprocess
 
 TAIL = 30
 
@@ -147,6 +145,8 @@ class Steps(State):
 
     def install(self, folder: str, seconds: float) -> None:
         """Make the release's venv and install its wheels there, from its own files only."""
+        import venv
+
         self.locked()
         base = self.release(folder)
         manifest = self.manifest(folder)
@@ -297,6 +297,8 @@ class Steps(State):
             except OSError as error:
                 if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP):
                     raise
+        import shutil
+
         shutil.copyfile(blob, target)
         os.chmod(target, 0o555 if executable else 0o444)
 
@@ -317,6 +319,10 @@ class Steps(State):
 
     def pip(self, base: str) -> list[str]:
         """How to call pip: the bundle's own, else the device's, else the one kept for venv."""
+        import glob
+        import importlib.util
+        import sysconfig
+
         folders = [os.path.join(base, "wheels")]
         if not glob.glob(os.path.join(folders[0], "pip-*.whl")):
             if importlib.util.find_spec("pip") is not None:
@@ -337,6 +343,9 @@ class Steps(State):
 
     def run(self, args: list[str], *, limit: float, source: str = "") -> tuple[int, str]:
         """Run a program that inherits the lock, so that it can't outlive it unseen."""
+        import shutil
+        import subprocess
+
         timeout = shutil.which("timeout")
         prefix = [timeout, "-k", "2", str(int(limit) + 2)] if timeout else []
         environment = {**os.environ, "PIP_CONFIG_FILE": os.devnull}

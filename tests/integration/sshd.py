@@ -84,10 +84,11 @@ class Sshd:
         package = self.folder / "modules" / "numpy"
         package.mkdir(parents=True)
         (package / "__init__.py").write_text("")
+        package.with_name("numpy-1.2.3.dist-info").mkdir()
 
     def remove_numpy(self) -> None:
         """Take it away."""
-        shutil.rmtree(self.folder / "modules" / "numpy")
+        shutil.rmtree(self.folder / "modules")
 
     def trust(self, *names: str) -> None:
         """Put these host keys, and no others, into known_hosts."""

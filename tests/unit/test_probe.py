@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -198,3 +199,26 @@ def test_the_hosts_cpuinfo_gives_an_emulated_device_away() -> None:
     assert facts_program.emulation("riscv64", host)
     assert not facts_program.of_another_machine("riscv64", {"isa": "rv64imafdc"})
     assert not facts_program.of_another_machine("x86_64", host)
+
+
+@pytest.mark.parametrize(
+    ("folder", "version"),
+    [
+        ("odd_thing-2.2.4.dist-info", "2.2.4"),
+        ("odd_thing-1.24.2-py3.11.egg-info", "1.24.2"),
+        ("odd_thing-2!1.0rc1+local.egg-info", "2!1.0rc1+local"),
+        ("other-1.0.dist-info", "unknown"),
+    ],
+)
+def test_a_modules_version_is_its_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, version: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "odd_thing.py").write_text("")
+    (tmp_path / folder).mkdir()
+    assert facts_program.module_version("odd_thing") == version
+
+
+def test_the_version_of_what_is_installed_here_is_the_installers() -> None:
+    assert facts_program.module_version("numpy") == importlib.metadata.version("numpy")
+    assert facts_program.module_version("no_such_module") is None
