@@ -22,7 +22,6 @@ from toolchain.lock import Sha256
 from toolchain.models.card import ModelCard
 from toolchain.store import Store, digest_file, digest_of
 from toolchain.targets import Target
-from toolchain.wheels import build as wheels
 from toolchain.wheels.recipe import PYTHON_SINCE
 
 MANIFEST = "manifest.json"
@@ -113,6 +112,8 @@ def load(folder: Path) -> Manifest:
 
 def _refuse_other_runtime(folder: Path, manifest: Manifest) -> None:
     """Refuse libraries that another TVM compiled than the one whose runtime is in the bundle."""
+    from toolchain.wheels import build as wheels
+
     names = {wheels.recipe(name)[0].name for name in RUNTIMES}
     parsed = [parse_wheel_filename(Path(wheel).name) for wheel in manifest.wheels]
     runtimes = {str(version) for name, version, *_ in parsed if name in names}
@@ -205,6 +206,8 @@ def _runtime(folders: Sequence[Path], target: Target) -> str:
     Raises:
         UsageError: they were compiled by different TVMs, or by one that is no more.
     """
+    from toolchain.wheels import build as wheels
+
     by = {f: tvm_versions(ModelCard.load(f), target.name) for f in folders}
     found = set().union(*by.values())
     known = {wheels.recipe(name)[0].version: name for name in RUNTIMES}
@@ -223,6 +226,8 @@ def _runtime(folders: Sequence[Path], target: Target) -> str:
 
 
 def _wheels(into: Path, target: Target, store: Store, runtime: str) -> Requires:
+    from toolchain.wheels import build as wheels
+
     into.mkdir(parents=True)
     glibc = glibcxx = Version("0")
     names = [runtime if name == RUNTIME else name for name in wheels.ALL]

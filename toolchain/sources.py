@@ -1,7 +1,8 @@
 """Pinned inputs, fetched and verified: from the lock to files of the store.
 
 Nothing here is unpacked before its bytes were checked, and nothing is built. Archives are
-unpacked by an allow-list: regular files, folders and links that stay inside.
+unpacked by an allow-list: regular files, folders and links that stay inside. What speaks to mirrors
+is imported when something is fetched: most commands, a deployment among them, fetch nothing.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-import requests
 from debian.debfile import DebError, DebFile
-from pypi_simple import NoSuchProjectError, PyPISimple
 
 from toolchain import lock, mirrors, vendor
 from toolchain.errors import LockError
@@ -129,6 +128,8 @@ def _fetch(pin: Pinned, store: Store) -> None:
             target = shutil.copyfile(vendor.place(kept, pin), folder / pin.file_name)
             store.add_blob(target, pin.sha256)
         return
+    import requests
+
     address = _address(pin)
     with store.scratch() as folder:
         target = folder / pin.file_name
@@ -152,6 +153,8 @@ def _fetch(pin: Pinned, store: Store) -> None:
 
 def _download(address: str, target: Path, limit: int) -> int:
     """Write what the address serves, at most one byte more than the limit; return the size."""
+    import requests
+
     size = 0
     with (
         requests.get(address, stream=True, timeout=TIMEOUT_S, allow_redirects=False) as answer,
@@ -171,6 +174,9 @@ def _download(address: str, target: Path, limit: int) -> int:
 def _address(pin: Pinned) -> str:
     if pin.origin == "debian":
         return f"{mirrors.debian()}/{pin.path}"
+    import requests
+    from pypi_simple import NoSuchProjectError, PyPISimple
+
     try:
         with PyPISimple(mirrors.pypi() + "/") as index:
             page = index.get_project_page(pin.project, timeout=TIMEOUT_S)
