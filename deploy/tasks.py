@@ -215,6 +215,7 @@ def accuracy(
     from toolchain import accuracy as accuracies
     from toolchain import paths
     from toolchain.accuracy import evaluation
+    from toolchain.report import accuracies as words
 
     with console.step("images") as say:
         plan = evaluation.prepare(
@@ -247,11 +248,11 @@ def accuracy(
         console.show_json(run.model_dump(mode="json"))
     else:
         title = f"{plan.card.title} on {host}: {run.dataset}"
-        console.show_table(title, accuracies.COLUMNS, accuracies.rows(run))
+        console.show_table(title, words.COLUMNS, words.rows(run))
     if run.unreadable:
         console.note(f"{len(run.unreadable)} images could not be read and were left out")
     console.note(f"counts: {path}")
-    accuracies.refuse_failures(run)
+    words.refuse_failures(run)
 
 
 @task

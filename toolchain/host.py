@@ -32,6 +32,8 @@ FOR_TESTS = {
     # they change more of what a build must not depend on
     "disorderfs": "disorderfs",
     "faketime": "faketime",
+    # looks at the report's page
+    "chromium": "chromium",
 }
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 PIDS = (Path("/var/run/docker.pid"), Path("/run/docker/containerd/containerd.pid"))

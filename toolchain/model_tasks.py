@@ -5,6 +5,7 @@ Modules are imported by the task that needs them, so that listing the tasks is q
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,13 @@ from invoke import Context, task
 
 from toolchain import console, options
 from toolchain.console import guarded
-from toolchain.errors import UsageError
+from toolchain.errors import ModelError, UsageError
 from toolchain.options import DEFAULT_TARGET, JSON, TARGET
 
 if TYPE_CHECKING:
     from toolchain.matrix import Outcome
     from toolchain.models.card import ModelCard
+    from toolchain.results import Result
 
 
 @task(help={"json": JSON})
@@ -203,27 +205,50 @@ def report(
     json: bool = False,
 ) -> None:
     """Show results as a table and write them as HTML, CSV and JSON to reports/."""
-    from toolchain import paths, results
+    from toolchain import accuracy, paths, results
     from toolchain import report as reports
+    from toolchain.report import accuracies
 
     if compare:
         _compare(compare, json=json)
         return
     found = results.load_all(paths.results())
+    runs = accuracy.load_all(paths.results() / "accuracy")
     hosts = options.names(host)
     found = [r for r in found if not hosts or r.host in hosts]
+    runs = [r for r in runs if not hosts or r.host in hosts]
     found = found if all else results.latest(found)
-    built = reports.build(found)
+    built = reports.build(found, runs=runs, cards=_cards(found))
     if json:
         console.out.file.write(built.json.read_text())
     else:
-        reports.show(found, console.out)
+        if found:
+            reports.show(found, console.out)
+        for run in runs:
+            title = f"{run.model} on {run.host}: {run.dataset}"
+            console.show_table(title, accuracies.COLUMNS, accuracies.rows(run))
     console.note(f"report: {built.html}")
+
+
+def _cards(found: Sequence[Result]) -> list[ModelCard]:
+    """The cards of the models that were measured, where this machine still has them."""
+    from toolchain import paths
+    from toolchain.models.card import ModelCard
+
+    measured = {(m.model, m.batch) for result in found for m in result.measurements}
+    cards = []
+    for model, batch in sorted(measured):
+        # a report of results must not fail for a card of another version
+        with contextlib.suppress(ModelError):
+            cards.append(ModelCard.load(paths.dist() / "models" / model / f"b{batch}"))
+    return cards
 
 
 def _compare(names: str, *, json: bool) -> None:
     from toolchain import paths
+    from toolchain import report as reports
     from toolchain.report import comparison
+    from toolchain.report.page import Compared
 
     chosen = options.names(names)
     if len(chosen) != 2:
@@ -232,7 +257,10 @@ def _compare(names: str, *, json: bool) -> None:
         )
     first, second = (comparison.find(name, paths.results()) for name in chosen)
     found = comparison.compare(first, second)
+    compared = Compared(first=first, second=second, changes=found)
+    built = reports.build([first, second], compared=compared, name="compare")
     if json:
         console.show_json([vars(change) for change in found])
     else:
         console.out.print(comparison.table(first, second, found))
+    console.note(f"report: {built.html}")

@@ -18,6 +18,7 @@ from toolchain import accuracy, store
 from toolchain.accuracy import Counts, Run
 from toolchain.accuracy.shards import Shards
 from toolchain.errors import BenchError, ConnectionFailed, ReleaseError
+from toolchain.report import accuracies
 
 NAMES = ["shard-0000.npz", "shard-0001.npz"]
 
@@ -166,7 +167,7 @@ def test_every_runtime_runs_every_shard_and_nothing_stays(
     assert device.files == {}
     for subject in done.subjects:
         assert subject.sum() == Counts(total=8, top1=6, top5=8, reference_top1=6, agree=8)
-    name, total, top1, *_, published = accuracy.rows(done)[0]
+    name, total, top1, *_, published = accuracies.rows(done)[0]
     assert (name, total, published) == ("TFLite fp32, 1 thread", "8 of 8", "75 % / -")
     assert top1.startswith("75.0 % (")
 
@@ -198,9 +199,9 @@ def test_one_that_fails_does_not_stop_the_others(images: measuring.Images, tmp_p
     device = FakeDevice(fails=["O0"])
     done = measure(device, images, tmp_path / "run.json", a_run())
     assert [len(jobs) for jobs in device.ran] == [3, 2]
-    assert len(accuracy.rows(done)) == 2
+    assert len(accuracies.rows(done)) == 2
     with pytest.raises(BenchError, match="1 of 3") as caught:
-        accuracy.refuse_failures(done)
+        accuracies.refuse_failures(done)
     assert "TVM O0, 1 thread: load: killed by SIGSEGV" in caught.value.detail
 
 

@@ -8,6 +8,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,8 +16,10 @@ from rich.console import Console
 
 from tests.unit import measured
 from toolchain import report, results
+from toolchain.accuracy import Counts, Run, Subject
 from toolchain.errors import BenchError
-from toolchain.report import wording
+from toolchain.models.card import ModelCard
+from toolchain.report import comparison, forms, page, wording
 
 REAL = measured.result(measured.measurement(), measured.tvm(), measured.failed())
 EMULATED = measured.result(host="emu", emulated=True)
@@ -107,8 +110,8 @@ def test_the_json_says_that_some_are_emulated(built: report.Built) -> None:
 
 
 def test_every_time_of_an_emulated_device_on_the_page_is_marked(tmp_path: Path) -> None:
-    page = Page(report.build([EMULATED], folder=tmp_path).html.read_text())
-    times = [c for c in page.cells if re.match("(Latency|p90|p99|FPS|Load):", c)]
+    shown = Page(report.build([EMULATED], folder=tmp_path).html.read_text())
+    times = [c for c in shown.cells if re.match("(Latency|p90|p99|FPS|Load):", c)]
     assert len(times) == 10
     assert all("EMULATED" in cell for cell in times)
 
@@ -170,6 +173,7 @@ def test_a_second_report_replaces_the_first(tmp_path: Path) -> None:
     report.build([EMULATED], folder=tmp_path)
     report.build([REAL], folder=tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "report-accuracy.csv",
         "report.csv",
         "report.html",
         "report.json",
@@ -198,9 +202,135 @@ def test_counted_instructions_stand_where_times_do(tmp_path: Path) -> None:
     assert "6.000 M" in text
     assert "takes 3.00 times the instructions" in text
     assert "Latency" not in text
-    page = report.build(found, folder=tmp_path).html.read_text()
-    assert "2.000 M" in page
-    assert "takes 3.00 times the instructions" in page
-    assert "<th>Latency" not in page
+    text = report.build(found, folder=tmp_path).html.read_text()
+    assert "2.000 M" in text
+    assert "takes 3.00 times the instructions" in text
+    assert "<th>Latency" not in text
     rows = json.loads((tmp_path / "report.json").read_text())["rows"]
     assert [row["instructions"] for row in rows] == [2e6, 6e6]
+
+
+def a_run(**changes: Any) -> Run:
+    """48 of 64 images right under TFLite, and a TVM library that crashed."""
+    counts = Counts(total=64, top1=48, top5=60, reference_top1=47, agree=63)
+    ran = Subject(
+        runtime="tflite", variant="int8", threads=1, sha256="a" * 64, shards={"shard-0": counts}
+    )
+    crashed = Subject(
+        runtime="tvm", variant="O3", threads=1, sha256="b" * 64, error="load: killed by SIGSEGV"
+    )
+    fields: dict[str, Any] = {
+        "host": "board",
+        "model": "resnet50",
+        "dataset": "val",
+        "images": 64,
+        "unreadable": [],
+        "published_top1": 74.9,
+        "published_top5": 92.1,
+        "emulated": False,
+        "release": "c" * 64,
+        "content": "d" * 64,
+        "subjects": [ran, crashed],
+    }
+    return Run(**{**fields, **changes})
+
+
+def test_accuracy_on_images_is_on_the_page_and_behind_it(tmp_path: Path) -> None:
+    built = report.build([REAL], runs=[a_run()], folder=tmp_path)
+    shown = Page(built.html.read_text())
+    assert "Top-1 (95 %): 75.0 % (63.2 to 84.0)" in shown.cells
+    assert "Published top-1 / top-5: 74.9 % / 92.1 %" in shown.cells
+    (row,) = csv.DictReader(built.accuracy_csv.read_text().splitlines())
+    assert (row["variant"], row["top1"], row["published_top1"]) == ("int8", "0.75", "0.749")
+    assert json.loads(built.json.read_text())["accuracy"][0]["agree"] == 63
+
+
+def test_accuracy_bars_stand_where_the_shares_are(tmp_path: Path) -> None:
+    text = report.build([], runs=[a_run()], folder=tmp_path).html.read_text()
+    (svg,) = re.findall(r"<svg.*?</svg>", text)
+    plot = ET.fromstring(svg)  # noqa: S314 (our own page)
+    widths = [float(bar.attrib["width"]) for bar in plot.iter("rect")]
+    assert widths == pytest.approx([0.75 * 396, 60 / 64 * 396], abs=0.1)
+    marks = {p.attrib["class"]: p.attrib["d"] for p in plot.iter("path") if "class" in p.attrib}
+    assert marks["reference"].startswith(f"M{2 + 47 / 64 * 396:.1f} ")
+    assert marks["published"].startswith(f"M{2 + 0.921 * 396:.1f} ")
+
+
+def test_all_that_failed_is_in_one_table(tmp_path: Path) -> None:
+    short = REAL.model_copy(update={"complete": False})
+    run = a_run(unreadable=[f"{n}.jpg" for n in range(7)])
+    built = report.build([short], runs=[run], cards=[a_card()], folder=tmp_path)
+    failed = json.loads(built.json.read_text())["failed"]
+    assert [(one["where"], one["stage"]) for one in failed] == [
+        ("this machine", "conversion"),
+        ("board", "load"),
+        ("board", "measuring"),
+        ("board", "accuracy, load"),
+        ("this machine", "reading"),
+    ]
+    cells = Page(built.html.read_text()).cells
+    assert "What: digits-cnn, batch 1, tvm int16x8" in cells
+    assert "Why: TVM can't import operator Foo" in cells
+    assert "Why: crash: killed by SIGSEGV" in cells
+    assert "What: resnet50, TVM O3, 1 thread" in cells
+    assert "Why: can't be read, left out: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more" in cells
+
+
+def test_a_page_of_which_nothing_failed_says_so(tmp_path: Path) -> None:
+    whole = measured.result(measured.measurement())
+    assert "Nothing: all that was asked" in report.build([whole], folder=tmp_path).html.read_text()
+
+
+def a_card() -> ModelCard:
+    """A card of digits-cnn whose int16x8 form could not be made for TVM."""
+    file = {"file": "model.onnx", "sha256": "e" * 64, "size": 1}
+    tensor = {"name": "x", "shape": (1, 8, 8, 1)}
+    return ModelCard.model_validate(
+        {
+            "model": "digits-cnn",
+            "title": "digits-cnn",
+            "batch": 1,
+            "source": {"kind": "keras", "weights": "seeded:0"},
+            "input": tensor,
+            "output": tensor,
+            "tvm_input": tensor,
+            "onnx": file,
+            "samples": {**file, "count": 1, "labelled": False},
+            "checks": [],
+            "missing": {"tvm int16x8": "TVM can't import operator Foo"},
+        }
+    )
+
+
+def test_two_results_side_by_side_are_on_the_page(tmp_path: Path) -> None:
+    slow = measured.result(measured.measurement(samples_ns=[3 * measured.MS] * 20), host="other")
+    fast = measured.result(measured.measurement())
+    changes = comparison.compare(slow, fast)
+    compared = page.Compared(first=slow, second=fast, changes=changes)
+    built = report.build([slow, fast], compared=compared, folder=tmp_path)
+    cells = Page(built.html.read_text()).cells
+    assert "Verdict: faster" in cells
+    assert "Ratio: 0.667" in cells
+    assert json.loads(built.json.read_text())["changes"][0]["verdict"] == "faster"
+
+
+def test_forms_stand_side_by_side_with_their_size_over_the_plain_one() -> None:
+    def artifact(size: int) -> dict[str, object]:
+        return {"file": "f", "sha256": "a" * 64, "size": size}
+
+    plain = measured.measurement(artifact=artifact(1000))
+    two = measured.measurement(artifact=artifact(1000), threads=2, samples_ns=[measured.MS] * 20)
+    small = measured.measurement(variant="int8", artifact=artifact(250))
+    found = forms.of([plain, two, small], emulated=False)
+    assert [(f.label, f.of_plain, f.latency_ms) for f in found] == [
+        ("TFLite fp32, 2 threads", 1.0, 1.0),
+        ("TFLite int8", 0.25, pytest.approx(2, rel=1e-3)),
+    ]
+    (plot,) = forms.by_model(measured.result(plain, two, small))
+    assert "0.250 kB, 25 %" in plot
+    (emulated,) = forms.by_model(measured.result(plain, small, emulated=True))
+    assert " ms" not in emulated
+
+
+def test_one_form_alone_has_nothing_to_stand_beside() -> None:
+    assert forms.by_model(REAL) == []

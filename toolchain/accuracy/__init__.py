@@ -6,7 +6,6 @@ computed from its counts. It doesn't measure (`deploy.accuracy` does).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolchain import results, store
 from toolchain.errors import BenchError
-from toolchain.report import wording
 from toolchain.results import Runtime
-from toolchain.statistics import wilson
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -116,6 +113,16 @@ def load(path: Path) -> Run | None:
         ) from error
 
 
+def load_all(folder: Path) -> list[Run]:
+    """Every run of a folder, by host, model and images.
+
+    Raises:
+        BenchError: one of them can't be used.
+    """
+    found = [run for path in folder.glob("*.json") if (run := load(path)) is not None]
+    return sorted(found, key=lambda run: (run.host, run.model, run.dataset, run.content))
+
+
 def counts_of(measurement: results.Measurement) -> Counts | None:
     """What the runner said of one shard; None where it failed before."""
     accuracy, parity = measurement.accuracy, measurement.parity
@@ -128,57 +135,3 @@ def counts_of(measurement: results.Measurement) -> Counts | None:
         reference_top1=accuracy.reference_correct,
         agree=parity.top1_agree,
     )
-
-
-COLUMNS = [
-    "runtime",
-    "images",
-    "top-1 (95 %)",
-    "top-5 (95 %)",
-    "here, top-1",
-    "same class as here",
-    "published top-1 / top-5",
-]
-
-
-def rows(run: Run) -> list[list[str]]:
-    """The table of a run, in the order of `COLUMNS`: what was run, now or before."""
-    published = " / ".join(
-        "-" if p is None else f"{p:g} %" for p in (run.published_top1, run.published_top5)
-    )
-    return [
-        [_name(subject), *_cells(counts, run.images), published]
-        for subject in run.subjects
-        if (counts := subject.sum()) is not None
-    ]
-
-
-def _name(subject: Subject) -> str:
-    named = wording.form(subject.runtime, subject.variant)
-    return f"{named}, {wording.threads(subject.threads)}"
-
-
-def _cells(counts: Counts, images: int) -> Iterable[str]:
-    total = counts.total
-    return [
-        f"{total} of {images}",
-        wording.interval(wilson(counts.top1, total)),
-        wording.interval(wilson(counts.top5, total)),
-        wording.percent(counts.reference_top1 / total),
-        f"{counts.agree}/{total}",
-    ]
-
-
-def refuse_failures(run: Run) -> None:
-    """Raise when a runtime could not run the images.
-
-    Raises:
-        BenchError: it names each.
-    """
-    failed = [f"{_name(s)}: {s.error}" for s in run.subjects if s.error]
-    if failed:
-        raise BenchError(
-            f"{len(failed)} of {len(run.subjects)} could not run all images",
-            detail="\n".join(failed),
-            resolution="the same command again tries these again; --debug says more",
-        )

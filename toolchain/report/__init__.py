@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -22,12 +20,13 @@ from rich.table import Table
 from rich.text import Text
 
 from toolchain import paths, results
+from toolchain.accuracy import Run
 from toolchain.errors import BenchError
-from toolchain.report import charts, curves, rows, summary, wording
+from toolchain.models.card import ModelCard
+from toolchain.report import accuracies, failures, page, rows, summary, wording
+from toolchain.report.page import Compared
 from toolchain.store import write_atomically
 
-TEMPLATES = Path(__file__).with_name("templates")
-PAGE = "report.html.j2"
 NARROW = 100
 LATENCY, LOAD = "Latency\nms", "Load\nms"
 TIMES = [LATENCY, "p90\nms", "p99\nms", "FPS", LOAD]
@@ -40,6 +39,7 @@ class Built:
 
     html: Path
     csv: Path
+    accuracy_csv: Path
     json: Path
 
 
@@ -68,38 +68,56 @@ def rendered(found: Sequence[results.Result], *, narrow: bool = False) -> Render
 
 
 def build(
-    found: Sequence[results.Result], *, folder: Path | None = None, name: str = "report"
+    found: Sequence[results.Result],
+    *,
+    runs: Sequence[Run] = (),
+    cards: Sequence[ModelCard] = (),
+    compared: Compared | None = None,
+    folder: Path | None = None,
+    name: str = "report",
 ) -> Built:
-    """Write the HTML page, the CSV and the JSON of some results.
+    """Write the HTML page, the CSVs and the JSON of some results.
 
     Args:
         found: the results, in the order to show them.
+        runs: accuracy on images of the user's.
+        cards: of models that were converted here; what they say was not made is told.
+        compared: two of the results, side by side.
         folder: where to; reports/ when not given.
         name: the files' name without the ending.
 
     Raises:
         BenchError: there are no results.
     """
-    _need(found)
+    _need([*found, *runs])
     where = folder if folder is not None else paths.reports()
-    flat = rows.flatten(found)
+    flat, accuracy = rows.flatten(found), accuracies.flatten(runs)
+    failed = failures.found(found, runs, cards)
     built = Built(
-        html=where / f"{name}.html", csv=where / f"{name}.csv", json=where / f"{name}.json"
+        html=where / f"{name}.html",
+        csv=where / f"{name}.csv",
+        accuracy_csv=where / f"{name}-accuracy.csv",
+        json=where / f"{name}.json",
     )
-    emulated, real = wording.kinds(found)
+    emulated, _ = wording.kinds(found)
     content: dict[str, Any] = {
         "schema": 1,
         "emulated": emulated,
         "warning": wording.WARNING if emulated else None,
         "rows": [asdict(row) for row in flat],
+        "accuracy": [asdict(row) for row in accuracy],
+        "failed": [asdict(one) for one in failed],
+        "changes": [asdict(change) for change in compared.changes] if compared else [],
     }
-    write_atomically(built.html, _page(found, emulated=emulated, real=real).encode())
+    text = page.render(found, runs=runs, failed=failed, compared=compared)
+    write_atomically(built.html, text.encode())
     write_atomically(built.csv, rows.to_csv(flat).encode())
+    write_atomically(built.accuracy_csv, accuracies.to_csv(accuracy).encode())
     write_atomically(built.json, (json.dumps(content, indent=1) + "\n").encode())
     return built
 
 
-def _need(found: Sequence[results.Result]) -> None:
+def _need(found: Sequence[object]) -> None:
     if not found:
         raise BenchError(
             "there are no results to report", resolution="run `invoke bench --host NAME` first"
@@ -223,115 +241,3 @@ def _below(result: results.Result) -> list[RenderableType]:
             lines.append(Text(failure, style="bold red"))
         lines += [Text(f"{name}: {note}", style="yellow") for note in wording.notes(m)]
     return lines
-
-
-def _page(found: Sequence[results.Result], *, emulated: bool, real: bool) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(PAGE).render(
-        w=wording,
-        summary=summary,
-        mark=results.EMULATED,
-        emulated=emulated,
-        real=real,
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        hosts=[
-            {"result": result, "plots": _plots(result, f"h{number}")}
-            for number, result in enumerate(found)
-        ],
-    )
-
-
-def _plots(result: results.Result, key: str) -> dict[str, list[str]]:
-    """The SVGs of one host by kind; see the template for what each shows."""
-    by_model: dict[str, list[results.Measurement]] = {}
-    for m in result.measurements:
-        by_model.setdefault(wording.title(m), []).append(m)
-    plots: dict[str, list[str]] = {
-        "batch": curves.by_batch(result),
-        "latency": [],
-        "memory": [],
-        "size": [],
-        "accuracy": [],
-        "trace": [],
-    }
-    for number, (title, measured) in enumerate(by_model.items()):
-        _plot_model(plots, title, measured, emulated=result.emulated, key=f"{key}m{number}")
-    return plots
-
-
-def _plot_model(
-    plots: dict[str, list[str]],
-    title: str,
-    measured: Sequence[results.Measurement],
-    *,
-    emulated: bool,
-    key: str,
-) -> None:
-    timed = [(m, t) for m in measured if (t := m.timing()) is not None]
-    if timed:
-        bars = [
-            charts.Bar(
-                label=wording.configuration(m),
-                value=t.latency_ns / 1e6,
-                text=wording.milliseconds(t.latency_ns),
-                runtime=m.runtime,
-                observations=[ns / 1e6 for ns in m.samples_ns],
-            )
-            for m, t in timed
-        ]
-        plots["latency"].append(
-            charts.bars(f"{title}: latency", bars, emulated=emulated, key=f"{key}l")
-        )
-    memory = [
-        charts.Bar(
-            label=wording.configuration(m),
-            value=m.peak_rss_bytes / rows.MIB,
-            text=wording.mebibytes(m.peak_rss_bytes),
-            runtime=m.runtime,
-        )
-        for m in measured
-        if m.peak_rss_bytes
-    ]
-    if memory:
-        plots["memory"].append(
-            charts.bars(f"{title}: peak memory", memory, emulated=False, key=f"{key}p")
-        )
-    sizes = [
-        charts.Bar(
-            label=wording.runtime(m),
-            value=m.artifact.size / 1e3,
-            text=f"{wording.number(m.artifact.size / 1e3)} kB",
-            runtime=m.runtime,
-        )
-        for m in {(m.runtime, m.variant): m for m in measured}.values()
-        if m.artifact
-    ]
-    if len(sizes) > 2:
-        plots["size"].append(charts.bars(f"{title}: size", sizes, emulated=False, key=f"{key}s"))
-    shares = [
-        charts.Interval(
-            label=wording.configuration(m),
-            share=rows.accuracy_of(m.accuracy),
-            reference=m.accuracy.reference_correct / m.accuracy.total,
-            runtime=m.runtime,
-        )
-        for m in measured
-        if m.accuracy
-    ]
-    if shares:
-        plots["accuracy"].append(charts.intervals(f"{title}: top-1 accuracy", shares))
-    plots["trace"] += [
-        charts.trace(
-            f"{title}, {wording.configuration(m)}",
-            [ns / 1e6 for ns in m.samples_ns],
-            m.runtime,
-            emulated=emulated,
-        )
-        for m, _ in timed
-    ]

@@ -6,7 +6,6 @@ viewBox is a phone's width, so that nothing is shrunk there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -20,6 +19,7 @@ T = TypeVar("T")
 
 WIDTH = 400
 ROW = 46
+SHARE_ROW = 54
 LEFT = 2
 RIGHT = WIDTH - 2
 MOST_TICKS = 120
@@ -38,13 +38,23 @@ class Bar:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
-    """One share with its confidence interval, beside the reference's share."""
+class Shares:
+    """One configuration's accuracy, as shares of 1.
+
+    Attributes:
+        label: what was run.
+        runtime: its colour.
+        top1, top5: with their intervals.
+        here: the reference's top-1 on the same inputs.
+        published: top-1 and top-5 that others measured; None where there is none.
+    """
 
     label: str
-    share: Proportion
-    reference: float
     runtime: str
+    top1: Proportion
+    top5: Proportion
+    here: float
+    published: tuple[float | None, float | None] = (None, None)
 
 
 def bars(title: str, found: Sequence[Bar], *, emulated: bool, key: str) -> str:
@@ -88,43 +98,53 @@ def bars(title: str, found: Sequence[Bar], *, emulated: bool, key: str) -> str:
     return _svg(title, body, y, emulated=emulated)
 
 
-def intervals(title: str, found: Sequence[Interval]) -> str:
-    """Shares as dots with whiskers, and the reference as an upright line."""
-    low = min([i.share.low for i in found] + [i.reference for i in found])
-    high = max([i.share.high for i in found] + [i.reference for i in found])
-    floor = max(0.0, math.floor(low * 20 - 0.5) / 20)
-    ceiling = min(1.0, math.ceil(high * 20 + 0.5) / 20)
-    reach = ceiling - floor or 1.0
+def shares(title: str, found: Sequence[Shares]) -> str:
+    """Top-1 (thick) and top-5 (thin) as bars from zero to all, with whiskers for their intervals.
 
-    def x(share: float) -> float:
-        return LEFT + 4 + (share - floor) / reach * (RIGHT - LEFT - 8)
-
+    An upright dashed line is the reference on the same inputs, a diamond what others published.
+    """
     body, y = _head(title, emulated=False)
     for one in found:
-        share, colour = one.share, f"var(--{one.runtime})"
+        colour = f"var(--{one.runtime})"
+        text = f"{wording.percent(one.top1.share)} / {wording.percent(one.top5.share)}"
         body += [
             f'<text x="{LEFT}" y="{y + 12}" class="label">{escape(one.label)}</text>',
             (
                 f'<text x="{RIGHT}" y="{y + 12}" class="value" text-anchor="end">'
-                f"{wording.percent(share.share)}</text>"
+                f"{escape(text)}</text>"
             ),
-            f'<path d="M{x(floor):.1f} {y + 26}H{x(ceiling):.1f}" class="axis"/>',
-            f'<path d="M{x(one.reference):.1f} {y + 17}v18" class="reference"/>',
-            (
-                f'<path d="M{x(share.low):.1f} {y + 26}H{x(share.high):.1f}M{x(share.low):.1f} '
-                f'{y + 21}v10M{x(share.high):.1f} {y + 21}v10" stroke="{colour}" stroke-width="2"/>'
-            ),
-            f'<circle cx="{x(share.share):.1f}" cy="{y + 26}" r="4.5" fill="{colour}"/>',
+            *_share(one.top1, y + 18, 14, f'fill="{colour}"'),
+            *_share(one.top5, y + 36, 7, f'fill="{colour}" fill-opacity=".45"'),
+            f'<path d="M{LEFT + _scale(one.here, 1):.1f} {y + 15}v20" class="reference"/>',
         ]
-        y += ROW
+        body += [
+            f'<path d="M{LEFT + _scale(share, 1):.1f} {middle - 5}l5 5l-5 5l-5 -5z" '
+            'class="published"/>'
+            for share, middle in zip(one.published, (y + 25, y + 39.5), strict=True)
+            if share is not None
+        ]
+        y += SHARE_ROW
     body += [
-        f'<text x="{LEFT}" y="{y + 8}" class="axis-text">{wording.percent(floor)}</text>',
+        f'<path d="M{LEFT} {y}H{RIGHT}" class="axis"/>',
+        f'<text x="{LEFT}" y="{y + 13}" class="axis-text">0 %</text>',
+        f'<text x="{RIGHT}" y="{y + 13}" class="axis-text" text-anchor="end">100 %</text>',
+    ]
+    return _svg(title, body, y + 18, emulated=False)
+
+
+def _share(share: Proportion, y: float, height: float, fill: str) -> list[str]:
+    middle, reach = y + height / 2, height / 2 - 1
+    low, high = (LEFT + _scale(value, 1) for value in (share.low, share.high))
+    return [
         (
-            f'<text x="{RIGHT}" y="{y + 8}" class="axis-text" text-anchor="end">'
-            f"{wording.percent(ceiling)}</text>"
+            f'<rect x="{LEFT}" y="{y}" width="{_scale(share.share, 1):.1f}" height="{height}" '
+            f'rx="2" {fill}/>'
+        ),
+        (
+            f'<path d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - reach}v{2 * reach}'
+            f'M{high:.1f} {middle - reach}v{2 * reach}" class="whisker"/>'
         ),
     ]
-    return _svg(title, body, y + 16, emulated=False)
 
 
 def trace(title: str, times_ms: Sequence[float], runtime: str, *, emulated: bool) -> str:

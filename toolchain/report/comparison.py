@@ -176,7 +176,7 @@ def table(first: results.Result, second: results.Result, found: Sequence[Change]
     for one in found:
         made.add_row(
             one.what,
-            *("-" if v is None else wording.number(v) for v in (one.before, one.after, one.ratio)),
+            *(wording.perhaps(v) for v in (one.before, one.after, one.ratio)),
             one.verdict,
             "-" if one.classes is None else str(one.classes),
             {True: "yes", False: "no", None: "-"}[one.same_file],

@@ -34,6 +34,11 @@ def number(value: float) -> str:
     return text.rstrip(".")
 
 
+def perhaps(value: float | None) -> str:
+    """A number, or a dash where there is none."""
+    return "-" if value is None else number(value)
+
+
 def milliseconds(nanoseconds: float) -> str:
     """A time in ms."""
     return f"{number(nanoseconds / 1e6)} ms"
