@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -144,3 +145,41 @@ def test_unreadable_images_are_named_and_left_out_only_when_asked(tmp_path: Path
     )
     assert again == made
     assert told == ["reading the images"]
+
+
+def test_an_image_is_resized_as_the_published_accuracy_was_measured(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    PIL.Image.fromarray(pixels).save(tmp_path / "noise.png")
+    # the shorter side to 16 (14 of 16 is 0.875), then the middle
+    how = PLAIN.model_copy(update={"resize": "bicubic", "crop": 0.875})
+    whole = cv2.resize(pixels, (21, 16), interpolation=cv2.INTER_CUBIC)
+    found = shard_work.read(tmp_path / "noise.png", how, 14, 14, 3)
+    assert np.array_equal(found, whole[1:15, 3:17])
+
+
+def test_area_means_over_every_pixel(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8), np.uint8)
+    pixels[::2] = 100
+    PIL.Image.fromarray(pixels).save(tmp_path / "lines.png")
+    how = PLAIN.model_copy(update={"resize": "area"})
+    assert np.unique(shard_work.read(tmp_path / "lines.png", how, 2, 2, 1)).tolist() == [50]
+
+
+def test_a_picture_that_was_held_upright_is_seen_upright(tmp_path: Path) -> None:
+    image = PIL.Image.new("RGB", (4, 4))
+    image.paste((255, 255, 255), (0, 0, 4, 2))
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 3  # half a turn
+    image.save(tmp_path / "turned.png", exif=turned)
+    found = shard_work.read(tmp_path / "turned.png", PLAIN, 4, 4, 3)
+    assert (found[:2].max(), found[2:].min()) == (0, 255)
+
+
+def test_half_of_a_photograph_is_unreadable(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    whole = tmp_path / "whole.jpg"
+    PIL.Image.fromarray(pixels).save(whole)
+    half = tmp_path / "half.jpg"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(OSError, match="truncated"):
+        shard_work.read(half, PLAIN, 8, 8, 3)

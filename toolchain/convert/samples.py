@@ -92,6 +92,7 @@ def photographs(count: int, height: int, width: int, how: Preprocessing) -> npt.
     method = {
         "bilinear": Image.Resampling.BILINEAR,
         "bicubic": Image.Resampling.BICUBIC,
+        "area": Image.Resampling.BOX,
         "nearest": Image.Resampling.NEAREST,
     }[how.resize]
     crops = []
