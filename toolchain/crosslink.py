@@ -10,7 +10,6 @@ from pathlib import Path
 from toolchain import images, imagespec
 from toolchain.box import Mount
 from toolchain.compile import Linker
-from toolchain.engine import Engine
 from toolchain.store import Store, digest_of
 from toolchain.targets import Target
 
@@ -27,11 +26,16 @@ def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Lin
     """
     spec = imagespec.spec("cross", target)
     tag: str | None = None
+    known = ""
 
     def image() -> str:
-        return images.known_id(spec, store) or ""
+        nonlocal known
+        known = known or images.known_id(spec, store) or ""
+        return known
 
     def link(objects: list[Path], output: Path) -> None:
+        from toolchain.engine import Engine  # takes a quarter of a second
+
         nonlocal tag
         engine = Engine()
         if tag is None:

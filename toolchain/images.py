@@ -13,19 +13,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from toolchain import lock, provenance, rootfs, seal
-from toolchain.engine import Engine
+from toolchain import lock, provenance, seal
 from toolchain.errors import LockError
 from toolchain.imagespec import ImageSpec
 from toolchain.lock import ImageLock
 from toolchain.provenance import SUFFIX, Claim, Material
-from toolchain.sources import Progress, fetch_all
 from toolchain.store import Store, digest_file, digest_of, digest_tree, write_atomically
 
 EPOCH = 1_700_000_000
+if TYPE_CHECKING:
+    from toolchain.engine import Engine
+    from toolchain.sources import Progress
+
 KINDS = ("cross", "device")
+ROOT_RECIPE = Path(__file__).with_name("rootfs.py")
 RECORD = "image.json"
 
 
@@ -202,13 +205,17 @@ def _root_inputs(spec: ImageSpec) -> dict[str, object]:
         "include": locked.include,
         "packages": [p.sha256 for p in locked.packages],
         "epoch": EPOCH,
-        "recipe": digest_file(Path(rootfs.__file__)),
+        "recipe": digest_file(ROOT_RECIPE),
     }
 
 
 def _root(
     spec: ImageSpec, store: Store, progress: Callable[[str], None], fetched: Progress | None
 ) -> Path:
+    # what reads archives and indices takes half a second to import, and few runs need it
+    from toolchain import rootfs
+    from toolchain.sources import fetch_all
+
     made_from = _root_inputs(spec)
     key = digest_of(made_from)
     entry = store.entry(key)

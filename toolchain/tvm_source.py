@@ -1,4 +1,7 @@
-"""TVM's compiler from source, run in the image that built it."""
+"""TVM's compiler from source, run in the image that built it.
+
+What builds it is imported when it is asked for: compiling by the release needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from toolchain import images, imagespec, paths, sources, targets, worker
+from toolchain import images, imagespec, paths, targets, worker
 from toolchain.box import Mount
 from toolchain.compile import Compiler, release
-from toolchain.engine import Engine
 from toolchain.errors import BuildError, CommandError, UsageError
 from toolchain.store import Store, digest_of
 from toolchain.targets import Target
-from toolchain.wheels import build
 
 WHEEL = "tvm_compiler"
 # What it is imported with.
@@ -44,6 +45,8 @@ def compiler(store: Store, progress: Callable[[str], None]) -> Compiler:
     Raises:
         UsageError: it can't be built for this machine.
     """
+    from toolchain.wheels import build
+
     host = targets.of_this_machine()
     made, _ = build.recipe(WHEEL)
 
@@ -64,6 +67,10 @@ def _run(
     places: tuple[Path, Path, Path],
     on_line: Callable[[str], None],
 ) -> None:
+    from toolchain import sources
+    from toolchain.engine import Engine
+    from toolchain.wheels import build
+
     read, fill, request = places
     wheels = [build.build(host, name, store, progress=progress).path for name in WHEELS]
     made, _ = build.recipe(WHEEL)

@@ -76,6 +76,14 @@ def test_listing_the_tasks_imports_nothing_heavy() -> None:
     assert text.strip().splitlines()[-1] == "[]"
 
 
+def test_a_matrix_that_is_built_is_looked_up_without_anything_heavy() -> None:
+    heavy = ("tensorflow", "tvm", "onnx", "numpy", "docker", "paramiko", "requests", "auditwheel")
+    used = "toolchain.matrix, toolchain.crosslink, toolchain.tvm_source"
+    script = f"import sys, {used}; print([m for m in {heavy!r} if m in sys.modules])"
+    text = process.run([sys.executable, "-c", script], cwd=paths.ROOT, env=dict(os.environ))
+    assert text.strip().splitlines()[-1] == "[]"
+
+
 def test_no_file_names_a_path_of_a_machine() -> None:
     tracked = process.run(["git", "ls-files"], cwd=paths.ROOT).split()
     home = str(Path.home()) + "/"
