@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 from edgewright_runner import job
 
-from toolchain.accuracy import dataset, shards
+from toolchain.accuracy import dataset, evaluation, shards
 from toolchain.convert import samples, shard_work
 from toolchain.errors import ModelError, UsageError
 from toolchain.models import catalogue
@@ -81,7 +81,8 @@ def test_labels_that_do_not_match_are_refused(tmp_path: Path, text: str, said: s
 def prepare(arguments: dict[str, object], folder: Path) -> list[Path]:
     folder.mkdir()
     shard_work.prepare(
-        {"size": 2, "skip": False, **arguments, "folder": str(folder)}, lambda _: None
+        {"size": 2, "skip": False, "channels_first": False, **arguments, "folder": str(folder)},
+        lambda _: None,
     )
     return sorted(folder.glob("shard-*.npz"))
 
@@ -107,6 +108,29 @@ def test_shards_hold_every_image_once_and_the_device_makes_the_same_inputs(tmp_p
             assert here.tobytes() == samples.prepared(arrays["pixels"], how).tobytes()
             seen += arrays["labels"].tolist()
     assert seen == [i.label for i in images]
+
+
+def test_a_network_that_takes_channels_first_gets_them_so(tmp_path: Path) -> None:
+    image = an_image(tmp_path / "one.png")
+    given: dict[str, object] = {
+        "images": [[str(image), 0]],
+        "preprocessing": PLAIN.model_dump(),
+        "shape": [4, 6, 3],
+    }
+    (last,) = prepare(given, tmp_path / "last")
+    (first,) = prepare({**given, "channels_first": True}, tmp_path / "first")
+    found = shard_work.inputs(first)
+    assert found.shape == (1, 3, 4, 6)
+    assert np.array_equal(found.transpose(0, 2, 3, 1), shard_work.inputs(last))
+    with np.load(first) as arrays:
+        assert job.inputs(dict(arrays)).tobytes() == found.tobytes()
+
+
+def test_images_are_told_by_their_channels_on_either_side() -> None:
+    assert evaluation.image_shape("net", (1, 224, 160, 3)) == ((224, 160, 3), False)
+    assert evaluation.image_shape("net", (1, 3, 224, 160)) == ((224, 160, 3), True)
+    with pytest.raises(UsageError, match="takes no images"):
+        evaluation.image_shape("net", (1, 128))
 
 
 def test_the_middle_of_an_image_is_taken(tmp_path: Path) -> None:

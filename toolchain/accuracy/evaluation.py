@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from toolchain.models import ModelSpec
 from toolchain.models.card import ModelCard
 from toolchain.models.preprocessing import Preprocessing
 from toolchain.worker import Progress
+
+CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,24 +119,41 @@ def prepare(
     spec = models.resolve(model or None, model_file=model_file)
     place = paths.dist() / "models" / spec.name / "b1"
     card = ModelCard.load(place)
-    shape = card.input.shape[1:]
-    if len(shape) != 3 or shape[2] not in (1, 3):
-        raise UsageError(
-            f"{card.model} takes no images with channels last",
-            detail=f"its input is {card.input.shape}",
-            resolution="export it with inputs (batch, height, width, channels)",
-        )
+    (height, width, channels), first = image_shape(card.model, card.input.shape)
     how = _preprocessing(spec)
     classes = card.output.shape[-1]
     images = dataset.read(folder, labels, classes=classes, limit=limit)
     made = shards.prepare(
         images,
         how,
-        (shape[0], shape[1], shape[2]),
+        (height, width, channels),
+        channels_first=first,
         skip_unreadable=skip_unreadable,
         progress=progress,
     )
     return Evaluation(spec=spec, folder=place, card=card, dataset=folder.name, shards=made)
+
+
+def image_shape(model: str, shape: Sequence[int]) -> tuple[tuple[int, int, int], bool]:
+    """Height, width and channels of a network's images, and whether it takes channels first.
+
+    Args:
+        model: its name.
+        shape: of its input, batch first.
+
+    Raises:
+        UsageError: it takes no images.
+    """
+    if len(shape) == 4 and shape[3] in CHANNELS:
+        return (shape[1], shape[2], shape[3]), False
+    if len(shape) == 4 and shape[1] in CHANNELS:
+        return (shape[2], shape[3], shape[1]), True
+    raise UsageError(
+        f"{model} takes no images",
+        detail=f"its input is {tuple(shape)}",
+        resolution="export it with inputs (batch, height, width, channels) or "
+        "(batch, channels, height, width) of 1 or 3 channels",
+    )
 
 
 def _preprocessing(spec: ModelSpec) -> Preprocessing:

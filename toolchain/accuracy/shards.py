@@ -7,6 +7,7 @@ here. Both are entries of the store: the same images are prepared once.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from toolchain.models.preprocessing import Preprocessing
 from toolchain.worker import Progress
 
 SIZE = 64  # images; 10 MB of 224 x 224 x 3
+TOOLS = ("opencv-python-headless", "pillow", "numpy")
 CODE = (
     "convert/shard_work.py",
     "convert/samples.py",
@@ -49,6 +51,7 @@ def prepare(
     how: Preprocessing,
     shape: tuple[int, int, int],
     *,
+    channels_first: bool = False,
     skip_unreadable: bool,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
@@ -59,6 +62,7 @@ def prepare(
         images: from `dataset.read`.
         how: the model's preprocessing.
         shape: height, width, channels of one input.
+        channels_first: whether the network takes them as channels, height, width.
         skip_unreadable: leave out what can't be read, rather than refuse.
         progress: called with each step.
         cache: the store; this machine's when not given.
@@ -71,9 +75,11 @@ def prepare(
     made_from = {
         "step": "shards",
         "code": _code(),
+        "tools": {name: importlib.metadata.version(name) for name in TOOLS},
         "images": [[store.digest_file(image.path), image.label] for image in images],
         "preprocessing": how.model_dump(mode="json"),
         "shape": list(shape),
+        "channels_first": channels_first,
         "size": SIZE,
         "skip": skip_unreadable,
     }
@@ -85,6 +91,7 @@ def prepare(
             "images": [[str(image.path), image.label] for image in images],
             "preprocessing": how.model_dump(mode="json"),
             "shape": list(shape),
+            "channels_first": channels_first,
             "size": SIZE,
             "skip": skip_unreadable,
         },

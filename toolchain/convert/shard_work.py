@@ -51,6 +51,7 @@ def prepare(arguments: Json, progress: Progress) -> Json:
             mean=np.asarray(how.mean, np.float64),
             std=np.asarray(how.std, np.float64),
             reverse=np.bool_(how.channels == "BGR"),
+            channels_first=np.bool_(arguments["channels_first"]),
         )
         written += len(pixels)
         pixels.clear()
@@ -117,6 +118,7 @@ def inputs(path: Path) -> samples.Array:
     with np.load(path, allow_pickle=False) as shard:
         pixels = shard["pixels"][..., ::-1] if shard["reverse"] else shard["pixels"]
         x = (pixels.astype(np.float64) * shard["scale"] - shard["mean"]) / shard["std"]
+        x = x.transpose(0, 3, 1, 2) if shard["channels_first"] else x
     return np.ascontiguousarray(x, dtype=np.float32)
 
 

@@ -195,6 +195,8 @@ def inputs(arrays: Any) -> np.ndarray:
     if arrays["reverse"]:
         pixels = pixels[..., ::-1]
     x = (pixels.astype(np.float64) * arrays["scale"] - arrays["mean"]) / arrays["std"]
+    if arrays["channels_first"]:
+        x = x.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
