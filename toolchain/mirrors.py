@@ -77,6 +77,21 @@ def pypi() -> str:
         ) from error
 
 
+def besides_pypi() -> str:
+    """Folders or pages of wheels where pip looks too, separated by commas; empty when nowhere.
+
+    PyTorch's CPU build is on no index but its own.
+    """
+    override = os.environ.get("PIP_FIND_LINKS")
+    if override is None:
+        command = [sys.executable, "-m", "pip", "config", "get", "global.find-links"]
+        try:
+            override = process.run(command)
+        except CommandError:
+            return ""  # it isn't set
+    return ",".join(override.split())
+
+
 def _apt_addresses() -> Iterator[str]:
     folder = APT_FOLDER / "sources.list.d"
     for path in sorted(folder.glob("*.sources")):

@@ -48,7 +48,7 @@ def models(_: Context, json: bool = False) -> None:
 
 MODEL_HELP = {
     "model": "names from the catalogue, separated by commas; a name for --model-file",
-    "model-file": "a model of yours: .onnx, .keras, .h5, .tflite, .pb or a SavedModel folder",
+    "model-file": "a model of yours: .onnx, .keras, .h5, .tflite, .pt2, .pb or a SavedModel folder",
     "weights": "file with the weights of a catalogue model; without it they are drawn",
     "batch": "batch sizes, separated by commas",
     "variant": "forms, separated by commas, or all: fp32, float16, dynamic, int8, int16x8, qat, "

@@ -16,12 +16,18 @@ from pathlib import Path
 from debian.deb822 import Packages
 
 from toolchain import lock, mirrors, paths, process
-from toolchain.errors import CommandError, LockError
+from toolchain.errors import CommandError, LockError, UsageError
 from toolchain.imagespec import ImageSpec
 from toolchain.lock import Package
 from toolchain.store import Store
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+# Files of Python requirements, and whose pins each keeps because it is installed beside them.
+REQUIREMENTS = {
+    "requirements": "",
+    "requirements-pytorch": "requirements",
+    "requirements-onnx2tf": "",
+}
 NATIVE = "?and(?essential,?architecture({arch}))"
 _INSTALLED = re.compile(
     r"^Inst (?P<name>[^\s:]+)(?::\w+)? \((?P<version>\S+) .*\[(?P<arch>\w+)\]\)"
@@ -79,34 +85,58 @@ def relock_image(spec: ImageSpec, store: Store, progress: Callable[[str], None])
     return moved(spec.name, old, packages)
 
 
-def relock_requirements() -> list[Moved]:
-    """Resolve requirements.in anew, by the index that pip uses, and write requirements.txt.
+def relock_requirements(names: Iterable[str] = REQUIREMENTS, *, keep: bool = False) -> list[Moved]:
+    """Resolve NAME.in anew, by the index that pip uses, and write NAME.txt with hashes.
+
+    Args:
+        names: of REQUIREMENTS.
+        keep: move no pin that fits; only what is new is pinned.
 
     Raises:
+        UsageError: no such requirements.
         LockError: a requirement can't be met.
     """
-    pins = paths.ROOT / "requirements.txt"
-    before = _pins(pins.read_text())
-    command = ["uv", "pip", "compile", str(paths.ROOT / "requirements.in"), "--generate-hashes"]
-    command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--quiet", "--upgrade"]
-    command += ["--no-emit-index-url", "--no-emit-find-links", "--output-file", str(pins)]
+    return [moved for name in names for moved in _relock(name, keep=keep)]
+
+
+def _relock(name: str, *, keep: bool) -> list[Moved]:
+    if name not in REQUIREMENTS:
+        raise UsageError(
+            f"unknown requirements: {name}", resolution=f"known: {', '.join(REQUIREMENTS)}"
+        )
+    before = pins(name)
+    file = f"{name}.txt"
+    command = ["uv", "pip", "compile", str(paths.ROOT / f"{name}.in"), "--generate-hashes"]
+    command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"]
+    command += [
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        "--output-file",
+        str(paths.ROOT / file),
+    ]
+    command += [] if keep else ["--upgrade"]
+    beside = REQUIREMENTS[name]
+    command += ["--constraint", str(paths.ROOT / f"{beside}.txt")] if beside else []
     # through the environment: an index's address may hold a password
     env = {"UV_DEFAULT_INDEX": mirrors.pypi()}
+    if beside:
+        env["UV_FIND_LINKS"] = mirrors.besides_pypi()
     try:
         process.run([sys.executable, "-m", *command], env=env)
     except CommandError as error:
-        raise LockError("the requirements can't be resolved", detail=error.output) from error
-    after = _pins(pins.read_text())
+        raise LockError(f"{name}.in can't be resolved", detail=error.output) from error
+    after = pins(name)
     return [
-        Moved(
-            image="requirements.txt", name=name, old=before.get(name, ""), new=after.get(name, "")
-        )
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
+        Moved(image=file, name=one, old=before.get(one, ""), new=after.get(one, ""))
+        for one in sorted(before.keys() | after.keys())
+        if before.get(one) != after.get(one)
     ]
 
 
-def _pins(text: str) -> dict[str, str]:
+def pins(name: str) -> dict[str, str]:
+    """The versions that a file of requirements pins, by project; empty when it isn't there."""
+    path = paths.ROOT / f"{name}.txt"
+    text = path.read_text() if path.is_file() else ""
     return dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE))
 
 

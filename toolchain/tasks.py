@@ -40,12 +40,22 @@ def doctor(_: Context, json: bool = False) -> None:
         raise SystemExit(1)
 
 
-@task(help={"tests": "also what the tests alone need"})
+@task(
+    help={
+        "tests": "also what the tests alone need",
+        "extra": "pytorch (reads .pt2) or onnx2tf (.tflite of .onnx), and nothing else",
+    }
+)
 @guarded
-def setup(_: Context, tests: bool = False) -> None:
+def setup(_: Context, tests: bool = False, extra: str = "") -> None:
     """Install and start what this machine lacks: Docker engine, emulators (Debian, root)."""
-    from toolchain import host
+    from toolchain import extras, host
 
+    if extra:
+        for name in options.names(extra):
+            with console.step(f"extra {name}") as say:
+                extras.install(name, say)
+        return
     with console.step("set-up of this machine") as say:
         host.install(say, tests=tests)
 
@@ -185,43 +195,51 @@ def _show_verdicts(verdicts: Sequence[Verdict]) -> None:
 @task(
     help={
         "images": "names such as cross,device; all when left out",
-        "keep": "keep the pins as they are",
+        "requirements": "names such as requirements-pytorch; with this, no images' unless named",
+        "keep": "keep the pins as they are; with --requirements only what is new is pinned",
         "vendor": "a folder to fill with every file of the lock, for builds without a network",
         "json": JSON,
     }
 )
 @guarded
 def lock(
-    _: Context, images: str = "", keep: bool = False, vendor: str = "", json: bool = False
+    _: Context,
+    images: str = "",
+    requirements: str = "",
+    keep: bool = False,
+    vendor: str = "",
+    json: bool = False,
 ) -> None:
     """Renew the pins of every image's packages and of the Python requirements; show what moved."""
-    if keep and not vendor:
+    if keep and not vendor and not requirements:
         raise UsageError(
             "--keep leaves nothing to do",
-            resolution="give it with --vendor FOLDER, or leave it out",
+            resolution="give it with --vendor FOLDER or --requirements NAME, or leave it out",
         )
-    moved = [] if keep else _renewed(images)
+    moved = [] if keep and not requirements else _renewed(images, requirements, keep=keep)
     if vendor:
         _keep_vendor(Path(vendor))
     if json:
         console.show_json([vars(m) for m in moved])
-    elif not keep:
+    elif not keep or requirements:
         rows = [[m.image, m.name, m.old or "-", m.new or "-"] for m in moved]
         console.show_table(f"{len(rows)} moved", ["lock", "package", "old", "new"], rows)
 
 
-def _renewed(images: str) -> list[Moved]:
+def _renewed(images: str, requirements: str, *, keep: bool) -> list[Moved]:
     from toolchain import imagespec, relock, targets
     from toolchain.store import Store
 
     moved = []
-    kinds = options.names(images) or imagespec.kinds()
+    everything = not images and not requirements
+    kinds = imagespec.kinds() if everything else options.names(images)
     for spec in imagespec.every(kinds, targets.all_targets().values()):
         with console.step(f"lock of {spec.name}") as say:
             moved += relock.relock_image(spec, Store(), say)
-    if not images:
+    if everything or requirements:
         with console.step("lock of the Python requirements"):
-            moved += relock.relock_requirements()
+            names = options.names(requirements) or relock.REQUIREMENTS
+            moved += relock.relock_requirements(names, keep=keep)
     return moved
 
 

@@ -422,8 +422,8 @@ def test_a_users_onnx_file_takes_one_way_and_the_card_says_why(
 ) -> None:
     bench = Bench(root=tmp_path)
     made = bench.convert(of(own, name))
-    assert made.tflite == {}
-    assert "ONNX" in made.missing["tflite"]
+    # by an extra, which is not always installed
+    assert ("fp32" in made.tflite) == ("tflite" not in made.missing)
     assert [p.name for p in (bench.out / made.model / "b1").glob("*.onnx*")] == ["model.onnx"]
     assert "O3" in bench.compile(made.model).libraries["rv64gc"]
 

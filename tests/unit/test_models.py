@@ -106,6 +106,7 @@ def test_an_unknown_kind_of_file_is_answered_with_the_known_ones(tmp_path: Path)
         ("net.h5", b"", "empty"),
         ("net.h5", b"hello, I am text", "not a .h5 file"),
         ("net.keras", b"PK\x03\x04 cut short", "not a .keras file"),
+        ("net.pt2", b"PK\x03\x04 cut short", "not a .pt2 file"),
         ("net.onnx", b"hello", "not an ONNX model"),
     ],
 )
@@ -119,12 +120,20 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(
     assert caught.value.resolution
 
 
-def test_a_file_of_pytorch_is_answered_with_the_way_it_can_take(tmp_path: Path) -> None:
-    path = tmp_path / "net.pt2"
+@pytest.mark.parametrize("name", ["net.pt", "net.pth"])
+def test_a_pickled_file_is_answered_with_the_way_it_can_take(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     path.write_bytes(b"PK")
-    with pytest.raises(UsageError, match="PyTorch") as caught:
+    with pytest.raises(UsageError, match="runs code in them") as caught:
         models.resolve(model_file=path)
-    assert "torch.onnx.export" in caught.value.resolution
+    assert "torch.export.save" in caught.value.resolution
+
+
+def test_an_exported_program_is_read_by_pytorch(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/models/model.json", "{}")
+    assert models.resolve(model_file=path).kind == "pytorch"
 
 
 def test_a_folder_that_is_no_saved_model_is_refused(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import platform
 from pathlib import Path
 
-from toolchain import paths, provenance, store, worker
+from toolchain import extras, paths, provenance, store, worker
 from toolchain.errors import UsageError
 from toolchain.models import ModelSpec, card
 from toolchain.models.card import ModelCard
@@ -21,6 +22,8 @@ from toolchain.worker import Progress
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "scikit-learn", "pillow")
 LARGEST_BATCH = 1024
+# what reads or converts a kind of model, and is not always installed
+EXTRAS = {"onnx": ("onnx2tf",), "pytorch": ("pytorch", "onnx2tf")}
 
 
 def convert(
@@ -64,9 +67,10 @@ def convert(
 
 def identity(spec: ModelSpec, batch: int) -> dict[str, object]:
     """All that decides a conversion; its key in the store is the hash of it."""
+    used = {name: extras.identity(name) for name in EXTRAS.get(spec.kind, ())}
     return {
         "step": "convert",
-        "recipe": _recipe(),
+        "recipe": {**_recipe(), **({"extras": used} if used else {})},
         "model": spec.digest,
         "batch": batch,
         "name": spec.name,
@@ -80,6 +84,7 @@ def _recipe() -> dict[str, object]:
     return {"code": code, "tools": _versions(TOOLS), "python": platform.python_version()}
 
 
+@functools.cache
 def _versions(names: tuple[str, ...]) -> dict[str, str]:
     found = {}
     for name in names:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from toolchain.convert import agreement, inputs, onnx_file, samples
+from toolchain.convert import agreement, inputs, onnx_file, onnx_tflite, samples
 from toolchain.convert.shapes import fixed_shape
 from toolchain.errors import ModelError
 from toolchain.models import CatalogueEntry, ModelSpec
@@ -55,6 +55,8 @@ def convert(arguments: Json, progress: Progress) -> Json:
     folder = Path(arguments["folder"])
     if spec.kind == "onnx":
         made = _from_onnx(spec, batch, progress)
+    elif spec.kind == "pytorch":
+        made = _from_pytorch(spec, batch, progress)
     elif spec.kind == "tflite":
         made = _from_tflite(spec, batch, progress)
     else:
@@ -132,19 +134,64 @@ def _from_onnx(spec: ModelSpec, batch: int, progress: Progress) -> Converted:
     given = inputs.checked(spec, onnx_file.input_shape(source, batch))
     progress("running the source model")
     reference = onnx_file.run(source, given.x, batch)
+    return _of_graph(spec, source, batch, given, reference, progress)
+
+
+def _from_pytorch(spec: ModelSpec, batch: int, progress: Progress) -> Converted:
+    assert spec.path is not None
+    from toolchain.convert import pytorch_file
+
+    progress("starting PyTorch")
+    program = pytorch_file.load(spec.path)
+    given = inputs.checked(spec, fixed_shape(pytorch_file.shape(program), batch))
+    progress("running the source model")
+    reference = pytorch_file.run(program, given.x, batch)
+    progress("converting to ONNX")
+    with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+        source = pytorch_file.to_onnx(program, Path(scratch))
+    return _of_graph(spec, source, batch, given, reference, progress)
+
+
+def _of_graph(
+    spec: ModelSpec,
+    source: onnx.ModelProto,
+    batch: int,
+    given: samples.Inputs,
+    reference: npt.NDArray[np.float32],
+    progress: Progress,
+) -> Converted:
+    """An ONNX graph with its batch fixed, and its TFLite form where that can be made."""
     progress("fixing the batch")
     model = onnx_file.with_batch(source, batch)
     progress("checking against the source")
-    found = onnx_file.run(model, given.x, batch)
+    checks = [agreement.compare("onnx", reference, onnx_file.run(model, given.x, batch))]
+    missing: dict[str, str] = {}
+    tflite = None
+    progress("converting to TensorFlow Lite")
+    try:
+        made = onnx_tflite.convert(model)
+        checks.append(_of_tflite(made, given, reference, batch))
+        tflite = made
+    except ModelError as error:  # it still runs under TVM
+        missing["tflite"] = "; ".join(part for part in (error.brief, error.resolution) if part)
+    kind = "pytorch" if spec.kind == "pytorch" else "onnx"
     return Converted(
-        source=Source(kind="onnx", weights=f"file:{spec.digest}"),
+        source=Source(kind=kind, weights=f"file:{spec.digest}"),
         onnx_model=model,
-        tflite=None,
+        tflite=tflite,
         inputs=given,
         reference=reference,
-        checks=[agreement.compare("onnx", reference, found)],
-        missing={"tflite": "ONNX files are not converted to TensorFlow Lite"},
+        checks=checks,
+        missing=missing,
     )
+
+
+def _of_tflite(
+    tflite: bytes, given: samples.Inputs, reference: npt.NDArray[np.float32], batch: int
+) -> Check:
+    from toolchain.convert import frozen
+
+    return agreement.compare("tflite", reference, frozen.run_tflite(tflite, given.x, batch))
 
 
 def _from_tflite(spec: ModelSpec, batch: int, progress: Progress) -> Converted:

@@ -28,9 +28,11 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 TFLITE_MAGIC = b"TFL3"  # the flatbuffer's file identifier, after the root's offset
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
-Kind = Literal["keras-applications", "digits", "keras", "savedmodel", "frozen", "onnx", "tflite"]
-KINDS = ".onnx, .keras, .h5, .tflite, frozen .pb and SavedModel folders"
-PYTORCH = (".pt2", ".pt", ".pth")
+Kind = Literal[
+    "keras-applications", "digits", "keras", "savedmodel", "frozen", "onnx", "tflite", "pytorch"
+]
+KINDS = ".onnx, .keras, .h5, .tflite, .pt2, frozen .pb and SavedModel folders"
+PICKLED = (".pt", ".pth")
 
 
 class _Entry(BaseModel):
@@ -199,11 +201,13 @@ def _kind_of(path: Path) -> Kind:
         ".h5": "keras",
         ".tflite": "tflite",
         ".pb": "frozen",
+        ".pt2": "pytorch",
     }
-    if path.suffix in PYTORCH:
+    if path.suffix in PICKLED:
         raise UsageError(
-            f"{path.name}: PyTorch's own files are not read",
-            resolution="export it with torch.onnx.export(model, inputs, 'NAME.onnx') and give that",
+            f"{path.name}: PyTorch's pickled files are not read, as that runs code in them",
+            resolution="export the network where its code is: torch.export.save("
+            "torch.export.export(model, (x,)), 'NAME.pt2'), and give that",
         )
     if path.suffix not in kinds:
         raise UsageError(
@@ -225,7 +229,7 @@ def _check_magic(path: Path) -> None:
         raise ModelError(f"{path.name} is empty", resolution="copy it again")
     wrong = (
         (path.suffix == ".h5" and head != HDF5_MAGIC)
-        or (path.suffix == ".keras" and not zipfile.is_zipfile(path))
+        or (path.suffix in (".keras", ".pt2") and not zipfile.is_zipfile(path))
         or (path.suffix == ".tflite" and head[4:] != TFLITE_MAGIC)
     )
     if wrong:

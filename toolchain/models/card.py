@@ -30,7 +30,7 @@ class _Part(BaseModel):
 class Source(_Part):
     """Where the model came from; weights are "seeded:N", "trained:SHA256" or "file:SHA256"."""
 
-    kind: Literal["keras", "savedmodel", "frozen", "onnx", "tflite"]
+    kind: Literal["keras", "savedmodel", "frozen", "onnx", "tflite", "pytorch"]
     weights: str
 
 
