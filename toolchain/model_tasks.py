@@ -104,7 +104,9 @@ def compile(  # noqa: A001  # the task's name is the field's word
 ) -> None:
     """Compile models by TVM to libraries for a target; converts them first where needed."""
     from toolchain import crosslink, matrix, targets, tvm_source
+    from toolchain.compile import TILED
     from toolchain.store import Store
+    from toolchain.tuning import records
 
     chosen = targets.target(target)
     levels = options.numbers("opt-level", opt_level)
@@ -116,6 +118,8 @@ def compile(  # noqa: A001  # the task's name is the field's word
         with console.step(f"compiler: {compiler}") as say:
             by = tvm_source.chosen(compiler, Store(), say)
             linker = crosslink.linker(chosen, Store(), say)
+        for line in records.notes(Store(), chosen, by.version) if TILED in levels else []:
+            console.note(line)
         done = matrix.compiled(
             plan, chosen, linker=linker, compiler=by, workers=jobs or None, step=console.step
         )
@@ -132,11 +136,18 @@ def compile(  # noqa: A001  # the task's name is the field's word
 
 def _show_libraries(cards: Sequence[ModelCard], target: str) -> None:
     rows = [
-        [card.model, str(card.batch), name, library.file, f"{library.size / 1e6:.1f} MB"]
+        [
+            card.model,
+            str(card.batch),
+            name,
+            library.file,
+            f"{library.size / 1e6:.1f} MB",
+            str(library.tuned or "-"),
+        ]
         for card in cards
         for name, library in card.libraries.get(target, {}).items()
     ]
-    console.show_table("libraries", ["model", "batch", "level", "file", "size"], rows)
+    console.show_table("libraries", ["model", "batch", "level", "file", "size", "tuned"], rows)
 
 
 def _converted(

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from toolchain import crosslink, imagespec, paths, process, provenance, tvm_source
 from toolchain import images as image_builder
@@ -31,6 +31,7 @@ from toolchain.models.variants import PLAIN, library
 from toolchain.provenance import Claim
 from toolchain.store import Store, digest_file
 from toolchain.targets import Target, all_targets, target
+from toolchain.tuning import records
 from toolchain.wheels import build, conditions
 
 Say = Callable[[str], None]
@@ -199,6 +200,8 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
     """The statement stands beside the library, below the converted model's folder."""
     chosen, level = target(claim.parameters["target"]), int(claim.parameters["opt-level"])
     variant = claim.parameters.get("variant", PLAIN)
+    # what tuning has found since is not what this one was made of
+    tuned = cast("Mapping[str, records.Tile]", claim.inputs.get("tuned", {}))
     folder = path.resolve().parent.parent
     present = ModelCard.load(folder)
 
@@ -222,13 +225,14 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
             variant=variant,
             linker=linker,
             compiler=by,
+            tuned=tuned,
             cache=cold,
             progress=say,
         )
         return made.libraries[chosen.name][library(variant, level)].sha256
 
     linker, by = parts(store, lambda _: None)
-    return inputs_of(present, chosen, level, linker, by, variant), again
+    return inputs_of(present, chosen, level, linker, by, variant, tuned), again
 
 
 AGAIN: dict[str, Callable[[Claim, Path, Store], Again]] = {

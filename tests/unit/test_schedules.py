@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax, tirx
 
-from toolchain.compile import frontend, passes, schedules, simplify, work
+from toolchain.compile import frontend, passes, schedules, simplify, space, work
 
 Array = npt.NDArray[np.float32]
 REGISTERS = {
@@ -126,9 +126,13 @@ def convolutions(draw: st.DrawFn) -> Convolution:
     )
 
 
-def scheduled(graph: onnx.ModelProto, registers: schedules.Registers) -> tvm.IRModule:
+def scheduled(
+    graph: onnx.ModelProto,
+    registers: schedules.Registers,
+    choose: space.Choose = schedules.by_instructions,
+) -> tvm.IRModule:
     """The graph's functions with the tiles of these registers; all of them must have some."""
-    rule = schedules.Rule(registers=registers, tiled=True)
+    rule = schedules.Rule(registers=registers, tiled=True, choose=choose)
     target = work.this_machine()
     module = passes.lower(frontend.load(simplify.simplify(graph)), target, 3)
     for variable, function in list(module.functions_items()):
@@ -143,7 +147,27 @@ def scheduled(graph: onnx.ModelProto, registers: schedules.Registers) -> tvm.IRM
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(case=convolutions())
 def test_convolutions_of_any_shape_are_what_numpy_says(kind: str, case: Convolution) -> None:
-    executable = passes.build(scheduled(case.graph(), REGISTERS[kind]), work.this_machine())
+    assert_right(case, scheduled(case.graph(), REGISTERS[kind]))
+
+
+@pytest.mark.parametrize("kind", REGISTERS)
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(case=convolutions(), draw=st.data())
+def test_convolutions_with_any_tile_of_the_space_are_what_numpy_says(
+    kind: str, case: Convolution, draw: st.DataObject
+) -> None:
+    def choose(
+        registers: schedules.Registers, rows: int, columns: int, sliding: bool
+    ) -> schedules.Tile:
+        extents = space.Extents(rows=rows, columns=columns, sliding=sliding)
+        return draw.draw(st.sampled_from(space.tiles(extents, registers)))
+
+    assert_right(case, scheduled(case.graph(), REGISTERS[kind], choose))
+
+
+def assert_right(case: Convolution, module: tvm.IRModule) -> None:
+    """The module computes the convolution."""
+    executable = passes.build(module, work.this_machine())
     shape = (case.batch, case.channels, case.height, case.width)
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     found = relax.VirtualMachine(executable, tvm.cpu())["main"](tvm.runtime.tensor(x)).numpy()

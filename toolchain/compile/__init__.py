@@ -8,6 +8,7 @@ in `passes`. Which TVM compiles is the caller's choice: `Compiler`.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from toolchain.models.card import Check, Library, ModelCard
 from toolchain.models.variants import PLAIN
 from toolchain.provenance import Claim, Material
 from toolchain.targets import Target
+from toolchain.tuning import records
 from toolchain.worker import Progress
 
 
@@ -56,7 +58,8 @@ class Compiler:
 
 TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "numpy")
 OPT_LEVELS = (0, 1, 2, 3)
-OBJECTS, CHECK, LIBRARY = "objects", "check.json", "model.so"
+OBJECTS, CHECK, LIBRARY, TUNED = "objects", "check.json", "model.so", "tuned.json"
+TILED = 3  # the level that has tiles
 
 
 def release() -> Compiler:
@@ -77,6 +80,7 @@ def inputs(
     linker: Linker,
     by: Compiler,
     variant: str = PLAIN,
+    tuned: Mapping[str, records.Tile] | None = None,
 ) -> dict[str, object]:
     """All that decides a library; its key in the store is the hash of it."""
     reference = present.references.get(variant)
@@ -92,6 +96,7 @@ def inputs(
         "samples": present.samples.sha256,
         "target": target.tvm(),
         "opt_level": opt_level,
+        **(records.as_inputs(tuned or {}) if opt_level >= TILED else {}),
     }
 
 
@@ -103,6 +108,7 @@ def compile_model(
     linker: Linker,
     variant: str = PLAIN,
     compiler: Compiler | None = None,
+    tuned: Mapping[str, records.Tile] | None = None,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
 ) -> ModelCard:
@@ -118,6 +124,7 @@ def compile_model(
         linker: makes the library of object files for the target.
         variant: of the network; its ONNX graph must be there.
         compiler: the TVM to use; the release when not given.
+        tuned: tiles by workload; what tuning has found, when not given.
         progress: called with each step.
         cache: the store; this machine's when not given.
 
@@ -133,7 +140,8 @@ def compile_model(
     by = release() if compiler is None else compiler
     present = ModelCard.load(folder)
     _refuse_changed(folder, _needed(present, variant))
-    linked = inputs(present, target, opt_level, linker, by, variant)
+    tiles = records.tuned(where, target, by.version) if tuned is None else tuned
+    linked = inputs(present, target, opt_level, linker, by, variant, tiles)
     # the objects are the same whatever links them
     compiled = {**linked, "step": "compile", "link": ""}
     key = store.digest_of(linked)
@@ -233,6 +241,7 @@ def _objects(
                     "batch": present.batch,
                     "target": target.tvm(),
                     "opt_level": made_from["opt_level"],
+                    "tuned": made_from.get("tuned", {}),
                     "folder": str(made),
                 },
                 what=f"compiling {present.model} ({variant}) for {target.name} "
@@ -254,7 +263,8 @@ def _linked(
         linker.link(files, output)
         if not output.is_file() or output.stat().st_size == 0:
             raise ModelError("the linker made no library", detail=f"expected {output.name}")
-        (made / CHECK).write_bytes(objects.file(CHECK).read_bytes())
+        for name in (CHECK, TUNED):
+            (made / name).write_bytes(objects.file(name).read_bytes())
     entry = where.entry(key)
     assert entry is not None
     return entry
@@ -283,6 +293,7 @@ def _publish(
             opt_level=opt_level,
             variant=variant,
             tvm=version,
+            tuned=int(json.loads(entry.file(TUNED).read_bytes())["functions"]),
         )
         check = Check.model_validate_json(entry.file(CHECK).read_bytes())
         present = ModelCard.load(folder)

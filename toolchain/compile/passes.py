@@ -12,14 +12,16 @@ LLVM always runs at its own level 3. Every level plans memory ahead and takes th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tvm
 from tvm import relax, tirx
 from tvm.target.codegen import target_has_features
 
+from toolchain.compile import space
 from toolchain.compile.folding import fold_layouts
-from toolchain.compile.schedules import Registers, Rule
+from toolchain.compile.schedules import Registers, Rule, Tile
 from toolchain.compile.softmax import split_softmax
 
 # Convolutions with channels last, for input and weights: vectors then run along channels at any
@@ -73,25 +75,43 @@ def _run(passes: list[Any], module: tvm.IRModule) -> tvm.IRModule:
 
 
 def schedule(
-    module: tvm.IRModule, target: tvm.target.Target, opt_level: int
+    module: tvm.IRModule,
+    target: tvm.target.Target,
+    opt_level: int,
+    tuned: Mapping[str, Tile] | None = None,
 ) -> tuple[tvm.IRModule, list[str]]:
-    """The module with every function that our rule fits rescheduled; and the others' names."""
+    """The module with every function that our rule fits rescheduled; and the others' names.
+
+    Args:
+        module: from `lower`.
+        target: what to schedule for.
+        opt_level: 0 to 3.
+        tuned: the tiles that tuning found, by workload.
+    """
     if opt_level < 2:
         return module, []
-    rule = Rule(registers=Registers.of(target), tiled=opt_level >= 3)
-    lowering = _fixed(target) if target_has_features("v", target) else None
     scheduled, others = module.clone(), []
     for variable, function in list(module.functions_items()):
         if not isinstance(function, tirx.PrimFunc):
             continue
+        rule = Rule(
+            registers=Registers.of(target),
+            tiled=opt_level >= 3,
+            choose=space.chosen(tuned or {}, function),
+        )
         better = rule.apply(function)
         if better is None:
             others.append(variable.name_hint)
         else:
-            scheduled.update_func(
-                variable, better.with_attr("target", lowering) if lowering else better
-            )
+            scheduled.update_func(variable, for_lowering(better, target))
     return scheduled, sorted(others)
+
+
+def for_lowering(function: tirx.PrimFunc, target: tvm.target.Target) -> tirx.PrimFunc:
+    """A scheduled function as TVM is to lower it for a target."""
+    if target_has_features("v", target):
+        return function.with_attr("target", _fixed(target))
+    return function
 
 
 def _fixed(target: tvm.target.Target) -> tvm.target.Target:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,11 +74,14 @@ class Tile:
         rows: positions of the image, or of the batch.
         vectors: vectors of channels.
         width: channels in one of them.
+        columns_first: go through all positions with the weights of one tile of channels, before the
+            next tile; else through all channels with the inputs of one tile of positions.
     """
 
     rows: int
     vectors: int
     width: int
+    columns_first: bool = False
 
     @classmethod
     def of(cls, registers: Registers, rows: int, columns: int) -> Tile:
@@ -120,6 +124,18 @@ class Tile:
         return cls(rows=height, vectors=1, width=width)
 
 
+def by_instructions(registers: Registers, rows: int, columns: int, sliding: bool) -> Tile:
+    """The tile that needs the fewest instructions by the model of `Tile`.
+
+    Args:
+        registers: of the target.
+        rows: positions along the image's last axis.
+        columns: channels.
+        sliding: whether each channel is computed from itself alone.
+    """
+    return (Tile.sliding if sliding else Tile.of)(registers, rows, columns)
+
+
 def _widths(registers: Registers, columns: int) -> list[int]:
     """Vectors that divide an axis: of whole registers, else the largest that fits in one."""
     whole = []
@@ -138,10 +154,12 @@ class Rule:
     Attributes:
         registers: of the target.
         tiled: compute reductions in register tiles; else only vectorise them.
+        choose: a reduction's tile, given what `by_instructions` is.
     """
 
     registers: Registers
     tiled: bool
+    choose: Callable[[Registers, int, int, bool], Tile] = by_instructions
 
     def apply(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """The function with new loops, or None where the rule doesn't fit."""
@@ -195,8 +213,10 @@ class Rule:
         tile = self._tile(sch, anchor, _extent(sch, rows), _extent(sch, columns))
         row_tiles, row = sch.split(rows, [None, tile.rows])
         column_tiles, column = sch.split(columns, [None, tile.vectors * tile.width])
-        sch.reorder(*outer, row_tiles, column_tiles, row, column)
-        at = sch.fuse(*outer, row_tiles, column_tiles)
+        tiles = [*outer, row_tiles]
+        tiles.insert(0 if tile.columns_first else len(tiles), column_tiles)
+        sch.reorder(*tiles, row, column)
+        at = sch.fuse(*tiles)
         sch.parallel(at)
         # The tile's buffer stays in scope "global": TVM puts small ones of these on the stack,
         # where LLVM finds them, and asks the runtime for each "local" one.
@@ -245,8 +265,7 @@ class Rule:
     def _tile(self, sch: s_tir.Schedule, anchor: Any, rows: int, columns: int) -> Tile:
         if not self.tiled:
             return Tile(rows=1, vectors=1, width=_widths(self.registers, columns)[-1])
-        shape = Tile.sliding if _slides(sch, anchor) else Tile.of
-        return shape(self.registers, rows, columns)
+        return self.choose(self.registers, rows, columns, _slides(sch, anchor))
 
     def _innermost(self, sch: s_tir.Schedule, loops: list[Any]) -> None:
         """Unroll a tile's loops, so that LLVM can name its values; the last becomes vectors."""

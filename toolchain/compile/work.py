@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def compile_objects(arguments: Json, progress: Progress) -> Json:
     progress("starting TVM")
     import tvm
 
-    from toolchain.compile import frontend, passes, simplify
+    from toolchain.compile import frontend, passes, simplify, space
+    from toolchain.compile.schedules import Tile
 
     progress("importing the ONNX graph")
     model = onnx.load(arguments["onnx"])
@@ -42,11 +44,15 @@ def compile_objects(arguments: Json, progress: Progress) -> Json:
     with _named_failure(opt_level):
         lowered = passes.lower(module, target, opt_level)
     progress("compiling for this machine")
-    here, _ = _executable(lowered, this_machine(), opt_level)
+    tuned = {workload: Tile(**tile) for workload, tile in arguments["tuned"].items()}
+    here, _ = _executable(lowered, this_machine(), opt_level, tuned)
     progress("checking against the source")
     check = _check(here, arguments, opt_level)
     progress("compiling for the target")
-    executable, others = _executable(lowered, target, opt_level)
+    executable, others = _executable(lowered, target, opt_level, tuned)
+    used = space.count(tuned, lowered)
+    if used:
+        progress(f"with tiles that tuning found: {used} functions")
     if others:
         progress(f"without a schedule of ours: {', '.join(others)}")
     objects = folder / "objects"
@@ -58,6 +64,7 @@ def compile_objects(arguments: Json, progress: Progress) -> Json:
 
     executable.export_library(str(folder / "unused.so"), fcompile=keep)
     (folder / "check.json").write_text(check.model_dump_json(exclude_none=True))
+    (folder / "tuned.json").write_text(json.dumps({"functions": used}))
     return {"unscheduled": others}
 
 
@@ -75,11 +82,13 @@ def this_machine() -> Any:
     )
 
 
-def _executable(lowered: Any, target: Any, opt_level: int) -> tuple[Any, list[str]]:
+def _executable(
+    lowered: Any, target: Any, opt_level: int, tuned: Mapping[str, Any]
+) -> tuple[Any, list[str]]:
     from toolchain.compile import passes
 
     with _named_failure(opt_level):
-        scheduled, others = passes.schedule(lowered, target, opt_level)
+        scheduled, others = passes.schedule(lowered, target, opt_level, tuned)
         return passes.build(scheduled, target), others
 
 

@@ -71,11 +71,13 @@ class Library(File):
         variant: of the network, as `variants` names them.
         tvm: version of TVM that compiled it; only the runtime of the same version runs it. Cards of
             before this was recorded have none.
+        tuned: how many of its functions have tiles that tuning found.
     """
 
     opt_level: Annotated[int, Field(ge=0, le=3)]
     variant: str = PLAIN
     tvm: str = "unknown"
+    tuned: Annotated[int, Field(ge=0)] = 0
 
 
 class Check(_Part):

@@ -1,0 +1,146 @@
+"""The space of tiles, the records of a search, and what a compilation takes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tvm
+from tvm import te, tirx
+from tvm_ffi import structural_equal
+
+from toolchain import targets
+from toolchain.compile import passes, space
+from toolchain.compile.schedules import Registers, Tile, by_instructions
+from toolchain.store import Store
+from toolchain.tuning import records
+from toolchain.tuning.records import Database, Header, TileRecord, Trial
+
+AVX2 = Registers(lanes=8, count=16)
+TARGET = targets.target("x86_64")
+TVM = "0.27.0.post1"
+OTHER = TileRecord(rows=2, vectors=1, width=16)
+
+
+def product(rows: int, inner: int, columns: int) -> tirx.PrimFunc:
+    """A matrix product."""
+    a, b = te.placeholder((rows, inner), name="A"), te.placeholder((inner, columns), name="B")
+    k = te.reduce_axis((0, inner), name="k")
+    c = te.compute((rows, columns), lambda i, j: te.sum(a[i, k] * b[k, j], axis=k), name="C")
+    return te.create_prim_func([a, b, c])
+
+
+def database(tmp_path: Path, header: Header | None = None) -> Database:
+    """An empty one."""
+    return Database(Store(tmp_path), header or Header.of(TARGET, TVM))
+
+
+def trial(tile: TileRecord, *seconds: float, host: str = "a", own: bool = False) -> Trial:
+    """One of a workload."""
+    return Trial(workload="f" * 16, function="f", host=host, tile=tile, own=own, seconds=seconds)
+
+
+OWN = TileRecord(rows=1, vectors=1, width=8)
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+@pytest.mark.parametrize(
+    "registers",
+    [
+        AVX2,
+        Registers(lanes=4, count=32, indexed=True),
+        Registers(lanes=4, count=32, group=4, inputs=0),
+        Registers(lanes=1, count=32),
+    ],
+)
+def test_the_space_has_our_own_tile_first_and_legal_ones_only(
+    registers: Registers, sliding: bool
+) -> None:
+    extents = space.Extents(rows=28, columns=96, sliding=sliding)
+    tiles = space.tiles(extents, registers)
+    assert tiles[0] == by_instructions(registers, 28, 96, sliding)
+    assert len(tiles) == len(set(tiles)) > 4
+    assert all(space.legal(tile, extents) for tile in tiles)
+
+
+def test_a_workload_is_what_a_function_computes_not_its_name() -> None:
+    function = product(8, 16, 32)
+    renamed = function.with_attr("global_symbol", "another")
+    assert space.workload(function) == space.workload(renamed)
+    assert space.workload(function) != space.workload(product(8, 16, 64))
+    assert len(space.workload(function)) == 16
+
+
+def test_only_what_has_a_tile_can_be_tuned() -> None:
+    assert space.extents(product(8, 16, 32), AVX2) == space.Extents(
+        rows=8, columns=32, sliding=False
+    )
+    x = te.placeholder((8, 32), name="x")
+    copied = te.create_prim_func([x, te.compute((8, 32), lambda i, j: x[i, j] + 1.0)])
+    assert space.extents(copied, AVX2) is None
+
+
+def test_a_compilation_takes_the_tuned_tile_of_a_function_and_of_no_other() -> None:
+    function, other = product(8, 16, 32), product(4, 16, 32)
+    module = tvm.IRModule({"f": function, "g": other})
+    target = tvm.target.Target(TARGET.tvm())
+    tuned = {space.workload(function): Tile(rows=2, vectors=1, width=8, columns_first=True)}
+    plain, _ = passes.schedule(module, target, 3)
+    better, _ = passes.schedule(module, target, 3, tuned)
+    assert space.count(tuned, module) == 1
+    assert not structural_equal(plain["f"], better["f"])
+    assert structural_equal(plain["g"], better["g"])
+
+
+def test_a_tile_that_does_not_divide_is_not_used() -> None:
+    function = product(8, 16, 32)
+    module = tvm.IRModule({"f": function})
+    target = tvm.target.Target(TARGET.tvm())
+    tuned = {space.workload(function): Tile(rows=3, vectors=1, width=8)}
+    plain, _ = passes.schedule(module, target, 3)
+    better, _ = passes.schedule(module, target, 3, tuned)
+    assert structural_equal(plain["f"], better["f"])
+
+
+def test_records_come_back_and_a_line_that_was_cut_off_costs_only_itself(tmp_path: Path) -> None:
+    kept = database(tmp_path)
+    first, second = trial(OWN, 1.0, own=True), trial(OTHER, 0.5)
+    kept.add(first)
+    with (kept.folder / records.LINES).open("ab") as lines:
+        lines.write(b'{"workload": "ff')
+    kept.add(second)
+    assert database(tmp_path).trials() == [first, second]
+
+
+def test_devices_of_different_speed_are_compared_by_our_own_choice_on_each(tmp_path: Path) -> None:
+    slow = [trial(OWN, 4.0, own=True, host="b"), trial(OTHER, 2.0, host="b")]
+    fast = [trial(OWN, 1.0, own=True), trial(TileRecord(rows=4, vectors=1, width=8), 0.9)]
+    assert records.best([*slow, *fast]) == {"f" * 16: (OTHER, 0.5)}
+
+
+def test_what_is_hardly_better_failed_or_has_nothing_to_compare_with_is_not_used() -> None:
+    own = trial(OWN, 1.0, own=True)
+    assert records.best([own, trial(OTHER, 0.99)]) == {}
+    assert records.best([own, trial(OTHER)]) == {}
+    assert records.best([trial(OTHER, 0.1), trial(OWN, 1.0, own=True, host="b")]) == {}
+
+
+def test_a_database_of_another_target_or_version_is_ignored_with_a_line(tmp_path: Path) -> None:
+    where = Store(tmp_path)
+    assert records.notes(where, TARGET, TVM) == []
+    for header in (
+        Header.of(targets.target("aarch64"), TVM),
+        Header.of(TARGET, "0.26.0"),
+        Header.of(TARGET, TVM).model_copy(update={"schedules": 0}),
+    ):
+        for one in (trial(OWN, 1.0, own=True), trial(OTHER, 0.5)):
+            database(tmp_path, header).add(one)
+    assert records.tuned(where, TARGET, TVM) == {}
+    (line,) = records.notes(where, TARGET, TVM)
+    assert "ignored" in line
+    for named in ("aarch64, TVM 0.27.0.post1", "x86_64, TVM 0.26.0", "schedules 0"):
+        assert named in line
+    for one in (trial(OWN, 1.0, own=True), trial(OTHER, 0.5)):
+        database(tmp_path).add(one)
+    assert records.tuned(where, TARGET, TVM) == {"f" * 16: OTHER.model_dump()}
+    assert "1 functions" in records.notes(where, TARGET, TVM)[0]

@@ -1,0 +1,117 @@
+"""The space that tuning searches: the tiles that a function's schedule may have.
+
+A tile is legal when it divides the function's extents; whether it fits the registers decides only
+how fast it is. The first of a function is the one that `schedules` chooses without tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import tvm
+from tvm import tirx
+from tvm_ffi import structural_hash
+
+from toolchain.compile.schedules import Registers, Rule, Tile, by_instructions
+
+# A tile's sums may be somewhat more than the registers hold: what is spilled costs less than the
+# model says where loads are free. Beyond that only code grows.
+SPILLED = 1.5
+LARGEST = 96  # positions times vectors: each is written out
+
+Choose = Callable[[Registers, int, int, bool], Tile]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extents:
+    """What a tile divides.
+
+    Attributes:
+        rows: positions along the image's last axis.
+        columns: channels.
+        sliding: whether each channel is computed from itself alone.
+    """
+
+    rows: int
+    columns: int
+    sliding: bool
+
+
+def workload(function: tirx.PrimFunc) -> str:
+    """The hash of what a function computes, whatever it is called; 16 hexadecimal digits."""
+    return f"{structural_hash(function.without_attr('global_symbol')) & (2**64 - 1):016x}"
+
+
+def extents(function: tirx.PrimFunc, registers: Registers) -> Extents | None:
+    """What a tile of a function divides; None for one that has no tile."""
+    found: list[Extents] = []
+
+    def noting(registers: Registers, rows: int, columns: int, sliding: bool) -> Tile:
+        found.append(Extents(rows=rows, columns=columns, sliding=sliding))
+        return by_instructions(registers, rows, columns, sliding)
+
+    fits = Rule(registers=registers, tiled=True, choose=noting).apply(function) is not None
+    return found[0] if fits and found else None
+
+
+def tiles(of: Extents, registers: Registers) -> list[Tile]:
+    """Every legal tile: our own choice first, then by the instructions that the model counts."""
+    found = {
+        Tile(rows=rows, vectors=vectors, width=width, columns_first=first)
+        for width in _widths(registers, of.columns)
+        for vectors in _divisors(1 if of.sliding else of.columns // width, registers.count)
+        for rows in _divisors(of.rows, LARGEST // vectors)
+        if rows * vectors * -(-width // registers.lanes) <= SPILLED * registers.count
+        for first in ((False,) if of.sliding or width * vectors == of.columns else (False, True))
+    }
+    own = by_instructions(registers, of.rows, of.columns, of.sliding)
+    others = sorted(
+        found - {own}, key=lambda t: (-_rate(t, registers), t.columns_first, -t.width, -t.rows)
+    )
+    return [own, *others]
+
+
+def legal(tile: Tile, of: Extents) -> bool:
+    """Whether a tile divides the extents."""
+    return of.rows % tile.rows == 0 and of.columns % (tile.vectors * tile.width) == 0
+
+
+def chosen(tuned: Mapping[str, Tile], function: tirx.PrimFunc) -> Choose:
+    """How a function's tile is chosen: the tuned one, where there is one that fits."""
+    better = tuned.get(workload(function)) if tuned else None
+
+    def choose(registers: Registers, rows: int, columns: int, sliding: bool) -> Tile:
+        here = Extents(rows=rows, columns=columns, sliding=sliding)
+        if better is not None and legal(better, here):
+            return better
+        return by_instructions(registers, rows, columns, sliding)
+
+    return choose
+
+
+def count(tuned: Mapping[str, Tile], module: tvm.IRModule) -> int:
+    """How many of a module's functions have a tuned tile."""
+    functions = [f for _, f in module.functions_items() if isinstance(f, tirx.PrimFunc)]
+    return sum(workload(function) in tuned for function in functions) if tuned else 0
+
+
+def _rate(tile: Tile, registers: Registers) -> float:
+    """Multiply-adds an instruction, by the model of `Tile.of`; sums beyond the registers spill."""
+    work = tile.rows * tile.vectors
+    group = -(-tile.width // registers.lanes)
+    spilled = max(0, work * group - registers.count)
+    inputs = tile.rows / registers.lanes if registers.indexed else tile.rows
+    return work * tile.width / (work + inputs + tile.vectors + registers.overhead + 2 * spilled)
+
+
+def _widths(registers: Registers, columns: int) -> list[int]:
+    """Vectors of whole registers that divide an axis, else the largest that fits in one."""
+    widest = registers.lanes * max(2, registers.group)
+    powers = [registers.lanes << n for n in range(8) if registers.lanes << n <= widest]
+    whole = [width for width in powers if registers.lanes > 1 and columns % width == 0]
+    return whole or _divisors(columns, registers.lanes)[-1:]
+
+
+def _divisors(extent: int, largest: int) -> list[int]:
+    return [d for d in range(1, min(extent, largest) + 1) if extent % d == 0]
