@@ -37,8 +37,8 @@ def quickstart(context: Context, budget: float = 2.0) -> None:
 ns = Collection(
     make.doctor, make.setup, make.build_images, make.build_wheels, make.lock, model.models,
     model.convert, model.compile, model.report, fleet.probe, fleet.deploy, fleet.releases,
-    fleet.rollback, fleet.keys, device.bench, device.accuracy, device.schemas, make.verify,
-    quickstart,
+    fleet.rollback, fleet.keys, device.bench, device.accuracy, device.tune,
+    device.schemas, make.verify, quickstart,
 )  # fmt: skip
 _emulator = Collection("emulator")
 _emulator.add_task(device.emulator_up, name="up")

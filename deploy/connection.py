@@ -25,6 +25,7 @@ from deploy.stream_writes import StreamWrites
 from toolchain.errors import (
     CommandError,
     ConnectionFailed,
+    DeviceRefused,
     EdgewrightError,
     ReleaseError,
     UsageError,
@@ -32,6 +33,8 @@ from toolchain.errors import (
 
 TRANSFER_STALL = 60.0
 LONGEST_TRANSFER = 6 * 3600.0
+# RFC 4254, 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
+FORBIDDEN = 1
 
 # Writes its process id, then becomes the command. `timeout` ends the whole process group; a device
 # without one that knows -k has to rely on our own kill.
@@ -120,6 +123,33 @@ class Connection:
             kill=self._kill,
             on_errors=on_errors,
         )
+
+    def tunnel(self, port: int) -> paramiko.Channel:
+        """A stream to a port of the device's own 127.0.0.1, through this connection.
+
+        Raises:
+            ConnectionFailed: the link dropped, or nothing listens there.
+            DeviceRefused: its sshd forwards nothing.
+        """
+        with self._explained():
+            transport = self._fabric.client.get_transport()
+            if transport is None or not transport.is_active():
+                raise EOFError
+            here = there = "127.0.0.1"
+            try:
+                channel: paramiko.Channel = transport.open_channel(
+                    "direct-tcpip", (there, port), (here, 0), timeout=login.ANSWER_LIMIT
+                )
+            except paramiko.ChannelException as error:
+                if error.code == FORBIDDEN:
+                    raise DeviceRefused(
+                        f"{self.device.name}: its ssh server forwards no connection",
+                        detail=str(error),
+                        resolution="there, in sshd_config: AllowTcpForwarding local, and not "
+                        "DisableForwarding; then restart sshd",
+                    ) from error
+                raise
+            return channel
 
     def push(
         self,

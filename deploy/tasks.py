@@ -18,6 +18,7 @@ from toolchain.console import guarded
 from toolchain.options import (
     DEFAULT_TARGET,
     HOST_HELP,
+    HOSTS,
     INVENTORY,
     INVENTORY_HELP,
     JSON,
@@ -253,6 +254,70 @@ def accuracy(
         console.note(f"{len(run.unreadable)} images could not be read and were left out")
     console.note(f"counts: {path}")
     words.refuse_failures(run)
+
+
+@task(
+    help={
+        "host": HOSTS,
+        "group": "groups of the inventory, separated by commas; with or without --host",
+        "limit": "only those of them: names, groups or patterns; `!` before one leaves it out",
+        "model": "the model; the catalogue's first when left out",
+        "model-file": "the model's file, when it is not from the catalogue",
+        "batch": "its batch size",
+        "variant": "its form, such as fp32 or int8",
+        "trials": "so many candidates, those of earlier searches included",
+        "minutes": "so many minutes; with --trials, whichever ends first",
+        "inventory": INVENTORY_HELP,
+        "json": JSON,
+    }
+)
+@guarded
+def tune(
+    _: Context,
+    host: str = "",
+    group: str = "",
+    limit: str = "",
+    model: str = "",
+    model_file: str = "",
+    batch: int = 1,
+    variant: str = "fp32",
+    trials: int = 0,
+    minutes: float = 0.0,
+    inventory: str = INVENTORY,
+    json: bool = False,
+) -> None:
+    """Search on devices for better tiles, which `compile` then uses."""
+    from deploy import inventory as inventories
+    from deploy import tune as tuning
+    from toolchain import matrix, paths
+    from toolchain import models as catalogue
+    from toolchain.models import variants
+    from toolchain.tuning import run
+
+    devices = inventories.load(Path(inventory)).select(
+        options.names(host), options.names(group), options.names(limit)
+    )
+    target = tuning.only_target(devices)
+    budget = run.Budget(trials=trials or None, minutes=minutes or None)
+    for line in (line for device in devices for line in device.exceptions()):
+        console.note(line)
+    spec = catalogue.resolve(model or None, model_file=Path(model_file) if model_file else None)
+    (form,) = variants.chosen([variant])
+    made = matrix.converted([spec], [batch], [form], console.step)
+    made.refuse()
+    ((folder, card),) = made.cards.items()
+    names = ", ".join(device.name for device in devices)
+    with console.step(f"tune {card.model} on {names}") as say:
+        found = tuning.tune(devices, folder, form, budget, say)
+        path = run.save(found, paths.results() / "tuning")
+    if json:
+        console.show_json(found)
+    else:
+        console.show_table(f"better tiles for {target.name}", run.COLUMNS, run.rows(found))
+        for line in run.told(found):
+            console.note(line)
+    console.note(f"what came of it: {path}")
+    console.note(f"to use it: invoke compile --model {card.model} --target {target.name}")
 
 
 @task

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolchain import images, imagespec
 from toolchain.box import Mount
 from toolchain.compile import Linker
 from toolchain.store import Store, digest_of
 from toolchain.targets import Target
+
+if TYPE_CHECKING:
+    from toolchain.engine import Container, Engine
 
 IN_BOX = "/edgewright/link"
 # No id, no path: the library's bytes are those of its objects.
@@ -40,18 +46,65 @@ def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Lin
         engine = Engine()
         if tag is None:
             tag = images.build(spec, engine, store, progress=progress).tag
-        with store.scratch() as scratch:
-            for number, item in enumerate(objects):
-                shutil.copyfile(item, scratch / f"{number}.o")
-            names = [f"{IN_BOX}/{number}.o" for number in range(len(objects))]
-            mounts = [Mount(source=scratch, target=IN_BOX)]
-            user = f"{os.getuid()}:{os.getgid()}"
-            with engine.container(tag, mounts=mounts, user=user) as box:
-                compiler = f"{target.triple}-g++"
-                box.call(
-                    [compiler, *target.cflags, *FLAGS, *names, "-o", f"{IN_BOX}/out.so"],
-                )
+        with store.scratch() as scratch, _container(engine, tag, scratch) as box:
+            names = [f"{number}.o" for number in range(len(objects))]
+            for name, item in zip(names, objects, strict=True):
+                shutil.copyfile(item, scratch / name)
+            box.call(_command(target, names, "out.so"))
             shutil.move(scratch / "out.so", output)
 
     identity = digest_of([images.key_of(spec), target.triple, target.cflags, FLAGS])
     return Linker(identity=identity, link=link, image=image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A linker that stays, for many small libraries: any process of ours may use it.
+
+    Attributes:
+        container: its id.
+        folder: what it sees: objects and libraries are in it.
+    """
+
+    container: str
+    folder: Path
+
+    def link(self, target: Target, objects: Sequence[str], output: str) -> None:
+        """Link objects of the folder into a library there, all by their names.
+
+        Raises:
+            BuildError: the linker refuses.
+            EngineError: the engine went away.
+        """
+        from toolchain.engine import Engine
+
+        Engine().attach(self.container).call(_command(target, objects, output))
+
+
+@contextmanager
+def standing(target: Target, store: Store, progress: Callable[[str], None]) -> Iterator[Standing]:
+    """A linker for a target that is there for as long as the block runs.
+
+    Raises:
+        EngineError: no engine answers.
+    """
+    from toolchain.engine import Engine
+
+    engine = Engine()
+    tag = images.build(imagespec.spec("cross", target), engine, store, progress=progress).tag
+    with store.scratch() as scratch, _container(engine, tag, scratch) as box:
+        yield Standing(container=box.id, folder=scratch)
+
+
+def _container(engine: Engine, tag: str, folder: Path) -> AbstractContextManager[Container]:
+    return engine.container(
+        tag,
+        mounts=[Mount(source=folder, target=IN_BOX)],
+        user=f"{os.getuid()}:{os.getgid()}",
+    )
+
+
+def _command(target: Target, objects: Sequence[str], output: str) -> list[str]:
+    files = [f"{IN_BOX}/{name}" for name in objects]
+    compiler = f"{target.triple}-g++"
+    return [compiler, *target.cflags, *FLAGS, *files, "-o", f"{IN_BOX}/{output}"]

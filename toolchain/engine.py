@@ -231,6 +231,10 @@ class Engine:
         finally:
             self.remove_container(container.id)
 
+    def attach(self, identity: str) -> Container:
+        """A container that another process of ours runs, by its id."""
+        return Container(id=identity, name=identity[:12], _api=self._api)
+
     def start_service(
         self,
         image: str,

@@ -2,7 +2,8 @@
 
 `blobs` holds fetched files by their sha256. `entries` holds built folders by the hash of all that
 made them. Both are hashed again when read; one whose bytes changed is removed, so that the caller
-makes it again. What is here can always be made again: nothing else keeps state in it.
+makes it again. What is here can always be made again, but for `tuning`, what searches have measured
+on devices (`toolchain.tuning.records`): nothing else keeps state in it.
 """
 
 from __future__ import annotations

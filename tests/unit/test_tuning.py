@@ -9,11 +9,14 @@ import tvm
 from tvm import te, tirx
 from tvm_ffi import structural_equal
 
+from deploy import tune
+from deploy.inventory import Device
 from toolchain import targets
 from toolchain.compile import passes, space
 from toolchain.compile.schedules import Registers, Tile, by_instructions
+from toolchain.errors import UsageError
 from toolchain.store import Store
-from toolchain.tuning import records
+from toolchain.tuning import records, run
 from toolchain.tuning.records import Database, Header, TileRecord, Trial
 
 AVX2 = Registers(lanes=8, count=16)
@@ -144,3 +147,30 @@ def test_a_database_of_another_target_or_version_is_ignored_with_a_line(tmp_path
         database(tmp_path).add(one)
     assert records.tuned(where, TARGET, TVM) == {"f" * 16: OTHER.model_dump()}
     assert "1 functions" in records.notes(where, TARGET, TVM)[0]
+
+
+def test_a_search_needs_an_end() -> None:
+    for trials, minutes in ((None, None), (0, None), (None, -1.0)):
+        with pytest.raises(UsageError, match="an end"):
+            run.Budget(trials=trials, minutes=minutes)
+
+
+def test_a_curve_is_drawn_from_its_first_point_to_its_last() -> None:
+    line = run.drawn([(2, 4.0), (10, 3.0), (20, 1.0)], width=10)
+    assert len(line) == 10
+    assert (line[0], line[-1]) == ("█", "▁")
+    assert sorted(line, reverse=True) == list(line)
+    assert run.drawn([(2, 4.0)]) == ""
+
+
+def board(name: str, target: str, *, emulated: bool = False) -> Device:
+    return Device(name=name, host="127.0.0.1", target=target, emulated=emulated)
+
+
+def test_devices_of_several_targets_and_emulated_ones_are_refused() -> None:
+    foreign = next(name for name, t in targets.all_targets().items() if not t.native())
+    assert tune.only_target([board("a", foreign), board("b", foreign)]).name == foreign
+    with pytest.raises(UsageError, match="several targets"):
+        tune.only_target([board("a", "rv64gc"), board("b", "x86_64")])
+    with pytest.raises(UsageError, match="emulated"):
+        tune.only_target([board("a", foreign, emulated=True)])
