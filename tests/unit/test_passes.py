@@ -223,8 +223,9 @@ def test_a_scale_for_each_channel_is_computed_once_and_not_for_each_pixel() -> N
 
 def test_a_window_over_each_channel_leaves_a_register_for_every_input_of_a_tile() -> None:
     registers = schedules.Registers.of(tvm.target.Target(VECTORS))
-    tile = schedules.Tile.sliding(registers, 56, 64)
-    assert tile == schedules.Tile(rows=8, vectors=1, width=8)
+    tile = schedules.Tile.sliding(registers, 56, 64, stride=1)
+    assert tile == schedules.Tile(rows=7, vectors=1, width=8)  # 7 sums, 7 inputs, 2 of 16 groups
+    assert schedules.Tile.sliding(registers, 56, 64, stride=2).rows == 4
     depthwise = convolution((1, 16, 14, 14), 16, 3, pads=[1, 1, 1, 1], group=16)
     module = passes.lower(frontend.load(depthwise), tvm.target.Target(VECTORS), 3)
     scheduled, _ = passes.schedule(module, tvm.target.Target(VECTORS), 3)
@@ -233,6 +234,22 @@ def test_a_window_over_each_channel_leaves_a_register_for_every_input_of_a_tile(
         int(w) for w in re.findall(r"T.vectorized\(T.int64\((\d+)\)\)", scheduled[name].script())
     }
     assert widths == {8, 16}  # of the window, and of the padding before it
+
+
+@pytest.mark.parametrize(
+    ("target", "tile", "load"), [(VECTORS, 7, r"vle32\.v"), (NEON, 14, r"ldu?r\tq")]
+)
+def test_an_input_that_two_taps_of_a_window_need_is_loaded_once(
+    target: dict[str, object], tile: int, load: str
+) -> None:
+    depthwise = convolution((1, 8, 14, 14), 8, 5, pads=[2, 2, 2, 2], group=8)
+    (row,) = re.findall(
+        r"^\.L\w+:.*\n((?:\t(?!b).*\n)*(?:.*(?:fmla|vfm\w+\.vv).*\n)(?:\t(?!b).*\n)*)\tb",
+        assembly(depthwise, target),
+        re.MULTILINE,
+    )
+    assert len(re.findall(r"fmla|vfm\w+\.vv", row)) == 5 * tile
+    assert len(re.findall(load, row)) == 5 + tile + 4  # weights, inputs
 
 
 @pytest.mark.parametrize("rows", [1, 7, 13, 56])

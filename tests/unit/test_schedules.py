@@ -157,9 +157,9 @@ def test_convolutions_with_any_tile_of_the_space_are_what_numpy_says(
     kind: str, case: Convolution, draw: st.DataObject
 ) -> None:
     def choose(
-        registers: schedules.Registers, rows: int, columns: int, sliding: bool
+        registers: schedules.Registers, rows: int, columns: int, stride: int | None
     ) -> schedules.Tile:
-        extents = space.Extents(rows=rows, columns=columns, sliding=sliding)
+        extents = space.Extents(rows=rows, columns=columns, stride=stride)
         return draw.draw(st.sampled_from(space.tiles(extents, registers)))
 
     assert_right(case, scheduled(case.graph(), REGISTERS[kind], choose))

@@ -46,7 +46,7 @@ def trial(tile: TileRecord, *seconds: float, host: str = "a", own: bool = False)
 OWN = TileRecord(rows=1, vectors=1, width=8)
 
 
-@pytest.mark.parametrize("sliding", [False, True])
+@pytest.mark.parametrize("stride", [None, 1, 2])
 @pytest.mark.parametrize(
     "registers",
     [
@@ -57,11 +57,11 @@ OWN = TileRecord(rows=1, vectors=1, width=8)
     ],
 )
 def test_the_space_has_our_own_tile_first_and_legal_ones_only(
-    registers: Registers, sliding: bool
+    registers: Registers, stride: int | None
 ) -> None:
-    extents = space.Extents(rows=28, columns=96, sliding=sliding)
+    extents = space.Extents(rows=28, columns=96, stride=stride)
     tiles = space.tiles(extents, registers)
-    assert tiles[0] == by_instructions(registers, 28, 96, sliding)
+    assert tiles[0] == by_instructions(registers, 28, 96, stride)
     assert len(tiles) == len(set(tiles)) > 4
     assert all(space.legal(tile, extents) for tile in tiles)
 
@@ -75,9 +75,7 @@ def test_a_workload_is_what_a_function_computes_not_its_name() -> None:
 
 
 def test_only_what_has_a_tile_can_be_tuned() -> None:
-    assert space.extents(product(8, 16, 32), AVX2) == space.Extents(
-        rows=8, columns=32, sliding=False
-    )
+    assert space.extents(product(8, 16, 32), AVX2) == space.Extents(rows=8, columns=32)
     x = te.placeholder((8, 32), name="x")
     copied = te.create_prim_func([x, te.compute((8, 32), lambda i, j: x[i, j] + 1.0)])
     assert space.extents(copied, AVX2) is None

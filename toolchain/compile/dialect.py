@@ -22,15 +22,9 @@ def shape(expression: Any) -> list[int]:
     return [int(size) for size in described.shape.values]
 
 
-def steps_with(index: Any, variable: Any) -> bool:
-    """Whether an index is a variable plus something that does not depend on it."""
+def step(index: Any, variable: Any) -> int | None:
+    """How far an index goes with one step of a variable; None if not always equally far."""
     algebra: Any = getattr(tvm, "sym", None) or tvm.arith
-    step = algebra.detect_linear_equation(index, [variable])
-    return bool(step) and bool(algebra.Analyzer().can_prove_equal(step[0], 1))
-
-
-def depends(index: Any, variable: Any) -> bool:
-    """Whether an index changes with a variable."""
-    algebra: Any = getattr(tvm, "sym", None) or tvm.arith
-    step = algebra.detect_linear_equation(index, [variable])
-    return not step or not algebra.Analyzer().can_prove_equal(step[0], 0)
+    found = algebra.detect_linear_equation(index, [variable])
+    size = algebra.Analyzer().simplify(found[0]) if found else None
+    return int(size) if isinstance(size, tvm.tirx.IntImm) else None

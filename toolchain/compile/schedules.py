@@ -26,6 +26,7 @@ from tvm.target.codegen import target_has_features
 from toolchain.compile import dialect
 
 SPATIAL, REDUCTION = 0, 2  # tirx.IterVar.iter_type: DataPar, CommReduce
+TAPS = 7  # of a window, written out: more of them only in loops of fewer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,31 +110,33 @@ class Tile:
         return best
 
     @classmethod
-    def sliding(cls, registers: Registers, rows: int, columns: int) -> Tile:
+    def sliding(cls, registers: Registers, rows: int, columns: int, stride: int) -> Tile:
         """The tile of a window over each channel alone: depthwise convolution, pooling, mean.
 
-        Each position has an input of its own beside its sum, and LLVM keeps those that the next
-        tap of the window needs again: two registers a position. Groups of more than two registers
-        would leave too few of them (with RVV, groups of two at seven positions took the fewest
-        instructions of what was tried).
+        Each position has a sum, and `stride` inputs that later taps of the window need again at
+        another position, so that each is loaded once. Two registers are for weights and for the
+        next input. Groups of more than two would leave too few of them (with RVV, groups of two at
+        seven positions took the fewest instructions of what was tried).
         """
         most = registers.lanes * min(registers.group, 2)
         width = [w for w in _widths(registers, columns) if w <= most][-1]
         group = -(-width // registers.lanes)
-        height = _divisor(rows, max(1, registers.count // (2 * group)))
+        height = _divisor(rows, max(1, (registers.count // group - 2) // (1 + stride)))
         return cls(rows=height, vectors=1, width=width)
 
 
-def by_instructions(registers: Registers, rows: int, columns: int, sliding: bool) -> Tile:
+def by_instructions(registers: Registers, rows: int, columns: int, stride: int | None) -> Tile:
     """The tile that needs the fewest instructions by the model of `Tile`.
 
     Args:
         registers: of the target.
         rows: positions along the image's last axis.
         columns: channels.
-        sliding: whether each channel is computed from itself alone.
+        stride: of the window where each channel is computed from itself alone, else none.
     """
-    return (Tile.sliding if sliding else Tile.of)(registers, rows, columns)
+    if stride is None:
+        return Tile.of(registers, rows, columns)
+    return Tile.sliding(registers, rows, columns, stride)
 
 
 def _widths(registers: Registers, columns: int) -> list[int]:
@@ -159,7 +162,7 @@ class Rule:
 
     registers: Registers
     tiled: bool
-    choose: Callable[[Registers, int, int, bool], Tile] = by_instructions
+    choose: Callable[[Registers, int, int, int | None], Tile] = by_instructions
 
     def apply(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """The function with new loops, or None where the rule doesn't fit."""
@@ -229,12 +232,29 @@ class Rule:
         spatial = [loop for loop, kind in zip(inner, kinds, strict=True) if kind == SPATIAL]
         reduced = [loop for loop, kind in zip(inner, kinds, strict=True) if kind != SPATIAL]
         sch.reorder(*reduced, *spatial)
-        if self.registers.indexed and self.tiled:
+        if self.tiled and _slides(sch, anchor):
+            reduced = self._unroll_taps(sch, reduced)
+        elif self.tiled and self.registers.indexed:
             reduced = self._load_inputs(sch, anchor, reduced)
         *others, column = spatial
         self._innermost(sch, [*others, *sch.split(column, [tile.vectors, tile.width])])
         zero = sch.decompose_reduction(anchor, reduced[0])
         self._innermost(sch, sch.get_loops(zero)[1:])
+
+    def _unroll_taps(self, sch: s_tir.Schedule, reduced: list[Any]) -> list[Any]:
+        """Write out the taps of a window's row: LLVM then sees which inputs it has already.
+
+        Where LLVM unrolls the loop itself, the addresses of two taps have nothing in common that
+        it could see, and each input is loaded as often as there are taps.
+
+        Returns:
+            the reduction's loops as they are then.
+        """
+        *outer, last = [loop for loop in reduced if _extent(sch, loop) > 1] or reduced
+        extent = _extent(sch, last)
+        steps, taps = sch.split(last, [None, extent if extent <= TAPS else _divisor(extent, TAPS)])
+        sch.unroll(taps)
+        return [*outer, steps]
 
     def _load_inputs(self, sch: s_tir.Schedule, anchor: Any, reduced: list[Any]) -> list[Any]:
         """Load the inputs of several steps of the reduction at once, for the lanes of a register.
@@ -248,8 +268,8 @@ class Rule:
         spread = [
             number
             for number, read in enumerate(described.reads)
-            if dialect.steps_with(read.region[-1].min, step)
-            and not dialect.depends(read.region[-1].min, column)
+            if dialect.step(read.region[-1].min, step) == 1
+            and dialect.step(read.region[-1].min, column) == 0
         ]
         *outer, last = reduced
         if not spread or _extent(sch, last) % self.registers.lanes:
@@ -265,7 +285,8 @@ class Rule:
     def _tile(self, sch: s_tir.Schedule, anchor: Any, rows: int, columns: int) -> Tile:
         if not self.tiled:
             return Tile(rows=1, vectors=1, width=_widths(self.registers, columns)[-1])
-        return self.choose(self.registers, rows, columns, _slides(sch, anchor))
+        stride = _stride(sch, anchor) if _slides(sch, anchor) else None
+        return self.choose(self.registers, rows, columns, stride)
 
     def _innermost(self, sch: s_tir.Schedule, loops: list[Any]) -> None:
         """Unroll a tile's loops, so that LLVM can name its values; the last becomes vectors."""
@@ -300,7 +321,15 @@ def _slides(sch: s_tir.Schedule, block: Any) -> bool:
     """Whether all that a reduction reads goes along with its last axis, and nothing is spread."""
     described = sch.get(block)
     column = [v.var for v in described.iter_vars if int(v.iter_type) == SPATIAL][-1]
-    return all(dialect.steps_with(read.region[-1].min, column) for read in described.reads)
+    return all(dialect.step(read.region[-1].min, column) == 1 for read in described.reads)
+
+
+def _stride(sch: s_tir.Schedule, block: Any) -> int:
+    """How far a window moves from one position of the innermost axis but one to the next."""
+    described = sch.get(block)
+    row = [v.var for v in described.iter_vars if int(v.iter_type) == SPATIAL][-2]
+    steps = [dialect.step(axis.min, row) for read in described.reads for axis in read.region]
+    return max(1, *(step or 0 for step in steps))
 
 
 def _size(sch: s_tir.Schedule, block: Any) -> int:

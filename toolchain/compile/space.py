@@ -20,7 +20,7 @@ from toolchain.compile.schedules import Registers, Rule, Tile, by_instructions
 SPILLED = 1.5
 LARGEST = 96  # positions times vectors: each is written out
 
-Choose = Callable[[Registers, int, int, bool], Tile]
+Choose = Callable[[Registers, int, int, int | None], Tile]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +30,12 @@ class Extents:
     Attributes:
         rows: positions along the image's last axis.
         columns: channels.
-        sliding: whether each channel is computed from itself alone.
+        stride: of the window where each channel is computed from itself alone, else none.
     """
 
     rows: int
     columns: int
-    sliding: bool
+    stride: int | None = None
 
 
 def workload(function: tirx.PrimFunc) -> str:
@@ -47,9 +47,9 @@ def extents(function: tirx.PrimFunc, registers: Registers) -> Extents | None:
     """What a tile of a function divides; None for one that has no tile."""
     found: list[Extents] = []
 
-    def noting(registers: Registers, rows: int, columns: int, sliding: bool) -> Tile:
-        found.append(Extents(rows=rows, columns=columns, sliding=sliding))
-        return by_instructions(registers, rows, columns, sliding)
+    def noting(registers: Registers, rows: int, columns: int, stride: int | None) -> Tile:
+        found.append(Extents(rows=rows, columns=columns, stride=stride))
+        return by_instructions(registers, rows, columns, stride)
 
     fits = Rule(registers=registers, tiled=True, choose=noting).apply(function) is not None
     return found[0] if fits and found else None
@@ -57,15 +57,16 @@ def extents(function: tirx.PrimFunc, registers: Registers) -> Extents | None:
 
 def tiles(of: Extents, registers: Registers) -> list[Tile]:
     """Every legal tile: our own choice first, then by the instructions that the model counts."""
+    sliding = of.stride is not None
     found = {
         Tile(rows=rows, vectors=vectors, width=width, columns_first=first)
         for width in _widths(registers, of.columns)
-        for vectors in _divisors(1 if of.sliding else of.columns // width, registers.count)
+        for vectors in _divisors(1 if sliding else of.columns // width, registers.count)
         for rows in _divisors(of.rows, LARGEST // vectors)
         if rows * vectors * -(-width // registers.lanes) <= SPILLED * registers.count
-        for first in ((False,) if of.sliding or width * vectors == of.columns else (False, True))
+        for first in ((False,) if sliding or width * vectors == of.columns else (False, True))
     }
-    own = by_instructions(registers, of.rows, of.columns, of.sliding)
+    own = by_instructions(registers, of.rows, of.columns, of.stride)
     others = sorted(
         found - {own}, key=lambda t: (-_rate(t, registers), t.columns_first, -t.width, -t.rows)
     )
@@ -81,11 +82,11 @@ def chosen(tuned: Mapping[str, Tile], function: tirx.PrimFunc) -> Choose:
     """How a function's tile is chosen: the tuned one, where there is one that fits."""
     better = tuned.get(workload(function)) if tuned else None
 
-    def choose(registers: Registers, rows: int, columns: int, sliding: bool) -> Tile:
-        here = Extents(rows=rows, columns=columns, sliding=sliding)
+    def choose(registers: Registers, rows: int, columns: int, stride: int | None) -> Tile:
+        here = Extents(rows=rows, columns=columns, stride=stride)
         if better is not None and legal(better, here):
             return better
-        return by_instructions(registers, rows, columns, sliding)
+        return by_instructions(registers, rows, columns, stride)
 
     return choose
 
