@@ -137,6 +137,7 @@ class _Carrier(threading.Thread):
         self._start, self._report, self._stall = start, report, stall
         self._more = threading.Condition()
         self._line = b""
+        self._over = False
 
     def run(self) -> None:
         """Serve one rsync, until it or the device ends."""
@@ -161,7 +162,7 @@ class _Carrier(threading.Thread):
         source = RELAY.read_text()
         there = python(self._version, "-I", "-c", source, *command)
         with self._start(there, self._heard) as device:
-            back = threading.Thread(target=_bring_back, args=(device, near), daemon=True)
+            back = threading.Thread(target=self._bring_back, args=(device, near), daemon=True)
             back.start()
             while piece := near.recv(PIECE):
                 try:
@@ -179,7 +180,7 @@ class _Carrier(threading.Thread):
 
     def _wait(self) -> None:
         with self._more:
-            while self.sent - self.handed > UNDER_WAY:
+            while self.sent - self.handed > UNDER_WAY and not self._over:
                 if not self._more.wait(self._stall):
                     raise ConnectionFailed(
                         f"the device has taken nothing for {self._stall:.0f} s",
@@ -194,10 +195,13 @@ class _Carrier(threading.Thread):
             self.handed = max([self.handed, *(int(n) for n in lines if n.isdigit())])
             self._more.notify_all()
 
-
-def _bring_back(device: RemoteProcess, near: socket.socket) -> None:
-    with suppress(OSError, ConnectionFailed):
-        for piece in device.pieces():
-            near.sendall(piece)
-    with suppress(OSError):
-        near.shutdown(socket.SHUT_WR)
+    def _bring_back(self, device: RemoteProcess, near: socket.socket) -> None:
+        with suppress(OSError, ConnectionFailed):
+            for piece in device.pieces():
+                near.sendall(piece)
+        with suppress(OSError):
+            near.shutdown(socket.SHUT_WR)
+        with self._more:
+            # nothing more will be counted: our rsync, which sees the end too, says how it ended
+            self._over = True
+            self._more.notify_all()

@@ -153,6 +153,16 @@ def test_no_more_is_under_way_than_the_bound(
     assert 100_000 < sum(went) <= 100_000 + rsync.PIECE
 
 
+def test_a_link_that_ends_while_a_count_is_awaited_is_seen_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rsync, "UNDER_WAY", 0)
+    monkeypatch.setitem(globals(), "RSYNC", RSYNC.replace("ended.returncode", "12"))
+    # longer than the test may take: only the end of the device's output can end the wait
+    sent, _ = push(tmp_path, monkeypatch, "exit 3", device=DeafDevice, stall=600)
+    assert sent is None
+
+
 def test_a_name_is_one_argument_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = tmp_path / "a 'b' $(c); d"
     odd.mkdir()
