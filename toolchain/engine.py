@@ -8,6 +8,7 @@ left behind can be found and removed.
 from __future__ import annotations
 
 import collections
+import os
 import tarfile
 import tempfile
 import time
@@ -26,6 +27,7 @@ from toolchain.box import Mount, OnLine
 from toolchain.errors import BuildError, EngineError
 
 LABEL = "edgewright"
+PROCESS = "edgewright.process"  # a build's: who removes its container
 TAIL_LINES = 40
 START_TIMEOUT_S = 60.0
 
@@ -335,7 +337,7 @@ class Engine:
         volumes = {
             str(m.source): {"bind": m.target, "mode": "ro" if m.read_only else "rw"} for m in mounts
         }
-        options.setdefault("labels", {LABEL: "build"})
+        options.setdefault("labels", {LABEL: "build", PROCESS: str(os.getpid())})
         with _explained():
             container = self._client.containers.create(
                 image,

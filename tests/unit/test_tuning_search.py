@@ -1,0 +1,145 @@
+"""A search on this machine: TVM's RPC without SSH, libraries linked by this machine's compiler."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tvm
+from tvm import relax
+
+from deploy.agent import __file__ as agent
+from toolchain import process, targets
+from toolchain.compile import TILED, passes, space, work
+from toolchain.compile.schedules import Tile
+from toolchain.errors import ConnectionFailed
+from toolchain.store import Store
+from toolchain.tuning import records
+from toolchain.tuning import work as tuning_work
+from toolchain.tuning.devices import RemoteDevice
+from toolchain.tuning.records import Database, Header
+from toolchain.tuning.search import Budget
+
+SERVER = Path(agent).with_name("rpc_server.py")
+COMPILER = shutil.which("g++")
+KEY = "0123456789abcdef"
+TARGET = targets.of_this_machine()
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="this machine has no C++ compiler")
+
+
+@contextmanager
+def server(idle: float = 3600.0) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A device's server on this machine, and its port."""
+    program = [sys.executable, "-u", "-c", SERVER.read_text()]
+    with subprocess.Popen(
+        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        running.stdin.write(json.dumps({"key": KEY, "idle": idle, "threads": 1}).encode() + b"\n")
+        running.stdin.flush()
+        try:
+            yield running, int(json.loads(running.stdout.readline())["port"])
+        finally:
+            running.stdin.close()
+            running.wait(30)
+
+
+def module() -> tvm.IRModule:
+    """Two matrix products of different shape, the second twice."""
+    draw = np.random.default_rng(1)
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((16, 24), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            y = x
+            for shape in ((24, 32), (32, 32), (32, 32)):
+                weights = relax.const(draw.standard_normal(shape).astype(np.float32))
+                y = builder.emit(relax.op.matmul(y, weights))
+            out = builder.emit_output(y)
+        builder.emit_func_output(out)
+    return passes.lower(builder.get(), work.this_machine(), TILED)
+
+
+def link(objects: list[Path], output: Path) -> None:
+    """By this machine's compiler."""
+    assert COMPILER is not None
+    process.run([COMPILER, "-shared", "-fPIC", *objects, "-o", output])
+
+
+def searched(
+    lowered: tvm.IRModule, folder: Path, ports: dict[str, int], trials: int
+) -> dict[str, object]:
+    """What a search came to."""
+    scratch = folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    prepared = tuning_work.prepared(
+        lowered,
+        work.this_machine(),
+        database=Database(Store(folder), Header.of(TARGET, "1")),
+        link=link,
+        folder=scratch,
+        devices=[
+            RemoteDevice(name=name, port=port, key=KEY, say=lambda _: None, away=3.0)
+            for name, port in ports.items()
+        ],
+        budget=Budget(trials=trials),
+        progress=lambda _: None,
+    )
+    return tuning_work.search(prepared)
+
+
+def test_a_search_begins_with_our_own_goes_on_where_it_was_and_changes_no_result(
+    tmp_path: Path,
+) -> None:
+    lowered = module()
+    with server() as (_, port), server() as (_, other):
+        first = searched(lowered, tmp_path, {"a": port, "b": other}, 3)
+        second = searched(lowered, tmp_path, {"a": port, "b": other}, 7)
+    assert (first["trials"], first["new"]) == (3, 3)
+    assert (second["trials"], second["new"]) == (7, 4)
+    trials = Database(Store(tmp_path), Header.of(TARGET, "1")).trials()
+    assert [t.own for t in trials[:4]] == [True] * 4  # two functions, each on both devices
+    assert {t.host for t in trials} == {"a", "b"}
+    assert all(t.seconds for t in trials)
+    assert second["curve"]
+    # whatever it found: all that was tried is used, and the network computes the same
+    tuned = {t.workload: Tile(**t.tile.model_dump()) for t in trials if not t.own}
+    assert space.count(tuned, lowered) > 0
+    x = tvm.runtime.tensor(np.ones((16, 24), np.float32))
+    outputs = []
+    for tiles in ({}, tuned):
+        scheduled, _ = passes.schedule(lowered, work.this_machine(), TILED, tiles)
+        machine = relax.VirtualMachine(passes.build(scheduled, work.this_machine()), tvm.cpu())
+        outputs.append(machine["main"](x).numpy())
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4)
+
+
+def test_a_device_that_goes_costs_what_it_had_in_hand_and_no_record(tmp_path: Path) -> None:
+    lowered = module()
+    with server() as (_, port):
+        searched(lowered, tmp_path, {"a": port}, 2)
+    kept = Database(Store(tmp_path), Header.of(TARGET, "1")).trials()
+    with pytest.raises(ConnectionFailed, match="no device is left") as caught:
+        searched(lowered, tmp_path, {"a": port}, 5)
+    assert "again" in caught.value.resolution
+    assert Database(Store(tmp_path), Header.of(TARGET, "1")).trials() == kept
+    with server() as (_, port):
+        assert searched(lowered, tmp_path, {"a": port}, 5)["new"] == 3
+    assert records.ratios(Database(Store(tmp_path), Header.of(TARGET, "1")).trials())
+
+
+def test_a_server_that_hears_nothing_more_leaves_no_process_and_no_file() -> None:
+    with server(idle=2.0) as (running, _):
+        running.wait(60)
+        with pytest.raises(ProcessLookupError):
+            os.killpg(running.pid, 0)
