@@ -101,12 +101,13 @@ class RemoteDevice:
                 raise
             except Exception as error:  # noqa: BLE001 (whatever TVM makes of an error from there)
                 failure = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            # A server has one session at a time, and the failed one lives on in its error.
-            gc.collect()
         raise MeasuringError(failure[:200])
 
     def _session(self) -> Any:
         """A session with its server, waited for when it is away."""
+        # A server has one at a time, and the last may live on in a cycle, or a failed one in its
+        # error: this one would wait for it for ever.
+        gc.collect()
         began = time.monotonic()
         while True:
             try:
@@ -122,7 +123,7 @@ class RemoteDevice:
     def _measured(
         self, session: Any, library: Path, shapes: list[tuple[tuple[int, ...], str]]
     ) -> list[float]:
-        session.upload(str(library), library.name)
+        session.upload(bytearray(library.read_bytes()), library.name)
         module = session.load_module(library.name)
         device = session.cpu(0)
         fill = session.get_function("tvm.contrib.random.random_fill_for_measure")
