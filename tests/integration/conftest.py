@@ -106,6 +106,28 @@ def deployed(
 
 
 @contextmanager
+def emulated(product: Product, target: str, system: str, *options: str) -> Iterator[list[str]]:
+    """An emulated device of a target and system, in the tests' own inventory.
+
+    Args:
+        product: the run.
+        target: of the device.
+        system: of the device.
+        options: of `emulator.up`.
+
+    Yields:
+        The options that name it to other tasks.
+    """
+    name, where = f"test-{target}-{system}", ["--inventory", str(product.inventory)]
+    about = ["--target", target, "--os", system]
+    product.invoke("emulator.up", "--name", name, *about, *where, *options)
+    try:
+        yield ["--host", name, *where]
+    finally:
+        product.invoke("emulator.down", "--name", name, *where)
+
+
+@contextmanager
 def measured(product: Product, target: str, system: str, *options: str) -> Iterator[dict[str, Any]]:
     """The result of a small network on an emulated device of a target and system.
 
@@ -118,14 +140,9 @@ def measured(product: Product, target: str, system: str, *options: str) -> Itera
     model = "digits-cnn"
     product.invoke("build-wheels", "--target", target)
     product.invoke("compile", "--model", model, "--target", target, *options)
-    where = ["--name", f"test-{target}-{system}", "--inventory", str(product.inventory)]
-    product.invoke("emulator.up", "--target", target, "--os", system, *where)
-    try:
-        on = ["--host", where[1], "--inventory", str(product.inventory)]
+    with emulated(product, target, system) as on:
         product.invoke("deploy", "--model", model, *on)
         yield product.json("bench", "--budget", "1", *on)
-    finally:
-        product.invoke("emulator.down", *where)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
