@@ -144,7 +144,8 @@ class Sshd:
         assert self.process is not None
         for child in _descendants(self.process.pid):
             if _name(child).startswith("sshd"):
-                os.kill(child, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended by itself
+                    os.kill(child, signal.SIGKILL)
 
     def freeze(self) -> None:
         """Stop sshd where it stands: its links stay and nothing is answered."""

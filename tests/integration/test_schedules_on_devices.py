@@ -127,6 +127,13 @@ def write(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
+    """With a dist/ of its own: what is compiled here must not come into other tests' bundles."""
+    folder = tmp_path_factory.mktemp("schedules-product")
+    return Product(folder=folder, inventory=folder / "inventory.yml")
+
+
+@pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("schedules") / "branches.onnx"
     write(path)
