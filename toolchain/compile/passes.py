@@ -3,7 +3,8 @@
   O0  as imported: one function an operator, TVM's own loops. To find out whether a wrong result
       comes from the model or from what we do to it.
   O1  constants folded, operators fused: fewer passes over memory, TVM's own loops.
-  O2  and images channels-last (NHWC), loops vectorised along the channels and shared by threads.
+  O2  and images channels-last (NHWC), softmax as operators of one reduction at most, loops
+      vectorised along the channels and shared by threads.
   O3  and reductions computed in tiles that fit the target's registers, with NEON from inputs loaded
       four at a time. The default.
 
@@ -90,12 +91,13 @@ def schedule(
     """
     if opt_level < 2:
         return module, []
+    registers = Registers.of(target)
     scheduled, others = module.clone(), []
     for variable, function in list(module.functions_items()):
         if not isinstance(function, tirx.PrimFunc):
             continue
         rule = Rule(
-            registers=Registers.of(target),
+            registers=registers,
             tiled=opt_level >= 3,
             choose=space.chosen(tuned or {}, function),
         )
