@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from toolchain import lock, paths, provenance, sources
 from toolchain.errors import BuildError, UsageError
 from toolchain.lock import Sha256
+from toolchain.models import card
 from toolchain.models.card import ModelCard
 from toolchain.store import Store, digest_file, digest_of
 from toolchain.targets import Target
@@ -279,9 +280,10 @@ def _model(source: Path, folder: Path, target: Target) -> BundledModel:
     into = folder / relative
     into.mkdir(parents=True)
     wanted = [*source.glob("*.tflite"), *source.glob("reference-*.npy")]
-    for path in [*wanted, source / "model.json", source / "samples.npz"]:
+    for path in [*wanted, source / "samples.npz"]:
         if path.is_file():
             shutil.copyfile(path, into / path.name)
+    ModelCard.load(source).for_device(target.name).save(into)
     shutil.copytree(
         source / target.name,
         into / target.name,
@@ -291,5 +293,5 @@ def _model(source: Path, folder: Path, target: Target) -> BundledModel:
         model=source.parent.name,
         batch=int(source.name[1:]),
         folder=relative,
-        card=f"{relative}/model.json",
+        card=f"{relative}/{card.FILE}",
     )

@@ -11,7 +11,7 @@ from tests.unit.test_card import a_card, a_check, a_library
 from toolchain import bundle, imagespec, targets, tvm_source
 from toolchain.compile import release as the_release
 from toolchain.errors import BuildError, UsageError
-from toolchain.models.card import ModelCard
+from toolchain.models.card import Check, ModelCard
 from toolchain.store import Store
 from toolchain.wheels import audit, build
 
@@ -77,6 +77,17 @@ def test_a_bundle_takes_the_runtime_of_its_libraries(tmp_path: Path) -> None:
     assert bundle._runtime([source], RV64GC) == "tvm_runtime_source"
     # what is compiled for other targets does not count
     assert bundle._runtime([source], X86_64) == "tvm_runtime"
+
+
+def test_compiling_for_another_target_changes_no_release(tmp_path: Path) -> None:
+    place = dist(tmp_path / "dist", RELEASE)
+    (place / RV64GC.name).mkdir()
+    before = tmp_path / "before" / bundle._model(place, tmp_path / "before", RV64GC).card
+    other = Check(stage="tvm-x86", max_abs=1, max_rel=1, top1_agreement=0, count=8, opt_level=0)
+    ModelCard.load(place).with_library(X86_64.name, a_library(0), other).save(place)
+    after = tmp_path / "after" / bundle._model(place, tmp_path / "after", RV64GC).card
+    assert before.read_text() == after.read_text()
+    assert ModelCard.load(after.parent).libraries.keys() == {RV64GC.name}
 
 
 def test_libraries_of_two_tvms_make_no_bundle(tmp_path: Path) -> None:

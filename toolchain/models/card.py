@@ -233,6 +233,20 @@ class ModelCard(_Part):
             }
         )
 
+    def for_device(self, target: str) -> ModelCard:
+        """The card that goes into a bundle: the same whatever else was compiled here.
+
+        Args:
+            target: the device's; libraries of others are left out, and so are checks of libraries,
+                which are about this machine's.
+        """
+        return self.model_copy(
+            update={
+                "libraries": {n: of for n, of in self.libraries.items() if n == target},
+                "checks": [c for c in self.checks if c.opt_level is None],
+            }
+        )
+
     def files(self) -> dict[str, str]:
         """Every file that the card names and its sha256."""
         parts: list[File] = [
