@@ -7,23 +7,16 @@ EDGEWRIGHT_FAULTS=long runs a thousand.
 from __future__ import annotations
 
 import random
-import shutil
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from tests.faults import device
+from tests.faults.bench import LONG, SEED, Bench, with_strace
 from tests.faults.device import Agent, Point
-from tests.faults.test_faults import FAILING, LONG, Bench, folder
+from tests.faults.test_disk_errors import FAILING
 
-__all__ = ["folder"]
+pytestmark = with_strace
 HISTORY = 1000 if LONG else 40
-SEED = 6
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("strace") is None, reason="strace is not installed: apt-get install strace"
-)
 
 
 def fault(chance: random.Random, points: list[Point]) -> str:

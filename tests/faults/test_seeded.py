@@ -1,7 +1,7 @@
 """The tests tested: faults put into a copy of the product on this machine's side and in the agent.
 
 Each has to make the test fail that is named beside it. Those of the agent's steps under kills and
-power cuts are in test_faults. EDGEWRIGHT_FAULTS=long seeds all, otherwise one in four.
+power cuts are in test_seeded_agent. EDGEWRIGHT_FAULTS=long seeds all, otherwise one in four.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.test_faults import LONG
+from tests.faults.bench import LONG
 from toolchain import paths
 
 FAILED = 1  # pytest's: tests ran and some failed

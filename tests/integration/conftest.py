@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.sshd import Sshd
 from toolchain import paths, process
 from toolchain.errors import CommandError
 
@@ -103,6 +104,18 @@ def deployed(
     where = ["--host", device, "--inventory", str(product.inventory)]
     outcome: dict[str, Any] = product.json("deploy", *where)
     return outcome
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    server = Sshd(tmp_path / "device")
+    server.start()
+    yield server
+    server.stop()
 
 
 @contextmanager

@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from deploy import connection, release
 from deploy.inventory import Device
+from deploy.release_plan import Outcome
 
 BASE = getattr(sys, "_base_executable", sys.executable)
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -197,6 +199,21 @@ def _name(process: int) -> str:
         return Path(f"/proc/{process}/comm").read_text()
     except OSError:
         return ""
+
+
+def deploy(device: Device, folder: Path, *, keep: int = 3) -> Outcome:
+    with connection.connect(device) as conn:
+        return release.deploy(conn, folder, keep=keep)
+
+
+def wait_until(condition: object, limit: float = 10.0) -> bool:
+    assert callable(condition)
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _keygen(path: Path) -> None:

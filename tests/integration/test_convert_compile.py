@@ -1,77 +1,25 @@
-"""Models converted and compiled for real, in processes and caches of their own."""
+"""Models of the catalogue converted and compiled for real, in processes and caches of their own."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
+from tests.integration.conversion import Bench
 from toolchain import compile as compiler
-from toolchain import convert, models, process, provenance, store, targets
-from toolchain.convert import variant
-from toolchain.errors import EdgewrightError, ModelError, UsageError
+from toolchain import convert, models, process, provenance, store
+from toolchain.errors import ModelError, UsageError
 from toolchain.models import card
 from toolchain.models.card import ModelCard
 
-TARGET = targets.target("rv64gc")
 QUICK_S = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """A cache and an output folder of one test."""
-
-    root: Path
-
-    @property
-    def cache(self) -> store.Store:
-        return store.Store(self.root / "cache")
-
-    @property
-    def out(self) -> Path:
-        return self.root / "models"
-
-    def convert(
-        self, spec: models.ModelSpec, batch: int = 1, steps: list[str] | None = None
-    ) -> ModelCard:
-        told = steps if steps is not None else []
-        return convert.convert(spec, batch, out=self.out, cache=self.cache, progress=told.append)
-
-    def compile(
-        self,
-        name: str,
-        opt_level: int = 3,
-        steps: list[str] | None = None,
-        link: Callable[[list[Path], Path], None] | None = None,
-    ) -> ModelCard:
-        told = steps if steps is not None else []
-        return compiler.compile_model(
-            self.out / name / "b1",
-            TARGET,
-            opt_level,
-            linker=compiler.Linker(identity="", link=link or joined, image=lambda: ""),
-            cache=self.cache,
-            progress=told.append,
-        )
-
-    def left_over(self) -> list[Path]:
-        """What an unfinished job would have left behind."""
-        scratch = self.root / "cache" / "tmp"
-        return [*scratch.iterdir()] if scratch.is_dir() else []
-
-
-def joined(objects: list[Path], output: Path) -> None:
-    """In the linker's place: what goes in comes out. The real one needs the cross image."""
-    output.write_bytes(b"".join(path.read_bytes() for path in objects))
 
 
 def arrays(folder: Path) -> dict[str, npt.NDArray[np.generic]]:
@@ -277,213 +225,3 @@ def test_a_conversion_leaves_the_graph_without_transposes(tmp_path: Path) -> Non
     convert.convert(models.resolve("mobilenetv3-large"), out=tmp_path)
     graph = onnx.load(tmp_path / "mobilenetv3-large" / "b1" / "model.onnx").graph
     assert sum(node.op_type == "Transpose" for node in graph.node) <= 1
-
-
-KERAS_FILES = """
-import os, sys
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import keras
-folder = sys.argv[1]
-layers = keras.layers
-@keras.saving.register_keras_serializable()
-class Doubled(layers.Layer):
-    def call(self, x):
-        return x * 2
-plain = keras.Sequential(
-    [layers.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(5)])
-plain.save(folder + "/plain.keras")
-plain.save(folder + "/plain.h5")
-plain.export(folder + "/plain-saved", verbose=False)
-import tensorflow as tf
-converter = tf.lite.TFLiteConverter.from_keras_model(plain)
-lite = converter.convert()
-open(folder + "/plain.tflite", "wb").write(lite)
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-traced = tf.function(lambda x: plain(x, training=False)).get_concrete_function(
-    tf.TensorSpec((None, 8, 8, 3), tf.float32))
-graph = convert_variables_to_constants_v2(traced).graph.as_graph_def()
-open(folder + "/plain.pb", "wb").write(graph.SerializeToString())
-open(folder + "/cut.pb", "wb").write(graph.SerializeToString()[:99])
-open(folder + "/cut.tflite", "wb").write(lite[: len(lite) // 8])
-a, b = layers.Input((4,), name="left"), layers.Input((5,), name="right")
-keras.Model([a, b], layers.Concatenate()([a, b])).save(folder + "/two.keras")
-image = layers.Input((None, None, 3))
-keras.Model(image, layers.GlobalAveragePooling2D()(image)).save(folder + "/open.keras")
-keras.Model(a, Doubled()(a)).save(folder + "/custom.keras")
-keras.Model(a, layers.Lambda(lambda x: x * 2)(a)).save(folder + "/code.keras")
-square = layers.Input((3, 3))
-keras.Model(square, layers.Lambda(tf.linalg.det)(square)).export(
-    folder + "/det-saved", verbose=False)
-"""
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files as a user may have them, good and bad."""
-    folder = tmp_path_factory.mktemp("own")
-    process.run([sys.executable, "-c", KERAS_FILES, folder])
-    whole = (folder / "plain.h5").read_bytes()
-    (folder / "cut.h5").write_bytes(whole[: len(whole) // 2])
-    write_onnx(folder)
-    return folder
-
-
-def write_onnx(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    weights = {
-        "w": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
-        "v": rng.standard_normal((144, 5)).astype(np.float32),
-    }
-    plain = [
-        helper.make_node("Conv", ["x", "w"], ["c"]),
-        helper.make_node("Flatten", ["c"], ["f"]),
-        helper.make_node("MatMul", ["f", "v"], ["y"]),
-    ]
-
-    def save(
-        name: str, nodes: list[onnx.NodeProto], inputs: dict[str, list[int | str]], **options: str
-    ) -> None:
-        graph = helper.make_graph(
-            nodes,
-            "graph",
-            [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in inputs.items()],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-            [numpy_helper.from_array(v, k) for k, v in weights.items() if len(nodes) == 3],
-        )
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        if options:
-            onnx.save(made, folder / name, save_as_external_data=True, size_threshold=0, **options)
-        else:
-            onnx.save(made, folder / name)
-
-    image: list[int | str] = ["N", 3, 8, 8]
-    relu = [helper.make_node("Relu", ["x"], ["y"])]
-    unit = [helper.make_node("LpNormalization", ["x"], ["y"], name="unit_length")]
-    added = [helper.make_node("Add", ["x", "z"], ["y"])]
-    save("plain.onnx", plain, {"x": image})
-    save("beside.onnx", plain, {"x": image}, location="beside.onnx.data")
-    save("lonely.onnx", plain, {"x": image}, location="lonely.onnx.data")
-    (folder / "lonely.onnx.data").unlink()
-    save("open.onnx", relu, {"x": ["N", 3, "height", "width"]})
-    save("four.onnx", relu, {"x": [4, 3, 8, 8]})
-    save("two.onnx", added, {"x": ["N", 4], "z": ["N", 4]})
-    save("unit.onnx", unit, {"x": ["N", 16]})
-    whole = (folder / "plain.onnx").read_bytes()
-    (folder / "cut.onnx").write_bytes(whole[: len(whole) // 2])
-
-
-def of(own: Path, name: str) -> models.ModelSpec:
-    return models.resolve(name.replace(".", "-"), model_file=own / name)
-
-
-@pytest.mark.parametrize("name", ["plain.keras", "plain.h5", "plain-saved", "plain.pb"])
-def test_a_users_keras_model_takes_both_ways(own: Path, tmp_path: Path, name: str) -> None:
-    bench = Bench(root=tmp_path)
-    made = bench.convert(of(own, name))
-    assert made.input.shape == (1, 8, 8, 3)
-    assert made.output.shape == (1, 5)
-    assert set(made.tflite) == {"fp32"}
-    assert made.source.weights.startswith("file:")
-    assert "O3" in bench.compile(made.model).libraries["rv64gc"]
-
-
-def test_a_users_tflite_file_is_used_with_its_open_batch_fixed(own: Path, tmp_path: Path) -> None:
-    bench = Bench(root=tmp_path)
-    made = bench.convert(of(own, "plain.tflite"), 2)
-    assert made.source.kind == "tflite"
-    assert (made.input.shape, made.output.shape) == ((2, 8, 8, 3), (2, 5))
-    assert [c.stage for c in made.checks] == ["onnx"]
-    folder = bench.out / made.model / "b2"
-    compiled = compiler.compile_model(
-        folder,
-        TARGET,
-        linker=compiler.Linker(identity="", link=joined, image=lambda: ""),
-        cache=bench.cache,
-    )
-    assert "O3" in compiled.libraries["rv64gc"]
-    with pytest.raises(UsageError, match=r"not of a \.tflite file"):
-        variant.add(of(own, "plain.tflite"), 2, "int8", folder, cache=bench.cache)
-
-
-def test_labels_that_do_not_match_a_model_are_refused(own: Path, tmp_path: Path) -> None:
-    shutil.copyfile(own / "plain.keras", tmp_path / "net.keras")
-    (tmp_path / "names.txt").write_text("cat\ndog\n")
-    (tmp_path / "net.toml").write_text('labels = "names.txt"')
-    bench = Bench(root=tmp_path / "bench")
-    with pytest.raises(ModelError, match="labels don't match") as caught:
-        bench.convert(models.resolve(model_file=tmp_path / "net.keras"))
-    assert caught.value.detail == "2 labels, the model gives 5 scores"
-    assert not bench.out.exists()
-
-
-@pytest.mark.parametrize("name", ["plain.onnx", "beside.onnx"])
-def test_a_users_onnx_file_takes_one_way_and_the_card_says_why(
-    own: Path, tmp_path: Path, name: str
-) -> None:
-    bench = Bench(root=tmp_path)
-    made = bench.convert(of(own, name))
-    # by an extra, which is not always installed
-    assert ("fp32" in made.tflite) == ("tflite" not in made.missing)
-    assert [p.name for p in (bench.out / made.model / "b1").glob("*.onnx*")] == ["model.onnx"]
-    assert "O3" in bench.compile(made.model).libraries["rv64gc"]
-
-
-@pytest.mark.parametrize(
-    ("name", "said", "listed"),
-    [
-        ("two.keras", "2 inputs", "left"),
-        ("two.onnx", "2 inputs", "z: float32"),
-        ("open.keras", "dynamic shape", "(?, ?, ?, 3)"),
-        ("open.onnx", "dynamic shape", "height"),
-        ("custom.keras", "custom layer", "Doubled"),
-        ("code.keras", "Lambda", "Lambda"),
-        ("cut.h5", "cut short", "truncated"),
-        ("cut.onnx", "cut short", ""),
-        ("cut.tflite", "cut short", ""),
-        ("cut.pb", "cut short", ""),
-        ("lonely.onnx", "lonely.onnx.data", ""),
-        ("four.onnx", "fixed at 4", ""),
-        ("det-saved", "no operator for: MatrixDeterminant", ""),
-    ],
-)
-def test_a_model_that_cannot_be_converted_is_one_error_and_nothing_half_made(
-    own: Path, tmp_path: Path, name: str, said: str, listed: str
-) -> None:
-    bench = Bench(root=tmp_path)
-    with pytest.raises(EdgewrightError) as caught:
-        bench.convert(of(own, name))
-    assert caught.value.exit_code == ModelError.exit_code
-    assert said in caught.value.brief
-    assert listed in caught.value.detail
-    assert caught.value.resolution
-    assert not bench.out.exists()
-    assert bench.left_over() == []
-    assert not (bench.root / "cache" / "entries").exists()
-
-
-def test_an_operator_that_tvm_cannot_import_is_named_with_its_node(
-    own: Path, tmp_path: Path
-) -> None:
-    bench = Bench(root=tmp_path)
-    made = bench.convert(of(own, "unit.onnx"))
-    with pytest.raises(ModelError, match="operator LpNormalization") as caught:
-        bench.compile(made.model)
-    assert "unit_length" in caught.value.detail
-    assert bench.left_over() == []
-    assert ModelCard.load(bench.out / made.model / "b1") == made
-
-
-def test_a_changed_model_takes_its_old_libraries_away(own: Path, tmp_path: Path) -> None:
-    bench = Bench(root=tmp_path)
-    file = tmp_path / "net.onnx"
-    shutil.copyfile(own / "plain.onnx", file)
-    bench.convert(models.resolve(model_file=file))
-    bench.compile("net")
-    changed = onnx.load(file)
-    changed.graph.initializer[0].CopyFrom(
-        numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "w")
-    )
-    onnx.save(changed, file)
-    made = bench.convert(models.resolve(model_file=file))
-    assert made.libraries == {}
-    assert not (bench.out / "net" / "b1" / "rv64gc").exists()

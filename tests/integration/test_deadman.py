@@ -16,12 +16,10 @@ from deploy import connection, fleet, release, rollout
 from deploy.fleet import Limits
 from deploy.session import Session, open_session
 from tests.bundles import make_bundle
-from tests.integration.sshd import Sshd, processes_with
-from tests.integration.test_deploy_localhost import deploy, sshd, wait_until
+from tests.integration.sshd import Sshd, deploy, processes_with, wait_until
 from toolchain import bundle
 from toolchain.errors import ConnectionFailed, OutcomeUnknown, ReleaseError
 
-__all__ = ["sshd"]
 pytestmark = pytest.mark.integration
 
 

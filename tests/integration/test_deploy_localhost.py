@@ -7,7 +7,6 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy import connection, probe, release
-from deploy.inventory import Device
-from deploy.release_plan import Outcome
 from deploy.session import open_session
-from tests import tools
 from tests.bundles import make_bundle, noise
-from tests.integration.sshd import Sshd, processes_with
+from tests.integration.sshd import Sshd, deploy, processes_with, wait_until
 from toolchain import bundle
 from toolchain.errors import (
     CommandError,
@@ -32,23 +28,6 @@ from toolchain.errors import (
 )
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    server = Sshd(tmp_path / "device")
-    server.start()
-    yield server
-    server.stop()
-
-
-def deploy(device: Device, folder: Path, *, keep: int = 3) -> Outcome:
-    with connection.connect(device) as conn:
-        return release.deploy(conn, folder, keep=keep)
 
 
 def test_a_release_is_installed_and_runs(sshd: Sshd, tmp_path: Path) -> None:
@@ -135,52 +114,6 @@ def test_without_an_sftp_server_files_go_as_a_stream(sshd: Sshd, tmp_path: Path)
     sshd.start()
     done = deploy(sshd.device, make_bundle(tmp_path / "b", extra={"models/m": noise(1_000_000)}))
     assert done.status == "done"
-
-
-@pytest.fixture
-def with_rsync(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Both ends have rsync, and note each time that it is begun."""
-    program = tools.install("rsync", "usr/bin/rsync", tmp_path / "rsync") / "rsync"
-    log = tmp_path / "rsync-log"
-    for folder, end in ((sshd.folder / "bin", "there"), (tmp_path / "path", "here")):
-        folder.mkdir(exist_ok=True)
-        noted = folder / "rsync"
-        noted.write_text(f'#!/bin/sh\necho {end} "$@" >> {log}\nexec {program} "$@"\n')
-        noted.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'path'}:{os.environ['PATH']}")
-    return log
-
-
-def test_of_a_file_that_changed_a_little_little_is_sent(
-    sshd: Sshd, tmp_path: Path, with_rsync: Path
-) -> None:
-    before = noise(4 << 20)
-    after = before[: 1 << 20] + b"something new" + before[1 << 20 :]
-    deploy(sshd.device, make_bundle(tmp_path / "1", extra={"models/m": before}))
-    assert not with_rsync.exists(), "there was nothing to compare with"
-    done = deploy(
-        sshd.device, make_bundle(tmp_path / "2", version="2.0", extra={"models/m": after})
-    )
-    assert (sshd.root / "current" / "models" / "m").read_bytes() == after
-    assert (sshd.root / "previous" / "models" / "m").read_bytes() == before
-    assert 0 < done.sent < 200_000
-    noted = with_rsync.read_text()
-    assert [line.split()[0] for line in noted.splitlines()] == ["here", "there"]
-    assert str(sshd.device.key_file) not in noted
-    accepted = (sshd.folder / "log").read_text().count("Accepted publickey")
-    assert accepted == 2, "rsync went over a connection of its own"
-    assert list((sshd.root / "incoming").iterdir()) == []
-
-
-def test_an_rsync_that_fails_there_leaves_the_file_to_sftp(
-    sshd: Sshd, tmp_path: Path, with_rsync: Path
-) -> None:
-    (sshd.folder / "bin" / "rsync").write_text("#!/bin/sh\nexit 12\n")
-    before, after = noise(2 << 20), noise(3 << 20)
-    deploy(sshd.device, make_bundle(tmp_path / "1", extra={"models/m": before}))
-    deploy(sshd.device, make_bundle(tmp_path / "2", version="2.0", extra={"models/m": after}))
-    assert (sshd.root / "current" / "models" / "m").read_bytes() == after
-    assert with_rsync.read_text().startswith("here")
 
 
 @pytest.mark.parametrize("sftp", [True, False])
@@ -401,13 +334,3 @@ def resealed(text: str, **changes: object) -> str:
     fields = {**json.loads(text), **changes}
     fields["release"] = bundle.release_id(fields)
     return json.dumps(fields)
-
-
-def wait_until(condition: object, limit: float = 10.0) -> bool:
-    assert callable(condition)
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False

@@ -19,10 +19,8 @@ from deploy import fleet, rollout
 from deploy.fleet import Attempt, HostResult, Limits, Status, Work
 from deploy.inventory import Device
 from tests.bundles import make_bundle, noise
-from tests.integration.sshd import Sshd, processes_with
-from tests.integration.test_deploy_localhost import sshd, wait_until
+from tests.integration.sshd import Sshd, processes_with, wait_until
 
-__all__ = ["sshd"]
 pytestmark = pytest.mark.integration
 
 # a busy machine takes some seconds for a venv and pip

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.integration.test_convert_compile import Bench
+from tests.integration.conversion import Bench
 from toolchain import extras, models, process
 from toolchain.errors import ModelError
 from toolchain.models.card import ModelCard

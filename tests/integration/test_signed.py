@@ -9,12 +9,10 @@ import pytest
 from deploy import connection, fleet, release, rollout
 from deploy.fleet import Limits
 from tests.bundles import make_bundle
-from tests.integration.sshd import Sshd
-from tests.integration.test_deploy_localhost import deploy, sshd
+from tests.integration.sshd import Sshd, deploy
 from toolchain import bundle, signing
 from toolchain.errors import DeviceRefused
 
-__all__ = ["sshd"]
 pytestmark = pytest.mark.integration
 
 

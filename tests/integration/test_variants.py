@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.integration.test_convert_compile import joined
+from tests.integration.conversion import joined
 from toolchain import compile as compiler
 from toolchain import matrix, models, targets
 from toolchain.models.card import ModelCard
