@@ -1,6 +1,7 @@
 """What the tests of kills, disk errors and power cuts share: a device and what is done to it.
 
-EDGEWRIGHT_FAULTS=long runs the long form of them all. See docs/reliability.md.
+EDGEWRIGHT_FAULTS=long runs the long form of them all, EDGEWRIGHT_SEED with other chances. See
+docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import pytest
 
 from deploy.agent.state import State
 from tests.bundles import make_bundle
-from tests.faults import device
-from tests.faults.device import Agent, Ended, Point, Work
+from tests.faults import device, traced
+from tests.faults.device import Agent
+from tests.faults.traced import Ended, Point, Work
 from toolchain.errors import EdgewrightError
 
 LONG = os.environ.get("EDGEWRIGHT_FAULTS") == "long"
-SEED = 6
+SEED = int(os.environ.get("EDGEWRIGHT_SEED", "6"))
 OPERATIONS = ("deploy", "first deploy", "switch back", "rollback")
 
 with_strace = pytest.mark.skipif(
@@ -35,6 +37,7 @@ class Bench:
 
     def __init__(self, folder: Path, agent: Agent) -> None:
         self.folder, self.agent, self.good = folder, agent, Agent()
+        folder.mkdir(exist_ok=True)
         self.bundles = [
             make_bundle(folder / str(n), version=f"{n}.0", extra={"models/m": bytes([n]) * 70_000})
             for n in (1, 2, 3, 4)
@@ -55,13 +58,17 @@ class Bench:
     def reset(self, name: str) -> None:
         device.copy(self.folder / "none" if name == "first deploy" else self.template, self.root)
 
-    def points(self, name: str) -> list[Point]:
+    def whole(self, name: str) -> Ended:
+        """What it does when nothing disturbs it."""
         self.reset(name)
-        ended = device.run(self.work(name, self.root)[0], scratch=self.folder)
+        ended = traced.run(self.work(name, self.root)[0], scratch=self.folder)
         assert not ended.error, ended
         assert not ended.crash, ended
         assert ended.points
-        return ended.points
+        return ended
+
+    def points(self, name: str) -> list[Point]:
+        return self.whole(name).points
 
     def check(
         self, root: Path, ended: Ended, allowed: list[Path | None], new: Path, what: object

@@ -1,4 +1,4 @@
-"""A device of the tests: a folder, the agent's own steps on it, and faults put there by strace.
+"""A device of the tests: a folder, the agent's own steps on it, and what must be true of it.
 
 Everything but pip and the self-check is the product's: release's order of steps, the session, the
 agent. Those two are replaced by an unpacked wheel, so that a round takes a fraction of a second.
@@ -6,21 +6,16 @@ agent. Those two are replaced by an unpacked wheel, so that a round takes a frac
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
-import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 import types
 import zipfile
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,15 +27,6 @@ from deploy.remote_process import RemoteProcess
 from deploy.session import AGENT, MODULES, Session
 from toolchain import bundle
 from toolchain.errors import EdgewrightError
-
-MUTATING = (
-    "openat,open,creat,write,pwrite64,writev,ftruncate,truncate,fallocate,sendfile,copy_file_range,"
-    "mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,rename,renameat,renameat2,unlink,unlinkat,"
-    "chmod,fchmod,fchmodat,chown,fchown,fchownat,utimensat,fsync,fdatasync,sync_file_range"
-)
-WRITES = re.compile(r"O_(CREAT|TRUNC|WRONLY|RDWR)")
-CALL = re.compile(r"^(\w+)\((.*)$")
-LIMIT = 60.0
 
 
 class Agent:
@@ -142,9 +128,6 @@ class _Link:
         return len(rest)
 
 
-Work = Callable[[Callable[[str, Any], None]], object]
-
-
 def silent(do: str, answer: Any) -> None:
     """Tell nobody."""
 
@@ -192,113 +175,6 @@ def take_lock(agent: Agent, root: Path) -> None:
         process.close()
 
 
-@dataclass(frozen=True)
-class Point:
-    """The `nth` call of that name, from 1."""
-
-    call: str
-    nth: int
-
-    def __str__(self) -> str:
-        return f"{self.call} #{self.nth}"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a child ended: killed or not, the steps it was told are done, its error, its calls."""
-
-    killed: bool
-    done: list[str]
-    error: str
-    crash: str
-    points: list[Point]
-    hit: bool
-
-
-def run(work: Work, inject: str = "", *, scratch: Path) -> Ended:
-    """Do work in a child under strace, with a fault in it.
-
-    Args:
-        work: called with a function that takes each step and its answer.
-        inject: what strace's `inject` option takes.
-        scratch: a folder for strace's log; outside the device.
-    """
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        _child(work, theirs)
-    theirs.close()
-    log = scratch / "strace.log"
-    log.unlink(missing_ok=True)
-    extra = ["-e", f"inject={inject}"] if inject else []
-    calls = ",".join(f"?{name}" for name in MUTATING.split(","))
-    tracer = subprocess.Popen(
-        ["strace", "-q", "-s", "0", "-p", str(pid), "-o", str(log), "-e", f"trace={calls}", *extra],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    end = time.monotonic() + LIMIT
-    while "TracerPid:\t0" in Path(f"/proc/{pid}/status").read_text():
-        assert time.monotonic() < end, "strace could not attach"
-        assert tracer.poll() is None, "strace could not attach"
-        time.sleep(0.001)
-    ours.send(b"go")
-    heard = b""
-    ours.settimeout(LIMIT)
-    while piece := ours.recv(1 << 16):
-        heard += piece
-    ours.close()
-    _, status = os.waitpid(pid, 0)
-    tracer.wait(LIMIT)
-    text = log.read_text(errors="replace")
-    lines = [json.loads(line) for line in heard.splitlines()]
-    return Ended(
-        killed=os.WIFSIGNALED(status),
-        done=[v for k, v in lines if k == "done"],
-        error=next((v for k, v in lines if k == "error"), ""),
-        crash=next((v for k, v in lines if k == "crash"), ""),
-        points=_points(text),
-        hit="INJECTED" in text or os.WIFSIGNALED(status),
-    )
-
-
-def _child(work: Work, link: socket.socket) -> None:
-    def tell(kind: str, text: str) -> None:
-        # by sendto, which is no call that faults are put at
-        link.send(json.dumps([kind, text]).encode() + b"\n")
-
-    try:
-        link.recv(2)
-        work(lambda do, answer: tell("done", do) if "ok" in answer else None)
-    except EdgewrightError as error:
-        tell("error", f"{error.brief}: {error.detail}")
-    except BaseException as error:  # noqa: BLE001 (a child must not go on as a second pytest)
-        tell("crash", f"{type(error).__name__}: {error}")
-    finally:
-        os._exit(0)
-
-
-def _points(text: str) -> list[Point]:
-    found, counts = [], Counter[str]()
-    for line in text.splitlines():
-        match = CALL.match(line)
-        if match is None:
-            continue
-        counts[match[1]] += 1
-        if match[1] not in ("openat", "open") or WRITES.search(match[2]):
-            found.append(Point(match[1], counts[match[1]]))
-    return found
-
-
-def kill_at(point: Point) -> str:
-    """The injection that kills before the call does anything."""
-    return f"{point.call}:signal=KILL:when={point.nth}"
-
-
-def fail_at(point: Point, name: str) -> str:
-    """The injection that makes one call fail with that error."""
-    return f"{point.call}:error={name}:when={point.nth}"
-
-
 def copy(template: Path, root: Path) -> None:
     """Make root a copy of template, hard links kept."""
     shutil.rmtree(root, ignore_errors=True)
@@ -323,20 +199,34 @@ def running(root: Path) -> str | None:
     return str(json.loads(text)["release"])
 
 
+@functools.cache
 def identity(folder: Path) -> str:
-    """The id of a bundle."""
+    """The id of a bundle. Read once: no test changes a bundle of another folder's name."""
     return bundle.load(folder).release
+
+
+@functools.cache
+def contents(folder: Path) -> dict[str, str]:
+    """The sha256 of every file that a release of that bundle has, its wheels unpacked."""
+    found = {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
+    for wheel in folder.glob("wheels/*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                found[f"venv/site-packages/{name}"] = archive.read(name)
+    return {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
 
 
 def problems(root: Path, bundles: list[Path], allowed: list[Path | None]) -> list[str]:
     """What is wrong on a device: it must run one of `allowed`, and all complete ones be whole."""
-    ids = {bundle.load(b).release: b for b in bundles}
+    ids = {identity(b): b for b in bundles}
     try:
         runs = running(root)
     except (AssertionError, OSError, ValueError, KeyError) as error:
         return [f"current: {error}"]
     wrong = []
-    if runs not in {bundle.load(a).release if a else None for a in allowed}:
+    if runs not in {identity(a) if a else None for a in allowed}:
         wrong.append(f"runs {runs and runs[:16]}")
     state = State(str(root))
     folders = {str(e["folder"]) for e in state.releases()}
@@ -358,24 +248,16 @@ def problems(root: Path, bundles: list[Path], allowed: list[Path | None]) -> lis
 
 def _differences(base: Path, source: Path) -> list[str]:
     """Every file of a release against the bundle and the wheels that it comes from."""
-    expected = {
-        p.relative_to(source).as_posix(): p.read_bytes() for p in source.rglob("*") if p.is_file()
-    }
-    for wheel in source.glob("wheels/*.whl"):
-        with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                expected[f"venv/site-packages/{name}"] = archive.read(name)
     there = {
-        p.relative_to(base).as_posix(): p.read_bytes()
+        p.relative_to(base).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
         for p in base.rglob("*")
         if p.is_file() and not p.is_symlink()
     }
     there.pop("installed.json", None)
     if not (base / "venv" / "bin" / "python").is_symlink():
         return ["no venv/bin/python"]
-    digest = {n: hashlib.sha256(c).hexdigest() for n, c in there.items()}
-    wanted = {n: hashlib.sha256(c).hexdigest() for n, c in expected.items()}
-    return [n for n in sorted({*digest, *wanted}) if digest.get(n) != wanted.get(n)]
+    wanted = contents(source)
+    return [n for n in sorted({*there, *wanted}) if there.get(n) != wanted.get(n)]
 
 
 def debris(root: Path) -> list[str]:
@@ -386,9 +268,3 @@ def debris(root: Path) -> list[str]:
     left += [f"releases/{n}" for n in state.folders() if state.marker(n) is None]
     used = {f["sha256"] for n in state.folders() for f in state.manifest(n)["files"]}
     return left + [f"blobs/{b.name}" for b in (root / "blobs").iterdir() if b.name not in used]
-
-
-def end(pid: int) -> None:
-    """Kill a child of ours and wait for it."""
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)

@@ -1,7 +1,11 @@
-"""A loop-mounted filesystem whose power can be cut. Needs root; never touches another one."""
+"""A filesystem in a file whose power can be cut. Needs root; never touches another one.
+
+It is mounted a thousand times a test, so the loop device stays and no program is started for it.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import shutil
@@ -11,12 +15,21 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 # EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are one: _IOR('X', 125, __u32), Linux, fs/ext4/ext4.h and
 # fs/xfs/libxfs/xfs_fs.h; so are their flags that lose what is not in the journal
 SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
 LOOP_MAJOR = 7
+# include/uapi/linux/loop.h: struct loop_config has its file, then lo_flags at byte 60 of 304
+LOOP_CTL_GET_FREE, LOOP_CONFIGURE, AUTOCLEAR = 0x4C82, 0x4C0A, 4
+CONFIG = struct.Struct("I56xI240x")
+# include/uapi/linux/fs.h: forget what is cached of a block device
+BLKFLSBUF = 0x1261
+
+C = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,24 +42,27 @@ class Kind:
 
 
 KINDS = {
-    "ext4": Kind(make=("mkfs.ext4", "-q", "-F"), options="loop,noauto_da_alloc", size=24),
+    "ext4": Kind(make=("mkfs.ext4", "-q", "-F"), options="noauto_da_alloc", size=24),
     # mkfs.xfs makes none below 300 MiB; the file is sparse
-    "xfs": Kind(make=("mkfs.xfs", "-q", "-f"), options="loop", size=304),
+    "xfs": Kind(make=("mkfs.xfs", "-q", "-f"), options="", size=304),
 }
 
 
 class Disk:
-    """An image that is mounted, cut off and mounted again.
+    """An image that is mounted, cut off and mounted again, until it is left as a context.
 
     Args:
         folder: holds the image and the mount point.
         kind: the filesystem, one of KINDS.
         path: where to look for the program that makes it.
+
+    Raises:
+        OSError: there is no such program, no loop device, or no right to one.
     """
 
     def __init__(self, folder: Path, kind: str = "ext4", path: str | None = None) -> None:
-        self.kind = KINDS[kind]
-        self.image, self.kept, self.mount = (folder / n for n in ("disk", "kept", "mount"))
+        self.name, self.kind = kind, KINDS[kind]
+        self.image, self.mount = folder / "disk", folder / "mount"
         self.mount.mkdir()
         with self.image.open("wb") as stream:
             stream.truncate(self.kind.size << 20)
@@ -54,10 +70,43 @@ class Disk:
         if make is None:
             raise FileNotFoundError(self.kind.make[0])
         subprocess.run([make, *self.kind.make[1:], self.image], check=True)
+        self.loop, self.number = self._attach()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        C.umount2(os.fsencode(self.mount), 0)
+        # the device goes when nobody has it any more
+        os.close(self.number)
+
+    def _attach(self) -> tuple[str, int]:
+        """A loop device that has the image, for as long as it is open."""
+        image = os.open(self.image, os.O_RDWR)
+        control = os.open("/dev/loop-control", os.O_RDWR)
+        try:
+            while True:
+                loop = f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"
+                number = os.open(loop, os.O_RDWR)
+                # another may have taken it since
+                with suppress(BlockingIOError):
+                    fcntl.ioctl(number, LOOP_CONFIGURE, CONFIG.pack(image, AUTOCLEAR))
+                    return loop, number
+                os.close(number)
+        finally:
+            os.close(control)
+            os.close(image)
 
     def on(self) -> Path:
         """Mount it; returns where the device's folder is."""
-        subprocess.run(["mount", "-o", self.kind.options, self.image, self.mount], check=True)
+        words = (self.loop, os.fspath(self.mount), self.name, 0, self.kind.options)
+        if C.mount(*(w if isinstance(w, int) else w.encode() for w in words)) != 0:
+            raise OSError(ctypes.get_errno(), f"{self.name} is not mounted")
         return self.mount / "device"
 
     def off(self) -> None:
@@ -65,29 +114,41 @@ class Disk:
 
         As long as one of these stands, mounting again would give the filesystem that was cut off.
         """
-        subprocess.run(["umount", self.mount], check=True)
+        if C.umount2(os.fsencode(self.mount), 0) != 0:
+            raise OSError(ctypes.get_errno(), f"{self.mount} is still in use")
         end = time.monotonic() + 60
-        while self._attached():
+        while self._mounted():
             assert time.monotonic() < end, "the loop device is still in use"
             time.sleep(0.01)
+        fcntl.ioctl(self.number, BLKFLSBUF)
 
-    def _attached(self) -> bool:
-        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
-            with suppress(OSError):
-                if path.read_text().strip() == str(self.image):
-                    return True
+    def _mounted(self) -> bool:
+        try:
+            os.close(os.open(self.loop, os.O_RDONLY | os.O_EXCL))
+        except OSError:
+            return True
         return False
 
-    def keep(self) -> None:
-        """Remember its content, unmounted, for `restore`."""
-        subprocess.run(["cp", "--sparse=always", self.image, self.kept], check=True)
+    def content(self) -> list[tuple[int, bytes]]:
+        """What is in the image, unmounted, without its holes: offsets and bytes."""
+        found, end = [], 0
+        with self.image.open("rb", buffering=0) as stream, suppress(OSError):
+            while True:  # until ENXIO: nothing but a hole to the end
+                start = os.lseek(stream.fileno(), end, os.SEEK_DATA)
+                end = os.lseek(stream.fileno(), start, os.SEEK_HOLE)
+                found.append((start, os.pread(stream.fileno(), end - start, start)))
+        return found
 
-    def restore(self) -> None:
-        """Bring the kept content back."""
-        subprocess.run(["cp", "--sparse=always", self.kept, self.image], check=True)
+    def restore(self, content: list[tuple[int, bytes]]) -> None:
+        """Bring such content back."""
+        with self.image.open("r+b", buffering=0) as stream:
+            stream.truncate(0)
+            stream.truncate(self.kind.size << 20)
+            for start, piece in content:
+                os.pwrite(stream.fileno(), piece, start)
 
     def cut(self) -> None:
-        """Cut its power: only what has reached the disk stays."""
+        """Cut its power: only what has reached the disk stays. It stays mounted, dead."""
         descriptor = os.open(self.mount, os.O_RDONLY)
         try:
             number = os.fstat(descriptor).st_dev
@@ -97,4 +158,3 @@ class Disk:
             fcntl.ioctl(descriptor, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
         finally:
             os.close(descriptor)
-        self.off()

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from deploy.agent.state import State
-from tests.faults import device
+from tests.faults import device, traced
 from tests.faults.bench import LONG, Bench, say, with_strace
-from tests.faults.device import Point
+from tests.faults.traced import Point
 from toolchain import bundle
 from toolchain.errors import ReleaseError
 
@@ -26,7 +26,7 @@ def confirmed_before(bench: Bench, point: Point) -> bool:
     """Whether the switch was confirmed when a deployment comes to that call."""
     bench.reset("deploy")
     work, _, _ = bench.work("deploy", bench.root)
-    return "confirm" in device.run(work, device.kill_at(point), scratch=bench.folder).done
+    return "confirm" in traced.run(work, traced.kill_at(point), scratch=bench.folder).done
 
 
 def errors(bench: Bench, step: int, lasting: str = "") -> int:
@@ -39,7 +39,7 @@ def errors(bench: Bench, step: int, lasting: str = "") -> int:
             must_tell = point.call == "fsync" and not confirmed_before(bench, point)
             bench.reset("deploy")
             work, allowed, new = bench.work("deploy", bench.root)
-            ended = device.run(work, device.fail_at(point, name) + lasting, scratch=bench.folder)
+            ended = traced.run(work, traced.fail_at(point, name) + lasting, scratch=bench.folder)
             assert ended.hit, f"{what} was not reached"
             bench.check(bench.root, ended, allowed, new, what)
             # Once the switch is confirmed the deployment is done; before that each fault is told.

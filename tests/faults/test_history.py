@@ -10,10 +10,11 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from tests.faults import device
+from tests.faults import device, traced
 from tests.faults.bench import LONG, SEED, Bench, with_strace
-from tests.faults.device import Agent, Point
+from tests.faults.device import Agent
 from tests.faults.test_disk_errors import FAILING
+from tests.faults.traced import Point
 
 pytestmark = with_strace
 HISTORY = 1000 if LONG else 40
@@ -25,9 +26,9 @@ def fault(chance: random.Random, points: list[Point]) -> str:
     if kind == "none":
         return ""
     if kind == "kill":
-        return device.kill_at(point)
+        return traced.kill_at(point)
     name = chance.choice([n for n, calls in FAILING.items() if point.call in calls] or ["EIO"])
-    return device.fail_at(point, name) + ("+" if kind == "for good" else "")
+    return traced.fail_at(point, name) + ("+" if kind == "for good" else "")
 
 
 def test_no_success_is_reported_that_is_none(folder: Path) -> None:
@@ -46,7 +47,7 @@ def test_no_success_is_reported_that_is_none(folder: Path) -> None:
             if back
             else (lambda h, t=target: device.deploy(bench.agent, bench.root, bench.bundles[t], h))
         )
-        ended = device.run(work, injected, scratch=folder)
+        ended = traced.run(work, injected, scratch=folder)
         what = f"{number}: {'rollback' if back else f'deploy {target}'}, {injected or 'no fault'}"
         assert not ended.crash, f"{what}: {ended.crash}"
         new = device.running(bench.root)

@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,15 @@ from deploy import connection, release, rsync, sftp_writes, stream_writes
 from deploy.inventory import Device
 from tests import tools
 from tests.bundles import make_bundle, noise
+from tests.faults.bench import LONG, SEED
+from tests.faults.cores import on_every_core
 from tests.faults.link import Harm, Proxy
 from tests.integration.sshd import Sshd
 from toolchain.errors import ConnectionFailed, EdgewrightError
 
-LONG = os.environ.get("EDGEWRIGHT_FAULTS") == "long"
 SIZE = (4 << 20) if LONG else (1 << 20)
 STEP = 64 << 10
 RANDOM = int(os.environ.get("EDGEWRIGHT_OFFSETS", "1000" if LONG else "20"))
-SEED = 6
 # what may be under way, and the piece that is being written; rsync's own words for a small file
 TWICE = {
     "sftp": sftp_writes.UNDER_WAY + sftp_writes.PIECE,
@@ -43,32 +44,59 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def board(way: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    folder = tmp_path_factory.mktemp("link")
-    server = Sshd(folder / "device")
+def programs(way: str, tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """Where both ends have rsync from; None when they have none."""
+    if way != "rsync":
+        return None
+    return tools.install("rsync", "usr/bin/rsync", tmp_path_factory.mktemp("link") / "rsync")
+
+
+@contextmanager
+def serving(folder: Path, way: str, programs: Path | None) -> Iterator[Sshd]:
+    server = Sshd(folder)
     server.sftp = way == "sftp"
-    if way == "rsync":
-        (server.folder / "bin" / "rsync").symlink_to(
-            tools.install("rsync", "usr/bin/rsync", folder / "rsync") / "rsync"
-        )
+    if programs is not None:
+        (server.folder / "bin" / "rsync").symlink_to(programs / "rsync")
     server.start()
-    yield server
-    server.stop()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
-@pytest.fixture
-def proxy(
-    way: str, board: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Proxy]:
+@pytest.fixture(scope="module")
+def board(
+    way: str, programs: Path | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sshd]:
+    with serving(tmp_path_factory.mktemp("link") / "device", way, programs) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def here(way: str, programs: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home of the test's own, and rsync for files of any size where it is tested."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(rsync, "FROM", 0 if way == "rsync" else 1 << 60)
-    monkeypatch.setenv("PATH", f"{board.folder}/bin:{os.environ['PATH']}")
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(rsync, "FROM", 0 if way == "rsync" else 1 << 60)
+    if programs is not None:
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+
+
+@contextmanager
+def proxied(board: Sshd) -> Iterator[Proxy]:
     made = Proxy(board.port)
     key = (board.folder / "host_key.pub").read_text()
     (board.folder / "known_hosts").write_text(f"[127.0.0.1]:{made.port} {key}")
-    yield made
-    made.close()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def proxy(board: Sshd) -> Iterator[Proxy]:
+    with proxied(board) as made:
+        yield made
 
 
 def through(board: Sshd, proxy: Proxy) -> Device:
@@ -91,30 +119,39 @@ def offsets() -> list[int]:
 
 @pytest.mark.parametrize("kind", ["cut", "reset"])
 def test_a_link_that_ends_anywhere_is_resumed(
-    way: str, board: Sshd, proxy: Proxy, tmp_path: Path, kind: str
+    way: str, programs: Path | None, tmp_path: Path, kind: str
 ) -> None:
-    source, target = tmp_path / "large", board.folder / "arrived"
+    source = tmp_path / "large"
     source.write_bytes(noise(SIZE))
-    device = through(board, proxy)
-    count = worst = 0
-    for offset in offsets():
-        target.unlink(missing_ok=True)
-        Path(f"{target}.part").unlink(missing_ok=True)
-        before = proxy.struck
-        proxy.harm = Harm(kind=kind, after=offset)
-        with pytest.raises(ConnectionFailed):
-            push(device, source, target)
-        assert proxy.struck == before + 1
-        assert not target.exists(), "half a file has its name"
-        settled(board)
-        proxy.harm = Harm()
-        again = push(device, source, target)
-        assert target.read_bytes() == source.read_bytes(), f"{kind} at {offset}"
-        count += 1
-        worst = max(worst, again - (SIZE - offset))
+
+    def part(number: int, parts: int) -> dict[str, int]:
+        with serving(tmp_path / f"part{number}", way, programs) as board, proxied(board) as proxy:
+            again = [resumed(board, proxy, source, kind, o) for o in offsets()[number::parts]]
+        return {"count": len(again), "worst": max(again, default=0)}
+
+    found = on_every_core(part)
+    count, worst = sum(f["count"] for f in found), max(f["worst"] for f in found)
     print(f"{way}, {kind} and resumed: {count}, at most {worst} bytes sent again")  # noqa: T201
-    assert count
+    assert count == len(offsets())
     assert worst <= TWICE[way]
+
+
+def resumed(board: Sshd, proxy: Proxy, source: Path, kind: str, offset: int) -> int:
+    """End a transfer there, and go on with it; returns how many bytes were sent twice."""
+    target, device = board.folder / "arrived", through(board, proxy)
+    target.unlink(missing_ok=True)
+    Path(f"{target}.part").unlink(missing_ok=True)
+    before = proxy.struck
+    proxy.harm = Harm(kind=kind, after=offset)
+    with pytest.raises(ConnectionFailed):
+        push(device, source, target)
+    assert proxy.struck == before + 1
+    assert not target.exists(), "half a file has its name"
+    settled(board)
+    proxy.harm = Harm()
+    again = push(device, source, target)
+    assert target.read_bytes() == source.read_bytes(), f"{kind} at {offset}"
+    return again - (SIZE - offset)
 
 
 def settled(board: Sshd) -> None:

@@ -4,80 +4,147 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import shutil
+import subprocess
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests import tools
-from tests.faults import device
-from tests.faults.bench import LONG, Bench, say, with_strace
-from tests.faults.device import Point
+from tests.faults import traced
+from tests.faults.bench import LONG, OPERATIONS, SEED, Bench, say, with_strace
+from tests.faults.cores import on_every_core
+from tests.faults.device import Agent
 from tests.faults.powercut import KINDS, Disk
-from toolchain.errors import EdgewrightError
+from tests.faults.traced import Ended, Point
 
 pytestmark = with_strace
-CUTS = int(os.environ.get("EDGEWRIGHT_CUTS", "10000" if LONG else "30"))
+CUTS = int(os.environ.get("EDGEWRIGHT_CUTS", "5000" if LONG else "30"))
+# how long after a step's report at most, in seconds: longer than most steps take
+MOMENT = 0.02
 
 
-def cut_points(bench: Bench, wanted: int) -> Iterator[tuple[str, Point | None]]:
-    """Where the power goes: right after all is done, then from the last call to the first.
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """When the power goes.
 
-    The last ones first: there a lost fsync shows. Again from the start when more are wanted.
+    Attributes:
+        name: of what is done.
+        point: before that call; None for another moment.
+        steps, seconds: or so long after so many steps were reported; None when all is done.
     """
-    every: list[tuple[str, Point | None]] = [("rollback", None), ("deploy", None)]
+
+    name: str
+    point: Point | None = None
+    steps: int | None = None
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        later = f"{self.seconds:.4f} s after step {self.steps}"
+        return f"{self.name} at {self.point or ('its end' if self.steps is None else later)}"
+
+    @property
+    def kind(self) -> str:
+        """What it is counted as."""
+        return "random" if self.steps is not None else "at a call" if self.point else "at the end"
+
+
+def cuts(bench: Bench, wanted: int, seed: int) -> Iterator[Cut]:
+    """Right after all is done; then at each call from the last to the first; then at random.
+
+    The last calls first: there a lost fsync shows. Fewer calls when fewer are wanted.
+    """
+    every = [Cut(name="rollback"), Cut(name="deploy")]
     for name in ("rollback", "deploy"):
         points = bench.points(name)
-        every += [(name, point) for point in points[::-1][:: max(1, len(points) // wanted)]]
-    yield from itertools.islice(itertools.cycle(every), wanted)
+        thinned = points[::-1][:: max(1, len(points) // wanted)]
+        every += [Cut(name=name, point=point) for point in thinned]
+    yield from every[: max(2, wanted * 2 // 3) if wanted < len(every) else None]
+    chance = random.Random(seed)  # noqa: S311 (a seed is the point)
+    steps = {name: len(bench.whole(name).done) for name in OPERATIONS}
+    while True:
+        name = chance.choice(["deploy", *OPERATIONS])
+        after = chance.randrange(steps[name] + 1)
+        yield Cut(name=name, steps=after, seconds=chance.random() * MOMENT)
 
 
-def power_cuts(bench: Bench, disk: Disk, wanted: int) -> int:
-    root = disk.on()
-    shutil.copytree(bench.template, root, symlinks=True)
+def power_cuts(bench: Bench, disk: Disk, chosen: Iterator[Cut]) -> Counter[str]:
+    """Cut, look, deploy again; returns how many there were of each kind."""
+    empty = disk.content()
+    shutil.copytree(bench.template, disk.on(), symlinks=True)
     disk.off()
-    disk.keep()
-    done = 0
-    for name, point in cut_points(bench, wanted):
-        what = f"power cut in {name} at {point or 'its end'}"
-        disk.restore()
+    two = disk.content()
+    done = Counter[str]()
+    for turn, cut in enumerate(chosen):
+        disk.restore(empty if cut.name == "first deploy" else two)
+        root = disk.on()
+        ended = _until(bench, disk, cut, root)
+        assert ended.killed or cut.point is None, f"{cut} was not reached"
+        disk.off()
         root = disk.on()
         try:
-            work, allowed, new = bench.work(name, root)
-            injected = device.kill_at(point) if point else ""
-            ended = device.run(work, injected, scratch=bench.folder)
-        finally:
-            disk.cut()
-        root = disk.on()
-        try:
-            bench.check(root, ended, allowed, new, what)
-            bench.recover(root, done, what)
+            _, allowed, new = bench.work(cut.name, root)
+            bench.check(root, ended, allowed, new, f"power cut in {cut}")
+            bench.recover(root, turn, f"power cut in {cut}")
         finally:
             disk.off()
-        done += 1
+        done[cut.kind] += 1
+        done["after the report"] += bool({"confirm", "rollback"} & set(ended.done))
     return done
 
 
-@pytest.fixture(params=KINDS)
-def disk(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Disk:
-    kind = str(request.param)
-    if kind == "xfs":
-        return mounted(
-            folder, kind, str(tools.install("xfsprogs", "sbin/mkfs.xfs", tmp_path / "x"))
-        )
-    return mounted(folder)
-
-
-def mounted(folder: Path, kind: str = "ext4", path: str | None = None) -> Disk:
+def _until(bench: Bench, disk: Disk, cut: Cut, root: Path) -> Ended:
+    work, _, _ = bench.work(cut.name, root)
+    if cut.steps is not None:
+        return traced.stop(work, cut.steps, cut.seconds, disk.cut)
     try:
-        made = Disk(folder, kind, path)
-        made.on()
-        made.off()
-    except (OSError, EdgewrightError, Exception) as error:  # noqa: BLE001 (no root, no loop)
+        injected = traced.kill_at(cut.point) if cut.point else ""
+        return traced.run(work, injected, scratch=bench.folder)
+    finally:
+        disk.cut()
+
+
+def cut_on_every_core(
+    folder: Path, agent: Agent, wanted: int, kind: str = "ext4", path: str | None = None
+) -> Counter[str]:
+    """Power cuts of disks of their own, one for each core."""
+
+    def part(number: int, parts: int) -> Counter[str]:
+        bench = Bench(folder / f"part{number}", agent)
+        with Disk(bench.folder, kind, path) as disk:
+            chosen = itertools.islice(cuts(bench, wanted, SEED + number), number, wanted, parts)
+            return power_cuts(bench, disk, chosen)
+
+    return sum(map(Counter, on_every_core(part)), Counter[str]())
+
+
+def program(kind: str, folder: Path) -> str | None:
+    """Where the program is that makes such a filesystem: None for the usual places."""
+    return str(tools.install("xfsprogs", "sbin/mkfs.xfs", folder)) if kind == "xfs" else None
+
+
+def must_mount(folder: Path, kind: str, path: str | None) -> None:
+    """Skip where no filesystem can be mounted."""
+    folder.mkdir()
+    try:
+        with Disk(folder, kind, path) as disk:
+            disk.on()
+            disk.off()
+    except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no loop mount of {kind} here: {error}")
-    return made
 
 
-def test_a_power_cut_leaves_what_was_reported(bench: Bench, disk: Disk) -> None:
-    say(f"power cuts of {disk.kind.make[0]}", power_cuts(bench, disk, CUTS))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_power_cut_leaves_what_was_reported(folder: Path, tmp_path: Path, kind: str) -> None:
+    path = program(kind, tmp_path / "x")
+    must_mount(folder / "trial", kind, path)
+    counts = cut_on_every_core(folder, Agent(), CUTS, kind, path)
+    after = counts.pop("after the report")
+    words = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    say(f"power cuts of {kind} ({words}; {after} after the report)", counts.total())
+    assert counts.total() == CUTS
+    assert 0 < after < CUTS

@@ -14,8 +14,8 @@ from tests.faults.bench import LONG, Bench, with_strace
 from tests.faults.device import Agent
 from tests.faults.test_deployers import rounds
 from tests.faults.test_disk_errors import errors, flipped_bits
-from tests.faults.test_kills import kills
-from tests.faults.test_power_cuts import mounted, power_cuts
+from tests.faults.test_kills import kills, kills_while_going_back
+from tests.faults.test_power_cuts import cut_on_every_core
 from toolchain.errors import EdgewrightError
 
 pytestmark = with_strace
@@ -69,6 +69,19 @@ MUTANTS = {
         "steps", '        needed = {self.linked("current"), self.linked("previous")}\n',
         '        needed = {self.linked("current")}\n',
     ),
+    "a going back forgotten before it is done": (
+        "deadman", '    pairs = (("current"',
+        ("    for name in (PENDING, RETURNING):\n"
+        "        if os.path.lexists(state.path(name)):\n"
+        "            os.unlink(state.path(name))\n"
+        '    pairs = (("current"'),
+    ),
+    "what a cut-off switch left in the way of the next": (
+        "files", "    if os.path.lexists(temporary):\n        os.unlink(temporary)\n", "",
+    ),
+    "a damaged release taken for a whole one": (
+        "state", ' and self.whole(entry["folder"]):', ":",
+    ),
 }  # fmt: skip
 
 
@@ -79,6 +92,12 @@ SHOWN_BY = {
     "the switch not brought to the disk": "power cuts",
     "the confirmation not brought to the disk": "power cuts",
     "a disk's error kept quiet": "errors",
+    "the switch in two calls": "kills",
+    "a switch that is not undone": "kills",
+    "a switch undone without what came before": "kills",
+    "a release removed piece by piece": "kills",
+    "a going back forgotten before it is done": "going back",
+    "what a cut-off switch left in the way of the next": "kills",
 }
 
 
@@ -91,13 +110,15 @@ def test_a_fault_seeded_in_the_agent_is_caught(folder: Path, name: str) -> None:
 
 
 def _caught(folder: Path, mutation: tuple[str, str, str], first: str) -> str | None:
-    bench = Bench(folder, Agent(mutation))
+    agent = Agent(mutation)
+    bench = Bench(folder, agent)
     trials: dict[str, Callable[[], int]] = {
         "bits": lambda: flipped_bits(bench),
         "deployers": lambda: rounds(bench, 8),
         "kills": lambda: kills(bench),
+        "going back": lambda: kills_while_going_back(bench),
         "errors": lambda: errors(bench, 1),
-        "power cuts": lambda: power_cuts(bench, mounted(folder), 150),
+        "power cuts": lambda: cut_on_every_core(folder, agent, 180).total(),
     }
     for name in sorted(trials, key=lambda trial: trial != first):
         try:
