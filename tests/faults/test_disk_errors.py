@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from deploy.agent.state import State
 from tests.faults import device, traced
-from tests.faults.bench import LONG, Bench, say, with_strace
+from tests.faults.bench import LONG, OPERATIONS, Bench, say, with_strace
 from tests.faults.traced import Point
 from toolchain import bundle
 from toolchain.errors import ReleaseError
 
 pytestmark = with_strace
+NAMES = OPERATIONS if LONG else ("deploy",)
 
 FAILING = {
     "EIO": ("write", "pwrite64", "fsync", "rename", "sendfile", "copy_file_range", "link"),
@@ -22,33 +24,44 @@ FAILING = {
 }
 
 
-def confirmed_before(bench: Bench, point: Point) -> bool:
-    """Whether the switch was confirmed when a deployment comes to that call."""
-    bench.reset("deploy")
-    work, _, _ = bench.work("deploy", bench.root)
-    return "confirm" in traced.run(work, traced.kill_at(point), scratch=bench.folder).done
+# what says that a switch holds
+DONE = {"confirm", "rollback"}
 
 
-def errors(bench: Bench, step: int, lasting: str = "") -> int:
-    """Each call that can fail does, once, or with `+` from then on."""
-    count = 0
-    points = bench.points("deploy")
-    for name, calls in FAILING.items():
-        for point in [p for p in points if p.call in calls][::step]:
-            what = f"{name} at {point}{lasting}"
-            must_tell = point.call == "fsync" and not confirmed_before(bench, point)
-            bench.reset("deploy")
-            work, allowed, new = bench.work("deploy", bench.root)
-            ended = traced.run(work, traced.fail_at(point, name) + lasting, scratch=bench.folder)
-            assert ended.hit, f"{what} was not reached"
-            bench.check(bench.root, ended, allowed, new, what)
-            # Once the switch is confirmed the deployment is done; before that each fault is told.
-            assert ended.error or "confirm" in ended.done, f"{what}: nobody was told"
-            assert ended.error or not must_tell, f"{what}: kept quiet"
-            assert not ended.error or "disk" in ended.error or "written" in ended.error, ended.error
-            bench.recover(bench.root, count, what)
-            count += 1
+def done_before(bench: Bench, name: str, point: Point) -> bool:
+    """Whether the switch holds when the work comes to that call."""
+    bench.reset(name)
+    work, _, _ = bench.work(name, bench.root)
+    return DONE & set(traced.run(work, traced.kill_at(point), scratch=bench.folder).done) != set()
+
+
+def errors(
+    bench: Bench, step: int, lasting: str = "", names: Sequence[str] = ("deploy",)
+) -> Counter[str]:
+    """Each call that can fail does, once, or with `+` from then on; how many of each error."""
+    count = Counter[str]()
+    for name in names:
+        points = bench.points(name)
+        for error, calls in FAILING.items():
+            for point in [p for p in points if p.call in calls][::step]:
+                error_at(bench, name, point, error, lasting, turn=count.total())
+                count[error] += 1
     return count
+
+
+def error_at(bench: Bench, name: str, point: Point, error: str, lasting: str, *, turn: int) -> None:
+    what = f"{error} in {name} at {point}{lasting}"
+    must_tell = point.call == "fsync" and not done_before(bench, name, point)
+    bench.reset(name)
+    work, allowed, new = bench.work(name, bench.root)
+    ended = traced.run(work, traced.fail_at(point, error) + lasting, scratch=bench.folder)
+    assert ended.hit, f"{what} was not reached"
+    bench.check(bench.root, ended, allowed, new, what)
+    # Once the switch holds the work is done; before that each fault is told.
+    assert ended.error or DONE & set(ended.done), f"{what}: nobody was told"
+    assert ended.error or not must_tell, f"{what}: kept quiet"
+    assert not ended.error or "disk" in ended.error or "written" in ended.error, ended.error
+    bench.recover(bench.root, turn, what)
 
 
 def flipped_bits(bench: Bench) -> int:
@@ -86,12 +99,17 @@ def flipped_bits(bench: Bench) -> int:
     return count + 1
 
 
+def told(what: str, counts: Counter[str]) -> None:
+    each = ", ".join(f"{error} {count}" for error, count in counts.items())
+    say(f"{what} ({each})", counts.total())
+
+
 def test_a_disk_that_refuses_once_is_told_and_harms_nothing(bench: Bench) -> None:
-    say("disk errors", errors(bench, 1))
+    told("disk errors", errors(bench, 1, "", NAMES))
 
 
 def test_a_disk_that_refuses_for_good_is_told_and_harms_nothing(bench: Bench) -> None:
-    say("disk errors for good", errors(bench, 1 if LONG else 6, "+"))
+    told("disk errors for good", errors(bench, 1 if LONG else 6, "+", NAMES))
 
 
 def test_a_flipped_bit_never_runs(bench: Bench) -> None:

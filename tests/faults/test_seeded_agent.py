@@ -117,7 +117,7 @@ def _caught(folder: Path, mutation: tuple[str, str, str], first: str) -> str | N
         "deployers": lambda: rounds(bench, 8),
         "kills": lambda: kills(bench),
         "going back": lambda: kills_while_going_back(bench),
-        "errors": lambda: errors(bench, 1),
+        "errors": lambda: errors(bench, 1).total(),
         "power cuts": lambda: cut_on_every_core(folder, agent, 180).total(),
     }
     for name in sorted(trials, key=lambda trial: trial != first):
