@@ -17,8 +17,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from toolchain import paths, process, store
-from toolchain.errors import CommandError, ModelError, UsageError
+from toolchain import mirrors, paths, process, store, vendor
+from toolchain.errors import CommandError, LockError, ModelError, UsageError
 
 INSTALLED = "installed"  # in an environment of its own once it is whole
 
@@ -32,12 +32,14 @@ class Extra:
         what: what it is for.
         module: what is imported of it.
         apart: whether it has an environment of its own.
+        index: what to do where pip doesn't find it.
     """
 
     name: str
     what: str
     module: str
     apart: bool
+    index: str = "check pip's index"
 
     @property
     def requirements(self) -> Path:
@@ -48,7 +50,14 @@ class Extra:
 EXTRAS = {
     extra.name: extra
     for extra in (
-        Extra(name="pytorch", what="reads PyTorch's .pt2 files", module="torch", apart=False),
+        Extra(
+            name="pytorch",
+            what="reads PyTorch's .pt2 files",
+            module="torch",
+            apart=False,
+            index="check pip's index; PyTorch's CPU build is on its own index, which pip is told "
+            "of by PIP_EXTRA_INDEX_URL",
+        ),
         Extra(name="onnx2tf", what="makes .tflite of .onnx and .pt2", module="onnx2tf", apart=True),
     )
 }
@@ -105,6 +114,8 @@ def python(name: str) -> Path:
 def install(name: str, progress: Callable[[str], None]) -> None:
     """Install an extra from its pins, every file checked by its hash.
 
+    With EDGEWRIGHT_VENDOR, from that folder and without a network.
+
     Raises:
         UsageError: no such extra.
         ModelError: pip can't install it.
@@ -124,17 +135,41 @@ def install(name: str, progress: Callable[[str], None]) -> None:
         (folder / INSTALLED).touch()
 
 
+def keep(folder: Path, say: Callable[[str], None]) -> None:
+    """Put the files of every extra into a vendor folder; one that can't be had stops no other.
+
+    Raises:
+        LockError: files of some can't be had; they are named.
+    """
+    failed: dict[str, LockError] = {}
+    for one in EXTRAS.values():
+        try:
+            vendor.keep_requirements(folder, one.requirements, say)
+        except LockError as error:
+            failed[one.name] = error
+    if failed:
+        raise LockError(
+            f"all is kept but the files of: {', '.join(failed)}",
+            detail="\n".join(f"{name}: {error.detail}" for name, error in failed.items()),
+            resolution="\n".join(
+                f"{EXTRAS[name].index}; or {error.resolution}" for name, error in failed.items()
+            ),
+        )
+
+
 def _pip(interpreter: Path, one: Extra, progress: Callable[[str], None]) -> None:
     command = [str(interpreter), "-m", "pip", "install", "--disable-pip-version-check"]
     command += ["--require-hashes", "-r", str(one.requirements)]
+    kept = mirrors.vendor()
+    if kept is not None:
+        command += ["--no-index", "--find-links", str(vendor.wheels(kept, one.requirements))]
     try:
         process.run(command, on_line=progress)
     except CommandError as error:
         raise ModelError(
             f"pip can't install the extra {one.name}",
             detail=error.output,
-            resolution="check pip's index; PyTorch's CPU build is on its own index, which pip is "
-            "told of by PIP_EXTRA_INDEX_URL"
-            if one.name == "pytorch"
-            else "check pip's index",
+            resolution=one.index
+            if kept is None
+            else f"keep its files first, with a network: invoke lock --keep --vendor {kept}",
         ) from error

@@ -244,7 +244,7 @@ def _renewed(images: str, requirements: str, *, keep: bool) -> list[Moved]:
 
 
 def _keep_vendor(folder: Path) -> None:
-    from toolchain import sources, vendor
+    from toolchain import extras, paths, sources, vendor
     from toolchain.store import Store
 
     # the files come from the mirrors, whichever vendor folder builds are told to use
@@ -253,5 +253,6 @@ def _keep_vendor(folder: Path) -> None:
     with console.step(f"files of the lock into {folder}") as say:
         sources.fetch_all(pins, store, console.counter(say))
         count = vendor.keep(folder, pins, lambda pin: sources.path_of(pin, store), say)
-        vendor.keep_requirements(folder, say)
+        vendor.keep_requirements(folder, paths.ROOT / "requirements.txt", say)
+        extras.keep(folder, say)
     console.note(f"{count} files; build from them with EDGEWRIGHT_VENDOR={folder}")

@@ -1,7 +1,8 @@
 """A folder with every file of the lock: with it the whole build needs no network.
 
 `keep` fills it; with EDGEWRIGHT_VENDOR set to it, `sources` takes files from there and from nowhere
-else. debian/ holds pool paths, pypi/ a folder a project, python/ what `make` installs.
+else. debian/ holds pool paths, pypi/ a folder a project, python/ what `make` installs, python-NAME/
+an extra.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from toolchain import imagespec, lock, mirrors, paths, process, targets
+from toolchain import imagespec, lock, mirrors, process, targets
 from toolchain.errors import CommandError, LockError, UsageError
 from toolchain.lock import Pinned
 from toolchain.store import digest_file
 
 PARTS = ("debian", "pypi")
 PYTHON = "python"
+REQUIREMENTS = "requirements"
 # Stands in a folder that is ours to tidy.
 MARK = "edgewright-vendor"
 SHOWN = 10
@@ -76,28 +78,37 @@ def keep(
     return len(places)
 
 
-def keep_requirements(folder: Path, say: Callable[[str], None]) -> None:
-    """Put the wheels of requirements.txt, and no others, into the vendor folder.
+def wheels(folder: Path, requirements: Path) -> Path:
+    """Where a vendor folder has what a file of requirements pins."""
+    return folder / requirements.stem.replace(REQUIREMENTS, PYTHON)
 
-    pip checks their hashes here and again when it installs from there.
+
+def keep_requirements(folder: Path, requirements: Path, say: Callable[[str], None]) -> None:
+    """Put what a file of requirements pins, and nothing else, into the vendor folder.
+
+    pip checks the hashes here and again when it installs from there.
 
     Raises:
-        LockError: pip can't fetch one, or its hash is another.
+        LockError: pip can't fetch a file, or its hash is another; what was there stays.
     """
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
-    command += ["--require-hashes", "-r", str(paths.ROOT / "requirements.txt")]
-    fresh = folder / f".{PYTHON}.new"
+    command += ["--require-hashes", "-r", str(requirements)]
+    there = wheels(folder, requirements)
+    fresh = there.with_name(f".{there.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    there = folder / PYTHON
-    # what is there needs no fetching
-    command += ["--find-links", str(there)] if there.is_dir() else []
+    # what is there, of these or of those beside which they are installed, needs no fetching
+    for known in dict.fromkeys([there, folder / PYTHON]):
+        command += ["--find-links", str(known)] if known.is_dir() else []
     try:
         process.run(
             [*command, "-d", str(fresh)], env={"PIP_INDEX_URL": mirrors.pypi()}, on_line=say
         )
     except CommandError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
         raise LockError(
-            "pip can't fetch the requirements", detail=error.output, resolution=lock.RENEW
+            f"pip can't fetch what {requirements.name} pins",
+            detail=error.output,
+            resolution=lock.RENEW,
         ) from error
     shutil.rmtree(there, ignore_errors=True)
     fresh.rename(there)
@@ -106,7 +117,7 @@ def keep_requirements(folder: Path, say: Callable[[str], None]) -> None:
 def check(folder: Path, wanted: Iterable[Pinned]) -> None:
     """Check that a vendor folder holds the lock's files, each of its size, and no others.
 
-    python/ is pip's to check, by the hashes of requirements.txt.
+    python/ and those of extras are pip's to check, by the hashes of their requirements.
 
     Raises:
         LockError: some are missing, of another size, or not in the lock; they are named.

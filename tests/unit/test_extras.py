@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +13,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from toolchain import convert, extras, mirrors, models, relock
+from tests.conftest import Mirror
+from toolchain import convert, extras, mirrors, models, paths, process, relock
 from toolchain.convert import onnx_tflite, pytorch_file
-from toolchain.errors import ModelError, UsageError
+from toolchain.errors import LockError, ModelError, UsageError
+from toolchain.extras import Extra
 
 
 @pytest.fixture
@@ -116,3 +121,60 @@ def test_unknown_requirements_are_answered_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="unknown requirements: jax") as caught:
         relock.relock_requirements(["jax"])
     assert "requirements-pytorch" in caught.value.resolution
+
+
+WHEEL = {
+    "tiny.py": "",
+    "tiny-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1\n",
+    "tiny-1.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "tiny-1.dist-info/RECORD": "",
+}
+
+
+@pytest.fixture
+def served(tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two extras: the wheel of `tiny` is in the folder that this gives, `absent` is nowhere."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel = wheels / "tiny-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as made:
+        for name, text in WHEEL.items():
+            made.writestr(name, text)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    known = {}
+    for name in ("absent", "tiny"):
+        (tmp_path / f"requirements-{name}.txt").write_text(f"{name}==1 --hash=sha256:{digest}\n")
+        known[name] = Extra(name=name, what="is small", module=name, apart=True)
+    monkeypatch.setattr(extras, "EXTRAS", known)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", mirror.address)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    return wheels
+
+
+def test_an_extra_is_installed_from_the_vendor_folder_and_no_index_is_asked(
+    served: Path, tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "vendor"
+    with pytest.raises(LockError, match="all is kept but the files of: absent"):
+        extras.keep(kept, lambda _: None)
+    shutil.rmtree(served)
+    mirror.asked.clear()
+    monkeypatch.setenv("EDGEWRIGHT_VENDOR", str(kept))
+    extras.install("tiny", lambda _: None)
+    process.run([str(extras.python("tiny")), "-c", "import tiny"])
+    with pytest.raises(ModelError, match="can't install the extra absent") as caught:
+        extras.install("absent", lambda _: None)
+    assert "invoke lock --keep --vendor" in caught.value.resolution
+    assert mirror.asked == []
+
+
+def test_what_an_extra_no_more_pins_leaves_the_vendor_folder(served: Path, tmp_path: Path) -> None:
+    old = tmp_path / "vendor" / "python-tiny" / "old-1-py3-none-any.whl"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    with pytest.raises(LockError, match="absent"):
+        extras.keep(tmp_path / "vendor", lambda _: None)
+    assert [path.name for path in old.parent.iterdir()] == ["tiny-1-py3-none-any.whl"]
