@@ -117,6 +117,7 @@ def request(place: Path, level: int, folder: Path) -> dict[str, object]:
         "batch": card.batch,
         "target": targets.target(TARGET).tvm(),
         "opt_level": level,
+        "tuned": {},
         "folder": str(folder),
     }
 
