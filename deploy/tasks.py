@@ -293,12 +293,13 @@ def tune(
     from toolchain import models as catalogue
     from toolchain.models import variants
     from toolchain.tuning import run
+    from toolchain.tuning.budget import Budget
 
     devices = inventories.load(Path(inventory)).select(
         options.names(host), options.names(group), options.names(limit)
     )
     target = tuning.only_target(devices)
-    budget = run.Budget(trials=trials or None, minutes=minutes or None)
+    budget = Budget(trials=trials or None, minutes=minutes or None)
     for line in (line for device in devices for line in device.exceptions()):
         console.note(line)
     spec = catalogue.resolve(model or None, model_file=Path(model_file) if model_file else None)

@@ -26,6 +26,7 @@ from toolchain.models.card import ModelCard
 from toolchain.store import Store
 from toolchain.targets import Target
 from toolchain.tuning import run
+from toolchain.tuning.budget import Budget
 
 PROGRAM = Path(__file__).with_name("agent") / "rpc_server.py"
 LIFETIME_S = 24 * 3600.0
@@ -40,7 +41,7 @@ Say = Callable[[str], None]
 
 
 def tune(
-    devices: Sequence[Device], folder: Path, variant: str, budget: run.Budget, say: Say
+    devices: Sequence[Device], folder: Path, variant: str, budget: Budget, say: Say
 ) -> dict[str, Any]:
     """Search on devices of one target for better tiles of a converted model's functions.
 

@@ -17,6 +17,7 @@ from toolchain.compile.schedules import Registers, Tile, by_instructions
 from toolchain.errors import UsageError
 from toolchain.store import Store
 from toolchain.tuning import records, run
+from toolchain.tuning.budget import Budget
 from toolchain.tuning.records import Database, Header, TileRecord, Trial
 
 AVX2 = Registers(lanes=8, count=16)
@@ -150,7 +151,16 @@ def test_a_database_of_another_target_or_version_is_ignored_with_a_line(tmp_path
 def test_a_search_needs_an_end() -> None:
     for trials, minutes in ((None, None), (0, None), (None, -1.0)):
         with pytest.raises(UsageError, match="an end"):
-            run.Budget(trials=trials, minutes=minutes)
+            Budget(trials=trials, minutes=minutes)
+
+
+def test_what_is_used_up_first_ends_a_search() -> None:
+    both = Budget(trials=10, minutes=1.0)
+    assert not both.over(trials=9, seconds=59.0)
+    assert both.over(trials=10, seconds=0.0)
+    assert both.over(trials=0, seconds=60.0)
+    assert not Budget(trials=10).over(trials=9, seconds=1e9)
+    assert not Budget(minutes=1.0).over(trials=10**9, seconds=59.0)
 
 
 def test_a_curve_is_drawn_from_its_first_point_to_its_last() -> None:

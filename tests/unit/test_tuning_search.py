@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import shutil
 import subprocess
 import sys
@@ -24,9 +25,9 @@ from toolchain.errors import ConnectionFailed
 from toolchain.store import Store
 from toolchain.tuning import records
 from toolchain.tuning import work as tuning_work
+from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import RemoteDevice
 from toolchain.tuning.records import Database, Header
-from toolchain.tuning.search import Budget
 
 SERVER = Path(agent).with_name("rpc_server.py")
 COMPILER = shutil.which("g++")
@@ -47,6 +48,10 @@ def server(idle: float = 3600.0) -> Iterator[tuple[subprocess.Popen[bytes], int]
         assert running.stdout is not None
         running.stdin.write(json.dumps({"key": KEY, "idle": idle, "threads": 1}).encode() + b"\n")
         running.stdin.flush()
+        # TVM takes a while to begin on a busy machine: that long it is not left in silence
+        while not select.select([running.stdout], [], [], 0.5)[0]:
+            running.stdin.write(b"\n")
+            running.stdin.flush()
         try:
             yield running, int(json.loads(running.stdout.readline())["port"])
         finally:

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from toolchain import worker
 from toolchain.crosslink import Standing
-from toolchain.errors import UsageError
 from toolchain.models.card import ModelCard
 from toolchain.store import Store, write_atomically
+from toolchain.tuning.budget import Budget
 from toolchain.worker import Progress
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """When a search ends.
-
-    Attributes:
-        trials: candidates, those of earlier searches included; none is no limit.
-        minutes: none is no limit.
-    """
-
-    trials: int | None
-    minutes: float | None
-
-    def __post_init__(self) -> None:
-        """Refuse one that never ends.
-
-        Raises:
-            UsageError: nothing limits it, or something is not above zero.
-        """
-        given = [n for n in (self.trials, self.minutes) if n is not None]
-        if not given or any(n <= 0 for n in given):
-            raise UsageError(
-                "a search needs an end", resolution="give --trials N or --minutes M, above 0"
-            )
 
 
 def search(
@@ -89,8 +64,7 @@ def search(
             "container": linker.container,
             "folder": str(linker.folder),
             "devices": [dict(device) for device in devices],
-            "trials": budget.trials,
-            "minutes": budget.minutes,
+            "budget": dataclasses.asdict(budget),
         },
         what=what,
         progress=progress,

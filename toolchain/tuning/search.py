@@ -22,6 +22,7 @@ import tvm
 
 from toolchain.compile.schedules import Tile
 from toolchain.errors import EdgewrightError
+from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import GoneError, MeasuringError, RemoteDevice
 from toolchain.tuning.functions import UNKNOWN, Function, scheduled, shapes
 from toolchain.tuning.records import TileRecord, Trial
@@ -37,24 +38,6 @@ class BuildFailedError(Exception):
 
 
 @dataclass(kw_only=True)
-class Budget:
-    """When a search ends.
-
-    Attributes:
-        trials: so many candidates, those of earlier searches included; none is no limit.
-        deadline: of the monotonic clock, in seconds; none is no limit.
-    """
-
-    trials: int | None = None
-    deadline: float | None = None
-
-    def over(self, trials: int) -> bool:
-        """Whether it is used up."""
-        late = self.deadline is not None and time.monotonic() >= self.deadline
-        return late or (self.trials is not None and trials >= self.trials)
-
-
-@dataclass(kw_only=True)
 class Tuning:
     """One search.
 
@@ -67,6 +50,7 @@ class Tuning:
         budget: when it ends.
         scratch: a folder for libraries.
         say: takes a line of progress.
+        started: when, by the monotonic clock, in seconds.
     """
 
     functions: list[Function]
@@ -77,6 +61,7 @@ class Tuning:
     budget: Budget
     scratch: Path
     say: Callable[[str], None]
+    started: float = field(default_factory=time.monotonic)
     curve: list[tuple[int, float]] = field(default_factory=list)
     batch: list[tuple[Function, Tile]] = field(default_factory=list)
     _built: dict[str, tuple[Function, Tile]] = field(default_factory=dict)
@@ -111,7 +96,9 @@ class Tuning:
         """The next candidates of a function; none at the end."""
         left = self.alive()
         unbuilt = (function.own, "") in function.trials
-        if not left or unbuilt or self.budget.over(self.trials()):
+        seconds = time.monotonic() - self.started
+        over = self.budget.over(trials=self.trials(), seconds=seconds)
+        if not left or unbuilt or over:
             return []
         if any((function.own, device.name) not in function.trials for device in left):
             return [(function, function.own)]

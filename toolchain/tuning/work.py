@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import math
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from toolchain.crosslink import Standing
 from toolchain.errors import ConnectionFailed, ModelError
 from toolchain.store import Store
 from toolchain.tuning import metaschedule
+from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import RemoteDevice
 from toolchain.tuning.functions import functions
 from toolchain.tuning.records import Database, Header
-from toolchain.tuning.search import Budget, Tuning
+from toolchain.tuning.search import Tuning
 from toolchain.worker import Json, Progress
 
 # Given objects and the library to make of them.
@@ -49,7 +49,6 @@ def tune(arguments: Json, progress: Progress) -> Json:
     target = tvm.target.Target(chosen.tvm())
     lowered = passes.lower(frontend.load(model), target, TILED)
     database = Database(Store(Path(arguments["store"])), Header.of(chosen, arguments["tvm"]))
-    minutes: float | None = arguments["minutes"]
     tuning = prepared(
         lowered,
         target,
@@ -57,10 +56,7 @@ def tune(arguments: Json, progress: Progress) -> Json:
         link=link,
         folder=linker.folder,
         devices=[RemoteDevice(**device, say=progress) for device in arguments["devices"]],
-        budget=Budget(
-            trials=arguments["trials"],
-            deadline=None if minutes is None else time.monotonic() + minutes * 60,
-        ),
+        budget=Budget(**arguments["budget"]),
         progress=progress,
     )
     return search(tuning)
