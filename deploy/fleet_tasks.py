@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke import Context, task
@@ -17,13 +16,14 @@ from invoke import Context, task
 from toolchain import console, options
 from toolchain.console import guarded
 from toolchain.errors import FleetError
-from toolchain.options import FLEET_HELP, INVENTORY, ORDER_HELP
+from toolchain.options import JSON, Fleet, OrderedFleet
 
 if TYPE_CHECKING:
     from deploy.fleet import HostResult, Limits, Work
     from deploy.inventory import Device
 
-PARALLEL, STEP_LIMIT = 10, 1000.0
+FLEET_HELP = options.help_of(Fleet) | {"json": JSON}
+ORDERED_HELP = options.help_of(OrderedFleet) | {"json": JSON}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +41,10 @@ class _Said:
 
 @task(help=FLEET_HELP)
 @guarded
-def probe(
-    _: Context,
-    host: str = "",
-    group: str = "",
-    limit: str = "",
-    parallel: int = PARALLEL,
-    step_limit: float = STEP_LIMIT,
-    inventory: str = INVENTORY,
-    json: bool = False,
-) -> None:
+@options.given(fleet=Fleet)
+def probe(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     """Show what a device is: architecture, Python, glibc, numpy, CPU extensions, disk."""
-    from deploy import fleet, rollout
+    from deploy import rollout, selection
 
     def show(name: str, found: dict[str, Any]) -> None:
         rows = [[key, _plain(value)] for key, value in found.items()]
@@ -61,40 +53,32 @@ def probe(
     def line(found: dict[str, Any]) -> str:
         return f"{found['machine']}, {found['os']}, Python {found['python']}"
 
-    limits = fleet.Limits(parallel=parallel, step=step_limit)
-    devices = _devices(inventory, host, group, limit)
+    limits, devices = _limits(fleet), selection.devices(fleet)
     _work("probe", devices, rollout.looked_at, limits, _Said(one=show, line=line), json=json)
 
 
 @task(
-    help=FLEET_HELP
-    | ORDER_HELP
+    help=ORDERED_HELP
     | {
         "model": "models to send, separated by commas; all that are compiled when left out",
         "dry-run": "show what would be done and change nothing",
     }
 )
 @guarded
+@options.given(fleet=OrderedFleet)
 def deploy(
     _: Context,
-    host: str = "",
     model: str = "",
-    group: str = "",
-    limit: str = "",
-    parallel: int = PARALLEL,
-    step_limit: float = STEP_LIMIT,
-    canary: int = 0,
-    max_failures: int = 0,
-    inventory: str = INVENTORY,
+    *,
+    fleet: OrderedFleet,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Send wheels and models to a device, install them there, check, and switch to them."""
-    from deploy import fleet, rollout
+    from deploy import rollout, selection
     from toolchain import bundle, signing, targets
 
-    limits = fleet.Limits(parallel=parallel, step=step_limit, canary=canary, failures=max_failures)
-    devices = _devices(inventory, host, group, limit)
+    limits, devices = _limits(fleet), selection.devices(fleet)
     names = sorted({d.target for d in devices})
     with console.step(f"bundle for {', '.join(names)}"):
         bundles = {n: bundle.make(targets.target(n), options.names(model), []) for n in names}
@@ -120,18 +104,10 @@ def deploy(
 
 @task(help=FLEET_HELP)
 @guarded
-def releases(
-    _: Context,
-    host: str = "",
-    group: str = "",
-    limit: str = "",
-    parallel: int = PARALLEL,
-    step_limit: float = STEP_LIMIT,
-    inventory: str = INVENTORY,
-    json: bool = False,
-) -> None:
+@options.given(fleet=Fleet)
+def releases(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     """List the releases on a device and which of them runs."""
-    from deploy import fleet, rollout
+    from deploy import rollout, selection
 
     def show(name: str, found: list[dict[str, Any]]) -> None:
         rows = [
@@ -144,27 +120,16 @@ def releases(
     def line(found: list[dict[str, Any]]) -> str:
         return next((f"runs {r['folder']}" for r in found if r["running"]), "runs nothing")
 
-    limits = fleet.Limits(parallel=parallel, step=step_limit)
-    devices = _devices(inventory, host, group, limit)
+    limits, devices = _limits(fleet), selection.devices(fleet)
     _work("releases", devices, rollout.listed, limits, _Said(one=show, line=line), json=json)
 
 
-@task(help=FLEET_HELP | ORDER_HELP)
+@task(help=ORDERED_HELP)
 @guarded
-def rollback(
-    _: Context,
-    host: str = "",
-    group: str = "",
-    limit: str = "",
-    parallel: int = PARALLEL,
-    step_limit: float = STEP_LIMIT,
-    canary: int = 0,
-    max_failures: int = 0,
-    inventory: str = INVENTORY,
-    json: bool = False,
-) -> None:
+@options.given(fleet=OrderedFleet)
+def rollback(_: Context, *, fleet: OrderedFleet, json: bool = False) -> None:
     """Switch a device back to the release that it ran before."""
-    from deploy import fleet, rollout
+    from deploy import rollout, selection
 
     def show(name: str, done: dict[str, Any]) -> None:
         console.out.print(f"{name} runs {done['folder']} again, in place of {done['replaced']}")
@@ -172,8 +137,7 @@ def rollback(
     def line(done: dict[str, Any]) -> str:
         return f"runs {done['folder']} again"
 
-    limits = fleet.Limits(parallel=parallel, step=step_limit, canary=canary, failures=max_failures)
-    devices = _devices(inventory, host, group, limit)
+    limits, devices = _limits(fleet), selection.devices(fleet)
     _work("rollback", devices, rollout.rolled_back, limits, _Said(one=show, line=line), json=json)
 
 
@@ -182,24 +146,16 @@ def rollback(
     | {"host": "devices to give the public key to; none when left out and no group is given"}
 )
 @guarded
-def keys(
-    _: Context,
-    host: str = "",
-    group: str = "",
-    limit: str = "",
-    parallel: int = PARALLEL,
-    step_limit: float = STEP_LIMIT,
-    inventory: str = INVENTORY,
-    json: bool = False,
-) -> None:
+@options.given(fleet=Fleet)
+def keys(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     """Make the key that signs releases, and have devices take nothing that it did not sign."""
-    from deploy import fleet, rollout
+    from deploy import rollout, selection
     from toolchain import signing
 
     path, made = signing.make_key()
     console.note(f"{path}: {'made; keep a copy of it' if made else 'is there already'}")
     key = signing.public_key()
-    if not host and not group:
+    if not fleet.host and not fleet.group:
         if json:
             console.show_json({"key": key, "path": str(path), "made": made})
         else:
@@ -209,20 +165,18 @@ def keys(
     def show(name: str, _done: dict[str, Any]) -> None:
         console.out.print(f"{name} takes only what this key signed")
 
-    limits = fleet.Limits(parallel=parallel, step=step_limit)
-    devices = _devices(inventory, host, group, limit)
+    limits, devices = _limits(fleet), selection.devices(fleet)
     said = _Said(one=show, line=lambda _: "takes only what this key signed")
     _work("keys", devices, rollout.trusting(key), limits, said, json=json)
 
 
-def _devices(inventory: str, host: str, group: str, limit: str) -> list[Device]:
-    from deploy import inventory as inventories
+def _limits(fleet: Fleet) -> Limits:
+    from deploy.fleet import Limits
 
-    known = inventories.load(Path(inventory))
-    chosen = known.select(options.names(host), options.names(group), options.names(limit))
-    for line in (line for device in chosen for line in device.exceptions()):
-        console.note(line)
-    return chosen
+    canary, failures = (
+        (fleet.canary, fleet.max_failures) if isinstance(fleet, OrderedFleet) else (0, 0)
+    )
+    return Limits(parallel=fleet.parallel, step=fleet.step_limit, canary=canary, failures=failures)
 
 
 def _work(

@@ -18,12 +18,12 @@ from toolchain.console import guarded
 from toolchain.options import (
     DEFAULT_TARGET,
     HOST_HELP,
-    HOSTS,
     INVENTORY,
     INVENTORY_HELP,
     JSON,
     OS,
     TARGET,
+    Devices,
 )
 
 if TYPE_CHECKING:
@@ -257,37 +257,33 @@ def accuracy(
 
 
 @task(
-    help={
-        "host": HOSTS,
-        "group": "groups of the inventory, separated by commas; with or without --host",
-        "limit": "only those of them: names, groups or patterns; `!` before one leaves it out",
+    help=options.help_of(Devices)
+    | {
         "model": "the model; the catalogue's first when left out",
         "model-file": "the model's file, when it is not from the catalogue",
         "batch": "its batch size",
         "variant": "its form, such as fp32 or int8",
         "trials": "so many candidates, those of earlier searches included",
         "minutes": "so many minutes; with --trials, whichever ends first",
-        "inventory": INVENTORY_HELP,
         "json": JSON,
     }
 )
 @guarded
+@options.given(asked=Devices)
 def tune(
     _: Context,
-    host: str = "",
-    group: str = "",
-    limit: str = "",
     model: str = "",
     model_file: str = "",
     batch: int = 1,
     variant: str = "fp32",
     trials: int = 0,
     minutes: float = 0.0,
-    inventory: str = INVENTORY,
     json: bool = False,
+    *,
+    asked: Devices,
 ) -> None:
     """Search on devices for better tiles, which `compile` then uses."""
-    from deploy import inventory as inventories
+    from deploy import selection
     from deploy import tune as tuning
     from toolchain import matrix, paths
     from toolchain import models as catalogue
@@ -295,13 +291,9 @@ def tune(
     from toolchain.tuning import run
     from toolchain.tuning.budget import Budget
 
-    devices = inventories.load(Path(inventory)).select(
-        options.names(host), options.names(group), options.names(limit)
-    )
+    devices = selection.devices(asked)
     target = tuning.only_target(devices)
     budget = Budget(trials=trials or None, minutes=minutes or None)
-    for line in (line for device in devices for line in device.exceptions()):
-        console.note(line)
     spec = catalogue.resolve(model or None, model_file=Path(model_file) if model_file else None)
     (form,) = variants.chosen([variant])
     made = matrix.converted([spec], [batch], [form], console.step)
@@ -334,11 +326,8 @@ def schemas(_: Context) -> None:
 @contextmanager
 def _connected(title: str, host: str, inventory: str) -> Iterator[tuple[Device, Connection, Say]]:
     """A step on a device of the inventory: the device, the open connection, what takes a line."""
-    from deploy import connection
-    from deploy import inventory as inventories
+    from deploy import connection, selection
 
-    device = inventories.load(Path(inventory)).host(host)
-    for line in device.exceptions():
-        console.note(line)
+    (device,) = selection.devices(Devices(host=host, inventory=inventory))
     with console.step(title) as say, connection.connect(device) as conn:
         yield device, conn, say

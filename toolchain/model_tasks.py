@@ -15,7 +15,7 @@ from invoke import Context, task
 from toolchain import console, options
 from toolchain.console import guarded
 from toolchain.errors import ModelError, UsageError
-from toolchain.options import DEFAULT_TARGET, JSON, TARGET
+from toolchain.options import DEFAULT_TARGET, JSON, TARGET, Models
 
 if TYPE_CHECKING:
     from toolchain.matrix import Outcome
@@ -46,30 +46,15 @@ def models(_: Context, json: bool = False) -> None:
     console.show_table("models", ["model", "input", "classes", "published top-1", ""], rows)
 
 
-MODEL_HELP = {
-    "model": "names from the catalogue, separated by commas; a name for --model-file",
-    "model-file": "a model of yours: .onnx, .keras, .h5, .tflite, .pt2, .pb or a SavedModel folder",
-    "weights": "file with the weights of a catalogue model; without it they are drawn",
-    "batch": "batch sizes, separated by commas",
-    "variant": "forms, separated by commas, or all: fp32, float16, dynamic, int8, int16x8, qat, "
-    "pruned, clustered",
-    "json": JSON,
-}
+MODEL_HELP = options.help_of(Models) | {"json": JSON}
 
 
 @task(help=MODEL_HELP)
 @guarded
-def convert(
-    _: Context,
-    model: str = "",
-    model_file: str = "",
-    weights: str = "",
-    batch: str = "1",
-    variant: str = "fp32",
-    json: bool = False,
-) -> None:
+@options.given(asked=Models)
+def convert(_: Context, *, asked: Models, json: bool = False) -> None:
     """Convert models to TFLite and ONNX and check them against their source."""
-    _, made = _converted(model, model_file, weights, batch, variant)
+    _, made = _converted(asked)
     cards = list(made.cards.values())
     if json:
         console.show_json([card.model_dump(mode="json") for card in cards])
@@ -89,13 +74,11 @@ def convert(
     }
 )
 @guarded
+@options.given(asked=Models)
 def compile(  # noqa: A001  # the task's name is the field's word
     _: Context,
-    model: str = "",
-    model_file: str = "",
-    weights: str = "",
-    batch: str = "1",
-    variant: str = "fp32",
+    *,
+    asked: Models,
     target: str = DEFAULT_TARGET,
     opt_level: str = "3",
     compiler: str = "release",
@@ -110,7 +93,7 @@ def compile(  # noqa: A001  # the task's name is the field's word
 
     chosen = targets.target(target)
     levels = options.numbers("opt-level", opt_level)
-    forms, made = _converted(model, model_file, weights, batch, variant)
+    forms, made = _converted(asked)
     if made.jobs == 1:
         made.refuse()
     plan = matrix.planned(list(made.cards.items()), forms, levels)
@@ -150,22 +133,19 @@ def _show_libraries(cards: Sequence[ModelCard], target: str) -> None:
     console.show_table("libraries", ["model", "batch", "level", "file", "size", "tuned"], rows)
 
 
-def _converted(
-    model: str, model_file: str, weights: str, batch: str, variant: str
-) -> tuple[list[str], Outcome]:
+def _converted(asked: Models) -> tuple[list[str], Outcome]:
     """The variants that were asked for, and what the conversion of all models came to."""
     from toolchain import matrix
     from toolchain import models as catalogue
     from toolchain.models import variants
 
-    file = Path(model_file) if model_file else None
-    names = [model] if file else options.names(model) or [""]
-    specs = [
-        catalogue.resolve(name or None, model_file=file, weights=Path(weights) if weights else None)
-        for name in names
-    ]
-    forms = variants.chosen(options.names(variant))
-    return forms, matrix.converted(specs, options.numbers("batch", batch), forms, console.step)
+    file = Path(asked.model_file) if asked.model_file else None
+    weights = Path(asked.weights) if asked.weights else None
+    names = [asked.model] if file else options.names(asked.model) or [""]
+    specs = [catalogue.resolve(name or None, model_file=file, weights=weights) for name in names]
+    forms = variants.chosen(options.names(asked.variant))
+    batches = options.numbers("batch", asked.batch)
+    return forms, matrix.converted(specs, batches, forms, console.step)
 
 
 def _show_checks(cards: Sequence[ModelCard]) -> None:

@@ -1,0 +1,53 @@
+"""Options that tasks share: each is written once, has its flag in every task, and its help."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+from invoke import Argument, Context, task
+
+import tasks
+from toolchain import options
+from toolchain.options import Devices, Fleet, OrderedFleet
+
+PLACE = {"host": "a", "group": "", "limit": "", "inventory": "i.yml"}
+
+
+def test_a_task_takes_shared_options_as_one_and_its_own_as_they_are() -> None:
+    heard: list[tuple[Devices, int]] = []
+
+    @options.given(asked=Devices)
+    def body(_: Context, own: int = 1, *, asked: Devices) -> None:
+        heard.append((asked, own))
+
+    found = task(help=options.help_of(Devices) | {"own": "its own"})(body)
+    assert [a.name for a in found.get_arguments()] == ["own", *PLACE]
+    found(Context(), own=2, **PLACE)
+    found(Context(), host="b")
+    assert heard == [(Devices(**PLACE), 2), (Devices(host="b"), 1)]
+    with pytest.raises(TypeError, match="parallel"):
+        found(Context(), parallel=3)
+
+
+@functools.cache
+def arguments(name: str) -> list[Argument]:
+    """A task's own; invoke gives their help away once."""
+    found: list[Argument] = tasks.ns[name].get_arguments()
+    return found
+
+
+def test_every_option_of_every_task_has_help() -> None:
+    for name in tasks.ns.task_names:
+        for argument in arguments(name):
+            assert argument.help, f"{name} --{argument.name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("probe", Fleet), ("releases", Fleet), ("keys", Fleet), ("tune", Devices)]
+    + [("deploy", OrderedFleet), ("rollback", OrderedFleet)],
+)
+def test_a_task_on_devices_has_the_options_of_all_such(name: str, kind: type[Devices]) -> None:
+    flags = {a.name: a.default for a in arguments(name)}
+    assert vars(kind()).items() <= flags.items()
