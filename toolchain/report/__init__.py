@@ -23,7 +23,7 @@ from toolchain import paths, results
 from toolchain.accuracy import Run
 from toolchain.errors import BenchError
 from toolchain.models.card import ModelCard
-from toolchain.report import accuracies, failures, page, rows, summary, wording
+from toolchain.report import accuracies, csv_file, failures, page, rows, summary, wording
 from toolchain.report.page import Compared
 from toolchain.store import write_atomically
 
@@ -111,8 +111,8 @@ def build(
     }
     text = page.render(found, runs=runs, failed=failed, compared=compared)
     write_atomically(built.html, text.encode())
-    write_atomically(built.csv, rows.to_csv(flat).encode())
-    write_atomically(built.accuracy_csv, accuracies.to_csv(accuracy).encode())
+    write_atomically(built.csv, csv_file.dump(rows.Row, flat).encode())
+    write_atomically(built.accuracy_csv, csv_file.dump(accuracies.Row, accuracy).encode())
     write_atomically(built.json, (json.dumps(content, indent=1) + "\n").encode())
     return built
 

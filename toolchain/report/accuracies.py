@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from toolchain.accuracy import Counts, Run, Subject
 from toolchain.errors import BenchError
@@ -102,17 +100,6 @@ def refuse_failures(run: Run) -> None:
 def flatten(runs: Iterable[Run]) -> list[Row]:
     """Every runtime and form of some runs."""
     return [_row(run, subject, counts) for run in runs for subject, counts in of(run)]
-
-
-def to_csv(flat: Sequence[Row]) -> str:
-    """The rows as CSV with a header; an unknown value is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = [f.name for f in fields(Row)]
-    writer.writerow(names)
-    for row in flat:
-        writer.writerow([getattr(row, column) for column in names])
-    return text.getvalue()
 
 
 def _row(run: Run, subject: Subject, counts: Counts) -> Row:

@@ -6,10 +6,8 @@ can't mix the two kinds unawares.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from toolchain import results, statistics
 
@@ -80,17 +78,6 @@ class Row:
 def flatten(found: Iterable[results.Result]) -> list[Row]:
     """Every measurement of the results, in their order."""
     return [_row(result, m) for result in found for m in result.measurements]
-
-
-def to_csv(rows: Sequence[Row]) -> str:
-    """The rows as CSV with a header; an unknown value is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = [f.name for f in fields(Row)]
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([getattr(row, name) for name in names])
-    return text.getvalue()
 
 
 def accuracy_of(accuracy: results.Accuracy) -> statistics.Proportion:
