@@ -19,20 +19,24 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from toolchain import images, imagespec, lock, paths, provenance, sources
+from toolchain import images, imagespec, lock, paths, provenance
 from toolchain.box import Mount
-from toolchain.engine import Engine
 from toolchain.errors import BuildError, UsageError
 from toolchain.lock import Pinned
 from toolchain.provenance import Claim, Material
 from toolchain.store import Entry, Store, digest_file, digest_of, digest_tree
 from toolchain.targets import Target
-from toolchain.wheels import audit, metadata, patching, sbom
+from toolchain.wheels import audit, metadata, patching
 from toolchain.wheels.conditions import Conditions, in_order_of
 from toolchain.wheels.recipe import Build, Job, Recipe
 
 FORMAT = 1
+if TYPE_CHECKING:
+    from toolchain.engine import Engine
+    from toolchain.sources import Progress
+
 HERE = Path(__file__).parent
 SHARED = HERE / "shared_files"
 SHARED_CODE = (
@@ -91,7 +95,7 @@ def build(
     store: Store,
     *,
     progress: Callable[[str], None],
-    fetched: sources.Progress | None = None,
+    fetched: Progress | None = None,
 ) -> Built:
     """Build a wheel for a target, or find it, and put it into dist/wheels/<target>/.
 
@@ -112,6 +116,10 @@ def build(
         entry = store.entry(key)
         if entry is not None:
             return _built(name, target, entry, 0.0)
+        # the SDK and what fetches take half a second to import, and a wheel is mostly there
+        from toolchain import sources
+        from toolchain.engine import Engine
+
         engine = Engine()
         made, _ = recipe(name)
         spec = imagespec.spec(made.image, target)
@@ -152,6 +160,9 @@ def again(
 
     Errors are those of `build`.
     """
+    from toolchain import sources
+    from toolchain.engine import Engine
+
     engine = Engine()
     made, _ = recipe(name)
     spec = imagespec.spec(conditions.image or made.image, target)
@@ -211,6 +222,8 @@ def _unpack(
     job: Job,
 ) -> None:
     """Unpack a recipe's sources, each into a folder of its name, `job.jobs` at once."""
+    from toolchain import sources
+
     with ThreadPoolExecutor(job.jobs) as pool:
         futures = {
             source: pool.submit(
@@ -244,6 +257,8 @@ def _build(
     conditions: Conditions,
 ) -> Path:
     """Build a wheel into a folder of the store; return its file."""
+    from toolchain.wheels import sbom
+
     made, run = recipe(name)
     pins = _pins(made, target)
     job = Job(
