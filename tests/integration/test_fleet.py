@@ -123,7 +123,7 @@ def test_a_device_that_hangs_is_given_up_in_time_and_keeps_nothing_of_ours(
 
 
 def test_a_transfer_that_stalls_is_given_up_in_time(sshd: Sshd, tmp_path: Path) -> None:
-    folder = make_bundle(tmp_path / "b", extra={"models/m": noise(60_000_000)})
+    folder = make_bundle(tmp_path / "b", extra={"models/m": noise(24_000_000)})
     (device,) = boards(sshd, 1)
     began = 0.0
 
@@ -151,7 +151,7 @@ def test_a_transfer_that_stalls_is_given_up_in_time(sshd: Sshd, tmp_path: Path) 
     assert wait_until(lambda: not processes_with(device.root), limit=40)
     (again,) = go([device], rollout.deployed({"rv64gc": folder}))
     assert again.status == "done"
-    assert again.value["sent"] < 60_000_000
+    assert again.value["sent"] < 24_000_000
 
 
 def test_breaking_off_leaves_nothing_running_there(sshd: Sshd) -> None:

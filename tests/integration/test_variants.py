@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests.integration.conversion import joined
 from toolchain import compile as compiler
 from toolchain import matrix, models, targets
 from toolchain.models.card import ModelCard
 from toolchain.models.variants import VARIANTS
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 INTEGER_OPERATORS = {"CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "SOFTMAX", "RESHAPE"}
 
@@ -50,6 +53,8 @@ def made(folder: Path) -> ModelCard:
 
 
 def interpreter(folder: Path, variant: str) -> tf.lite.Interpreter:
+    import tensorflow as tf  # here: it takes seconds, which every run of other tests would wait
+
     with pytest.warns(UserWarning, match="deprecated"):
         found = tf.lite.Interpreter(
             str(folder / f"{variant}.tflite"),

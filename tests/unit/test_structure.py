@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -29,8 +30,13 @@ SEAMS = {
 ON_DEVICE = ("deploy/agent/", "deploy/runner/")
 
 
-def modules() -> Iterator[tuple[str, set[str]]]:
+@functools.cache
+def modules() -> tuple[tuple[str, set[str]], ...]:
     """Each module of the product and the top names that it imports."""
+    return tuple(_modules())
+
+
+def _modules() -> Iterator[tuple[str, set[str]]]:
     for folder in ("toolchain", "deploy"):
         for path in sorted((paths.ROOT / folder).rglob("*.py")):
             name = path.relative_to(paths.ROOT).as_posix()
