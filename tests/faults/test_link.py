@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import connection, release, rsync, sftp_writes, stream_writes
+from deploy import connection, login, release, rsync, sftp_writes, stream_writes
 from deploy.inventory import Device
 from tests import tools
 from tests.bundles import make_bundle, noise
@@ -195,6 +195,8 @@ def test_a_link_that_swallows_is_given_up(
     board: Sshd, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(connection, "TRANSFER_STALL", 3.0)
+    # what is begun there is to be ended over this link too, which is tried for so long
+    monkeypatch.setattr(login, "ANSWER_LIMIT", 8.0)
     source, target = tmp_path / "large", board.folder / f"swallowed-{kind.split(maxsplit=1)[0]}"
     source.write_bytes(noise(6 << 20))
     proxy.harm = Harm(kind=kind, after=500_000)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 # a busy machine takes some seconds for a venv and pip
 STEP = 15.0
-MARK = "987656.125"
+MARK = f"987656.{os.getpid()}"
 
 
 def boards(server: Sshd, count: int) -> list[Device]:
@@ -86,11 +86,14 @@ def hung(server: Sshd, attempt: Attempt, how: str) -> tuple[Status, object]:
     """Work that begins something on the device and then meets a hung one."""
     with attempt.connect() as conn:
         attempt.say("working")
+        # the device itself ends it, some seconds after it was given up here
+        limit = STEP + 5
         if how == "sshd stopped":
             threading.Timer(0.5, server.freeze).start()
-            conn.run(["sleep", MARK], timeout=30)
+            conn.run(["sleep", MARK], timeout=limit)
         else:
-            conn.run(["sh", "-c", "trap '' TERM HUP; sleep $0 & wait; sleep $0", MARK], timeout=30)
+            stubborn = "trap '' TERM HUP; sleep $0 & wait; sleep $0"
+            conn.run(["sh", "-c", stubborn, MARK], timeout=limit)
     return "done", None
 
 
@@ -162,7 +165,7 @@ def test_breaking_off_leaves_nothing_running_there(sshd: Sshd) -> None:
     def work(attempt: Attempt) -> tuple[Status, object]:
         with attempt.connect() as conn:
             attempt.say("working")
-            conn.run(["sleep", MARK], timeout=30)
+            conn.run(["sleep", MARK], timeout=10)
         return "done", None
 
     timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
