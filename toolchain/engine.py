@@ -272,15 +272,22 @@ class Engine:
     def services(self) -> dict[str, dict[str, str]]:
         """Labels and state of each container started by `start_service`, by name."""
         with _explained():
-            found = self._client.containers.list(all=True, filters={"label": f"{LABEL}=service"})
+            found = self._listed("service")
             return {c.name: {**c.labels, "state": c.status} for c in found}
 
     def remove_builds(self) -> None:
         """Remove the containers of builds: those that an engine which was killed left behind."""
         with _explained():
-            left = self._client.containers.list(all=True, filters={"label": f"{LABEL}=build"})
+            left = self._listed("build")
         for container in left:
             self.remove_container(container.id)
+
+    def _listed(self, kind: str) -> list[Any]:
+        # another process may take one away between the list and the look at each
+        found: list[Any] = self._client.containers.list(
+            all=True, filters={"label": f"{LABEL}={kind}"}, ignore_removed=True
+        )
+        return found
 
     def remove_container(self, reference: str) -> None:
         """Stop and remove a container; one that isn't there is no error."""
