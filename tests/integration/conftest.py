@@ -6,11 +6,13 @@ reports/ and the inventory are the tests' own.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from toolchain import paths, process
 from toolchain.errors import CommandError
 
 TARGET = "rv64gc"
-HOST = "test-rv64gc"
+# emulated devices are the machine's: other runs of the tests have theirs
+RUN = f"test-{os.getpid()}"
+HOST = f"{RUN}-deployed"
 MODELS = "digits-cnn,mobilenetv3-large"
 
 
@@ -86,9 +90,22 @@ def models(product: Product) -> list[dict[str, Any]]:
     return cards
 
 
+@functools.cache
+def remove_left_behind() -> None:
+    """Take away the devices of runs that were killed; those of runs that go on stay."""
+    from deploy import emulator
+    from toolchain.engine import Engine
+
+    for name in emulator.status(Engine()):
+        found = re.match(r"test-(\d+)-", name)
+        if found is not None and not Path("/proc", found[1]).exists():
+            emulator.down(name, Path("no inventory"))
+
+
 @pytest.fixture(scope="session")
 def device(product: Product) -> Iterator[str]:
     """An emulated device in the tests' own inventory."""
+    remove_left_behind()
     where = ["--name", HOST, "--inventory", str(product.inventory)]
     product.invoke("emulator.up", "--target", TARGET, *where)
     yield HOST
@@ -119,49 +136,67 @@ def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
 
 
 @contextmanager
-def emulated(product: Product, target: str, system: str, *options: str) -> Iterator[list[str]]:
+def emulated(product: Product, target: str, system: str, cpu: str = "") -> Iterator[list[str]]:
     """An emulated device of a target and system, in the tests' own inventory.
 
     Args:
         product: the run.
         target: of the device.
         system: of the device.
-        options: of `emulator.up`.
+        cpu: QEMU_CPU; the target's own when empty.
 
     Yields:
         The options that name it to other tasks.
     """
-    name, where = f"test-{target}-{system}", ["--inventory", str(product.inventory)]
-    about = ["--target", target, "--os", system]
-    product.invoke("emulator.up", "--name", name, *about, *where, *options)
+    remove_left_behind()
+    where = ["--inventory", str(product.inventory)]
+    # another CPU is another device: one that runs under its name is kept as it is
+    name = f"{RUN}-{target}-{system}" + ("-cpu" if cpu else "")
+    about = ["--target", target, "--os", system, *(["--cpu", cpu] if cpu else [])]
+    product.invoke("emulator.up", "--name", name, *about, *where)
     try:
         yield ["--host", name, *where]
     finally:
         product.invoke("emulator.down", "--name", name, *where)
 
 
-@contextmanager
-def measured(product: Product, target: str, system: str, *options: str) -> Iterator[dict[str, Any]]:
-    """The result of a small network on an emulated device of a target and system.
+@pytest.fixture(scope="session")
+def shared_device(product: Product) -> Iterator[Callable[[str, str], list[str]]]:
+    """Devices by target and system: each is started when it is asked for first, and kept.
+
+    A test finds there what the one before has deployed, and deploys what it needs.
+    """
+    with ExitStack() as running:
+        yield functools.cache(lambda t, s: running.enter_context(emulated(product, t, s)))
+
+
+def measured(product: Product, target: str, on: list[str], *options: str) -> dict[str, Any]:
+    """The result of a small network on an emulated device of a target.
 
     Args:
         product: the run.
         target: of the device.
-        system: of the device.
+        on: the options that name it.
         options: of `compile`.
     """
     model = "digits-cnn"
     product.invoke("build-wheels", "--target", target)
     product.invoke("compile", "--model", model, "--target", target, *options)
-    with emulated(product, target, system) as on:
-        product.invoke("deploy", "--model", model, *on)
-        yield product.json("bench", "--budget", "1", *on)
+    product.invoke("deploy", "--model", model, *on)
+    result: dict[str, Any] = product.json("bench", "--budget", "1", *on)
+    return result
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "integration" in Path(str(item.path)).parts:
-            item.add_marker(pytest.mark.integration)
+        if "integration" not in Path(str(item.path)).parts:
+            continue
+        item.add_marker(pytest.mark.integration)
+        used = getattr(item, "fixturenames", ())
+        if "deployed" in used:
+            item.add_marker(pytest.mark.deployed)
+        elif "product" in used:
+            item.add_marker(pytest.mark.product)
 
 
 # pytest's own temporary folders go away; an interrupted run must not leave a device behind

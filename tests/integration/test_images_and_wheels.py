@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from packaging.utils import parse_wheel_filename
 from tests.integration.conftest import TARGET, Product
 from toolchain import images, imagespec, targets
 from toolchain.engine import Engine
-from toolchain.store import Store, digest_of
+from toolchain.store import Entry, Store, digest_of
 from toolchain.wheels import build, elf
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
@@ -101,23 +102,36 @@ def test_tvms_wheel_does_not_pretend_to_be_the_full_package(wheels: list[dict[st
         assert "tvm/__init__.py" in archive.namelist()
 
 
+def cache_with_its_own(entry: Entry, folder: Path) -> Path:
+    """The machine's own cache, but for one entry, which is the test's to harm."""
+    shard = entry.folder.parent
+    entries = folder / "entries"
+    (entries / shard.name).mkdir(parents=True)
+    (folder / "blobs").symlink_to(Store().root / "blobs")
+    for path in shard.parent.iterdir():
+        if path != shard:
+            (entries / path.name).symlink_to(path)
+    for path in shard.iterdir():
+        if path != entry.folder:
+            (entries / shard.name / path.name).symlink_to(path)
+    shutil.copytree(entry.folder, entries / shard.name / entry.key)
+    return folder
+
+
 def test_a_damaged_wheel_in_the_store_is_not_used(
-    product: Product, wheels: list[dict[str, Any]]
+    product: Product, wheels: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     """Put it right afterwards by hand: building it again is the long way round."""
-    store = Store()
-    entry = store.entry(digest_of(build.inputs("tvm_runtime", targets.target(TARGET))))
+    entry = Store().entry(digest_of(build.inputs("tvm_runtime", targets.target(TARGET))))
     assert entry is not None
+    env = {"EDGEWRIGHT_CACHE": str(cache_with_its_own(entry, tmp_path / "cache"))}
     name = wheel_of(wheels, "tvm_runtime").name
-    stored = entry.file(name)
+    folder = tmp_path / "cache" / "entries" / entry.key[:2] / entry.key
+    stored = folder / name
     good = stored.read_bytes()
     stored.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    folder = stored.parent
-    kept = {p.name: p.read_bytes() for p in folder.iterdir() if p != stored}
-    refused = product.refused("build-wheels", "--only", "tvm_runtime", env=NO_ENGINE)
+    refused = product.refused("build-wheels", "--only", "tvm_runtime", env=env | NO_ENGINE)
     assert refused.returncode == 5
     assert not folder.exists()
-    folder.mkdir()
-    for file, content in {**kept, name: good}.items():
-        (folder / file).write_bytes(content)
-    assert not product.json("build-wheels", "--only", "tvm_runtime")[0]["fresh"]
+    shutil.copytree(entry.folder, folder)
+    assert not product.json("build-wheels", "--only", "tvm_runtime", env=env)[0]["fresh"]

@@ -6,7 +6,7 @@ EDGEWRIGHT_TARGETS=all runs it for the targets whose wheels are not built otherw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,13 @@ from tests.integration.test_targets import LONG
 CHANNELS, HEIGHT, WIDTH = 24, 13, 11
 CONVOLUTIONS = 40
 RELATIVE = 1e-4  # of the largest value
-WIDE = ("--cpu", "rv64,v=true,vlen=256,vext_spec=v1.0")
+WIDE = "rv64,v=true,vlen=256,vext_spec=v1.0"
 DEVICES = [
-    pytest.param(("rv64gc", ()), id="rv64gc"),
-    pytest.param(("rv64gcv", ()), id="rv64gcv-128"),
+    pytest.param(("rv64gc", ""), id="rv64gc"),
+    pytest.param(("rv64gcv", ""), id="rv64gcv-128"),
     pytest.param(("rv64gcv", WIDE), id="rv64gcv-256"),
-    pytest.param(("aarch64", ()), id="aarch64", marks=LONG),
-    pytest.param(("armv7l", ()), id="armv7l", marks=LONG),
+    pytest.param(("aarch64", ""), id="aarch64", marks=LONG),
+    pytest.param(("armv7l", ""), id="armv7l", marks=LONG),
 ]
 
 
@@ -127,10 +127,9 @@ def write(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Product:
+def apart(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Product:
     """With a dist/ of its own: what is compiled here must not come into other tests' bundles."""
-    folder = tmp_path_factory.mktemp("schedules-product")
-    return Product(folder=folder, inventory=folder / "inventory.yml")
+    return Product(folder=tmp_path_factory.mktemp("schedules-product"), inventory=product.inventory)
 
 
 @pytest.fixture(scope="module")
@@ -141,20 +140,27 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=DEVICES)
-def device(request: pytest.FixtureRequest, product: Product) -> Iterator[tuple[str, list[str]]]:
-    target, options = request.param
-    product.invoke("build-wheels", "--target", target)
-    with emulated(product, target, "debian13", *options) as on:
+def device(
+    request: pytest.FixtureRequest,
+    apart: Product,
+    shared_device: Callable[[str, str], list[str]],
+) -> Iterator[tuple[str, list[str]]]:
+    target, cpu = request.param
+    apart.invoke("build-wheels", "--target", target)
+    if not cpu:
+        yield target, shared_device(target, "debian13")
+        return
+    with emulated(apart, target, "debian13", cpu) as on:
         yield target, on
 
 
 def test_every_schedule_computes_on_the_device_what_the_reference_says(
-    product: Product, network: Path, device: tuple[str, list[str]]
+    apart: Product, network: Path, device: tuple[str, list[str]]
 ) -> None:
     target, on = device
-    product.invoke("compile", "--model-file", str(network), "--target", target)
-    product.invoke("deploy", "--model", network.stem, *on)
-    found = product.json("bench", "--budget", "0.5", "--runtime", "tvm", *on)
+    apart.invoke("compile", "--model-file", str(network), "--target", target)
+    apart.invoke("deploy", "--model", network.stem, *on)
+    found = apart.json("bench", "--budget", "0.5", "--runtime", "tvm", *on)
     (measurement,) = found["measurements"]
     assert measurement["error"] is None
     parity = measurement["parity"]

@@ -6,7 +6,7 @@ EDGEWRIGHT_TARGETS=all runs it for the targets whose images and wheels are not b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -43,12 +43,13 @@ def tvm_compiler_is_built() -> bool:
 
 @pytest.fixture(scope="module", params=DEVICES)
 def result(
-    request: pytest.FixtureRequest, product: Product
-) -> Iterator[tuple[dict[str, Any], str, str]]:
+    request: pytest.FixtureRequest,
+    product: Product,
+    shared_device: Callable[[str, str], list[str]],
+) -> tuple[dict[str, Any], str, str]:
     """A small network's result on a device of that target and system; the two."""
     target, system = request.param
-    with measured(product, target, system) as found:
-        yield found, target, system
+    return measured(product, target, shared_device(target, system)), target, system
 
 
 def agrees(result: dict[str, Any]) -> None:
@@ -71,11 +72,13 @@ def test_the_wheels_run_there_and_agree(result: tuple[dict[str, Any], str, str])
     reason="TVM's compiler takes an hour to build: "
     "invoke build-wheels --only tvm_compiler --target x86_64",
 )
-def test_a_model_of_the_compiler_from_source_runs_under_its_own_runtime(product: Product) -> None:
+def test_a_model_of_the_compiler_from_source_runs_under_its_own_runtime(
+    product: Product, shared_device: Callable[[str, str], list[str]]
+) -> None:
     target = "x86_64"
     product.invoke("build-wheels", "--target", target, "--only", "tvm_runtime_source")
-    with measured(product, target, "debian13", "--compiler", "source") as found:
-        agrees(found)
-        (tvm,) = [m for m in found["measurements"] if m["runtime"] == "tvm"]
-        made, _ = build.recipe("tvm_runtime_source")
-        assert tvm["versions"][made.name] == made.version
+    found = measured(product, target, shared_device(target, "debian13"), "--compiler", "source")
+    agrees(found)
+    (tvm,) = [m for m in found["measurements"] if m["runtime"] == "tvm"]
+    made, _ = build.recipe("tvm_runtime_source")
+    assert tvm["versions"][made.name] == made.version

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy import connection, inventory
+from deploy.inventory import Device
 from tests.integration.conftest import Product
 from toolchain import paths, targets
 from toolchain.compile import release
@@ -16,7 +17,7 @@ from toolchain.store import Store
 from toolchain.tuning import records
 from toolchain.tuning.records import Database, Header, TileRecord
 
-HOST, TARGET, MODEL = "test-tune", "x86_64", "digits-cnn"
+TARGET, SYSTEM, MODEL = "x86_64", "debian13", "digits-cnn"
 
 pytestmark = [
     pytest.mark.integration,
@@ -38,21 +39,26 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def board(product: Product, cache: Path) -> Iterator[list[str]]:
-    """The options that name a device with the model deployed."""
-    env = {"EDGEWRIGHT_CACHE": str(cache)}
-    where = ["--inventory", str(product.inventory)]
+def device(product: Product, shared_device: Callable[[str, str], list[str]]) -> Device:
+    """One of this machine's own architecture."""
+    _, name, *_ = shared_device(TARGET, SYSTEM)
+    return inventory.load(product.inventory).host(name)
+
+
+@pytest.fixture(scope="module")
+def board(product: Product, cache: Path, device: Device) -> list[str]:
+    """The options that name it, with the model deployed."""
+    on = ["--host", device.name, "--inventory", str(product.inventory)]
     product.invoke("build-wheels", "--target", TARGET)
-    product.invoke("compile", "--model", MODEL, "--target", TARGET, env=env)
-    product.invoke("emulator.up", "--target", TARGET, "--name", HOST, *where)
-    product.invoke("deploy", "--host", HOST, "--model", MODEL, *where)
-    yield ["--host", HOST, *where]
-    product.invoke("emulator.down", "--name", HOST, *where)
+    product.invoke(
+        "compile", "--model", MODEL, "--target", TARGET, env={"EDGEWRIGHT_CACHE": str(cache)}
+    )
+    product.invoke("deploy", "--model", MODEL, *on)
+    return on
 
 
-def left_behind(product: Product) -> str:
+def left_behind(device: Device) -> str:
     """What of ours runs or lies about on the device."""
-    device = inventory.load(product.inventory).host(HOST)
     # the brackets keep the pattern from matching its own command line
     running = "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c '[_]listen_loop'"
     script = f"{running}; ls -d /tmp/edgewright-tune* 2>/dev/null; true"
@@ -61,7 +67,7 @@ def left_behind(product: Product) -> str:
 
 
 def test_a_search_is_resumed_used_and_leaves_nothing_on_the_device(
-    product: Product, board: list[str], cache: Path
+    product: Product, device: Device, board: list[str], cache: Path
 ) -> None:
     env = {"EDGEWRIGHT_CACHE": str(cache)}
     tune = ["tune", "--model", MODEL, *board]
@@ -69,8 +75,8 @@ def test_a_search_is_resumed_used_and_leaves_nothing_on_the_device(
     assert (first["trials"], first["new"], first["failed"]) == (4, 4, 0)
     again: dict[str, Any] = product.json(*tune, "--trials", "6", env=env)
     assert (again["trials"], again["new"]) == (6, 2)
-    assert again["devices"] == [HOST]
-    assert left_behind(product).split() == ["0"]
+    assert again["devices"] == [device.name]
+    assert left_behind(device).split() == ["0"]
 
     # whatever was measured here, the tiles that were tried are made the better ones
     database = Database(Store(cache), Header.of(targets.target(TARGET), release().version))
@@ -106,15 +112,21 @@ def test_a_database_of_another_version_is_ignored_with_a_line(
 
 
 def test_a_search_without_an_end_or_on_a_device_without_a_release_is_refused(
-    product: Product, board: list[str]
+    product: Product, device: Device, board: list[str], tmp_path: Path
 ) -> None:
     assert "--trials" in product.refused("tune", "--model", MODEL, *board).output
-    where = ["--inventory", str(product.inventory)]
-    product.invoke("emulator.up", "--target", TARGET, "--name", "test-bare", *where)
-    try:
-        refused = product.refused(
-            "tune", "--model", MODEL, "--trials", "1", "--host", "test-bare", *where
-        )
-        assert "invoke deploy --host test-bare" in refused.output
-    finally:
-        product.invoke("emulator.down", "--name", "test-bare", *where)
+    # the same device with another folder for what is ours, so with nothing deployed
+    path = tmp_path / "inventory.yml"
+    entry = {
+        "ansible_host": device.host,
+        "ansible_port": device.port,
+        "ansible_user": device.user,
+        "ansible_ssh_private_key_file": str(device.key_file),
+        "edgewright": {
+            "target": TARGET, "known_hosts": str(device.known_hosts), "root": "~/bare",
+        },
+    }  # fmt: skip
+    inventory.add_host(path, "test-bare", entry)
+    on = ["--host", "test-bare", "--inventory", str(path)]
+    refused = product.refused("tune", "--model", MODEL, "--trials", "1", *on)
+    assert "invoke deploy --host test-bare" in refused.output

@@ -19,7 +19,7 @@ QEMU_WITHOUT_V = "rv64,v=false"
 @pytest.fixture(scope="session")
 def result(product: Product, device: str, deployed: dict[str, Any]) -> dict[str, Any]:
     where = ["--host", device, "--inventory", str(product.inventory)]
-    found: dict[str, Any] = product.json("bench", *where, "--budget", "5")
+    found: dict[str, Any] = product.json("bench", *where, "--budget", "1")
     return found
 
 
