@@ -21,10 +21,12 @@ CHANNELS, HEIGHT, WIDTH = 24, 13, 11
 CONVOLUTIONS = 40
 RELATIVE = 1e-4  # of the largest value
 WIDE = "rv64,v=true,vlen=256,vext_spec=v1.0"
+WIDER = "rv64,v=true,vlen=512,vext_spec=v1.0"  # runs what is for 256 bits
 DEVICES = [
     pytest.param(("rv64gc", ""), id="rv64gc"),
     pytest.param(("rv64gcv", ""), id="rv64gcv-128"),
     pytest.param(("rv64gcv", WIDE), id="rv64gcv-256"),
+    pytest.param(("rv64gcv", WIDER), id="rv64gcv-512", marks=LONG),
     pytest.param(("aarch64", ""), id="aarch64", marks=LONG),
     pytest.param(("armv7l", ""), id="armv7l", marks=LONG),
 ]

@@ -7,6 +7,8 @@ from typing import Any
 import tvm
 from tvm import relax
 
+SYMBOL = "__tvm_ffi_"  # before a function's name, where compiled code calls it
+
 
 def constant(expression: Any) -> Any:
     """A constant's value, as an array; None for any other expression."""
@@ -28,3 +30,16 @@ def step(index: Any, variable: Any) -> int | None:
     found = algebra.detect_linear_equation(index, [variable])
     size = algebra.Analyzer().simplify(found[0]) if found else None
     return int(size) if isinstance(size, tvm.tirx.IntImm) else None
+
+
+def lowering(then: Any) -> Any:
+    """TVM's own lowering of functions and a pass after it, as TVM's `build` takes them."""
+    default = tvm.tirx.get_tir_pipeline("default")
+    if not isinstance(default, tuple):
+        return tvm.ir.transform.Sequential([default, then])
+    lower, *finalize = default
+    name = "edgewright"
+    tvm.tirx.register_tir_pipeline(
+        name, lambda: (tvm.ir.transform.Sequential([lower, then]), *finalize)
+    )
+    return name

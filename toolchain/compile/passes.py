@@ -14,13 +14,14 @@ LLVM always runs at its own level 3. Every level plans memory ahead and takes th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import tvm
 from tvm import relax, tirx
 from tvm.target.codegen import target_has_features
 
-from toolchain.compile import space
+from toolchain.compile import dialect, lengths, space
 from toolchain.compile.folding import fold_layouts
 from toolchain.compile.schedules import Registers, Rule, Tile
 from toolchain.compile.softmax import split_softmax
@@ -92,6 +93,8 @@ def schedule(
     if opt_level < 2:
         return module, []
     registers = Registers.of(target)
+    longer = lengths.longer(target)
+    heavy = lengths.heavy(module) if longer else set()
     scheduled, others = module.clone(), []
     for variable, function in list(module.functions_items()):
         if not isinstance(function, tirx.PrimFunc):
@@ -99,13 +102,18 @@ def schedule(
         rule = Rule(
             registers=registers,
             tiled=opt_level >= 3,
-            choose=space.chosen(tuned or {}, function),
+            choose=space.chosen(tuned or {}, function, registers),
         )
         better = rule.apply(function)
         if better is None:
             others.append(variable.name_hint)
-        else:
-            scheduled.update_func(variable, for_lowering(better, target))
+            continue
+        better = for_lowering(better, target)
+        scheduled.update_func(variable, better)
+        if longer and variable.name_hint in heavy:
+            long = replace(rule, registers=Registers.of(longer)).apply(function)
+            assert long is not None, "the rule fits whatever the registers"
+            lengths.add(scheduled, variable, better, for_lowering(long, target))
     return scheduled, sorted(others)
 
 
@@ -133,4 +141,24 @@ def build(module: tvm.IRModule, target: tvm.target.Target) -> Any:
     TVM's default pipeline has, in order, all that is left to do: sort and sampling dispatched,
     reshapes made views, tensors allocated from a static plan, dead ones freed, shapes lowered.
     """
-    return relax.build(module, target, relax_pipeline="default")
+    longer = lengths.longer(target)
+    rest, long = lengths.split(module)
+    if longer is None or not long.functions:
+        return relax.build(module, target, relax_pipeline="default")
+    return relax.build(
+        rest.with_attr("external_mods", [tirx.build(long, longer)]),
+        target,
+        relax_pipeline="default",
+        tir_pipeline=dialect.lowering(lengths.choosing),
+    )
+
+
+def build_functions(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:
+    """Scheduled functions without Relax to a library, with all their forms."""
+    longer = lengths.longer(target)
+    rest, long = lengths.split(module)
+    if longer is None or not long.functions:
+        return tirx.build(module, target)
+    library = tirx.build(rest, target, pipeline=dialect.lowering(lengths.choosing))
+    library.import_module(tirx.build(long, longer))
+    return library

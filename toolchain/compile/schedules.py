@@ -62,7 +62,8 @@ class Registers:
         if triple.startswith("riscv"):
             if target_has_features("v", target):
                 # RVV has at least 128 bits; LMUL 8 would leave four groups.
-                return cls(lanes=4, count=32, group=4, inputs=0)
+                lanes = 8 if target_has_features("zvl256b", target) else 4
+                return cls(lanes=lanes, count=32, group=4, inputs=0)
             return cls(lanes=1, count=32)
         return cls(lanes=4, count=32, indexed=True)  # NEON
 

@@ -7,7 +7,7 @@ how fast it is. The first of a function is the one that `schedules` chooses with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tvm
 from tvm import tirx
@@ -78,15 +78,36 @@ def legal(tile: Tile, of: Extents) -> bool:
     return of.rows % tile.rows == 0 and of.columns % (tile.vectors * tile.width) == 0
 
 
-def chosen(tuned: Mapping[str, Tile], function: tirx.PrimFunc) -> Choose:
-    """How a function's tile is chosen: the tuned one, where there is one that fits."""
+def stretched(tile: Tile, of: Extents, registers: Registers, longer: Registers) -> Tile:
+    """What a tile is where vectors are longer: our own choice there for our own here.
+
+    Args:
+        tile: of the function on `registers`.
+        of: the extents of the function.
+        registers: those that the tile is for.
+        longer: the same, of a CPU with longer ones.
+    """
+    if tile == by_instructions(registers, of.rows, of.columns, of.stride):
+        return by_instructions(longer, of.rows, of.columns, of.stride)
+    wider = replace(tile, width=tile.width * longer.lanes // registers.lanes)
+    return wider if legal(wider, of) else tile
+
+
+def chosen(tuned: Mapping[str, Tile], function: tirx.PrimFunc, registers: Registers) -> Choose:
+    """How a function's tile is chosen: the tuned one, where there is one that fits.
+
+    Args:
+        tuned: tiles by workload.
+        function: without a schedule.
+        registers: those that tiles were tuned for; on longer ones they are stretched.
+    """
     better = tuned.get(workload(function)) if tuned else None
 
-    def choose(registers: Registers, rows: int, columns: int, stride: int | None) -> Tile:
-        here = Extents(rows=rows, columns=columns, stride=stride)
-        if better is not None and legal(better, here):
-            return better
-        return by_instructions(registers, rows, columns, stride)
+    def choose(here: Registers, rows: int, columns: int, stride: int | None) -> Tile:
+        of = Extents(rows=rows, columns=columns, stride=stride)
+        if better is None or not legal(better, of):
+            return by_instructions(here, rows, columns, stride)
+        return better if here == registers else stretched(better, of, registers, here)
 
     return choose
 

@@ -11,7 +11,7 @@ import tvm
 from tvm import tirx
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
-from toolchain.compile import passes, space
+from toolchain.compile import lengths, passes, space
 from toolchain.compile.schedules import Registers, Rule, Tile
 from toolchain.tuning import records
 from toolchain.tuning.records import Trial
@@ -112,6 +112,26 @@ def scheduled(function: tirx.PrimFunc, tile: Tile, target: tvm.target.Target) ->
     better = rule.apply(function.with_attr("global_symbol", "main"))
     assert better is not None, "it had extents"
     return passes.for_lowering(better, target)
+
+
+def both_forms(
+    module: tvm.IRModule, function: Function, tile: Tile, target: tvm.target.Target
+) -> tvm.IRModule:
+    """A module with `main` scheduled with a tile, and its form for longer vectors if it has one.
+
+    As a compilation makes them, so that a device measures what it would run.
+    """
+    longer = lengths.longer(target)
+    if longer is None:
+        return module
+    registers = Registers.of(target)
+    extents = space.extents(function.function, registers)
+    assert extents is not None, "it had extents"
+    wide = space.stretched(tile, extents, registers, Registers.of(longer))
+    both = module.clone()
+    main = both.get_global_var("main")
+    lengths.add(both, main, both["main"], scheduled(function.function, wide, longer))
+    return both
 
 
 def shapes(function: tirx.PrimFunc) -> list[tuple[tuple[int, ...], str]]:

@@ -24,7 +24,7 @@ from toolchain.compile.schedules import Tile
 from toolchain.errors import EdgewrightError
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import GoneError, MeasuringError, RemoteDevice
-from toolchain.tuning.functions import UNKNOWN, Function, scheduled, shapes
+from toolchain.tuning.functions import UNKNOWN, Function, both_forms, scheduled, shapes
 from toolchain.tuning.records import TileRecord, Trial
 
 # Candidates of one function before another may have its turn.
@@ -119,7 +119,7 @@ class Tuning:
         path = self.scratch / f"{len(self._built)}.so"
         self._built[path.name] = function, tile
         try:
-            self.build(module, path)
+            self.build(both_forms(module, function, tile, self.target), path)
         except EdgewrightError:
             raise  # the linker's image, or the disk: not the candidate's fault
         except Exception as error:

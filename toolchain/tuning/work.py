@@ -103,7 +103,8 @@ def prepared(
                 objects.append(folder / f"{number}.o")
                 shutil.copyfile(file, objects[-1])
 
-        tvm.compile(module, target).export_library(str(folder / "unused.so"), fcompile=keep)
+        library = passes.build_functions(module, target)
+        library.export_library(str(folder / "unused.so"), fcompile=keep)
         link(objects, output)
         for item in objects:
             item.unlink()

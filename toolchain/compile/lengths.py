@@ -1,0 +1,116 @@
+"""One library for RVV's vectors of 128 bits and of 256: a function in two forms, chosen as it runs.
+
+LLVM makes a schedule's vectors of the registers that a CPU has at least. Code for 128 bits is right
+on a longer one and leaves half of each register unused there; code for 256 is wrong on a shorter
+one, and right on any that is as long or longer. So the functions that most of a model's work is in
+are compiled for both, and what is called under the function's name reads how long the CPU's vectors
+are and goes on to one of them: ten instructions. All others have the form for 128 bits alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+from tvm.target.codegen import target_has_features
+from tvm_ffi import structural_equal
+
+BITS = 256
+SHORT, LONG = "_short", "_long"  # after the name of a function: its forms for 128 bits and for 256
+ARGUMENTS = "edgewright.arguments"  # attribute of a function with two forms: how many it takes
+ENTRY = "tirx.is_entry_func"  # attribute of the function that is called as a library's `main`
+SHARE = 1 / 1000  # of all values that a model computes: those of a function worth a second form
+
+
+def longer(target: tvm.target.Target) -> tvm.target.Target | None:
+    """The target with vectors of 256 bits; None for one without RVV, or that says how long."""
+    features = [str(feature) for feature in target.attrs.get("mattr", [])]
+    if not target_has_features("v", target) or any(f.startswith("+zvl") for f in features):
+        return None
+    return tvm.target.Target({**target.export(), "mattr": [*features, f"+zvl{BITS}b"]})
+
+
+def heavy(module: tvm.IRModule) -> set[str]:
+    """The names of the functions, not scheduled yet, that most of a model's work is in."""
+    work = {
+        variable.name_hint: values(function)
+        for variable, function in module.functions_items()
+        if isinstance(function, tirx.PrimFunc)
+    }
+    least = max(1, SHARE * sum(work.values()))
+    return {name for name, count in work.items() if count >= least}
+
+
+def values(function: tirx.PrimFunc) -> int:
+    """How many values a function computes, each step of a reduction being one.
+
+    A sum, a clip or a table of exponentials count the same: this only says where the work is. A
+    function with a block of unknown size has none.
+    """
+    sch = s_tir.Schedule(function)
+    count = 0
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        product = 1
+        for variable in sch.get(block).iter_vars:
+            if not isinstance(variable.dom.extent, tirx.IntImm):
+                return 0
+            product *= int(variable.dom.extent)
+        count += product
+    return count
+
+
+def add(
+    module: tvm.IRModule, variable: tvm.ir.GlobalVar, short: tirx.PrimFunc, long: tirx.PrimFunc
+) -> None:
+    """Put a function's form for 256 bits beside that for 128, which is in the module already.
+
+    `split` and `choosing` take them apart. Where both are the same loops, there is one form.
+    """
+    if structural_equal(short, long, map_free_vars=True):
+        return
+    name = f"{variable.name_hint}{LONG}"
+    module.update_func(variable, short.with_attr(ARGUMENTS, len(short.params)))
+    module.update_func(tvm.ir.GlobalVar(name), long.with_attr("global_symbol", name))
+
+
+def split(module: tvm.IRModule) -> tuple[tvm.IRModule, tvm.IRModule]:
+    """The module without the forms for 256 bits, and these."""
+    names = {
+        f"{variable.name_hint}{LONG}"
+        for variable, function in module.functions_items()
+        if ARGUMENTS in (function.attrs or {})
+    }
+    rest, forms = module.clone(), {}
+    for variable, function in list(module.functions_items()):
+        if variable.name_hint in names:
+            forms[variable] = function
+            del rest[variable]
+    return rest, tvm.IRModule(forms)
+
+
+@tvm.transform.module_pass(opt_level=0)  # type: ignore[untyped-decorator] # TVM is untyped
+def choosing(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
+    """Put what chooses under the name of each function with two forms; follows MakePackedAPI.
+
+    It hands its own arguments on: what comes after them on the caller's stack, where a result would
+    go, is left alone, since none of these functions returns any.
+    """
+    for variable, short in list(module.functions_items()):
+        if ARGUMENTS not in (short.attrs or {}):
+            continue
+        name, symbol = variable.name_hint, str(short.attrs["global_symbol"])
+        stack = short.params[1]  # self, arguments, their number, result
+
+        def call(of: str, stack: Any = stack, count: int = int(short.attrs[ARGUMENTS])) -> Any:
+            return tirx.Evaluate(tirx.call_cpacked_lowered(of, stack, 0, count))
+
+        # llvm.vscale counts in units of 64 bits. Of the module's own functions LLVM's code
+        # generator wants the name, of others the symbol.
+        choice = tirx.IfThenElse(
+            tirx.vscale() < BITS // 64, call(f"{name}{SHORT}"), call(f"{symbol}{LONG}")
+        )
+        module.update_func(variable, short.with_body(choice))
+        form = short.with_attr("global_symbol", f"{symbol}{SHORT}").without_attr(ENTRY)
+        module.update_func(tvm.ir.GlobalVar(f"{name}{SHORT}"), form)
+    return module
