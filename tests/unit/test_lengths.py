@@ -193,9 +193,17 @@ def test_a_tile_is_measured_in_both_forms_as_a_compilation_makes_them() -> None:
 def test_a_tuned_tile_is_as_many_registers_in_the_longer_form() -> None:
     short, long = (schedules.Registers.of(t) for t in (TARGET, lengths.longer(TARGET)))
     of = space.Extents(rows=14, columns=96)
-    tile = schedules.Tile(rows=2, vectors=2, width=8)
-    assert space.stretched(tile, of, short, long) == replace(tile, width=16)
+    tile = schedules.Tile(rows=2, vectors=2, width=12)
+    assert space.stretched(tile, of, short, long) == replace(tile, width=24)
     odd = replace(tile, width=16)  # 2 times 32 does not divide 96
     assert space.stretched(odd, of, short, long) == odd
     own = schedules.by_instructions(short, 14, 96, None)
     assert space.stretched(own, of, short, long) == schedules.by_instructions(long, 14, 96, None)
+
+
+def test_vectors_of_any_number_of_lanes_divide_what_powers_of_two_do_not() -> None:
+    short, long = (schedules.Registers.of(t) for t in (TARGET, lengths.longer(TARGET)))
+    tile = schedules.Tile.of(long, 28, 120)
+    assert tile == schedules.Tile(rows=7, vectors=1, width=30)
+    assert (long.grouped(30), short.grouped(15), short.grouped(8)) == (4, 4, 2)
+    assert (long.besides(30), long.besides(32)) == (5, 3)

@@ -270,7 +270,7 @@ def test_a_tile_divides_its_axes_and_fits_in_the_registers(
     tile = schedules.Tile.of(registers, rows, columns)
     assert rows % tile.rows == 0
     assert columns % (tile.vectors * tile.width) == 0
-    group = -(-tile.width // registers.lanes)
+    group = registers.grouped(tile.width)
     inputs = tile.rows if registers.indexed else registers.inputs
     used = (tile.rows + 1) * tile.vectors * group + inputs
     assert used <= registers.count

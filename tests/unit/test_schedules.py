@@ -24,8 +24,8 @@ Array = npt.NDArray[np.float32]
 REGISTERS = {
     "avx2": schedules.Registers(lanes=8, count=16),
     "neon": schedules.Registers(lanes=4, count=32, indexed=True),
-    "rvv": schedules.Registers(lanes=4, count=32, group=4, inputs=0),
-    "rvv, 256 bits": schedules.Registers(lanes=8, count=32, group=4, inputs=0),
+    "rvv": schedules.Registers(lanes=4, count=32, group=4, inputs=0, resized=2),
+    "rvv, 256 bits": schedules.Registers(lanes=8, count=32, group=4, inputs=0, resized=2),
     "scalar": schedules.Registers(lanes=1, count=32),
 }
 RELATIVE = 1e-4  # of the largest value: what the reference's own rounding leaves open

@@ -53,7 +53,7 @@ OWN = TileRecord(rows=1, vectors=1, width=8)
     [
         AVX2,
         Registers(lanes=4, count=32, indexed=True),
-        Registers(lanes=4, count=32, group=4, inputs=0),
+        Registers(lanes=4, count=32, group=4, inputs=0, resized=2),
         Registers(lanes=1, count=32),
     ],
 )

@@ -42,6 +42,8 @@ class Registers:
         indexed: whether a multiply-add takes one lane of a register as its factor, so that as many
             inputs as there are lanes can be loaded at once.
         overhead: instructions of a loop besides its work.
+        resized: instructions that a number of lanes that is no power of two takes in each turn of a
+            loop, where an instruction may work on any number (RVV's vl); else none.
     """
 
     lanes: int
@@ -50,6 +52,7 @@ class Registers:
     inputs: int = 1
     indexed: bool = False
     overhead: int = 3
+    resized: int | None = None
 
     @classmethod
     def of(cls, target: tvm.target.Target) -> Registers:
@@ -63,9 +66,18 @@ class Registers:
             if target_has_features("v", target):
                 # RVV has at least 128 bits; LMUL 8 would leave four groups.
                 lanes = 8 if target_has_features("zvl256b", target) else 4
-                return cls(lanes=lanes, count=32, group=4, inputs=0)
+                return cls(lanes=lanes, count=32, group=4, inputs=0, resized=2)
             return cls(lanes=1, count=32)
         return cls(lanes=4, count=32, indexed=True)  # NEON
+
+    def grouped(self, width: int) -> int:
+        """How many registers a vector of that many float32 takes: a power of two."""
+        return 1 << max(0, -(-width // self.lanes) - 1).bit_length()
+
+    def besides(self, width: int) -> int:
+        """Instructions in a turn of a loop besides its work on vectors of that many float32."""
+        odd = width > self.lanes and width & (width - 1)
+        return self.overhead + (self.resized or 0 if odd else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +106,7 @@ class Tile:
         """
         best, most = cls(rows=1, vectors=1, width=_divisor(columns, registers.lanes)), 0.0
         for width in _widths(registers, columns):
-            group = -(-width // registers.lanes)
+            group = registers.grouped(width)
             for vectors in _divisors(columns // width, registers.count):
                 if registers.indexed:
                     room = (registers.count - vectors) // (vectors + 1)
@@ -105,7 +117,7 @@ class Tile:
                     continue
                 work = height * vectors
                 inputs = height / registers.lanes if registers.indexed else height
-                rate = work * width / (work + inputs + vectors + registers.overhead)
+                rate = work * width / (work + inputs + vectors + registers.besides(width))
                 if rate > most:
                     best, most = cls(rows=height, vectors=vectors, width=width), rate
         return best
@@ -121,7 +133,7 @@ class Tile:
         """
         most = registers.lanes * min(registers.group, 2)
         width = [w for w in _widths(registers, columns) if w <= most][-1]
-        group = -(-width // registers.lanes)
+        group = registers.grouped(width)
         height = _divisor(rows, max(1, (registers.count // group - 2) // (1 + stride)))
         return cls(rows=height, vectors=1, width=width)
 
@@ -141,7 +153,12 @@ def by_instructions(registers: Registers, rows: int, columns: int, stride: int |
 
 
 def _widths(registers: Registers, columns: int) -> list[int]:
-    """Vectors that divide an axis: of whole registers, else the largest that fits in one."""
+    """Vectors that divide an axis: of whole registers, else the largest that fits in one.
+
+    Where an instruction may work on any number of lanes, all that fit in a group of registers.
+    """
+    if registers.resized is not None:
+        return _divisors(columns, registers.lanes * registers.group)
     whole = []
     width = registers.lanes
     while width <= registers.lanes * registers.group:

@@ -63,7 +63,7 @@ def tiles(of: Extents, registers: Registers) -> list[Tile]:
         for width in _widths(registers, of.columns)
         for vectors in _divisors(1 if sliding else of.columns // width, registers.count)
         for rows in _divisors(of.rows, LARGEST // vectors)
-        if rows * vectors * -(-width // registers.lanes) <= SPILLED * registers.count
+        if rows * vectors * registers.grouped(width) <= SPILLED * registers.count
         for first in ((False,) if sliding or width * vectors == of.columns else (False, True))
     }
     own = by_instructions(registers, of.rows, of.columns, of.stride)
@@ -121,15 +121,21 @@ def count(tuned: Mapping[str, Tile], module: tvm.IRModule) -> int:
 def _rate(tile: Tile, registers: Registers) -> float:
     """Multiply-adds an instruction, by the model of `Tile.of`; sums beyond the registers spill."""
     work = tile.rows * tile.vectors
-    group = -(-tile.width // registers.lanes)
-    spilled = max(0, work * group - registers.count)
+    spilled = max(0, work * registers.grouped(tile.width) - registers.count)
+    besides = registers.besides(tile.width)
     inputs = tile.rows / registers.lanes if registers.indexed else tile.rows
-    return work * tile.width / (work + inputs + tile.vectors + registers.overhead + 2 * spilled)
+    return work * tile.width / (work + inputs + tile.vectors + besides + 2 * spilled)
 
 
 def _widths(registers: Registers, columns: int) -> list[int]:
-    """Vectors of whole registers that divide an axis, else the largest that fits in one."""
+    """Vectors of whole registers that divide an axis, else the largest that fits in one.
+
+    Where an instruction may work on any number of lanes, all that don't fit in a smaller register.
+    """
     widest = registers.lanes * max(2, registers.group)
+    if registers.resized is not None:
+        divisors = _divisors(columns, widest)
+        return [width for width in divisors if width >= registers.lanes] or divisors[-1:]
     powers = [registers.lanes << n for n in range(8) if registers.lanes << n <= widest]
     whole = [width for width in powers if registers.lanes > 1 and columns % width == 0]
     return whole or _divisors(columns, registers.lanes)[-1:]
