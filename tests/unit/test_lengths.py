@@ -13,6 +13,7 @@ import pytest
 import tvm
 from elftools.elf.elffile import ELFFile
 from onnx import helper
+from tvm import te
 from tvm_ffi import structural_equal
 
 from tests.unit.test_passes import NEON, SCALAR, VECTORS, X86, convolution, model, random
@@ -129,6 +130,16 @@ def test_a_function_with_little_work_has_one_form() -> None:
     heavy = lengths.heavy(module)
     assert "conv2d" in heavy
     assert "mean" not in heavy
+
+
+def test_what_no_rule_can_schedule_has_one_form() -> None:
+    x = te.placeholder((8, 32), name="x")
+    twice = te.create_prim_func([x, te.compute((8, 32), lambda i, j: x[i, j] * 2.0, name="root")])
+    module = tvm.IRModule({"f": twice})  # two blocks have the name of the outermost
+    assert lengths.values(twice) == 0
+    found, others = passes.schedule(module, TARGET, 3)
+    assert others == ["f"]
+    assert names(found) == {"f"}
 
 
 def test_a_function_whose_loops_are_the_same_for_both_lengths_has_one_form() -> None:

@@ -9,6 +9,7 @@ are and goes on to one of them: ten instructions. All others have the form for 1
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tvm
@@ -45,18 +46,20 @@ def heavy(module: tvm.IRModule) -> set[str]:
 def values(function: tirx.PrimFunc) -> int:
     """How many values a function computes, each step of a reduction being one.
 
-    A sum, a clip or a table of exponentials count the same: this only says where the work is. A
-    function with a block of unknown size has none.
+    A sum, a clip or a table of exponentials count the same: this only says where the work is. What
+    no rule of ours can schedule, or has a size that is not known, has none.
     """
-    sch = s_tir.Schedule(function)
+    sch = s_tir.Schedule(function, error_render_level="none")
+    try:
+        blocks = sch.get_child_blocks(sch.get_sblock("root"))
+    except s_tir.ScheduleError:
+        return 0
     count = 0
-    for block in sch.get_child_blocks(sch.get_sblock("root")):
-        product = 1
-        for variable in sch.get(block).iter_vars:
-            if not isinstance(variable.dom.extent, tirx.IntImm):
-                return 0
-            product *= int(variable.dom.extent)
-        count += product
+    for block in blocks:
+        extents = [variable.dom.extent for variable in sch.get(block).iter_vars]
+        if not all(isinstance(extent, tirx.IntImm) for extent in extents):
+            return 0
+        count += math.prod(int(extent) for extent in extents)
     return count
 
 
