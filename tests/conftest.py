@@ -9,12 +9,17 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from hypothesis import settings
 
 from toolchain import lock
 from toolchain.errors import BuildError
 from toolchain.store import Store
 
 OnLine = Callable[[str], None]
+
+# how long an example takes is the machine's affair: others run beside it
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 class FakeBox:
