@@ -20,8 +20,21 @@ def constant(expression: Any) -> Any:
 
 def shape(expression: Any) -> list[int]:
     """The shape of a tensor whose sizes are all known."""
-    described = expression.ty if hasattr(expression, "ty") else expression.struct_info
-    return [int(size) for size in described.shape.values]
+    return [int(size) for size in _described(expression).shape.values]
+
+
+def element(expression: Any) -> str:
+    """The type of a tensor's elements, such as "float32"."""
+    return str(_described(expression).dtype)
+
+
+def kind(expression: Any) -> str:
+    """The type of a scalar expression of a loop, such as "int32"."""
+    return str(expression.ty if hasattr(expression, "ty") else expression.dtype)
+
+
+def _described(expression: Any) -> Any:
+    return expression.ty if hasattr(expression, "ty") else expression.struct_info
 
 
 def step(index: Any, variable: Any) -> int | None:

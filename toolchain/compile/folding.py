@@ -1,4 +1,4 @@
-"""Constants turned and reshaped by numpy, before TVM would compile a function for each.
+"""Constants turned, reshaped and dequantised by numpy, before TVM compiles a function for each.
 
 Relax's FoldConstant runs every expression over constants through LLVM: most of a minute for the
 weights of DenseNet-121, milliseconds here. What this doesn't know is left to it.
@@ -14,10 +14,11 @@ from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from toolchain.compile import dialect
+from toolchain.compile.quantized import dequantized
 
 
 def fold_layouts(module: tvm.IRModule) -> tvm.IRModule:
-    """`main` with transposes and reshapes of constants done."""
+    """`main` with transposes, reshapes and dequantisations of constants done."""
     main = module.get_global_var("main")
     rewritten = _Folded(module).visit_expr(module["main"])
     module.update_func(main, rewritten)
@@ -31,11 +32,15 @@ class _Folded(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         if not isinstance(call.op, tvm.ir.Op) or call.op.name not in (
             "relax.permute_dims",
             "relax.reshape",
+            "relax.dequantize",
         ):
             return call
         value = self._constant(call.args[0])
         if value is None:
             return call
+        if call.op.name == "relax.dequantize":
+            number = dequantized(call, value)
+            return call if number is None else relax.const(number)
         if call.op.name == "relax.permute_dims":
             axes = None if call.attrs.axes is None else [int(a) for a in call.attrs.axes]
             return relax.const(np.ascontiguousarray(np.transpose(value, axes)))

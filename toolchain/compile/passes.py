@@ -22,7 +22,9 @@ from tvm import relax, tirx
 from tvm.target.codegen import target_has_features
 
 from toolchain.compile import dialect, lengths, space
+from toolchain.compile.dotproduct import DotProduct
 from toolchain.compile.folding import fold_layouts
+from toolchain.compile.quantized import as_elementwise, with_integer_products
 from toolchain.compile.schedules import Registers, Rule, Tile
 from toolchain.compile.softmax import split_softmax
 
@@ -38,6 +40,8 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tv
     """
     transform = relax.transform
     if opt_level >= 2:
+        # Rounding that the layout pass can look through.
+        module = as_elementwise(module)
         module = _run(
             [
                 transform.ConvertLayout(LAYOUTS),
@@ -48,6 +52,10 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tv
             ],
             module,
         )
+        dot = DotProduct.of(target)
+        if opt_level >= 3 and dot is not None:
+            # int8 by int8, where the target has an instruction for it.
+            module = with_integer_products(module, dot)
         # One reduction a function, as the schedules want it.
         module = split_softmax(module)
     if opt_level >= 1:
@@ -103,6 +111,7 @@ def schedule(
             registers=registers,
             tiled=opt_level >= 3,
             choose=space.chosen(tuned or {}, function, registers),
+            dot=DotProduct.of(target),
         )
         better = rule.apply(function)
         if better is None:

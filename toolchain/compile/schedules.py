@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
@@ -24,6 +24,7 @@ from tvm import s_tir, tirx
 from tvm.target.codegen import target_has_features
 
 from toolchain.compile import dialect
+from toolchain.compile.dotproduct import DEPTH, DotProduct
 
 SPATIAL, REDUCTION = 0, 2  # tirx.IterVar.iter_type: DataPar, CommReduce
 TAPS = 7  # of a window, written out: more of them only in loops of fewer
@@ -176,11 +177,13 @@ class Rule:
         registers: of the target.
         tiled: compute reductions in register tiles; else only vectorise them.
         choose: a reduction's tile, given what `by_instructions` is.
+        dot: the target's instruction for sums of products of int8, if any.
     """
 
     registers: Registers
     tiled: bool
     choose: Callable[[Registers, int, int, int | None], Tile] = by_instructions
+    dot: DotProduct | None = None
 
     def apply(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """The function with new loops, or None where the rule doesn't fit."""
@@ -249,14 +252,22 @@ class Rule:
             raise NotFittingError
         spatial = [loop for loop, kind in zip(inner, kinds, strict=True) if kind == SPATIAL]
         reduced = [loop for loop, kind in zip(inner, kinds, strict=True) if kind != SPATIAL]
-        sch.reorder(*reduced, *spatial)
+        dot = self._dot(sch, anchor)
+        # Four products are one step of the reduction.
+        behind = [reduced.pop()] if dot else []
+        sch.reorder(*reduced, *spatial, *behind)
         if self.tiled and _slides(sch, anchor):
             reduced = self._unroll_taps(sch, reduced)
         elif self.tiled and self.registers.indexed:
-            reduced = self._load_inputs(sch, anchor, reduced)
+            reduced = self._load_inputs(sch, anchor, reduced, DEPTH if dot else 1)
         *others, column = spatial
-        self._innermost(sch, [*others, *sch.split(column, [tile.vectors, tile.width])])
+        vectors, lanes = sch.split(column, [tile.vectors, tile.width])
+        self._unrolled(sch, [*others, vectors])
+        if not dot:
+            self._lanes(sch, lanes)
         zero = sch.decompose_reduction(anchor, reduced[0])
+        if dot:
+            sch.tensorize(lanes, dot.intrinsic)
         self._innermost(sch, sch.get_loops(zero)[1:])
 
     def _unroll_taps(self, sch: s_tir.Schedule, reduced: list[Any]) -> list[Any]:
@@ -274,19 +285,27 @@ class Rule:
         sch.unroll(taps)
         return [*outer, steps]
 
-    def _load_inputs(self, sch: s_tir.Schedule, anchor: Any, reduced: list[Any]) -> list[Any]:
+    def _load_inputs(
+        self, sch: s_tir.Schedule, anchor: Any, reduced: list[Any], depth: int
+    ) -> list[Any]:
         """Load the inputs of several steps of the reduction at once, for the lanes of a register.
+
+        Args:
+            sch: of the function.
+            anchor: the reduction.
+            reduced: its loops; the last is split.
+            depth: inputs of one step of that loop, and of one lane.
 
         Returns:
             the reduction's loops as they are then.
         """
         described = sch.get(anchor)
         column = [v.var for v in described.iter_vars if int(v.iter_type) == SPATIAL][-1]
-        step = [v.var for v in described.iter_vars if int(v.iter_type) == REDUCTION][-1]
+        counted = [v.var for v in described.iter_vars if int(v.iter_type) == REDUCTION]
         spread = [
             number
             for number, read in enumerate(described.reads)
-            if dialect.step(read.region[-1].min, step) == 1
+            if dialect.step(read.region[-1].min, counted[len(reduced) - 1]) == depth
             and dialect.step(read.region[-1].min, column) == 0
         ]
         *outer, last = reduced
@@ -304,14 +323,39 @@ class Rule:
         if not self.tiled:
             return Tile(rows=1, vectors=1, width=_widths(self.registers, columns)[-1])
         stride = _stride(sch, anchor) if _slides(sch, anchor) else None
-        return self.choose(self.registers, rows, columns, stride)
+        tile = self.choose(self.registers, rows, columns, stride)
+        dot = self._dot(sch, anchor)
+        if dot:
+            vectors = tile.vectors * tile.width // dot.lanes
+            return replace(tile, vectors=vectors, width=dot.lanes)
+        return tile
+
+    def _dot(self, sch: s_tir.Schedule, anchor: Any) -> DotProduct | None:
+        """The instruction that fits a reduction: its weights are packed for it (quantized.py)."""
+        described = sch.get(anchor)
+        if self.dot is None or not self.tiled or _type_of(described.body) != "int32":
+            return None
+        spatial, reduced = (
+            [v for v in described.iter_vars if int(v.iter_type) == kind]
+            for kind in (SPATIAL, REDUCTION)
+        )
+        last = [spatial[-1].var, reduced[-1].var]
+        packed = int(reduced[-1].dom.extent) == DEPTH and any(
+            len(read.region) >= len(last)
+            and all(a.min.same_as(b) for a, b in zip(read.region[-2:], last, strict=True))
+            for read in described.reads
+        )
+        return self.dot if packed else None
 
     def _innermost(self, sch: s_tir.Schedule, loops: list[Any]) -> None:
         """Unroll a tile's loops, so that LLVM can name its values; the last becomes vectors."""
         *outer, lanes = loops
-        for loop in outer:
-            sch.unroll(loop)
+        self._unrolled(sch, outer)
         self._lanes(sch, lanes)
+
+    def _unrolled(self, sch: s_tir.Schedule, loops: list[Any]) -> None:
+        for loop in loops:
+            sch.unroll(loop)
 
     def _lanes(self, sch: s_tir.Schedule, loop: Any) -> None:
         if self.registers.lanes > 1:
@@ -348,6 +392,11 @@ def _stride(sch: s_tir.Schedule, block: Any) -> int:
     row = [v.var for v in described.iter_vars if int(v.iter_type) == SPATIAL][-2]
     steps = [dialect.step(axis.min, row) for read in described.reads for axis in read.region]
     return max(1, *(step or 0 for step in steps))
+
+
+def _type_of(body: Any) -> str:
+    """The type of what a block stores, such as "int32"."""
+    return dialect.kind(body.value) if isinstance(body, tirx.BufferStore) else ""
 
 
 def _size(sch: s_tir.Schedule, block: Any) -> int:

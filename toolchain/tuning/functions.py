@@ -12,6 +12,7 @@ from tvm import tirx
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
 from toolchain.compile import lengths, passes, space
+from toolchain.compile.dotproduct import DotProduct
 from toolchain.compile.schedules import Registers, Rule, Tile
 from toolchain.tuning import records
 from toolchain.tuning.records import Trial
@@ -108,7 +109,12 @@ def functions(
 
 def scheduled(function: tirx.PrimFunc, tile: Tile, target: tvm.target.Target) -> tirx.PrimFunc:
     """A function, scheduled with a tile as a compilation would do it, and named `main`."""
-    rule = Rule(registers=Registers.of(target), tiled=True, choose=lambda *_: tile)
+    rule = Rule(
+        registers=Registers.of(target),
+        tiled=True,
+        choose=lambda *_: tile,
+        dot=DotProduct.of(target),
+    )
     better = rule.apply(function.with_attr("global_symbol", "main"))
     assert better is not None, "it had extents"
     return passes.for_lowering(better, target)

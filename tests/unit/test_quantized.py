@@ -1,0 +1,243 @@
+"""Rounded numbers: layouts go through them, and int8 is multiplied as int8 where a target can."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+import tvm
+from onnx import helper
+from tvm import relax
+
+from tests.unit.test_passes import NEON, model, random
+from toolchain.compile import frontend, passes, quantized, simplify, work
+
+DOTS: dict[str, object] = {**NEON, "mcpu": "cortex-a76", "mattr": ["+neon", "+dotprod"]}
+ZERO = -37  # of the inputs: padding is not 0
+
+
+def integers(*shape: int) -> npt.NDArray[np.int8]:
+    return np.random.default_rng(sum(shape)).integers(-127, 128, shape).astype(np.int8)
+
+
+def rounding(zero: int = ZERO) -> dict[str, npt.NDArray[np.generic]]:
+    return {"s": np.array(0.03, np.float32), "z": np.array(zero, np.int8)}
+
+
+def rounded(name: str, to: str) -> list[onnx.NodeProto]:
+    """The nodes that round a tensor to int8 and back."""
+    return [
+        helper.make_node("QuantizeLinear", [name, "s", "z"], [f"{to}_steps"]),
+        helper.make_node("DequantizeLinear", [f"{to}_steps", "s", "z"], [to]),
+    ]
+
+
+def of_weights(*weights: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("DequantizeLinear", [f"{w}_steps", f"{w}_s", f"{w}_z"], [w], axis=0)
+        for w in weights
+    ]
+
+
+def weights(name: str, *shape: int, scales: int) -> dict[str, npt.NDArray[np.generic]]:
+    size: tuple[int, ...] = (scales,) if scales > 1 else ()
+    return {
+        f"{name}_steps": integers(*shape),
+        f"{name}_s": np.abs(random(*size)).astype(np.float32) * np.float32(0.01),
+        f"{name}_z": np.zeros(size, np.int8),
+    }
+
+
+def convolution(
+    shape: tuple[int, ...], channels: int, window: int, per_channel: bool = True, **attributes: Any
+) -> onnx.ModelProto:
+    """Rounded input, int8 weights, bias, relu, rounded output."""
+    groups: int = attributes.get("group", 1)
+    of = (channels, shape[1] // groups, window, window)
+    return model(
+        [
+            *rounded("x", "r"),
+            *of_weights("w"),
+            helper.make_node("Conv", ["r", "w", "b"], ["c"], **attributes),
+            helper.make_node("Relu", ["c"], ["a"]),
+            *rounded("a", "y"),
+        ],
+        shape,
+        {
+            **rounding(),
+            **weights("w", *of, scales=channels if per_channel else 1),
+            "b": random(channels),
+        },
+    )
+
+
+DENSE = model(
+    [
+        *rounded("x", "r"),
+        *of_weights("w"),
+        helper.make_node("Gemm", ["r", "w", "b"], ["y"]),
+    ],
+    (3, 18),
+    {**rounding(), **weights("w", 18, 8, scales=1), "b": random(8)},
+)
+
+PRODUCTS = {
+    "3x3, padded unevenly, stride 2": convolution(
+        (1, 8, 15, 13), 16, 3, strides=[2, 2], pads=[0, 1, 1, 0]
+    ),
+    "1x1": convolution((1, 24, 7, 7), 40, 1),
+    "1x1, batch 3, inputs that 4 does not divide": convolution((3, 7, 5, 11), 12, 1),
+    "three inputs": convolution((1, 3, 9, 9), 8, 3, pads=[1, 1, 1, 1]),
+    "dilated": convolution((1, 8, 12, 12), 8, 3, dilations=[2, 2], pads=[2, 2, 2, 2]),
+    "one scale for all": convolution((1, 16, 6, 6), 16, 3, per_channel=False),
+    "dense": DENSE,
+}
+OTHERS = {
+    "depthwise": convolution((1, 8, 9, 9), 8, 3, group=8, pads=[1, 1, 1, 1]),
+    "one input": convolution((1, 1, 8, 8), 16, 3),
+    "outputs that no register holds": convolution((1, 8, 6, 6), 10, 1),
+}
+
+
+def expected(case: onnx.ModelProto, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What ONNX says: float32 on rounded numbers, without its runtime's own integer kernels."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        case.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    found: npt.NDArray[np.float32] = session.run(None, {"x": x})[0]
+    return found
+
+
+def lowered(case: onnx.ModelProto, kind: dict[str, object], level: int = 3) -> tvm.IRModule:
+    target = tvm.target.Target(kind)
+    return passes.lower(frontend.load(simplify.simplify(case)), target, level)
+
+
+def names(module: tvm.IRModule) -> list[str]:
+    return sorted(v.name_hint for v in module.get_global_vars() if v.name_hint != "main")
+
+
+def assembly(module: tvm.IRModule, kind: dict[str, object]) -> str:
+    target = tvm.target.Target(kind)
+    scheduled, others = passes.schedule(module, target, 3)
+    assert others == []
+    code: str = ""
+    for name in names(scheduled):
+        function = scheduled[name].with_attr("global_symbol", name)
+        code += tvm.compile(tvm.IRModule({name: function}), target).mod.inspect_source("asm")
+    return code
+
+
+def check(case: onnx.ModelProto, module: tvm.IRModule) -> None:
+    """Compare a module, scheduled for this machine, with the network in float32."""
+    shape: Sequence[int] = [d.dim_value for d in case.graph.input[0].type.tensor_type.shape.dim]
+    x = random(*shape)
+    here = work.this_machine()
+    scheduled, _ = passes.schedule(module, here, 3)
+    machine = relax.VirtualMachine(passes.build(scheduled, here), tvm.cpu())
+    found = machine["main"](tvm.runtime.tensor(x)).numpy()
+    steps = np.abs(found - expected(case, x)) / rounding()["s"]
+    # sums in another order may fall on the other side of a half: one step, seldom
+    assert steps.max() < 1.01
+    assert (steps > 0.01).mean() < 0.01
+
+
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_int8_is_multiplied_by_int8_where_the_target_can(case: str) -> None:
+    module = lowered(PRODUCTS[case], DOTS)
+    (name,) = [n for n in names(module) if "int8" in n]
+    check(PRODUCTS[case], module)
+    assert "sdot" in assembly(module, DOTS)
+    assert name.startswith("fused_")  # with what follows it, in one function
+
+
+def test_sixteen_inputs_are_loaded_at_once_and_used_lane_by_lane() -> None:
+    code = assembly(lowered(PRODUCTS["one scale for all"], DOTS), DOTS)
+    (loop,) = re.findall(
+        r"^\.L\w+:.*\n((?:\t(?!b\.).*\n)*?(?:.*sdot.*\n)[^:]*?)\tb\.", code, re.MULTILINE
+    )
+    for lane in range(4):
+        assert re.search(rf"sdot\tv\d+\.4s, v\d+\.16b, v\d+\.4b\[{lane}\]", loop)
+    others = [line for line in loop.splitlines() if line.strip() and "sdot" not in line]
+    assert loop.count("sdot") > 2 * len(others)
+
+
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_elsewhere_rounded_numbers_are_multiplied_as_float32(case: str) -> None:
+    module = lowered(PRODUCTS[case], NEON)
+    assert not [n for n in names(module) if "int8" in n]
+    check(PRODUCTS[case], module)
+    assert "sdot" not in assembly(module, NEON)
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_what_does_not_fit_the_instruction_stays_float32(case: str) -> None:
+    module = lowered(OTHERS[case], DOTS)
+    assert not [n for n in names(module) if "int8" in n]
+    check(OTHERS[case], module)
+
+
+def test_images_are_not_turned_around_rounding() -> None:
+    two = model(
+        [
+            *rounded("x", "r"),
+            *of_weights("w", "v"),
+            helper.make_node("Conv", ["r", "w"], ["c"]),
+            *rounded("c", "d"),
+            helper.make_node("Conv", ["d", "v"], ["e"]),
+            *rounded("e", "y"),
+        ],
+        (1, 8, 6, 6),
+        {**rounding(), **weights("w", 8, 8, 1, 1, scales=8), **weights("v", 8, 8, 1, 1, scales=8)},
+    )
+    for target in (NEON, DOTS):
+        turned = [n for n in names(lowered(two, target)) if "transpose" in n]
+        assert len(turned) == 2  # the input, and the output
+    check(two, lowered(two, DOTS))
+
+
+def test_weights_stay_int8_and_packed_by_four() -> None:
+    steps = integers(3, 3, 6, 8)
+    packed = quantized._packed(steps)
+    assert packed.shape == (3, 3, 2, 8, 4)
+    assert packed.dtype == np.int8
+    for channel in range(6):
+        found = packed[:, :, channel // 4, :, channel % 4]
+        np.testing.assert_array_equal(found, steps[:, :, channel])
+    assert not packed[:, :, 1, :, 2:].any()
+
+
+def test_a_sum_that_no_float32_holds_is_exact() -> None:
+    """2^24 and more: float32 has steps of 2 there."""
+    inputs = 4096
+    large = model(
+        [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["steps"]),
+            helper.make_node("DequantizeLinear", ["steps", "s", "z"], ["r"]),
+            *of_weights("w"),
+            helper.make_node("MatMul", ["r", "w"], ["y"]),
+        ],
+        (1, inputs),
+        {
+            "s": np.array(1, np.float32),
+            "z": np.array(0, np.int8),
+            "w_steps": np.full((inputs, 4), 127, np.int8) - np.eye(inputs, 4, dtype=np.int8),
+            "w_s": np.array(1, np.float32),
+            "w_z": np.array(0, np.int8),
+        },
+    )
+    x = np.full((1, inputs), 127, np.float32)
+    here = work.this_machine()
+    scheduled, _ = passes.schedule(lowered(large, DOTS), here, 3)
+    machine = relax.VirtualMachine(passes.build(scheduled, here), tvm.cpu())
+    found = machine["main"](tvm.runtime.tensor(x)).numpy()
+    exact = 127 * (127 * inputs - 1)
+    np.testing.assert_array_equal(found, np.full((1, 4), exact, np.float32))
