@@ -17,6 +17,7 @@ from tvm import relax
 
 from tests.unit.test_passes import NEON, model, random
 from toolchain.compile import frontend, passes, quantized, simplify, work
+from toolchain.convert import onnx_file
 
 DOTS: dict[str, object] = {**NEON, "mcpu": "cortex-a76", "mattr": ["+neon", "+dotprod"]}
 ZERO = -37  # of the inputs: padding is not 0
@@ -213,6 +214,31 @@ def test_weights_stay_int8_and_packed_by_four() -> None:
         found = packed[:, :, channel // 4, :, channel % 4]
         np.testing.assert_array_equal(found, steps[:, :, channel])
     assert not packed[:, :, 1, :, 2:].any()
+
+
+def test_the_reference_does_not_saturate() -> None:
+    """Products of 127 and 255 steps, added in pairs, exceed 16 bits."""
+    large = model(
+        [
+            *rounded("x", "r"),
+            *of_weights("w"),
+            helper.make_node("Conv", ["r", "w"], ["c"]),
+            helper.make_node("Relu", ["c"], ["a"]),
+            helper.make_node("QuantizeLinear", ["a", "t", "z"], ["a_steps"]),
+            helper.make_node("DequantizeLinear", ["a_steps", "t", "z"], ["y"]),
+        ],
+        (1, 8, 2, 2),
+        {
+            "s": np.array(1, np.float32),
+            "z": np.array(-128, np.int8),
+            "t": np.array(1000, np.float32),
+            "w_steps": np.full((4, 8, 1, 1), 127, np.int8),
+            "w_s": np.ones(4, np.float32),
+            "w_z": np.zeros(4, np.int8),
+        },
+    )
+    x = np.full((1, 8, 2, 2), 255, np.float32)
+    np.testing.assert_array_equal(onnx_file.run(large, x, 1), np.full((1, 4, 2, 2), 255_000))
 
 
 def test_a_sum_that_no_float32_holds_is_exact() -> None:
