@@ -6,7 +6,7 @@
   O2  and images channels-last (NHWC), softmax as operators of one reduction at most, loops
       vectorised along the channels and shared by threads.
   O3  and reductions computed in tiles that fit the target's registers, with NEON from inputs loaded
-      four at a time. The default.
+      four at a time; of int8 by dot products where the target has them. The default.
 
 LLVM always runs at its own level 3. Every level plans memory ahead and takes the same input.
 """

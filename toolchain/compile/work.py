@@ -47,7 +47,7 @@ def compile_objects(arguments: Json, progress: Progress) -> Json:
     tuned = {workload: Tile(**tile) for workload, tile in arguments["tuned"].items()}
     here, _ = _executable(lowered, this_machine(), opt_level, tuned)
     progress("checking against the source")
-    check = _check(here, arguments, opt_level)
+    check = _check(here, arguments, opt_level, agreement.rounds(model))
     progress("compiling for the target")
     executable, others = _executable(lowered, target, opt_level, tuned)
     used = space.count(tuned, lowered)
@@ -107,7 +107,7 @@ def _named_failure(opt_level: int) -> Iterator[None]:
         ) from error
 
 
-def _check(executable: Any, arguments: Json, opt_level: int) -> Check:
+def _check(executable: Any, arguments: Json, opt_level: int, rounded: bool) -> Check:
     """Run the samples through the code for this machine."""
     import tvm
     from tvm import relax
@@ -126,5 +126,5 @@ def _check(executable: Any, arguments: Json, opt_level: int) -> Check:
     found = np.concatenate(pieces)
     stage = "tvm-x86" if platform.machine() == "x86_64" else f"tvm-{platform.machine()}"
     return agreement.compare(
-        stage, reference, found, opt_level, variant=variant.name, rounded=variant.rounded
+        stage, reference, found, opt_level, variant=variant.name, rounded=variant.rounded or rounded
     )

@@ -164,13 +164,15 @@ def _of_graph(
     progress("fixing the batch")
     model = onnx_file.with_batch(source, batch)
     progress("checking against the source")
-    checks = [agreement.compare("onnx", reference, onnx_file.run(model, given.x, batch))]
+    rounded = agreement.rounds(model)
+    found = onnx_file.run(model, given.x, batch)
+    checks = [agreement.compare("onnx", reference, found, rounded=rounded)]
     missing: dict[str, str] = {}
     tflite = None
     progress("converting to TensorFlow Lite")
     try:
         made = onnx_tflite.convert(model)
-        checks.append(_of_tflite(made, given, reference, batch))
+        checks.append(_of_tflite(made, given, reference, batch, rounded))
         tflite = made
     except ModelError as error:  # it still runs under TVM
         missing["tflite"] = "; ".join(part for part in (error.brief, error.resolution) if part)
@@ -187,11 +189,16 @@ def _of_graph(
 
 
 def _of_tflite(
-    tflite: bytes, given: samples.Inputs, reference: npt.NDArray[np.float32], batch: int
+    tflite: bytes,
+    given: samples.Inputs,
+    reference: npt.NDArray[np.float32],
+    batch: int,
+    rounded: bool,
 ) -> Check:
     from toolchain.convert import frozen
 
-    return agreement.compare("tflite", reference, frozen.run_tflite(tflite, given.x, batch))
+    found = frozen.run_tflite(tflite, given.x, batch)
+    return agreement.compare("tflite", reference, found, rounded=rounded)
 
 
 def _from_tflite(spec: ModelSpec, batch: int, progress: Progress) -> Converted:
