@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.integration.test_convert_compile import joined
+from tests.integration.conversion import joined
 from tests.unit.test_quantized import convolution
 from toolchain import compile as compiler
 from toolchain import matrix, models, targets

@@ -17,7 +17,7 @@ from tvm import te
 from tvm_ffi import structural_equal
 
 from tests.unit.test_passes import NEON, SCALAR, VECTORS, X86, convolution, model, random
-from toolchain.compile import dialect, frontend, lengths, passes, schedules, space
+from toolchain.compile import dialect, frontend, lengths, passes, space, tiles
 from toolchain.tuning.functions import both_forms, functions
 from toolchain.tuning.search import module_of
 
@@ -177,15 +177,15 @@ def test_vectors_of_one_length_have_one_form(target: dict[str, object]) -> None:
 
 
 def test_registers_are_as_long_as_the_target_says() -> None:
-    assert schedules.Registers.of(TARGET).lanes == 4
-    assert schedules.Registers.of(lengths.longer(TARGET)).lanes == 8
+    assert tiles.Registers.of(TARGET).lanes == 4
+    assert tiles.Registers.of(lengths.longer(TARGET)).lanes == 8
 
 
 def test_a_tile_is_measured_in_both_forms_as_a_compilation_makes_them() -> None:
     module = passes.lower(frontend.load(convolution((1, 32, 14, 14), 64, 1)), TARGET, 3)
-    registers = schedules.Registers.of(TARGET)
+    registers = tiles.Registers.of(TARGET)
     (one,) = [f for f in functions(module, registers, lambda _: 1) if f.name == NAME]
-    tuned = schedules.Tile(rows=2, vectors=4, width=8)
+    tuned = tiles.Tile(rows=2, vectors=4, width=8)
     both = both_forms(module_of(one, tuned, TARGET), one, tuned, TARGET)
     compiled, _ = passes.schedule(module, TARGET, 3, {one.workload: tuned})
     for name, form in (("main", NAME), ("main_long", f"{NAME}_long")):
@@ -202,19 +202,19 @@ def test_a_tile_is_measured_in_both_forms_as_a_compilation_makes_them() -> None:
 
 
 def test_a_tuned_tile_is_as_many_registers_in_the_longer_form() -> None:
-    short, long = (schedules.Registers.of(t) for t in (TARGET, lengths.longer(TARGET)))
+    short, long = (tiles.Registers.of(t) for t in (TARGET, lengths.longer(TARGET)))
     of = space.Extents(rows=14, columns=96)
-    tile = schedules.Tile(rows=2, vectors=2, width=12)
+    tile = tiles.Tile(rows=2, vectors=2, width=12)
     assert space.stretched(tile, of, short, long) == replace(tile, width=24)
     odd = replace(tile, width=16)  # 2 times 32 does not divide 96
     assert space.stretched(odd, of, short, long) == odd
-    own = schedules.by_instructions(short, 14, 96, None)
-    assert space.stretched(own, of, short, long) == schedules.by_instructions(long, 14, 96, None)
+    own = tiles.by_instructions(short, 14, 96, None)
+    assert space.stretched(own, of, short, long) == tiles.by_instructions(long, 14, 96, None)
 
 
 def test_vectors_of_any_number_of_lanes_divide_what_powers_of_two_do_not() -> None:
-    short, long = (schedules.Registers.of(t) for t in (TARGET, lengths.longer(TARGET)))
-    tile = schedules.Tile.of(long, 28, 120)
-    assert tile == schedules.Tile(rows=7, vectors=1, width=30)
+    short, long = (tiles.Registers.of(t) for t in (TARGET, lengths.longer(TARGET)))
+    tile = tiles.Tile.of(long, 28, 120)
+    assert tile == tiles.Tile(rows=7, vectors=1, width=30)
     assert (long.grouped(30), short.grouped(15), short.grouped(8)) == (4, 4, 2)
     assert (long.besides(30), long.besides(32)) == (5, 3)

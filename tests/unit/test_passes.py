@@ -16,7 +16,7 @@ import tvm
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax, s_tir
 
-from toolchain.compile import OPT_LEVELS, frontend, passes, schedules, simplify, work
+from toolchain.compile import OPT_LEVELS, frontend, passes, schedules, simplify, tiles, work
 from toolchain.errors import ModelError
 
 X86 = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3"}
@@ -156,7 +156,7 @@ def test_every_level_computes_the_same(case: str, level: int) -> None:
 
 def test_scalar_tiles_compute_the_same() -> None:
     graph = CASES["1x1, odd channels, batch 3"]
-    rule = schedules.Rule(registers=schedules.Registers.of(tvm.target.Target(SCALAR)), tiled=True)
+    rule = schedules.Rule(registers=tiles.Registers.of(tvm.target.Target(SCALAR)), tiled=True)
     assert rule.registers.lanes == 1
     module = lowered(graph, 3)
     for variable, function in list(module.functions_items()):
@@ -228,10 +228,10 @@ def test_a_scale_for_each_channel_is_computed_once_and_not_for_each_pixel() -> N
 
 
 def test_a_window_over_each_channel_leaves_a_register_for_every_input_of_a_tile() -> None:
-    registers = schedules.Registers.of(tvm.target.Target(VECTORS))
-    tile = schedules.Tile.sliding(registers, 56, 64, stride=1)
-    assert tile == schedules.Tile(rows=7, vectors=1, width=8)  # 7 sums, 7 inputs, 2 of 16 groups
-    assert schedules.Tile.sliding(registers, 56, 64, stride=2).rows == 4
+    registers = tiles.Registers.of(tvm.target.Target(VECTORS))
+    tile = tiles.Tile.sliding(registers, 56, 64, stride=1)
+    assert tile == tiles.Tile(rows=7, vectors=1, width=8)  # 7 sums, 7 inputs, 2 of 16 groups
+    assert tiles.Tile.sliding(registers, 56, 64, stride=2).rows == 4
     depthwise = convolution((1, 16, 14, 14), 16, 3, pads=[1, 1, 1, 1], group=16)
     module = passes.lower(frontend.load(depthwise), tvm.target.Target(VECTORS), 3)
     scheduled, _ = passes.schedule(module, tvm.target.Target(VECTORS), 3)
@@ -266,8 +266,8 @@ def test_an_input_that_two_taps_of_a_window_need_is_loaded_once(
 def test_a_tile_divides_its_axes_and_fits_in_the_registers(
     target: dict[str, object], rows: int, columns: int
 ) -> None:
-    registers = schedules.Registers.of(tvm.target.Target(target))
-    tile = schedules.Tile.of(registers, rows, columns)
+    registers = tiles.Registers.of(tvm.target.Target(target))
+    tile = tiles.Tile.of(registers, rows, columns)
     assert rows % tile.rows == 0
     assert columns % (tile.vectors * tile.width) == 0
     group = registers.grouped(tile.width)
@@ -297,7 +297,7 @@ def test_a_clip_is_not_a_function_of_its_own() -> None:
 
 
 def test_tiles_follow_from_the_target() -> None:
-    of = schedules.Registers.of
+    of = tiles.Registers.of
     assert of(tvm.target.Target(X86)).lanes == 8
     assert of(tvm.target.Target({**X86, "mcpu": "x86-64"})).lanes == 4
     assert of(tvm.target.Target({**X86, "mcpu": "x86-64-v4"})).lanes == 16

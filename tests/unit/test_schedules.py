@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax, tirx
 
-from toolchain.compile import frontend, passes, schedules, simplify, space, work
+from toolchain.compile import frontend, passes, schedules, simplify, space, tiles, work
 
 Array = npt.NDArray[np.float32]
 REGISTERS = {
-    "avx2": schedules.Registers(lanes=8, count=16),
-    "neon": schedules.Registers(lanes=4, count=32, indexed=True),
-    "rvv": schedules.Registers(lanes=4, count=32, group=4, inputs=0, resized=2),
-    "rvv, 256 bits": schedules.Registers(lanes=8, count=32, group=4, inputs=0, resized=2),
-    "scalar": schedules.Registers(lanes=1, count=32),
+    "avx2": tiles.Registers(lanes=8, count=16),
+    "neon": tiles.Registers(lanes=4, count=32, indexed=True),
+    "rvv": tiles.Registers(lanes=4, count=32, group=4, inputs=0, resized=2),
+    "rvv, 256 bits": tiles.Registers(lanes=8, count=32, group=4, inputs=0, resized=2),
+    "scalar": tiles.Registers(lanes=1, count=32),
 }
 RELATIVE = 1e-4  # of the largest value: what the reference's own rounding leaves open
 
@@ -129,8 +129,8 @@ def convolutions(draw: st.DrawFn) -> Convolution:
 
 def scheduled(
     graph: onnx.ModelProto,
-    registers: schedules.Registers,
-    choose: space.Choose = schedules.by_instructions,
+    registers: tiles.Registers,
+    choose: space.Choose = tiles.by_instructions,
 ) -> tvm.IRModule:
     """The graph's functions with the tiles of these registers; all of them must have some."""
     rule = schedules.Rule(registers=registers, tiled=True, choose=choose)
@@ -158,8 +158,8 @@ def test_convolutions_with_any_tile_of_the_space_are_what_numpy_says(
     kind: str, case: Convolution, draw: st.DataObject
 ) -> None:
     def choose(
-        registers: schedules.Registers, rows: int, columns: int, stride: int | None
-    ) -> schedules.Tile:
+        registers: tiles.Registers, rows: int, columns: int, stride: int | None
+    ) -> tiles.Tile:
         extents = space.Extents(rows=rows, columns=columns, stride=stride)
         return draw.draw(st.sampled_from(space.tiles(extents, registers)))
 

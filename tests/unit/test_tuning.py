@@ -13,7 +13,7 @@ from deploy import tune
 from deploy.inventory import Device
 from toolchain import targets
 from toolchain.compile import passes, space
-from toolchain.compile.schedules import Registers, Tile, by_instructions
+from toolchain.compile.tiles import Registers, Tile, by_instructions
 from toolchain.errors import UsageError
 from toolchain.store import Store
 from toolchain.tuning import records, run

@@ -20,7 +20,7 @@ from tvm import relax
 from deploy.agent import __file__ as agent
 from toolchain import process, targets
 from toolchain.compile import TILED, passes, space, work
-from toolchain.compile.schedules import Tile
+from toolchain.compile.tiles import Tile
 from toolchain.errors import ConnectionFailed
 from toolchain.store import Store
 from toolchain.tuning import records

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import tvm
@@ -31,6 +33,14 @@ def element(expression: Any) -> str:
 def kind(expression: Any) -> str:
     """The type of a scalar expression of a loop, such as "int32"."""
     return str(expression.ty if hasattr(expression, "ty") else expression.dtype)
+
+
+def prim_func(*, s_tir: bool) -> Callable[[Callable[..., None]], Any]:
+    """The decorator of a function in TVM's language; with blocks, if TVM asks for it to be said."""
+    decorator: Any = tvm.script.tirx.prim_func
+    asks = "s_tir" in inspect.signature(decorator).parameters
+    made: Callable[[Callable[..., None]], Any] = decorator(s_tir=s_tir) if asks else decorator
+    return made
 
 
 def _described(expression: Any) -> Any:

@@ -9,6 +9,8 @@ from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T  # noqa: N812 # as TVM's language is always written
 from tvm.target.codegen import target_has_features
 
+from toolchain.compile import dialect
+
 DEPTH = 4  # int8 behind each int32, in every such instruction
 
 
@@ -31,7 +33,7 @@ class DotProduct:
         return SDOT if arm and target_has_features("dotprod", target) else None
 
 
-@T.prim_func(s_tir=True)  # type: ignore[untyped-decorator] # TVM is untyped
+@dialect.prim_func(s_tir=True)
 def _meaning(inputs: T.handle, weights: T.handle, outputs: T.handle) -> None:
     left = T.match_buffer(inputs, (4,), "int8", offset_factor=1)
     right = T.match_buffer(weights, (4, 4), "int8", offset_factor=1)
@@ -46,7 +48,7 @@ def _meaning(inputs: T.handle, weights: T.handle, outputs: T.handle) -> None:
                     sums[vi] = sums[vi] + T.cast(left[vk], "int32") * T.cast(right[vi, vk], "int32")
 
 
-@T.prim_func(s_tir=True)  # type: ignore[untyped-decorator] # TVM is untyped
+@dialect.prim_func(s_tir=True)
 def _sdot(inputs: T.handle, weights: T.handle, outputs: T.handle) -> None:
     left = T.match_buffer(inputs, (4,), "int8", offset_factor=1)
     right = T.match_buffer(weights, (4, 4), "int8", offset_factor=1)

@@ -25,8 +25,9 @@ from toolchain.compile import dialect, lengths, space
 from toolchain.compile.dotproduct import DotProduct
 from toolchain.compile.folding import fold_layouts
 from toolchain.compile.quantized import as_elementwise, with_integer_products
-from toolchain.compile.schedules import Registers, Rule, Tile
+from toolchain.compile.schedules import Rule
 from toolchain.compile.softmax import split_softmax
+from toolchain.compile.tiles import Registers, Tile
 
 # Convolutions with channels last, for input and weights: vectors then run along channels at any
 # stride and window, and 1x1 convolutions are matrix products as they stand.

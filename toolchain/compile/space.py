@@ -13,7 +13,8 @@ import tvm
 from tvm import tirx
 from tvm_ffi import structural_hash
 
-from toolchain.compile.schedules import Registers, Rule, Tile, by_instructions
+from toolchain.compile.schedules import Rule
+from toolchain.compile.tiles import Registers, Tile, by_instructions, divisors
 
 # A tile's sums may be somewhat more than the registers hold: what is spilled costs less than the
 # model says where loads are free. Beyond that only code grows.
@@ -61,8 +62,8 @@ def tiles(of: Extents, registers: Registers) -> list[Tile]:
     found = {
         Tile(rows=rows, vectors=vectors, width=width, columns_first=first)
         for width in _widths(registers, of.columns)
-        for vectors in _divisors(1 if sliding else of.columns // width, registers.count)
-        for rows in _divisors(of.rows, LARGEST // vectors)
+        for vectors in divisors(1 if sliding else of.columns // width, registers.count)
+        for rows in divisors(of.rows, LARGEST // vectors)
         if rows * vectors * registers.grouped(width) <= SPILLED * registers.count
         for first in ((False,) if sliding or width * vectors == of.columns else (False, True))
     }
@@ -134,12 +135,8 @@ def _widths(registers: Registers, columns: int) -> list[int]:
     """
     widest = registers.lanes * max(2, registers.group)
     if registers.resized is not None:
-        divisors = _divisors(columns, widest)
-        return [width for width in divisors if width >= registers.lanes] or divisors[-1:]
+        any_width = divisors(columns, widest)
+        return [width for width in any_width if width >= registers.lanes] or any_width[-1:]
     powers = [registers.lanes << n for n in range(8) if registers.lanes << n <= widest]
     whole = [width for width in powers if registers.lanes > 1 and columns % width == 0]
-    return whole or _divisors(columns, registers.lanes)[-1:]
-
-
-def _divisors(extent: int, largest: int) -> list[int]:
-    return [d for d in range(1, min(extent, largest) + 1) if extent % d == 0]
+    return whole or divisors(columns, registers.lanes)[-1:]

@@ -32,7 +32,7 @@ def compile_objects(arguments: Json, progress: Progress) -> Json:
     import tvm
 
     from toolchain.compile import frontend, passes, simplify, space
-    from toolchain.compile.schedules import Tile
+    from toolchain.compile.tiles import Tile
 
     progress("importing the ONNX graph")
     model = onnx.load(arguments["onnx"])

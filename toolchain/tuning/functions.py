@@ -13,7 +13,8 @@ from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
 from toolchain.compile import lengths, passes, space
 from toolchain.compile.dotproduct import DotProduct
-from toolchain.compile.schedules import Registers, Rule, Tile
+from toolchain.compile.schedules import Rule
+from toolchain.compile.tiles import Registers, Tile
 from toolchain.tuning import records
 from toolchain.tuning.records import Trial
 

@@ -31,7 +31,7 @@ FOLDER, HEADER, LINES = "tuning", "database.json", "records.jsonl"
 WORTH = 0.97
 
 Positive = Annotated[int, Field(ge=1)]
-# A tile as JSON has it; the fields of `schedules.Tile`.
+# A tile as JSON has it; the fields of `tiles.Tile`.
 Tile = dict[str, int | bool]
 
 
@@ -40,7 +40,7 @@ class _Part(BaseModel):
 
 
 class TileRecord(_Part):
-    """A tile; the fields are those of `schedules.Tile`."""
+    """A tile; the fields are those of `tiles.Tile`."""
 
     rows: Positive
     vectors: Positive

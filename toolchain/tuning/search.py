@@ -20,7 +20,7 @@ from typing import Any
 
 import tvm
 
-from toolchain.compile.schedules import Tile
+from toolchain.compile.tiles import Tile
 from toolchain.errors import EdgewrightError
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import GoneError, MeasuringError, RemoteDevice

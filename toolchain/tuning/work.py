@@ -15,7 +15,7 @@ from tvm import relax
 
 from toolchain import targets
 from toolchain.compile import TILED, frontend, passes, simplify
-from toolchain.compile.schedules import Registers
+from toolchain.compile.tiles import Registers
 from toolchain.crosslink import Standing
 from toolchain.errors import ConnectionFailed, ModelError
 from toolchain.store import Store

@@ -1,0 +1,160 @@
+"""Tiles that fit a CPU's vector registers, by a model of the instructions that each takes.
+
+What was measured to find the model stands in benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tvm
+from tvm.target.codegen import target_has_features
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registers:
+    """A CPU's vector registers, as far as tiles depend on them.
+
+    Attributes:
+        lanes: float32 in one register; 1 where there are no vectors.
+        count: how many registers.
+        group: how many of them one instruction may work on (RVV's LMUL; 1 elsewhere).
+        inputs: how many the input needs beside sums and weights; none where instructions take a
+            scalar from elsewhere.
+        indexed: whether a multiply-add takes one lane of a register as its factor, so that as many
+            inputs as there are lanes can be loaded at once.
+        overhead: instructions of a loop besides its work.
+        resized: instructions that a number of lanes that is no power of two takes in each turn of a
+            loop, where an instruction may work on any number (RVV's vl); else none.
+    """
+
+    lanes: int
+    count: int
+    group: int = 1
+    inputs: int = 1
+    indexed: bool = False
+    overhead: int = 3
+    resized: int | None = None
+
+    @classmethod
+    def of(cls, target: tvm.target.Target) -> Registers:
+        """What a target's triple and features say."""
+        triple = str(target.attrs.get("mtriple", ""))
+        if triple.startswith("x86_64"):
+            if target_has_features("avx512f", target):
+                return cls(lanes=16, count=32)
+            return cls(lanes=8 if target_has_features("avx", target) else 4, count=16)
+        if triple.startswith("riscv"):
+            if target_has_features("v", target):
+                # RVV has at least 128 bits; LMUL 8 would leave four groups.
+                lanes = 8 if target_has_features("zvl256b", target) else 4
+                return cls(lanes=lanes, count=32, group=4, inputs=0, resized=2)
+            return cls(lanes=1, count=32)
+        return cls(lanes=4, count=32, indexed=True)  # NEON
+
+    def grouped(self, width: int) -> int:
+        """How many registers a vector of that many float32 takes: a power of two."""
+        return 1 << max(0, -(-width // self.lanes) - 1).bit_length()
+
+    def besides(self, width: int) -> int:
+        """Instructions in a turn of a loop besides its work on vectors of that many float32."""
+        odd = width > self.lanes and width & (width - 1)
+        return self.overhead + (self.resized or 0 if odd else 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """What is computed at once, its sums in registers.
+
+    Attributes:
+        rows: positions of the image, or of the batch.
+        vectors: vectors of channels.
+        width: channels in one of them.
+        columns_first: go through all positions with the weights of one tile of channels, before the
+            next tile; else through all channels with the inputs of one tile of positions.
+    """
+
+    rows: int
+    vectors: int
+    width: int
+    columns_first: bool = False
+
+    @classmethod
+    def of(cls, registers: Registers, rows: int, columns: int) -> Tile:
+        """The tile with the most multiply-adds an instruction, of those that divide the extents.
+
+        One step of the reduction loads `vectors` of weights, broadcasts `rows` of the input, and
+        does `rows` times `vectors` multiply-adds.
+        """
+        best, most = cls(rows=1, vectors=1, width=divisor(columns, registers.lanes)), 0.0
+        for width in widths(registers, columns):
+            group = registers.grouped(width)
+            for vectors in divisors(columns // width, registers.count):
+                if registers.indexed:
+                    room = (registers.count - vectors) // (vectors + 1)
+                else:
+                    room = ((registers.count - registers.inputs) // group - vectors) // vectors
+                height = divisor(rows, room) if room > 0 else 0
+                if not height:
+                    continue
+                work = height * vectors
+                inputs = height / registers.lanes if registers.indexed else height
+                rate = work * width / (work + inputs + vectors + registers.besides(width))
+                if rate > most:
+                    best, most = cls(rows=height, vectors=vectors, width=width), rate
+        return best
+
+    @classmethod
+    def sliding(cls, registers: Registers, rows: int, columns: int, stride: int) -> Tile:
+        """The tile of a window over each channel alone: depthwise convolution, pooling, mean.
+
+        Each position has a sum, and `stride` inputs that later taps of the window need again at
+        another position, so that each is loaded once. Two registers are for weights and for the
+        next input. Groups of more than two would leave too few of them (with RVV, groups of two at
+        seven positions took the fewest instructions of what was tried).
+        """
+        most = registers.lanes * min(registers.group, 2)
+        width = [w for w in widths(registers, columns) if w <= most][-1]
+        group = registers.grouped(width)
+        height = divisor(rows, max(1, (registers.count // group - 2) // (1 + stride)))
+        return cls(rows=height, vectors=1, width=width)
+
+
+def by_instructions(registers: Registers, rows: int, columns: int, stride: int | None) -> Tile:
+    """The tile that needs the fewest instructions by the model of `Tile`.
+
+    Args:
+        registers: of the target.
+        rows: positions along the image's last axis.
+        columns: channels.
+        stride: of the window where each channel is computed from itself alone, else none.
+    """
+    if stride is None:
+        return Tile.of(registers, rows, columns)
+    return Tile.sliding(registers, rows, columns, stride)
+
+
+def widths(registers: Registers, columns: int) -> list[int]:
+    """Vectors that divide an axis: of whole registers, else the largest that fits in one.
+
+    Where an instruction may work on any number of lanes, all that fit in a group of registers.
+    """
+    if registers.resized is not None:
+        return divisors(columns, registers.lanes * registers.group)
+    whole = []
+    width = registers.lanes
+    while width <= registers.lanes * registers.group:
+        if columns % width == 0:
+            whole.append(width)
+        width *= 2
+    return whole or [divisor(columns, registers.lanes)]
+
+
+def divisor(extent: int, largest: int) -> int:
+    """The largest divisor of an extent that is at most `largest`: no remainder, no condition."""
+    return next(d for d in range(min(extent, largest), 0, -1) if extent % d == 0)
+
+
+def divisors(extent: int, largest: int) -> list[int]:
+    """All divisors of an extent that are at most `largest`, ascending."""
+    return [d for d in range(1, min(extent, largest) + 1) if extent % d == 0]
