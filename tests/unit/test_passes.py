@@ -189,8 +189,26 @@ def assembly(graph: onnx.ModelProto, kind: dict[str, object]) -> str:
 
 def test_vectors_of_unknown_length_keep_the_sums_of_a_tile_in_registers() -> None:
     code = assembly(convolution((1, 16, 14, 14), 32, 1), VECTORS)
-    assert code.count("vfmacc.vf") == 7  # one an image position of the tile, in one loop
+    # one an image position of the tile and step of the reduction, two of these in one loop
+    assert len(re.findall(r"vfm(?:acc|add)\.vf", code)) == 2 * 7
     assert "vid.v" not in code  # as a masked loop has it
+
+
+@pytest.mark.parametrize(
+    ("target", "products", "others"),
+    [(SCALAR, r"fmadd\.s", 28), (VECTORS, r"vfm(?:acc|add)\.vf", 26)],
+)
+def test_a_turn_of_the_loop_takes_two_steps_of_a_reduction_and_spills_no_sum(
+    target: dict[str, object], products: str, others: int
+) -> None:
+    code = assembly(convolution((1, 672, 7, 7), 160, 1), target)
+    loops = re.split(r"^\.L\w+:.*$", code, flags=re.MULTILINE)
+    inner = max(loops, key=lambda loop: len(re.findall(products, loop)))
+    turn = inner[: inner.index("\tb")].splitlines()
+    work = [line for line in turn if re.search(products, line)]
+    assert len(work) % (2 * 7) == 0
+    assert len(turn) - len(work) <= others
+    assert not [line for line in turn if "(sp)" in line]
 
 
 def test_neon_takes_four_inputs_from_one_register() -> None:

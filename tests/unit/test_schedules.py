@@ -24,9 +24,9 @@ Array = npt.NDArray[np.float32]
 REGISTERS = {
     "avx2": tiles.Registers(lanes=8, count=16),
     "neon": tiles.Registers(lanes=4, count=32, indexed=True),
-    "rvv": tiles.Registers(lanes=4, count=32, group=4, inputs=0, resized=2),
-    "rvv, 256 bits": tiles.Registers(lanes=8, count=32, group=4, inputs=0, resized=2),
-    "scalar": tiles.Registers(lanes=1, count=32),
+    "rvv": tiles.Registers(lanes=4, count=32, group=4, inputs=0, resized=2, steps=2),
+    "rvv, 256 bits": tiles.Registers(lanes=8, count=32, group=4, inputs=0, resized=2, steps=2),
+    "scalar": tiles.Registers(lanes=1, count=32, steps=2),
 }
 RELATIVE = 1e-4  # of the largest value: what the reference's own rounding leaves open
 

@@ -115,9 +115,11 @@ class Rule:
         behind = [reduced.pop()] if dot else []
         sch.reorder(*reduced, *spatial, *behind)
         if self.tiled and _slides(sch, anchor):
-            reduced = self._unroll_taps(sch, reduced)
+            reduced = self._write_out(sch, reduced, TAPS)
         elif self.tiled and self.registers.indexed:
             reduced = self._load_inputs(sch, anchor, reduced, DEPTH if dot else 1)
+        elif self.tiled:
+            reduced = self._write_out(sch, reduced, tile.steps(self.registers))
         *others, column = spatial
         vectors, lanes = sch.split(column, [tile.vectors, tile.width])
         self._unrolled(sch, [*others, vectors])
@@ -128,20 +130,20 @@ class Rule:
             sch.tensorize(lanes, dot.intrinsic)
         self._innermost(sch, sch.get_loops(zero)[1:])
 
-    def _unroll_taps(self, sch: s_tir.Schedule, reduced: list[Any]) -> list[Any]:
-        """Write out the taps of a window's row: LLVM then sees which inputs it has already.
+    def _write_out(self, sch: s_tir.Schedule, reduced: list[Any], most: int) -> list[Any]:
+        """Write out steps of the innermost reduction, such as the taps of a window's row.
 
-        Where LLVM unrolls the loop itself, the addresses of two taps have nothing in common that
-        it could see, and each input is loaded as often as there are taps.
+        LLVM then sees which inputs of a window it has already. Where it unrolls the loop itself,
+        the addresses of two taps have nothing in common that it could see, and each input is loaded
+        as often as there are taps.
 
         Returns:
             the reduction's loops as they are then.
         """
-        *outer, last = [loop for loop in reduced if _extent(sch, loop) > 1] or reduced
-        extent = _extent(sch, last)
-        steps, taps = sch.split(last, [None, extent if extent <= TAPS else divisor(extent, TAPS)])
-        sch.unroll(taps)
-        return [*outer, steps]
+        at = max((n for n, loop in enumerate(reduced) if _extent(sch, loop) > 1), default=0)
+        turns, steps = sch.split(reduced[at], [None, divisor(_extent(sch, reduced[at]), most)])
+        sch.unroll(steps)
+        return [*reduced[:at], turns]
 
     def _load_inputs(
         self, sch: s_tir.Schedule, anchor: Any, reduced: list[Any], depth: int

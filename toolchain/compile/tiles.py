@@ -24,6 +24,7 @@ class Registers:
         indexed: whether a multiply-add takes one lane of a register as its factor, so that as many
             inputs as there are lanes can be loaded at once.
         overhead: instructions of a loop besides its work.
+        steps: of a reduction in one turn of its loop, where there are registers for them.
         resized: instructions that a number of lanes that is no power of two takes in each turn of a
             loop, where an instruction may work on any number (RVV's vl); else none.
     """
@@ -34,6 +35,7 @@ class Registers:
     inputs: int = 1
     indexed: bool = False
     overhead: int = 3
+    steps: int = 1
     resized: int | None = None
 
     @classmethod
@@ -48,8 +50,8 @@ class Registers:
             if target_has_features("v", target):
                 # RVV has at least 128 bits; LMUL 8 would leave four groups.
                 lanes = 8 if target_has_features("zvl256b", target) else 4
-                return cls(lanes=lanes, count=32, group=4, inputs=0, resized=2)
-            return cls(lanes=1, count=32)
+                return cls(lanes=lanes, count=32, group=4, inputs=0, steps=2, resized=2)
+            return cls(lanes=1, count=32, steps=2)
         return cls(lanes=4, count=32, indexed=True)  # NEON
 
     def grouped(self, width: int) -> int:
@@ -78,6 +80,16 @@ class Tile:
     vectors: int
     width: int
     columns_first: bool = False
+
+    def steps(self, registers: Registers) -> int:
+        """How many steps of the reduction one turn of its loop takes.
+
+        LLVM loads for a step while the one before still computes. Where inputs need registers too,
+        one for each load must be left, or sums are spilled.
+        """
+        group = registers.grouped(self.width)
+        used = self.rows * self.vectors * group + self.rows + self.vectors * group
+        return registers.steps if not registers.inputs or used < registers.count - 1 else 1
 
     @classmethod
     def of(cls, registers: Registers, rows: int, columns: int) -> Tile:
