@@ -26,8 +26,9 @@ LOOP_MAJOR = 7
 # include/uapi/linux/loop.h: struct loop_config has its file, then lo_flags at byte 60 of 304
 LOOP_CTL_GET_FREE, LOOP_CONFIGURE, AUTOCLEAR = 0x4C82, 0x4C0A, 4
 CONFIG = struct.Struct("I56xI240x")
-# include/uapi/linux/fs.h: forget what is cached of a block device
-BLKFLSBUF = 0x1261
+# include/uapi/linux/fs.h: write out what is cached of a block device; empty a range of it, as
+# <start, length>, and what is cached of that
+BLKFLSBUF, BLKDISCARD, RANGE = 0x1261, 0x1277, struct.Struct("QQ")
 PIECE = 1 << 16
 
 C = ctypes.CDLL(None, use_errno=True)
@@ -65,8 +66,9 @@ class Disk:
         self.name, self.kind = kind, KINDS[kind]
         self.image, self.mount = folder / "disk", folder / "mount"
         self.mount.mkdir()
+        self.bytes = self.kind.size << 20
         with self.image.open("wb") as stream:
-            stream.truncate(self.kind.size << 20)
+            stream.truncate(self.bytes)
         make = shutil.which(self.kind.make[0], path=path)
         if make is None:
             raise FileNotFoundError(self.kind.make[0])
@@ -131,18 +133,20 @@ class Disk:
         return False
 
     def content(self) -> list[tuple[int, bytes]]:
-        """What is in the image, unmounted: offsets and bytes. All else is zeros."""
-        whole = self.image.read_bytes()
-        pieces = [(n, whole[n : n + PIECE]) for n in range(0, len(whole), PIECE)]
+        """What is on it, unmounted: offsets and bytes. All else is zeros."""
+        pieces = [(n, os.pread(self.number, PIECE, n)) for n in range(0, self.bytes, PIECE)]
         return [(n, piece) for n, piece in pieces if piece.strip(b"\0")]
 
     def restore(self, content: list[tuple[int, bytes]]) -> None:
-        """Bring such content back."""
-        with self.image.open("r+b", buffering=0) as stream:
-            stream.truncate(0)
-            stream.truncate(self.kind.size << 20)
-            for start, piece in content:
-                os.pwrite(stream.fileno(), piece, start)
+        """Bring such content back.
+
+        Through the loop device, and what is cached of it is thrown away: of a filesystem that was
+        cut off some may stay there, and would come between the image and the next one.
+        """
+        fcntl.ioctl(self.number, BLKDISCARD, RANGE.pack(0, self.bytes))
+        for start, piece in content:
+            os.pwrite(self.number, piece, start)
+        os.fsync(self.number)
 
     def cut(self) -> None:
         """Cut its power: only what has reached the disk stays. It stays mounted, dead."""
