@@ -87,6 +87,10 @@ class _Elementwise(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         if not known or dialect.constant(call.args[0]) is not None:
             return call
         emit, element = self.builder_.emit, str(call.attrs.out_dtype)
+        types = {dialect.element(call.args[0]), element}
+        # steps that float32 holds exactly
+        if "float32" not in types or not types & {"int8", "uint8", "int16", "uint16"}:
+            return call
         if _is(call, "dequantize"):
             number = emit(relax.op.astype(call.args[0], "float32"))
             shifted = emit(relax.op.subtract(number, _scalar(zero.item())))
