@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import pytest
 
-from tests.integration.conversion import joined
+from tests.integration.conversion import joined, step
 from tests.unit.test_quantized import convolution
 from toolchain import compile as compiler
 from toolchain import matrix, models, targets
@@ -17,11 +16,6 @@ from toolchain.models.card import ModelCard
 from toolchain.models.variants import PLAIN
 
 TARGETS = ("aarch64", "cortex-a76")
-
-
-@contextmanager
-def step(_title: str) -> Iterator[Callable[[str], None]]:
-    yield lambda _line: None
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from tests.integration.conversion import joined
+from tests.integration.conversion import joined, step
 from toolchain import compile as compiler
 from toolchain import matrix, models, targets
 from toolchain.models.card import ModelCard
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 INTEGER_OPERATORS = {"CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "SOFTMAX", "RESHAPE"}
-
-
-@contextmanager
-def step(_title: str) -> Iterator[Callable[[str], None]]:
-    yield lambda _line: None
 
 
 @pytest.fixture(scope="module")
