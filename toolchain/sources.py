@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from debian.debfile import DebError, DebFile
 
-from toolchain import lock, mirrors, vendor
+from toolchain import lock, mirrors, vendor, worker
 from toolchain.errors import LockError
 from toolchain.lock import Pinned
 from toolchain.store import Store, explain_no_space
@@ -121,6 +121,22 @@ def unpack(pin: Pinned, store: Store, into: Path, parts: Sequence[str] = ()) -> 
         raise LockError(f"{pin.file_name} lacks what is wanted of it", detail=", ".join(absent))
 
 
+def unpack_apart(pin: Pinned, store: Store, into: Path, parts: Sequence[str] = ()) -> None:
+    """Unpack in a process of its own, for large sources: Python's threads would take turns.
+
+    Arguments and errors are those of `unpack`.
+    """
+    given = {"pin": pin.model_dump(), "store": str(store.root), "into": str(into), "parts": parts}
+    worker.call("toolchain.sources:_unpack_given", given, what=f"unpacking {pin.file_name}")
+
+
+def _unpack_given(given: worker.Json, _progress: worker.Progress) -> worker.Json:
+    """The process's side of `unpack_apart`."""
+    store, into = Store(Path(given["store"])), Path(given["into"])
+    unpack(Pinned.model_validate(given["pin"]), store, into, given["parts"])
+    return {}
+
+
 def _fetch(pin: Pinned, store: Store) -> None:
     kept = mirrors.vendor()
     if kept is not None:
@@ -190,15 +206,15 @@ def _address(pin: Pinned) -> str:
 
 def _unpack_tar(archive: Path, into: Path, parts: Sequence[str]) -> None:
     with tarfile.open(archive) as tar:
-        wanted = (m for m in tar if not parts or _is_below(PurePosixPath(m.name), parts))
+        wanted = (m for m in tar if not parts or _is_below(m.name, parts))
         # the filter refuses what leaves the folder and what is no file, folder or link
         tar.extractall(into, members=wanted, filter="data")
 
 
-def _is_below(member: PurePosixPath, parts: Sequence[str]) -> bool:
+def _is_below(member: str, parts: Sequence[str]) -> bool:
     """Whether a member is one of the parts, or inside of one, below the archive's top folder."""
-    below = PurePosixPath(*member.parts[1:])
-    return any(below.is_relative_to(part) for part in parts)
+    _, _, below = member.removeprefix("./").partition("/")
+    return f"{below}/".startswith(tuple(f"{part}/" for part in parts))
 
 
 def unpack_zip(archive: Path, into: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from toolchain import sources
 from toolchain.errors import LockError
 from toolchain.lock import Pinned
 from toolchain.store import Store
+
+Unpack = Callable[..., None]
 
 
 def pin(content: bytes, path: str = "pool/main/x/x_1.orig.tar.gz") -> Pinned:
@@ -102,17 +105,20 @@ def test_a_source_is_unpacked_without_its_top_folder(
     assert (tmp_path / "x" / "sub" / "b").read_bytes() == b"2"
 
 
+@pytest.mark.parametrize("unpack", [sources.unpack, sources.unpack_apart])
+@pytest.mark.parametrize("top", ["x-1", "./x-1"])
 def test_of_a_source_only_the_wanted_parts_are_unpacked(
-    store: Store, mirror: Mirror, tmp_path: Path
+    unpack: Unpack, top: str, store: Store, mirror: Mirror, tmp_path: Path
 ) -> None:
-    content = tar(("x-1/a", b"1"), ("x-1/sub/b", b"2"), ("x-1/subway", b"3"), ("x-1/c/d", b"4"))
+    names = ("a", "sub/b", "subway", "c/d", "more/sub/e")
+    content = tar(*((f"{top}/{name}", b"1") for name in names))
     wanted = pin(content)
     mirror.put(wanted.path, content)
-    sources.unpack(wanted, store, tmp_path / "x", ("a", "sub"))
+    unpack(wanted, store, tmp_path / "x", ("a", "sub"))
     files = [p.relative_to(tmp_path / "x") for p in (tmp_path / "x").rglob("*") if p.is_file()]
     assert sorted(map(str, files)) == ["a", "sub/b"]
     with pytest.raises(LockError, match="lacks what is wanted") as caught:
-        sources.unpack(wanted, store, tmp_path / "y", ("a", "gone"))
+        unpack(wanted, store, tmp_path / "y", ("a", "gone"))
     assert caught.value.detail == "gone"
 
 

@@ -225,12 +225,11 @@ def _unpack(
     from toolchain import sources
 
     with ThreadPoolExecutor(job.jobs) as pool:
-        futures = {
-            source: pool.submit(
-                sources.unpack, pin, store, into / source, made.parts.get(source, ())
-            )
-            for source, pin in pins.items()
-        }
+        futures = {}
+        for source, pin in pins.items():
+            parts = made.parts.get(source, ())
+            unpack = sources.unpack_apart if parts else sources.unpack
+            futures[source] = pool.submit(unpack, pin, store, into / source, parts)
         for source, future in futures.items():
             job.progress(f"unpacking {source}")
             future.result()
