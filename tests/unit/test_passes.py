@@ -107,6 +107,26 @@ CASES = {
     "softmax over channels": model(
         [helper.make_node("Softmax", ["x"], ["y"], axis=1)], (2, 5, 7, 9)
     ),
+    "x * sigmoid(x), its tanh": model(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"]),
+            helper.make_node("Sigmoid", ["c"], ["s"]),
+            helper.make_node("Mul", ["c", "s"], ["m"]),
+            helper.make_node("Tanh", ["m"], ["y"]),
+        ],
+        (1, 6, 5, 5),
+        {"w": random(9, 6, 1, 1)},
+    ),
+    "erf, its exponential squared": model(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"]),
+            helper.make_node("Erf", ["c"], ["e"]),
+            helper.make_node("Exp", ["e"], ["p"]),
+            helper.make_node("Mul", ["p", "p"], ["y"]),
+        ],
+        (1, 6, 5, 5),
+        {"w": random(16, 6, 1, 1)},
+    ),
     "concatenated": model(
         [
             helper.make_node("Conv", ["x", "w"], ["c"]),
@@ -215,6 +235,23 @@ def test_neon_takes_four_inputs_from_one_register() -> None:
     code = assembly(convolution((1, 64, 14, 14), 32, 1), NEON)
     for lane in range(4):
         assert re.search(rf"fmla\tv\d+\.4s, v\d+\.4s, v\d+\.s\[{lane}\]", code)
+
+
+@pytest.mark.parametrize("kind", [X86, NEON, VECTORS], ids=["x86-64", "NEON", "RVV"])
+@pytest.mark.parametrize("case", ["x * sigmoid(x), its tanh", "erf, its exponential squared"])
+def test_activations_by_exponentials_call_no_library(case: str, kind: dict[str, object]) -> None:
+    code = assembly(CASES[case], kind)
+    assert not re.findall(r"(?:exp|tanh|erf)f\b", code)
+
+
+@pytest.mark.parametrize("operator", ["Exp", "Sigmoid", "Tanh", "Erf"])
+def test_exponentials_of_what_is_not_finite_or_large_are_as_they_should_be(operator: str) -> None:
+    graph = model([helper.make_node(operator, ["x"], ["y"])], (8,))
+    x = np.array([0, np.inf, -np.inf, np.nan, 88, 100, -87, -200], np.float32)
+    module, _ = passes.schedule(lowered(graph, 3), work.this_machine(), 3)
+    machine = relax.VirtualMachine(passes.build(module, work.this_machine()), tvm.cpu())
+    found = machine["main"](tvm.runtime.tensor(x)).numpy()
+    np.testing.assert_allclose(found, expected(graph, x), rtol=1e-5, atol=1e-6)
 
 
 def test_a_scale_for_each_channel_is_computed_once_and_not_for_each_pixel() -> None:

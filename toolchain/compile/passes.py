@@ -3,8 +3,8 @@
   O0  as imported: one function an operator, TVM's own loops. To find out whether a wrong result
       comes from the model or from what we do to it.
   O1  constants folded, operators fused: fewer passes over memory, TVM's own loops.
-  O2  and images channels-last (NHWC), softmax as operators of one reduction at most, loops
-      vectorised along the channels and shared by threads.
+  O2  and images channels-last (NHWC), softmax as operators of one reduction at most, exponentials
+      as polynomials, loops vectorised along the channels and shared by threads.
   O3  and reductions computed in tiles that fit the target's registers, with NEON from inputs loaded
       four at a time; of int8 by dot products where the target has them. The default.
 
@@ -23,6 +23,7 @@ from tvm.target.codegen import target_has_features
 
 from toolchain.compile import dialect, lengths, space
 from toolchain.compile.dotproduct import DotProduct
+from toolchain.compile.exponential import VECTORISED
 from toolchain.compile.folding import fold_layouts
 from toolchain.compile.quantized import as_elementwise, with_integer_products
 from toolchain.compile.schedules import Rule
@@ -63,7 +64,7 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tv
         # Weights are turned and biases reshaped now and not in each inference.
         module = fold_layouts(module)
     # Operators to loops. All that follows works on these.
-    passes: list[Any] = [transform.LegalizeOps()]
+    passes: list[Any] = [transform.LegalizeOps(VECTORISED if opt_level >= 2 else {})]
     if opt_level >= 1:
         passes += [
             # What kind of loop each is; FoldConstant and FuseOps need to know.
