@@ -203,13 +203,13 @@ def test_a_tile_is_measured_in_both_forms_as_a_compilation_makes_them() -> None:
 
 def test_a_tuned_tile_is_as_many_registers_in_the_longer_form() -> None:
     short, long = (tiles.Registers.of(t) for t in (TARGET, lengths.longer(TARGET)))
-    of = space.Extents(rows=14, columns=96)
+    of = tiles.Extents(rows=14, columns=96)
     tile = tiles.Tile(rows=2, vectors=2, width=12)
     assert space.stretched(tile, of, short, long) == replace(tile, width=24)
     odd = replace(tile, width=16)  # 2 times 32 does not divide 96
     assert space.stretched(odd, of, short, long) == odd
-    own = tiles.by_instructions(short, 14, 96, None)
-    assert space.stretched(own, of, short, long) == tiles.by_instructions(long, 14, 96, None)
+    own = tiles.by_instructions(short, of)
+    assert space.stretched(own, of, short, long) == tiles.by_instructions(long, of)
 
 
 def test_vectors_of_any_number_of_lanes_divide_what_powers_of_two_do_not() -> None:

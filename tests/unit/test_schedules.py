@@ -157,11 +157,8 @@ def test_convolutions_of_any_shape_are_what_numpy_says(kind: str, case: Convolut
 def test_convolutions_with_any_tile_of_the_space_are_what_numpy_says(
     kind: str, case: Convolution, draw: st.DataObject
 ) -> None:
-    def choose(
-        registers: tiles.Registers, rows: int, columns: int, stride: int | None
-    ) -> tiles.Tile:
-        extents = space.Extents(rows=rows, columns=columns, stride=stride)
-        return draw.draw(st.sampled_from(space.tiles(extents, registers)))
+    def choose(registers: tiles.Registers, of: tiles.Extents) -> tiles.Tile:
+        return draw.draw(st.sampled_from(space.tiles(of, registers)))
 
     assert_right(case, scheduled(case.graph(), REGISTERS[kind], choose))
 

@@ -13,7 +13,7 @@ from deploy import tune
 from deploy.inventory import Device
 from toolchain import targets
 from toolchain.compile import passes, space
-from toolchain.compile.tiles import Registers, Tile, by_instructions
+from toolchain.compile.tiles import Extents, Registers, Tile, by_instructions
 from toolchain.errors import UsageError
 from toolchain.store import Store
 from toolchain.tuning import records, run
@@ -60,11 +60,27 @@ OWN = TileRecord(rows=1, vectors=1, width=8)
 def test_the_space_has_our_own_tile_first_and_legal_ones_only(
     registers: Registers, stride: int | None
 ) -> None:
-    extents = space.Extents(rows=28, columns=96, stride=stride)
+    extents = Extents(rows=28, columns=96, stride=stride)
     tiles = space.tiles(extents, registers)
-    assert tiles[0] == by_instructions(registers, 28, 96, stride)
+    assert tiles[0] == by_instructions(registers, extents)
     assert len(tiles) == len(set(tiles)) > 4
     assert all(space.legal(tile, extents) for tile in tiles)
+
+
+@pytest.mark.parametrize(
+    ("weights", "inputs", "columns_first"),
+    [
+        (9 << 20, 100 << 10, True),  # a late layer: each tile of positions would need them all
+        (9 << 20, 3 << 20, True),  # neither stays in the cache, and the inputs are fewer
+        (16 << 10, 3 << 20, False),  # an early layer
+        (16 << 10, 16 << 10, False),  # both stay there
+    ],
+)
+def test_what_is_read_again_for_each_tile_stays_in_the_cache(
+    weights: int, inputs: int, columns_first: bool
+) -> None:
+    of = Extents(rows=14, columns=512, positions=196, weights=weights, inputs=inputs)
+    assert by_instructions(AVX2, of).columns_first is columns_first
 
 
 def test_a_workload_is_what_a_function_computes_not_its_name() -> None:
@@ -76,7 +92,9 @@ def test_a_workload_is_what_a_function_computes_not_its_name() -> None:
 
 
 def test_only_what_has_a_tile_can_be_tuned() -> None:
-    assert space.extents(product(8, 16, 32), AVX2) == space.Extents(rows=8, columns=32)
+    assert space.extents(product(8, 16, 32), AVX2) == Extents(
+        rows=8, columns=32, positions=8, weights=4 * 16 * 32, inputs=4 * 8 * 16
+    )
     x = te.placeholder((8, 32), name="x")
     copied = te.create_prim_func([x, te.compute((8, 32), lambda i, j: x[i, j] + 1.0)])
     assert space.extents(copied, AVX2) is None

@@ -21,9 +21,10 @@ from tvm import s_tir, tirx
 
 from toolchain.compile import dialect
 from toolchain.compile.dotproduct import DEPTH, DotProduct
-from toolchain.compile.tiles import Registers, Tile, by_instructions, divisor, widths
+from toolchain.compile.tiles import Extents, Registers, Tile, by_instructions, divisor, widths
 
 SPATIAL, REDUCTION = 0, 2  # tirx.IterVar.iter_type: DataPar, CommReduce
+FLOAT = 4  # bytes
 TAPS = 7  # of a window, written out: more of them only in loops of fewer
 
 
@@ -40,7 +41,7 @@ class Rule:
 
     registers: Registers
     tiled: bool
-    choose: Callable[[Registers, int, int, int | None], Tile] = by_instructions
+    choose: Callable[[Registers, Extents], Tile] = by_instructions
     dot: DotProduct | None = None
 
     def apply(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
@@ -182,9 +183,20 @@ class Rule:
     def _tile(self, sch: s_tir.Schedule, anchor: Any, rows: int, columns: int) -> Tile:
         if not self.tiled:
             return Tile(rows=1, vectors=1, width=widths(self.registers, columns)[-1])
-        stride = _stride(sch, anchor) if _slides(sch, anchor) else None
-        tile = self.choose(self.registers, rows, columns, stride)
         dot = self._dot(sch, anchor)
+        steps, positions = _extents(sch, anchor, REDUCTION), _size(sch, anchor) // columns
+        # The last steps are along the channels, in fours of a byte each where there are products of
+        # these. A window's other steps read the same inputs again.
+        size, channels = (1, math.prod(steps[-2:])) if dot else (FLOAT, steps[-1])
+        of = Extents(
+            rows=rows,
+            columns=columns,
+            stride=_stride(sch, anchor) if _slides(sch, anchor) else None,
+            positions=positions,
+            weights=size * columns * math.prod(steps),
+            inputs=size * positions * channels,
+        )
+        tile = self.choose(self.registers, of)
         if dot:
             vectors = tile.vectors * tile.width // dot.lanes
             return replace(tile, vectors=vectors, width=dot.lanes)
@@ -261,9 +273,14 @@ def _type_of(body: Any) -> str:
 
 def _size(sch: s_tir.Schedule, block: Any) -> int:
     """How many values a block computes."""
-    extents = [v.dom.extent for v in sch.get(block).iter_vars if int(v.iter_type) == SPATIAL]
+    return math.prod(_extents(sch, block, SPATIAL))
+
+
+def _extents(sch: s_tir.Schedule, block: Any, kind: int) -> list[int]:
+    """How far a block goes along each of its axes of a kind."""
+    extents = [v.dom.extent for v in sch.get(block).iter_vars if int(v.iter_type) == kind]
     try:
-        return math.prod(int(extent) for extent in extents)
+        return [int(extent) for extent in extents]
     except TypeError as error:  # an expression
         raise NotFittingError from error
 

@@ -7,36 +7,21 @@ how fast it is. The first of a function is the one that `schedules` chooses with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import tvm
 from tvm import tirx
 from tvm_ffi import structural_hash
 
 from toolchain.compile.schedules import Rule
-from toolchain.compile.tiles import Registers, Tile, by_instructions, divisors
+from toolchain.compile.tiles import Extents, Registers, Tile, by_instructions, divisors
 
 # A tile's sums may be somewhat more than the registers hold: what is spilled costs less than the
 # model says where loads are free. Beyond that only code grows.
 SPILLED = 1.5
 LARGEST = 96  # positions times vectors: each is written out
 
-Choose = Callable[[Registers, int, int, int | None], Tile]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extents:
-    """What a tile divides.
-
-    Attributes:
-        rows: positions along the image's last axis.
-        columns: channels.
-        stride: of the window where each channel is computed from itself alone, else none.
-    """
-
-    rows: int
-    columns: int
-    stride: int | None = None
+Choose = Callable[[Registers, Extents], Tile]
 
 
 def workload(function: tirx.PrimFunc) -> str:
@@ -48,9 +33,9 @@ def extents(function: tirx.PrimFunc, registers: Registers) -> Extents | None:
     """What a tile of a function divides; None for one that has no tile."""
     found: list[Extents] = []
 
-    def noting(registers: Registers, rows: int, columns: int, stride: int | None) -> Tile:
-        found.append(Extents(rows=rows, columns=columns, stride=stride))
-        return by_instructions(registers, rows, columns, stride)
+    def noting(registers: Registers, of: Extents) -> Tile:
+        found.append(of)
+        return by_instructions(registers, of)
 
     fits = Rule(registers=registers, tiled=True, choose=noting).apply(function) is not None
     return found[0] if fits and found else None
@@ -67,7 +52,7 @@ def tiles(of: Extents, registers: Registers) -> list[Tile]:
         if rows * vectors * registers.grouped(width) <= SPILLED * registers.count
         for first in ((False,) if sliding or width * vectors == of.columns else (False, True))
     }
-    own = by_instructions(registers, of.rows, of.columns, of.stride)
+    own = by_instructions(registers, of)
     others = sorted(
         found - {own}, key=lambda t: (-_rate(t, registers), t.columns_first, -t.width, -t.rows)
     )
@@ -88,8 +73,8 @@ def stretched(tile: Tile, of: Extents, registers: Registers, longer: Registers) 
         registers: those that the tile is for.
         longer: the same, of a CPU with longer ones.
     """
-    if tile == by_instructions(registers, of.rows, of.columns, of.stride):
-        return by_instructions(longer, of.rows, of.columns, of.stride)
+    if tile == by_instructions(registers, of):
+        return by_instructions(longer, of)
     wider = replace(tile, width=tile.width * longer.lanes // registers.lanes)
     return wider if legal(wider, of) else tile
 
@@ -104,10 +89,9 @@ def chosen(tuned: Mapping[str, Tile], function: tirx.PrimFunc, registers: Regist
     """
     better = tuned.get(workload(function)) if tuned else None
 
-    def choose(here: Registers, rows: int, columns: int, stride: int | None) -> Tile:
-        of = Extents(rows=rows, columns=columns, stride=stride)
+    def choose(here: Registers, of: Extents) -> Tile:
         if better is None or not legal(better, of):
-            return by_instructions(here, rows, columns, stride)
+            return by_instructions(here, of)
         return better if here == registers else stretched(better, of, registers, here)
 
     return choose
