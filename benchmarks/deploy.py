@@ -250,12 +250,16 @@ def ratio(first: Sequence[float], second: Sequence[float]) -> str:
     return f"{statistics.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})"
 
 
+def show(rows: list[list[str]]) -> None:
+    """Print what was measured so far; all of it takes a quarter of an hour."""
+    console.show_table("deployment", ["what", "by", "median", "ratio of a round", "goal"], rows)
+
+
 def main() -> None:
-    """Measure and print a table."""
+    """Measure and print tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     rounds = parser.parse_args().rounds
-    rows: list[list[str]] = []
     with tempfile.TemporaryDirectory(prefix="edgewright-") as name, ExitStack() as stack:
         scratch = Path(name)
         os.environ["HOME"] = str(scratch)
@@ -276,6 +280,7 @@ def main() -> None:
                         seconds, said = timed(tool, shelf)
                         times.setdefault((kind, tool.name), []).append(seconds)
                         sent |= {said} if kind == "unchanged" and said else set()
+        rows: list[list[str]] = []
         for kind, goal in (("cold", "3"), ("unchanged", "5")):
             mine = times[kind, tried[0].name]
             for tool in tried:
@@ -286,19 +291,18 @@ def main() -> None:
                     ["" if other else note, tool.name, f"{statistics.median(taken):.2f} s"]
                     + [ratio(taken, mine) if other else "", goal if tool.name == "Ansible" else ""]
                 )
+        show(rows)
         with console.step(f"{MANY} devices, unchanged"):
             large = Shelf(scratch / "many", MANY, stack)
             timed(tried[0], large)
             several = [timed(tried[0], large)[0] for _ in range(rounds)]
         few = times["unchanged", tried[0].name]
-        rows.append(
-            [f"{MANY} devices, unchanged", tried[0].name, f"{statistics.median(several):.2f} s"]
-            + [f"{ratio(several, few)} of {HOSTS}", "4"]
-        )
+        row = [f"{MANY} devices, unchanged", tried[0].name, f"{statistics.median(several):.2f} s"]
+        show([[*row, f"{ratio(several, few)} of {HOSTS}", "4"]])
         with console.step("one large file"):
             programs = tools.unpack("rsync", "usr/bin/rsync", scratch / "rsync")
-            rows += copies(shelf, programs / "rsync", rounds)
-    console.show_table("deployment", ["what", "by", "median", "ratio of a round", "goal"], rows)
+            found = copies(shelf, programs / "rsync", rounds)
+        show(found)
 
 
 if __name__ == "__main__":
