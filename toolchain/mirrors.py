@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from debian.deb822 import Deb822
-
 from toolchain import process
 from toolchain.errors import CommandError, LockError
 
@@ -93,6 +91,9 @@ def besides_pypi() -> str:
 
 
 def _apt_addresses() -> Iterator[str]:
+    # not in the image in which the source compiler compiles, and only needed here
+    from debian.deb822 import Deb822
+
     folder = APT_FOLDER / "sources.list.d"
     for path in sorted(folder.glob("*.sources")):
         for paragraph in Deb822.iter_paragraphs(path.read_text().splitlines()):

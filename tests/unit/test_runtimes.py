@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from tests.bundles import make_bundle
 from tests.unit.test_card import a_card, a_check, a_library
-from toolchain import bundle, imagespec, targets, tvm_source
+from toolchain import bundle, imagespec, paths, process, targets, tvm_source
 from toolchain.compile import release as the_release
 from toolchain.errors import BuildError, UsageError
 from toolchain.models.card import Check, ModelCard
@@ -112,3 +115,31 @@ def test_the_compiler_is_for_the_image_that_built_it() -> None:
     audit.refuse_above(Path("a-1-py3-none-linux_x86_64.whl"), {"GLIBC": "2.41"}, X86_64)
     with pytest.raises(UsageError, match="no image tvm-compiler for rv64gc"):
         imagespec.spec(made.image, RV64GC)
+
+
+def with_what_they_need(distributions: set[str]) -> set[str]:
+    """Installed distributions, and those that they require themselves."""
+    found, wanted = set[str](), list(distributions)
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found.add(name)
+            required = [r for r in metadata.requires(name) or [] if "extra ==" not in r]
+            wanted += [re.split(r"[^\w.-]", r)[0].lower().replace("_", "-") for r in required]
+    return found
+
+
+def test_a_compilation_needs_no_more_than_the_image_of_the_source_compiler_has() -> None:
+    spec = imagespec.spec("tvm-compiler", X86_64)
+    inside = {name.removeprefix("python3-") for name in spec.include if "python3-" in name}
+    code = (
+        "import sys, toolchain.compile.work, toolchain.compile.passes, toolchain.compile.frontend, "
+        "toolchain.compile.simplify; print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    loaded = process.run([sys.executable, "-c", code], cwd=paths.ROOT).split()
+    owners = metadata.packages_distributions()
+    used = {owners[name][0].lower().replace("_", "-") for name in loaded if name in owners}
+    tvm = {"apache-tvm", "apache-tvm-ffi"}  # of its own in the image
+    assert tvm < used
+    others = with_what_they_need(inside & used) | {"edgewright", "setuptools", "pip"}
+    assert used - tvm - others == set()
