@@ -133,7 +133,8 @@ def unpack_apart(pin: Pinned, store: Store, into: Path, parts: Sequence[str] = (
 def _unpack_given(given: worker.Json, _progress: worker.Progress) -> worker.Json:
     """The process's side of `unpack_apart`."""
     store, into = Store(Path(given["store"])), Path(given["into"])
-    unpack(Pinned.model_validate(given["pin"]), store, into, given["parts"])
+    with explain_no_space(store.root):  # of what is raised there, only our own errors come back
+        unpack(Pinned.model_validate(given["pin"]), store, into, given["parts"])
     return {}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.bundles import make_bundle
 from tests.unit.test_card import a_card, a_check, a_library
@@ -117,15 +119,19 @@ def test_the_compiler_is_for_the_image_that_built_it() -> None:
         imagespec.spec(made.image, RV64GC)
 
 
-def with_what_they_need(distributions: set[str]) -> set[str]:
+def with_what_they_need(distributions: Iterable[str]) -> set[str]:
     """Installed distributions, and those that they require themselves."""
     found, wanted = set[str](), list(distributions)
     while wanted:
         name = wanted.pop()
         if name not in found:
             found.add(name)
-            required = [r for r in metadata.requires(name) or [] if "extra ==" not in r]
-            wanted += [re.split(r"[^\w.-]", r)[0].lower().replace("_", "-") for r in required]
+            required = map(Requirement, metadata.requires(name) or [])
+            wanted += [
+                canonicalize_name(one.name)
+                for one in required
+                if one.marker is None or one.marker.evaluate({"extra": ""})
+            ]
     return found
 
 
@@ -138,7 +144,7 @@ def test_a_compilation_needs_no_more_than_the_image_of_the_source_compiler_has()
     )
     loaded = process.run([sys.executable, "-c", code], cwd=paths.ROOT).split()
     owners = metadata.packages_distributions()
-    used = {owners[name][0].lower().replace("_", "-") for name in loaded if name in owners}
+    used = {canonicalize_name(owners[name][0]) for name in loaded if name in owners}
     tvm = {"apache-tvm", "apache-tvm-ffi"}  # of its own in the image
     assert tvm < used
     others = with_what_they_need(inside & used) | {"edgewright", "setuptools", "pip"}

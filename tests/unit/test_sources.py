@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import tarfile
@@ -13,7 +14,7 @@ import pytest
 
 from tests.conftest import Mirror
 from toolchain import sources
-from toolchain.errors import LockError
+from toolchain.errors import LockError, NoSpaceError
 from toolchain.lock import Pinned
 from toolchain.store import Store
 
@@ -120,6 +121,19 @@ def test_of_a_source_only_the_wanted_parts_are_unpacked(
     with pytest.raises(LockError, match="lacks what is wanted") as caught:
         unpack(wanted, store, tmp_path / "y", ("a", "gone"))
     assert caught.value.detail == "gone"
+
+
+def test_a_full_disk_is_called_so_by_the_process_that_unpacks(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sources, "unpack", full)
+    wanted = pin(b"")
+    given = {"pin": wanted.model_dump(), "store": str(store.root), "into": str(tmp_path / "x")}
+    with pytest.raises(NoSpaceError, match="no space left"):
+        sources._unpack_given({**given, "parts": []}, lambda _: None)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ Legalised = Callable[[relax.BlockBuilder, Any], Any]
 
 # ln 2 in two parts: the first has so few digits that its product with an exponent is exact.
 LN2 = (0.693359375, -2.12194440e-4)
-# exp(x) overflows above and is no normal number below; twice and half of it are at the bounds.
+# Above, e^x is more than a float32 holds. Below, 2^(n - 1), with which it is computed, is no normal
+# number: e^x is 2.5e-38 there, and not smaller still.
 LEAST, MOST = -86.6, 89.0
 # e^r - 1 - r, divided by r^2, for r within half of ln 2 of zero (Cephes, expf).
 EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
@@ -53,7 +54,7 @@ def _polynomial(coefficients: Sequence[float], x: Any) -> Any:
 
 
 def exp(x: Any) -> Any:
-    """e^x of a float32, off by some 1e-7 of it; infinity, zero and NaN where they belong.
+    """e^x of a float32, off by some 1e-7 of it; infinity and NaN where they belong.
 
     x is n ln 2 + r with a whole n: e^x = 2^n e^r.
     """
