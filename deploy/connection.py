@@ -20,7 +20,7 @@ from fabric import Connection as FabricConnection
 from deploy import login, rsync, stream_writes
 from deploy.inventory import Device
 from deploy.remote_process import RemoteProcess
-from deploy.sftp_writes import PIECE, SftpWrites
+from deploy.sftp_writes import SftpWrites, piece_bytes
 from deploy.stream_writes import StreamWrites
 from toolchain.errors import (
     CommandError,
@@ -51,6 +51,7 @@ class Connection:
         self.device = device
         self._fabric = fabric
         self._sftp: paramiko.SFTPClient | None = None
+        self._sftp_piece = 0
         self._without_sftp = False
         self._without_rsync = rsync.here() is None
 
@@ -194,7 +195,7 @@ class Connection:
             with local.open("rb") as source, sftp.open(part, "r+" if offset else "w") as sink:
                 source.seek(offset)
                 writes = SftpWrites(sftp, sink, offset)
-                while piece := source.read(PIECE):
+                while piece := source.read(self._sftp_piece):
                     writes.write(piece)
                     report(len(piece))
                 writes.finish()
@@ -307,7 +308,8 @@ class Connection:
                 channel.settimeout(TRANSFER_STALL)
                 try:
                     channel.invoke_subsystem("sftp")
-                    self._sftp = paramiko.SFTPClient(channel)
+                    sftp = paramiko.SFTPClient(channel)
+                    self._sftp, self._sftp_piece = sftp, piece_bytes(sftp)
                 except (paramiko.SSHException, EOFError):
                     transport = channel.get_transport()
                     if not transport.is_active():

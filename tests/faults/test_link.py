@@ -29,9 +29,10 @@ from toolchain.errors import ConnectionFailed, EdgewrightError
 SIZE = (4 << 20) if LONG else (1 << 20)
 STEP = 64 << 10
 RANDOM = int(os.environ.get("EDGEWRIGHT_OFFSETS", "1000" if LONG else "20"))
-# what may be under way, and the piece that is being written; rsync's own words for a small file
+# what may be under way, and a stream's piece that is being written; rsync's own words for a small
+# file
 TWICE = {
-    "sftp": sftp_writes.UNDER_WAY + sftp_writes.PIECE,
+    "sftp": sftp_writes.UNDER_WAY,
     "stream": stream_writes.UNDER_WAY + stream_writes.PIECE,
     "rsync": rsync.UNDER_WAY + rsync.PIECE + rsync.HELD + (32 << 10),
 }
