@@ -1,6 +1,6 @@
 """What a device is, and what it can't run.
 
-`probe` reads, by one small program that leaves nothing there. `check` compares with what a bundle
+`probe` asks the agent, which leaves nothing there. `check` compares with what a bundle
 asks for and refuses before a byte is written. Nothing here changes a device.
 """
 
@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deploy import wheel_fit
+from deploy.connection import Connection
 from deploy.inventory import Device
-from deploy.remote_process import python
+from deploy.session import Session, open_session
 from deploy.wheel_fit import Content
 from toolchain.bundle import Manifest
-from toolchain.errors import CommandError, DeviceRefused
+from toolchain.errors import DeviceRefused
 
-PROGRAM = Path(__file__).with_name("agent") / "facts.py"
 LIMIT = 120.0
 CLOCK_TOLERANCE = 24 * 3600.0
 # Wheels are zip files; what they unpack to is seldom more than this many times their size.
@@ -29,18 +28,6 @@ UNPACKED = 4
 # a venv with our wheels is some hundred files
 FILES_NEEDED = 4000
 FLOAT_ABI = {"armv7l": "arm-linux-gnueabihf"}
-
-
-class Link(Protocol):
-    """The part of a connection that is used here."""
-
-    device: Device
-
-    def run(
-        self, args: Sequence[str], *, timeout: float = 60.0, input_text: str | None = None
-    ) -> str:
-        """Run a command on the device and return its standard output."""
-        ...
 
 
 class DeviceFacts(BaseModel):
@@ -81,7 +68,7 @@ class DeviceFacts(BaseModel):
     clock_offset: float
 
 
-def probe(conn: Link, *, modules: Sequence[str] = ("numpy",)) -> DeviceFacts:
+def probe(conn: Connection, *, modules: Sequence[str] = ("numpy",)) -> DeviceFacts:
     """Ask a device what it is.
 
     Args:
@@ -92,47 +79,36 @@ def probe(conn: Link, *, modules: Sequence[str] = ("numpy",)) -> DeviceFacts:
         DeviceRefused: it has no Python 3, or its answer can't be read.
         ConnectionFailed: the link dropped.
     """
-    device = conn.device
+    with open_session(conn) as session:
+        return ask(session, conn.device, modules=modules)
+
+
+def ask(session: Session, device: Device, *, modules: Sequence[str]) -> DeviceFacts:
+    """`probe`, of a device whose agent runs already.
+
+    Raises:
+        DeviceRefused: its answer can't be read.
+        ConnectionFailed: the link dropped.
+    """
     before = time.time()
-    try:
-        answer = conn.run(
-            python(device.python, "-", device.root, *modules),
-            timeout=LIMIT,
-            input_text=PROGRAM.read_text(),
-        )
-    except CommandError as error:
-        if error.returncode != 127:
-            raise DeviceRefused(
-                f"{device.name}: the probe did not run",
-                detail=error.output,
-                resolution="log in there and see whether python3 runs",
-            ) from error
-        machine = conn.run(["uname", "-m"]).strip()
-        raise DeviceRefused(
-            f"{device.name}: the device has no Python 3",
-            detail=f"its machine is {machine}",
-            resolution="there: apt-get install python3 python3-numpy",
-        ) from error
-    after = time.time()
-    return read_facts(device, answer, before=before, after=after)
+    answer = session.ask("look", modules=list(modules), limit=LIMIT)
+    return read_facts(device, answer, before=before, after=time.time())
 
 
-def read_facts(device: Device, answer: str, *, before: float, after: float) -> DeviceFacts:
-    """The facts in the program's answer.
+def read_facts(device: Device, answer: Any, *, before: float, after: float) -> DeviceFacts:
+    """The facts in the agent's answer.
 
     Args:
         device: whose they are.
-        answer: what the program printed.
-        before: this machine's clock when the program was sent, in seconds.
+        answer: what the agent said.
+        before: this machine's clock when it was asked, in seconds.
         after: the same when the answer had come.
 
     Raises:
         DeviceRefused: the answer can't be read.
     """
-    import json
-
     try:
-        found = json.loads(answer)
+        found = dict(answer)
         clock = float(found.pop("time"))
         # The device read its clock somewhere between the two moments.
         offset = min((clock - before, clock - after), key=abs)
@@ -145,8 +121,8 @@ def read_facts(device: Device, answer: str, *, before: float, after: float) -> D
         )
     except (ValueError, TypeError, KeyError, ValidationError) as error:
         raise DeviceRefused(
-            f"{device.name}: the probe's answer can't be read",
-            detail=f"{answer[:300]}\n{error}",
+            f"{device.name}: its answer to what it is can't be read",
+            detail=f"{str(answer)[:300]}\n{error}",
         ) from error
 
 

@@ -70,10 +70,10 @@ def deploy(
         ConnectionFailed: the link dropped; the old release still runs.
     """
     manifest = bundle.load(folder)
-    if facts is None:
-        say("looking at the device")
-        facts = probe.probe(conn, modules=manifest.requires.modules)
+    say("looking at the device")
     with open_session(conn) as session:
+        if facts is None:
+            facts = probe.ask(session, conn.device, modules=manifest.requires.modules)
         planned = _plan(session, conn.device.name, manifest)
         needs_room = planned.action == "install"
         contents = wheel_fit.contents(folder, manifest.release) if needs_room else ()

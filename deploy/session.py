@@ -18,24 +18,31 @@ from deploy.remote_process import RemoteProcess, python
 from toolchain.errors import ConnectionFailed, DeviceRefused, ReleaseError
 
 AGENT = Path(__file__).with_name("agent")
-MODULES = ("files", "ed25519", "trust", "state", "deadman", "steps", "main")
+MODULES = ("files", "facts", "ed25519", "trust", "state", "deadman", "steps", "main")
 LIFETIME = 6 * 3600.0
 # a deployer that vanished without a word keeps the lock for so long
 IDLE = 180.0
 PING_EVERY = 60.0
 
+# Not isolated (-I): the wheels will find what this Python finds. But a file in the folder where a
+# login begins is no module of the standard library's.
 BOOT = """
-import json, sys, types
+import sys
+sys.path[:] = filter(None, sys.path)
+import json
+from importlib.machinery import ModuleSpec
+class Sent:
+    def find_spec(name, path=None, target=None):
+        return ModuleSpec(name, Sent, is_package=not sources[name]) if name in sources else None
+    def create_module(spec):
+        return None
+    def exec_module(module):
+        exec(compile(sources[module.__name__], module.__name__, "exec"), module.__dict__)
 stream = sys.stdin.buffer
 sources = json.loads(stream.read(int(stream.readline())))
-for package in ("deploy", "deploy.agent"):
-    sys.modules[package] = types.ModuleType(package)
-    sys.modules[package].__path__ = []
-for name, source in sources:
-    module = types.ModuleType("deploy.agent." + name)
-    sys.modules[module.__name__] = module
-    exec(compile(source, name + ".py", "exec"), module.__dict__)
-module.main()
+sys.meta_path.insert(0, Sent)
+from deploy.agent.main import main
+main()
 """
 
 
@@ -112,17 +119,15 @@ def open_session(conn: Connection) -> Iterator[Session]:
     """Start the agent; it ends with the block.
 
     Raises:
-        DeviceRefused: the device has no Python.
+        DeviceRefused: the device has no Python 3, or one that does not run the agent.
         ConnectionFailed: the link dropped.
     """
     device = conn.device
-    sources = [(name, (AGENT / f"{name}.py").read_text()) for name in MODULES]
-    program = json.dumps(sources).encode()
-    command = python(device.python, "-I", "-u", "-c", BOOT, device.root, str(IDLE))
+    command = python(device.python, "-u", "-c", BOOT, device.root, str(IDLE))
     with conn.start(command, limit=LIFETIME) as process:
         session = Session(device.name, process)
         try:
-            process.write(f"{len(program)}\n".encode() + program)
+            process.write(sources())
             session.root = session.answer(60.0)["root"]
         except ConnectionFailed as error:
             if process.ended_with(127):
@@ -130,6 +135,19 @@ def open_session(conn: Connection) -> Iterator[Session]:
                     f"{device.name}: the device has no Python 3",
                     resolution="there: apt-get install python3 python3-numpy",
                 ) from error
+            if process.ended():
+                raise DeviceRefused(
+                    f"{device.name}: its Python does not run our program",
+                    detail=process.errors(),
+                    resolution="log in there and see whether python3 runs; it must be 3.8 or newer",
+                ) from error
             raise
         yield session
         session.end()
+
+
+def sources() -> bytes:
+    """What `BOOT` reads first: how many bytes, then each module's source by its name."""
+    found = {f"deploy.agent.{name}": (AGENT / f"{name}.py").read_text() for name in MODULES}
+    text = json.dumps({"deploy": "", "deploy.agent": "", **found}).encode()
+    return f"{len(text)}\n".encode() + text

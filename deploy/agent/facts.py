@@ -1,7 +1,6 @@
-"""Runs on the device: says what it is, as one line of JSON. Reads only; Python 3.8 or newer.
+"""Runs on the device: what the device is. Reads only; Python's standard library only, 3.8 or newer.
 
-Arguments: our root folder there, then names of modules to look for. What can't be read is null or
-empty: whether that matters is decided at home, by `deploy.probe`.
+What can't be read is null or empty: whether that matters is decided at home, by `deploy.probe`.
 """
 
 from __future__ import annotations
@@ -9,13 +8,10 @@ from __future__ import annotations
 import ctypes
 import glob
 import importlib.util
-import json
 import os
-import platform
 import re
 import struct
 import sys
-import sysconfig
 import time
 
 # Bits of AT_HWCAP and AT_HWCAP2 (Linux, arch/arm64 and arch/arm, uapi/asm/hwcap.h), named as in
@@ -80,7 +76,7 @@ def extensions(machine: str, info: dict[str, str]) -> list[str]:
         match = re.match(r"rv\d+([a-z]*)((?:_[a-z0-9]+)*)", info.get("isa", ""))
         if match:
             names.update(filter(None, match.group(2).split("_")))
-        kernel = tuple(int(n) for n in re.findall(r"\d+", platform.release())[:2])
+        kernel = tuple(int(n) for n in re.findall(r"\d+", os.uname().release)[:2])
         if "v" in names and info.get("mvendorid") == THEAD and kernel < FIRST_WITH_RVV:
             names.discard("v")
             names.add("xtheadvector")
@@ -134,12 +130,21 @@ def module_version(name: str) -> str | None:
 
 def has_pip() -> bool:
     """Whether some pip is there: a module, or the wheel that venv would take it from."""
-    folders = [sysconfig.get_config_var("WHEEL_PKG_DIR") or "/usr/share/python-wheels"]
+    if importlib.util.find_spec("pip") is not None:
+        return True
+    folders = ["/usr/share/python-wheels"]
     spec = importlib.util.find_spec("ensurepip")
     if spec is not None and spec.origin:
         folders.append(os.path.join(os.path.dirname(spec.origin), "_bundled"))
-    wheels = any(glob.glob(os.path.join(folder, "pip-*.whl")) for folder in folders)
-    return wheels or importlib.util.find_spec("pip") is not None
+    if _pip_wheel_in(*folders):
+        return True
+    import sysconfig  # on a small board this takes as long as all else here
+
+    return _pip_wheel_in(sysconfig.get_config_var("WHEEL_PKG_DIR") or "")
+
+
+def _pip_wheel_in(*folders: str) -> bool:
+    return any(glob.glob(os.path.join(glob.escape(f), "pip-*.whl")) for f in folders if f)
 
 
 def disk(root: str) -> dict[str, object]:
@@ -178,23 +183,28 @@ def libc() -> tuple[str, str]:
 
 
 def facts(root: str, modules: list[str]) -> dict[str, object]:
-    """Everything, as it goes home."""
-    machine = platform.machine()
+    """Everything, as it goes home.
+
+    Args:
+        root: our folder, absolute; it need not be there.
+        modules: names of Python modules to look for.
+    """
+    system = os.uname()
+    machine = system.machine
     info = cpuinfo()
     own = {} if of_another_machine(machine, info) else info
-    root = os.path.abspath(os.path.expanduser(root))
     libc_name, libc_version = libc()
     ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     model = read("/proc/device-tree/model").rstrip("\0")
     return {
         "machine": machine,
         "bits": struct.calcsize("P") * 8,
-        "kernel": platform.release(),
-        "hostname": platform.node(),
-        "python": platform.python_version(),
+        "kernel": system.release,
+        "hostname": system.nodename,
+        "python": sys.version.split()[0],
         "implementation": sys.implementation.name,
         "abiflags": getattr(sys, "abiflags", ""),
-        "multiarch": sysconfig.get_config_var("MULTIARCH") or "",
+        "multiarch": getattr(sys.implementation, "_multiarch", ""),
         "libc": libc_name,
         "glibc": libc_version,
         "glibcxx": libstdcxx(),
@@ -214,7 +224,3 @@ def facts(root: str, modules: list[str]) -> dict[str, object]:
         "emulation": emulation(machine, info),
         "time": time.time(),
     }
-
-
-if __name__ == "__main__":
-    print(json.dumps(facts(sys.argv[1], sys.argv[2:])))  # noqa: T201 (the answer)

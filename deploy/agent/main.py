@@ -13,10 +13,13 @@ import os
 import queue
 import sys
 import threading
-from typing import Any
 
 from deploy.agent.files import Failure
 from deploy.agent.steps import Steps
+
+TYPE_CHECKING = False  # see steps
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def answer(value: dict[str, Any]) -> None:

@@ -17,8 +17,8 @@ import fcntl
 import hashlib
 import json
 import os
-from typing import Any
 
+from deploy.agent import facts
 from deploy.agent.files import (
     FOLDER,
     HEX64,
@@ -34,6 +34,10 @@ from deploy.agent.files import (
 )
 from deploy.agent.trust import keys
 
+TYPE_CHECKING = False  # see steps
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class State:
     """What is there.
@@ -45,6 +49,10 @@ class State:
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
         self.lock_file = -1
+
+    def look(self, modules: list[str]) -> dict[str, Any]:
+        """What the device is, and which of these modules it has. Changes nothing, needs no lock."""
+        return facts.facts(self.root, modules)
 
     def inspect(self, release: str, files: list[dict[str, Any]]) -> dict[str, Any]:
         """What is there. Changes nothing, needs no lock."""

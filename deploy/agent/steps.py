@@ -16,7 +16,6 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from deploy.agent.deadman import Watch, confirm_switch, go_back, note_return
 from deploy.agent.files import (
@@ -36,8 +35,11 @@ from deploy.agent.files import (
 from deploy.agent.state import State
 from deploy.agent.trust import accept, add, check
 
+# typing's own is one of those modules; this name means the same to a type checker
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
+    from typing import Any
 
 TAIL = 30
 

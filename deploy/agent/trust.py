@@ -18,10 +18,12 @@ import binascii
 import json
 import os
 import time
-from typing import Any
 
-from deploy.agent.ed25519 import verify
 from deploy.agent.files import Failure, write_durably
+
+TYPE_CHECKING = False  # see steps
+if TYPE_CHECKING:
+    from typing import Any
 
 KEYS, ACCEPTED = "trusted_keys", "accepted"
 # how OpenSSH writes the type before the 32 bytes of a key: length and name, then their length
@@ -103,6 +105,8 @@ def check(
             raise ValueError(seal)
     except (KeyError, TypeError, ValueError):
         raise Failure("untrusted", "the release's seal can't be read", "", WHAT) from None
+    from deploy.agent.ed25519 import verify
+
     message = signed_bytes(named, counter, expires)
     if named != release or not any(verify(key, message, signature) for key in trusted):
         raise Failure(

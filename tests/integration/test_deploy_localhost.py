@@ -261,6 +261,24 @@ def test_the_probe_says_what_this_machine_is(sshd: Sshd) -> None:
     assert facts.isa
 
 
+def test_a_device_without_that_python_is_refused(sshd: Sshd, tmp_path: Path) -> None:
+    device = dataclasses.replace(sshd.device, python="3.99")
+    with pytest.raises(DeviceRefused, match="no Python 3"):
+        deploy(device, make_bundle(tmp_path / "b"))
+    assert not sshd.root.exists()
+
+
+def test_a_python_that_does_not_run_is_refused_with_what_it_said(
+    sshd: Sshd, tmp_path: Path
+) -> None:
+    program = sshd.folder / "bin" / f"python{sshd.device.python}"
+    program.write_text("#!/bin/sh\necho no libz.so.1 >&2; exit 126\n")
+    with pytest.raises(DeviceRefused, match="does not run our program") as caught:
+        deploy(sshd.device, make_bundle(tmp_path / "b"))
+    assert "no libz.so.1" in caught.value.detail
+    assert not sshd.root.exists()
+
+
 def test_a_command_that_takes_too_long_is_ended_on_the_device(sshd: Sshd) -> None:
     mark = "987654.125"
     with connection.connect(sshd.device) as conn:
