@@ -118,6 +118,7 @@ def request(place: Path, level: int, folder: Path) -> dict[str, object]:
         "target": targets.target(TARGET).tvm(),
         "opt_level": level,
         "tuned": {},
+        "both_at_once": False,
         "folder": str(folder),
     }
 

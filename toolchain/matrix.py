@@ -145,7 +145,8 @@ def compiled(
         step: shows it.
     """
     done = Outcome(jobs=len(plan))
-    at_once = max(1, min(len(plan), workers or len(os.sched_getaffinity(0))))
+    cores = workers or len(os.sched_getaffinity(0))
+    at_once = max(1, min(len(plan), cores))
     title = (
         f"compile {plan[0]}, for {target.name}"
         if len(plan) == 1
@@ -164,6 +165,7 @@ def compiled(
                 variant=job.variant,
                 linker=linker,
                 compiler=compiler,
+                both_at_once=at_once < cores,
                 progress=lambda line: say(f"{finished} of {len(plan)}; {job}: {line}"),
             )
         except EdgewrightError as error:

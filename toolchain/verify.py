@@ -226,6 +226,7 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
             linker=linker,
             compiler=by,
             tuned=tuned,
+            both_at_once=False,  # a single compilation does both at once
             cache=cold,
             progress=say,
         )

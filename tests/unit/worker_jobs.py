@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import Any
 
+from toolchain.compile.aside import beside
 from toolchain.errors import ModelError
 from toolchain.worker import Progress
 
@@ -32,3 +34,34 @@ def crash(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
 def die(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
+
+
+def aside(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+    shared = ["from before the fork"]
+    with beside(lambda: {"shared": list(shared), "copy": os.getpid()}) as copy:
+        shared.append("from after the fork")
+        return {"process": os.getpid(), **copy.result()}
+
+
+def refuse_aside(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    with beside(lambda: refuse(arguments, progress)) as copy:
+        return copy.result()
+
+
+def crash_aside(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    with beside(lambda: crash(arguments, progress)) as copy:
+        return copy.result()
+
+
+def die_aside(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    with beside(lambda: die(arguments, progress)) as copy:
+        return copy.result()
+
+
+def leave_aside(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+    def work() -> dict[str, Any]:
+        time.sleep(60)
+        return {}
+
+    with beside(work) as copy:
+        raise ModelError("after the fork", detail=str(copy.process_id))

@@ -109,6 +109,7 @@ def compile_model(
     variant: str = PLAIN,
     compiler: Compiler | None = None,
     tuned: Mapping[str, records.Tile] | None = None,
+    both_at_once: bool = True,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
 ) -> ModelCard:
@@ -125,6 +126,8 @@ def compile_model(
         variant: of the network; its ONNX graph must be there.
         compiler: the TVM to use; the release when not given.
         tuned: tiles by workload; what tuning has found, when not given.
+        both_at_once: whether there is a core for compiling for this machine, which the check takes,
+            beside compiling for the target.
         progress: called with each step.
         cache: the store; this machine's when not given.
 
@@ -150,7 +153,9 @@ def compile_model(
         with where.locked(key):
             entry = where.entry(key)
             if entry is None:
-                objects = _objects(where, compiled, folder, present, variant, target, by, progress)
+                objects = _objects(
+                    where, compiled, folder, present, variant, target, by, both_at_once, progress
+                )
                 progress("linking")
                 entry = _linked(where, key, linked, objects, linker)
     made = _publish(where, entry, folder, target, opt_level, variant, by.version)
@@ -221,6 +226,7 @@ def _objects(
     variant: str,
     target: Target,
     by: Compiler,
+    both_at_once: bool,
     progress: Progress,
 ) -> store.Entry:
     """The object files and their check, from the store or compiled now."""
@@ -242,6 +248,7 @@ def _objects(
                     "target": target.tvm(),
                     "opt_level": made_from["opt_level"],
                     "tuned": made_from.get("tuned", {}),
+                    "both_at_once": both_at_once,
                     "folder": str(made),
                 },
                 what=f"compiling {present.model} ({variant}) for {target.name} "

@@ -1,4 +1,9 @@
-"""The work of one compilation, in the worker: import, optimise, check here, write objects."""
+"""The work of one compilation, in the worker: import, optimise, check here, write objects.
+
+A network is compiled twice: for this machine, to check what it computes, and for the target. The
+second is done by a copy of the process, forked when the graph is ready, at the same time when there
+is a core for it. The copy is made in either case, so that the same objects come out.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from toolchain.compile.aside import beside
 from toolchain.convert import agreement
 from toolchain.errors import ModelError
 from toolchain.models.card import Check
@@ -43,29 +49,44 @@ def compile_objects(arguments: Json, progress: Progress) -> Json:
     progress("optimising the graph")
     with _named_failure(opt_level):
         lowered = passes.lower(module, target, opt_level)
-    progress("compiling for this machine")
     tuned = {workload: Tile(**tile) for workload, tile in arguments["tuned"].items()}
-    here, _ = _executable(lowered, this_machine(), opt_level, tuned)
-    progress("checking against the source")
-    check = _check(here, arguments, opt_level, agreement.rounds(model))
-    progress("compiling for the target")
-    executable, others = _executable(lowered, target, opt_level, tuned)
-    used = space.count(tuned, lowered)
-    if used:
-        progress(f"with tiles that tuning found: {used} functions")
-    if others:
-        progress(f"without a schedule of ours: {', '.join(others)}")
-    objects = folder / "objects"
+    both: bool = arguments["both_at_once"]
+
+    def for_target() -> Json:
+        executable, others = _executable(lowered, target, opt_level, tuned)
+        _export(executable, folder / "objects")
+        return {"unscheduled": others, "tuned": space.count(tuned, lowered)}
+
+    with beside(for_target) as copy:
+        made = None
+        if both:
+            progress("compiling for this machine and the target")
+        else:
+            progress("compiling for the target")
+            made = copy.result()
+            progress("compiling for this machine")
+        here, _ = _executable(lowered, this_machine(), opt_level, tuned)
+        progress("checking against the source")
+        check = _check(here, arguments, opt_level, agreement.rounds(model))
+        made = copy.result() if made is None else made
+    if made["tuned"]:
+        progress(f"with tiles that tuning found: {made['tuned']} functions")
+    if made["unscheduled"]:
+        progress(f"without a schedule of ours: {', '.join(made['unscheduled'])}")
+    (folder / "check.json").write_text(check.model_dump_json(exclude_none=True))
+    (folder / "tuned.json").write_text(json.dumps({"functions": made["tuned"]}))
+    return {"unscheduled": made["unscheduled"]}
+
+
+def _export(executable: Any, objects: Path) -> None:
+    """The object files of a library, into a new folder."""
     objects.mkdir()
 
     def keep(_output: str, files: list[str], **_options: Any) -> None:
         for file in files:
             shutil.copyfile(file, objects / Path(file).name)
 
-    executable.export_library(str(folder / "unused.so"), fcompile=keep)
-    (folder / "check.json").write_text(check.model_dump_json(exclude_none=True))
-    (folder / "tuned.json").write_text(json.dumps({"functions": used}))
-    return {"unscheduled": others}
+    executable.export_library(str(objects / "unused.so"), fcompile=keep)
 
 
 def this_machine() -> Any:
