@@ -18,8 +18,7 @@ from tvm_ffi import structural_equal
 
 from tests.unit.test_passes import NEON, SCALAR, VECTORS, X86, convolution, model, random
 from toolchain.compile import dialect, frontend, lengths, passes, space, tiles
-from toolchain.tuning.functions import both_forms, functions
-from toolchain.tuning.search import module_of
+from toolchain.tuning.functions import candidate, functions
 
 TARGET = tvm.target.Target(VECTORS)
 NAME = "fused_conv2d_add_maximum_minimum"
@@ -186,7 +185,7 @@ def test_a_tile_is_measured_in_both_forms_as_a_compilation_makes_them() -> None:
     registers = tiles.Registers.of(TARGET)
     (one,) = [f for f in functions(module, registers, lambda _: 1) if f.name == NAME]
     tuned = tiles.Tile(rows=2, vectors=4, width=8)
-    both = both_forms(module_of(one, tuned, TARGET), one, tuned, TARGET)
+    both = candidate(one, tuned, TARGET)
     compiled, _ = passes.schedule(module, TARGET, 3, {one.workload: tuned})
     for name, form in (("main", NAME), ("main_long", f"{NAME}_long")):
         assert structural_equal(

@@ -216,7 +216,8 @@ def test_vectors_of_unknown_length_keep_the_sums_of_a_tile_in_registers() -> Non
 
 @pytest.mark.parametrize(
     ("target", "products", "others"),
-    [(SCALAR, r"fmadd\.s", 28), (VECTORS, r"vfm(?:acc|add)\.vf", 26)],
+    # with RVV weights lie as the form for 256 bits reads them, in steps that LLVM counts apart
+    [(SCALAR, r"fmadd\.s", 28), (VECTORS, r"vfm(?:acc|add)\.vf", 28)],
 )
 def test_a_turn_of_the_loop_takes_two_steps_of_a_reduction_and_spills_no_sum(
     target: dict[str, object], products: str, others: int

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax, tirx
 
-from toolchain.compile import frontend, passes, schedules, simplify, space, tiles, work
+from toolchain.compile import frontend, packing, passes, schedules, simplify, space, tiles, work
 
 Array = npt.NDArray[np.float32]
 REGISTERS = {
@@ -133,15 +133,20 @@ def scheduled(
     choose: space.Choose = tiles.by_instructions,
 ) -> tvm.IRModule:
     """The graph's functions with the tiles of these registers; all of them must have some."""
-    rule = schedules.Rule(registers=registers, tiled=True, choose=choose)
     target = work.this_machine()
     module = passes.lower(frontend.load(simplify.simplify(graph)), target, 3)
+    constant, packs = packing.constants(module), {}
     for variable, function in list(module.functions_items()):
         if isinstance(function, tirx.PrimFunc):
+            name = variable.name_hint
+            rule = schedules.Rule(
+                registers=registers, tiled=True, choose=choose, constant=constant[name]
+            )
             better = rule.apply(function)
-            assert better is not None, variable.name_hint
+            assert better is not None, name
+            packs[name] = packing.packs(function, better)
             module.update_func(variable, better)
-    return module
+    return packing.packed(module, packs)
 
 
 @pytest.mark.parametrize("kind", REGISTERS)

@@ -12,22 +12,30 @@ from tvm import relax
 SYMBOL = "__tvm_ffi_"  # before a function's name, where compiled code calls it
 
 
+NEW: Any = getattr(tvm.ir, "GenericConst", None)
+CONSTANT: Any = NEW or relax.Constant
+
+
 def constant(expression: Any) -> Any:
     """A constant's value, as an array; None for any other expression."""
-    kind = getattr(tvm.ir, "GenericConst", None)
-    if kind is None:
-        return expression.data.numpy() if isinstance(expression, relax.Constant) else None
-    return expression.value.numpy() if isinstance(expression, kind) else None
+    if not is_constant(expression):
+        return None
+    return (expression.value if NEW else expression.data).numpy()
+
+
+def is_constant(expression: Any) -> bool:
+    """Whether an expression is a constant tensor."""
+    return isinstance(expression, CONSTANT)
 
 
 def shape(expression: Any) -> list[int]:
     """The shape of a tensor whose sizes are all known."""
-    return [int(size) for size in _described(expression).shape.values]
+    return [int(size) for size in described(expression).shape.values]
 
 
 def element(expression: Any) -> str:
     """The type of a tensor's elements, such as "float32"."""
-    return str(_described(expression).dtype)
+    return str(described(expression).dtype)
 
 
 def kind(expression: Any) -> str:
@@ -43,8 +51,27 @@ def prim_func(*, s_tir: bool) -> Callable[[Callable[..., None]], Any]:
     return made
 
 
-def _described(expression: Any) -> Any:
+def described(expression: Any) -> Any:
+    """What an expression is: a tensor of a shape, or several."""
     return expression.ty if hasattr(expression, "ty") else expression.struct_info
+
+
+def arguments(function: tvm.tirx.PrimFunc) -> list[tuple[int, ...]]:
+    """The shapes of a function's arguments, all known."""
+    return [tuple(int(size) for size in one.shape) for one in _buffers(function)]
+
+
+def argument(function: tvm.tirx.PrimFunc, read: Any) -> int | None:
+    """Which argument a block of a function reads there; None for something of its own."""
+    source = read.buffer if hasattr(read, "buffer") else read.source
+    found = (n for n, one in enumerate(_buffers(function)) if one.same_as(source))
+    return next(found, None)
+
+
+def _buffers(function: tvm.tirx.PrimFunc) -> list[Any]:
+    if hasattr(function, "buffer_map"):
+        return [function.buffer_map[one] for one in function.params]
+    return list(function.params)
 
 
 def step(index: Any, variable: Any) -> int | None:

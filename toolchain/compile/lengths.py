@@ -10,12 +10,17 @@ are and goes on to one of them: ten instructions. All others have the form for 1
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import tvm
 from tvm import s_tir, tirx
 from tvm.target.codegen import target_has_features
 from tvm_ffi import structural_equal
+
+from toolchain.compile import packing
+from toolchain.compile.schedules import Rule
+from toolchain.compile.tiles import Registers
 
 BITS = 256
 SHORT, LONG = "_short", "_long"  # after the name of a function: its forms for 128 bits and for 256
@@ -61,6 +66,36 @@ def values(function: tirx.PrimFunc) -> int:
             return 0
         count += math.prod(int(extent) for extent in extents)
     return count
+
+
+def forms(
+    rule: Rule, function: tirx.PrimFunc, wide: Registers | None
+) -> tuple[tirx.PrimFunc, ...] | None:
+    """A function by a rule, and, if these are given, by the same rule on longer registers.
+
+    Both find their weights in one layout: that of the longer ones' tiles, where the others divide
+    those, else as they came.
+
+    Returns:
+        None where the rule doesn't fit.
+    """
+    if wide is None:
+        only = rule.apply(function)
+        return None if only is None else (only,)
+    longer = replace(rule, registers=wide)
+    long = longer.apply(function)
+    if long is None:
+        return None
+    packs = packing.packs(function, long)
+    as_came: dict[str, Any] = {"constant": frozenset()}
+    same = {"constant": frozenset(packs), "pack": max(packs.values())} if packs else as_came
+    short = replace(rule, **same).apply(function)
+    if short is None or packing.packs(function, short) != packs:
+        short = replace(rule, **as_came).apply(function)
+        long = replace(longer, **as_came).apply(function)
+    assert short is not None, "the rule fits whatever the registers"
+    assert long is not None, "it did"
+    return short, long
 
 
 def add(

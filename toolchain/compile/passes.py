@@ -6,7 +6,8 @@
   O2  and images channels-last (NHWC), softmax as operators of one reduction at most, exponentials
       as polynomials, loops vectorised along the channels and shared by threads.
   O3  and reductions computed in tiles that fit the target's registers, with NEON from inputs loaded
-      four at a time; of int8 by dot products where the target has them. The default.
+      four at a time, and weights laid out as the tiles read them; of int8 by dot products where
+      the target has them. The default.
 
 LLVM always runs at its own level 3. Every level plans memory ahead and takes the same input.
 """
@@ -14,14 +15,13 @@ LLVM always runs at its own level 3. Every level plans memory ahead and takes th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import tvm
 from tvm import relax, tirx
 from tvm.target.codegen import target_has_features
 
-from toolchain.compile import dialect, lengths, space
+from toolchain.compile import dialect, lengths, packing, space
 from toolchain.compile.dotproduct import DotProduct
 from toolchain.compile.exponential import VECTORISED
 from toolchain.compile.folding import fold_layouts
@@ -105,27 +105,41 @@ def schedule(
     registers = Registers.of(target)
     longer = lengths.longer(target)
     heavy = lengths.heavy(module) if longer else set()
+    constant = packing.constants(module)
+    packs: dict[str, packing.Packs] = {}
     scheduled, others = module.clone(), []
     for variable, function in list(module.functions_items()):
         if not isinstance(function, tirx.PrimFunc):
             continue
+        name = variable.name_hint
         rule = Rule(
             registers=registers,
             tiled=opt_level >= 3,
             choose=space.chosen(tuned or {}, function, registers),
             dot=DotProduct.of(target),
+            constant=constant.get(name, frozenset()),
         )
-        better = rule.apply(function)
-        if better is None:
-            others.append(variable.name_hint)
+        wide = Registers.of(longer) if longer and name in heavy else None
+        forms = lengths.forms(rule, function, wide)
+        if forms is None:
+            others.append(name)
             continue
-        better = for_lowering(better, target)
-        scheduled.update_func(variable, better)
-        if longer and variable.name_hint in heavy:
-            long = replace(rule, registers=Registers.of(longer)).apply(function)
-            assert long is not None, "the rule fits whatever the registers"
-            lengths.add(scheduled, variable, better, for_lowering(long, target))
-    return scheduled, sorted(others)
+        packs[name] = packing.packs(function, forms[0])
+        put(scheduled, variable, forms, target)
+    return packing.packed(scheduled, packs), sorted(others)
+
+
+def put(
+    module: tvm.IRModule,
+    variable: tvm.ir.GlobalVar,
+    forms: tuple[tirx.PrimFunc, ...],
+    target: tvm.target.Target,
+) -> None:
+    """Give a function of a module its schedule, or those for vectors of 128 bits and of 256."""
+    short, *long = (for_lowering(form, target) for form in forms)
+    module.update_func(variable, short)
+    for form in long:
+        lengths.add(module, variable, short, form)
 
 
 def for_lowering(function: tirx.PrimFunc, target: tvm.target.Target) -> tirx.PrimFunc:

@@ -37,12 +37,16 @@ class Rule:
         tiled: compute reductions in register tiles; else only vectorise them.
         choose: a reduction's tile, given what `by_instructions` is.
         dot: the target's instruction for sums of products of int8, if any.
+        constant: numbers of the arguments that may be turned at compile time (`packing`).
+        pack: columns of those that are to stand together, a multiple of a tile's; a tile's when 0.
     """
 
     registers: Registers
     tiled: bool
     choose: Callable[[Registers, Extents], Tile] = by_instructions
     dot: DotProduct | None = None
+    constant: frozenset[int] = frozenset()
+    pack: int = 0
 
     def apply(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """The function with new loops, or None where the rule doesn't fit."""
@@ -115,7 +119,8 @@ class Rule:
         # Four products are one step of the reduction.
         behind = [reduced.pop()] if dot else []
         sch.reorder(*reduced, *spatial, *behind)
-        if self.tiled and _slides(sch, anchor):
+        slides = _slides(sch, anchor)
+        if self.tiled and slides:
             reduced = self._write_out(sch, reduced, TAPS)
         elif self.tiled and self.registers.indexed:
             reduced = self._load_inputs(sch, anchor, reduced, DEPTH if dot else 1)
@@ -130,6 +135,28 @@ class Rule:
         if dot:
             sch.tensorize(lanes, dot.intrinsic)
         self._innermost(sch, sch.get_loops(zero)[1:])
+        if self.tiled and not dot and not slides:
+            self._pack(sch, anchor, tile.vectors * tile.width)
+
+    def _pack(self, sch: s_tir.Schedule, anchor: Any, columns: int) -> None:
+        """Have constant weights of a reduction by tiles of columns, where there are several."""
+        described = sch.get(anchor)
+        column = [v.var for v in described.iter_vars if int(v.iter_type) == SPATIAL][-1]
+        function = sch.mod["main"]
+        shapes, together = dialect.arguments(function), self.pack or columns
+        for number, read in enumerate(described.reads):
+            argument = dialect.argument(function, read)
+            if argument is None or argument not in self.constant or together % columns:
+                continue
+            *rows, last = [axis.min for axis in read.region]
+            total = shapes[argument][-1]
+            along = last.same_as(column) and all(dialect.step(r, column) == 0 for r in rows)
+            if along and total > together and total % together == 0:
+                sch.transform_layout(
+                    anchor,
+                    ("read", number),
+                    lambda *axes: (axes[-1] // together, *axes[:-1], axes[-1] % together),
+                )
 
     def _write_out(self, sch: s_tir.Schedule, reduced: list[Any], most: int) -> list[Any]:
         """Write out steps of the innermost reduction, such as the taps of a window's row.

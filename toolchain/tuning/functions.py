@@ -11,7 +11,7 @@ import tvm
 from tvm import tirx
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
-from toolchain.compile import lengths, passes, space
+from toolchain.compile import lengths, packing, passes, space
 from toolchain.compile.dotproduct import DotProduct
 from toolchain.compile.schedules import Rule
 from toolchain.compile.tiles import Registers, Tile
@@ -19,6 +19,9 @@ from toolchain.tuning import records
 from toolchain.tuning.records import Trial
 
 UNKNOWN = float("inf")
+
+# of a function's arguments, with their types
+Shapes = list[tuple[tuple[int, ...], str]]
 
 
 @dataclass(kw_only=True)
@@ -30,6 +33,7 @@ class Function:
         workload: its hash.
         calls: how often an inference calls it.
         function: without a schedule.
+        constant: numbers of its arguments that are constants.
         tiles: its space, our own choice first.
         trials: what was measured of it, by tile and device.
     """
@@ -38,6 +42,7 @@ class Function:
     workload: str
     calls: int
     function: tirx.PrimFunc
+    constant: frozenset[int]
     tiles: list[Tile]
     trials: dict[tuple[Tile, str], list[Trial]] = field(default_factory=dict)
 
@@ -91,6 +96,7 @@ def functions(
         calls: how often an inference calls the function of that name.
     """
     found: dict[str, Function] = {}
+    constant = packing.constants(module)
     for variable, function in module.functions_items():
         if not isinstance(function, tirx.PrimFunc):
             continue
@@ -98,50 +104,41 @@ def functions(
         if extents is None:
             continue
         name, key = variable.name_hint, space.workload(function)
+        given = constant.get(name, frozenset())
         if key in found:
             found[key].calls += calls(name)
+            found[key].constant &= given
             continue
         tiles = space.tiles(extents, registers)
         found[key] = Function(
-            name=name, workload=key, calls=calls(name), function=function, tiles=tiles
-        )
+            name=name, workload=key, calls=calls(name), function=function, constant=given,
+            tiles=tiles,
+        )  # fmt: skip
     return list(found.values())
 
 
-def scheduled(function: tirx.PrimFunc, tile: Tile, target: tvm.target.Target) -> tirx.PrimFunc:
-    """A function, scheduled with a tile as a compilation would do it, and named `main`."""
-    rule = Rule(
-        registers=Registers.of(target),
-        tiled=True,
-        choose=lambda *_: tile,
-        dot=DotProduct.of(target),
-    )
-    better = rule.apply(function.with_attr("global_symbol", "main"))
-    assert better is not None, "it had extents"
-    return passes.for_lowering(better, target)
+def candidate(function: Function, tile: Tile, target: tvm.target.Target) -> tvm.IRModule:
+    """A module whose `main` is a function with a tile, in all forms that a compilation makes.
 
-
-def both_forms(
-    module: tvm.IRModule, function: Function, tile: Tile, target: tvm.target.Target
-) -> tvm.IRModule:
-    """A module with `main` scheduled with a tile, and its form for longer vectors if it has one.
-
-    As a compilation makes them, so that a device measures what it would run.
+    So a device measures what it would run. `passes.build_functions` makes a library of it.
     """
-    longer = lengths.longer(target)
-    if longer is None:
-        return module
-    registers = Registers.of(target)
-    extents = space.extents(function.function, registers)
-    assert extents is not None, "it had extents"
-    wide = space.stretched(tile, extents, registers, Registers.of(longer))
-    both = module.clone()
-    main = both.get_global_var("main")
-    lengths.add(both, main, both["main"], scheduled(function.function, wide, longer))
-    return both
+    registers, longer = Registers.of(target), lengths.longer(target)
+    main = function.function.with_attr("global_symbol", "main")
+    rule = Rule(
+        registers=registers,
+        tiled=True,
+        choose=space.chosen({function.workload: tile}, main, registers),
+        dot=DotProduct.of(target),
+        constant=function.constant,
+    )
+    forms = lengths.forms(rule, main, Registers.of(longer) if longer else None)
+    assert forms is not None, "it had extents"
+    module = tvm.IRModule({"main": main})
+    passes.put(module, module.get_global_var("main"), forms, target)
+    return module
 
 
-def shapes(function: tirx.PrimFunc) -> list[tuple[tuple[int, ...], str]]:
+def shapes(function: tirx.PrimFunc) -> Shapes:
     """The shapes and types of a function's arguments."""
     arguments = ArgInfo.from_prim_func(function)
     return [(tuple(int(extent) for extent in a.shape), str(a.dtype)) for a in arguments]

@@ -19,7 +19,7 @@ from tvm import s_tir
 from tvm.ir.utils import derived_object
 from tvm.s_tir import meta_schedule as ms
 
-from toolchain.tuning.functions import Function, scheduled
+from toolchain.tuning.functions import Function, candidate
 from toolchain.tuning.records import Trial
 from toolchain.tuning.search import BATCH, BuildFailedError, Tuning
 
@@ -92,7 +92,7 @@ class Strategy(ms.search_strategy.PySearchStrategy):  # type: ignore[misc]  # TV
         self.tuning.batch = self.tuning.propose(self.function)
         made = []
         for function, tile in self.tuning.batch:
-            better = scheduled(function.function, tile, self.tuning.target)
+            better = candidate(function, tile, self.tuning.target)["main"]
             schedule = s_tir.Schedule(tvm.IRModule({"main": better}))
             arguments = ms.arg_info.ArgInfo.from_prim_func(better)
             made.append(ms.MeasureCandidate(schedule, arguments))
@@ -116,11 +116,11 @@ class Builder(ms.builder.PyBuilder):  # type: ignore[misc]  # as above
 
     def build(self, build_inputs: Any) -> list[Any]:
         """A library of each, or why not."""
-        return [self._built(number, one.mod) for number, one in enumerate(build_inputs)]
+        return [self._built(number) for number in range(len(build_inputs))]
 
-    def _built(self, number: int, module: tvm.IRModule) -> Any:
+    def _built(self, number: int) -> Any:
         try:
-            path = self.tuning.built(number, module)
+            path = self.tuning.built(number)
         except BuildFailedError as error:
             return ms.builder.BuilderResult(None, str(error))
         return ms.builder.BuilderResult(str(path), None)

@@ -24,7 +24,7 @@ from toolchain.compile.tiles import Tile
 from toolchain.errors import EdgewrightError
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import GoneError, MeasuringError, RemoteDevice
-from toolchain.tuning.functions import UNKNOWN, Function, both_forms, scheduled, shapes
+from toolchain.tuning.functions import UNKNOWN, Function, Shapes, candidate, shapes
 from toolchain.tuning.records import TileRecord, Trial
 
 # Candidates of one function before another may have its turn.
@@ -64,7 +64,7 @@ class Tuning:
     started: float = field(default_factory=time.monotonic)
     curve: list[tuple[int, float]] = field(default_factory=list)
     batch: list[tuple[Function, Tile]] = field(default_factory=list)
-    _built: dict[str, tuple[Function, Tile]] = field(default_factory=dict)
+    _built: dict[str, tuple[Function, Tile, Shapes]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def alive(self) -> list[RemoteDevice]:
@@ -109,7 +109,7 @@ class Tuning:
             room = min(room, self.budget.trials - self.trials())
         return [(function, tile) for tile in function.untried()[:room]]
 
-    def built(self, number: int, module: tvm.IRModule) -> Path:
+    def built(self, number: int) -> Path:
         """Build the batch's candidate of that number.
 
         Raises:
@@ -117,9 +117,10 @@ class Tuning:
         """
         function, tile = self.batch[number]
         path = self.scratch / f"{len(self._built)}.so"
-        self._built[path.name] = function, tile
+        module = candidate(function, tile, self.target)
+        self._built[path.name] = function, tile, shapes(module["main"])
         try:
-            self.build(both_forms(module, function, tile, self.target), path)
+            self.build(module, path)
         except EdgewrightError:
             raise  # the linker's image, or the disk: not the candidate's fault
         except Exception as error:
@@ -167,10 +168,7 @@ class Tuning:
                 continue
             self.say(f"measuring {function.name} again")
             self.batch = [(function, best), (function, function.own)]
-            paths = [
-                self.built(n, module_of(function, tile, self.target))
-                for n, (_, tile) in enumerate(self.batch)
-            ]
+            paths = [self.built(number) for number in range(len(self.batch))]
             for device in self.alive():
                 for path in paths * (CONFIRMED - 1) if again[device.name] else ():
                     if device.alive:
@@ -178,16 +176,16 @@ class Tuning:
             self.mark()
 
     def _is_own(self, library: Path) -> bool:
-        function, tile = self._built[library.name]
+        function, tile, _ = self._built[library.name]
         return tile == function.own
 
     def _trial(self, device: RemoteDevice, library: Path, queue: SimpleQueue[Path]) -> Trial | None:
         """A library's trial on a device; it goes back to the queue when the device is gone."""
-        function, tile = self._built[library.name]
+        function, tile, arguments = self._built[library.name]
         seconds: tuple[float, ...] = ()
         failed = ""
         try:
-            seconds = tuple(device.seconds(library, shapes(function.function)))
+            seconds = tuple(device.seconds(library, arguments))
         except MeasuringError as error:
             failed = str(error)
         except GoneError as error:
@@ -212,11 +210,6 @@ class Tuning:
             self.say(f"{trials} trials; {now * 1e3:.2f} ms, untuned {own * 1e3:.2f} ms")
         else:
             self.say(f"{trials} trials; measuring our own choices first")
-
-
-def module_of(function: Function, tile: Tile, target: tvm.target.Target) -> tvm.IRModule:
-    """A module whose `main` is the function with that tile."""
-    return tvm.IRModule({"main": scheduled(function.function, tile, target)})
 
 
 def _named(function: Function, tile: Tile, host: str) -> dict[str, Any]:
