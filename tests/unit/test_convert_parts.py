@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from toolchain import worker
 from toolchain.convert import agreement, samples
 from toolchain.convert.shapes import fixed_shape, refuse_unless_one
 from toolchain.errors import ModelError
@@ -107,3 +108,8 @@ def test_several_inputs_are_listed() -> None:
 def test_an_input_that_is_not_float32_is_refused() -> None:
     with pytest.raises(ModelError, match="uint8"):
         refuse_unless_one("input", [("image", (1, 8, 8, 3), "uint8")])
+
+
+def test_a_copy_of_a_graph_is_gone_when_the_next_optimiser_begins() -> None:
+    job = "tests.unit.worker_jobs:copies_freed"
+    assert worker.call(job, {}, what="optimising") == {"before": True, "after": False}

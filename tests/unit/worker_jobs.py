@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import time
+import weakref
 from typing import Any
 
 from toolchain.compile.aside import beside
@@ -65,3 +67,20 @@ def leave_aside(_arguments: dict[str, Any], _progress: Progress) -> dict[str, An
 
     with beside(work) as copy:
         raise ModelError("after the fork", detail=str(copy.process_id))
+
+
+def copies_freed(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+    """Whether what only Python's search for cycles frees is gone when an optimiser begins."""
+    import tf2onnx.optimizer
+
+    from toolchain.convert import frozen
+
+    frozen.settle_tf2onnx()
+    gc.disable()
+    graph = type("Graph", (), {})()
+    graph.node = graph
+    there = weakref.ref(graph)
+    del graph
+    before = there() is not None
+    tf2onnx.optimizer._optimizers["optimize_transpose"]()
+    return {"before": before, "after": there() is not None}
