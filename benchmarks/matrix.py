@@ -73,7 +73,7 @@ def tool(names: list[str], batches: list[int], levels: list[int], workers: int) 
     """The matrix as `invoke compile` makes it."""
     linker = Linker(identity="benchmark", link=link, image=lambda: "")
     specs = [models.resolve(name) for name in names]
-    made = matrix.converted(specs, batches, ["fp32"], _step)
+    made = matrix.converted(specs, batches, ["fp32"], _step, workers)
     made.refuse()
     plan = matrix.planned(list(made.cards.items()), ["fp32"], levels)
     by = compiling.release()

@@ -1,12 +1,13 @@
 """Many conversions and compilations: all that can be done is done, what failed is told at the end.
 
-Conversions run one after another, as one takes all the memory that TensorFlow wants; compilations
-run side by side, each in a process of its own. What was built before is only looked up.
+Each is a process of its own, and as many run side by side as there are cores; of conversions only
+as many as there is memory for. What was built before is only looked up.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,9 @@ from toolchain.models.card import ModelCard
 from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
 
+# Bytes that a conversion may take: the catalogue's largest, benchmarks/README.md.
+CONVERSION = 5 << 30
+
 Say = Callable[[str], None]
 # Shows that a step runs; gives what takes its current line.
 Step = Callable[[str], AbstractContextManager[Say]]
@@ -34,6 +38,22 @@ class Failure:
 
     what: str
     error: EdgewrightError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """One network to convert."""
+
+    spec: ModelSpec
+    batch: int
+
+    @property
+    def folder(self) -> Path:
+        """Where it is put."""
+        return paths.dist() / "models" / self.spec.name / f"b{self.batch}"
+
+    def __str__(self) -> str:
+        return f"{self.spec.name}, batch {self.batch}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +98,11 @@ class Outcome:
 
 
 def converted(
-    specs: Sequence[ModelSpec], batches: Sequence[int], forms: Sequence[str], step: Step
+    specs: Sequence[ModelSpec],
+    batches: Sequence[int],
+    forms: Sequence[str],
+    step: Step,
+    workers: int | None = None,
 ) -> Outcome:
     """Convert each model at each batch to each form, in dist/models.
 
@@ -87,27 +111,83 @@ def converted(
         batches: the batches.
         forms: variants, from `variants.chosen`; the plain form is made in any case.
         step: shows each.
+        workers: conversions at once; the cores that this process may use when not given.
     """
-    made = Outcome()
-    for spec in specs:
-        for batch in batches:
-            folder = paths.dist() / "models" / spec.name / f"b{batch}"
-            for form in (PLAIN, *(f for f in forms if f != PLAIN)):
-                name = "" if form == PLAIN else f", {form}"
-                title = f"convert {spec.name}, batch {batch}{name}"
-                made.jobs += 1
-                try:
-                    with step(title) as say:
-                        made.cards[folder] = (
-                            convert.convert(spec, batch, progress=say)
-                            if form == PLAIN
-                            else variant_of.add(spec, batch, form, folder, progress=say)
-                        )
-                except EdgewrightError as error:
-                    made.failures.append(Failure(what=title, error=error))
-                    if form == PLAIN:
-                        break  # nothing to make the others of
+    jobs = [Conversion(spec=spec, batch=batch) for spec in specs for batch in batches]
+    # each model's first batch before the others, which wait for the weights that it makes
+    order = sorted(jobs, key=lambda job: batches.index(job.batch))
+    at_once = max(1, min(len(jobs), workers or _cores(), _memory() // CONVERSION))
+    ended = (_side_by_side if at_once > 1 else _in_turn)(order, at_once, step)
+    made = Outcome(jobs=len(jobs))
+    for job in jobs:
+        plain = ended[job.folder]
+        if isinstance(plain, Failure):
+            made.failures.append(plain)
+            continue  # nothing to make the others of
+        made.cards[job.folder] = plain
+        for form in (f for f in forms if f != PLAIN):
+            title = f"convert {job}, {form}"
+            made.jobs += 1
+            try:
+                with step(title) as say:
+                    made.cards[job.folder] = variant_of.add(
+                        job.spec, job.batch, form, job.folder, progress=say
+                    )
+            except EdgewrightError as error:
+                made.failures.append(Failure(what=title, error=error))
     return made
+
+
+Plain = dict[Path, ModelCard | Failure]
+
+
+def _in_turn(jobs: Sequence[Conversion], _at_once: int, step: Step) -> Plain:
+    """The plain form of each, by its folder, one after another, a step each."""
+    found: Plain = {}
+    for job in jobs:
+        title = f"convert {job}"
+        try:
+            with step(title) as say:
+                found[job.folder] = convert.convert(job.spec, job.batch, progress=say)
+        except EdgewrightError as error:
+            found[job.folder] = Failure(what=title, error=error)
+    return found
+
+
+def _side_by_side(jobs: Sequence[Conversion], at_once: int, step: Step) -> Plain:
+    """The plain form of each, by its folder, so many at once, in one step."""
+    ended = 0
+
+    def one(job: Conversion, say: Say) -> ModelCard | Failure:
+        nonlocal ended
+        try:
+            return convert.convert(
+                job.spec,
+                job.batch,
+                progress=lambda line: say(f"{ended} of {len(jobs)}; {job}: {line}"),
+            )
+        except EdgewrightError as error:
+            return Failure(what=f"convert {job}", error=error)
+        finally:
+            ended += 1
+
+    with (
+        step(f"convert {len(jobs)} networks, {at_once} at once") as say,
+        ThreadPoolExecutor(at_once) as pool,
+    ):
+        made = pool.map(lambda job: one(job, say), jobs)
+        return {job.folder: done for job, done in zip(jobs, made, strict=True)}
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _memory() -> int:
+    """Bytes that are free, or kept only as long as nobody needs them."""
+    found = re.search(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(found[1]) << 10 if found else 0
 
 
 def planned(
@@ -145,7 +225,7 @@ def compiled(
         step: shows it.
     """
     done = Outcome(jobs=len(plan))
-    cores = workers or len(os.sched_getaffinity(0))
+    cores = workers or _cores()
     at_once = max(1, min(len(plan), cores))
     title = (
         f"compile {plan[0]}, for {target.name}"

@@ -142,13 +142,15 @@ def made_once(
     What is put into the second becomes an entry of the store when the stack closes.
     """
     key = store.digest_of(made_from)
-    stack.enter_context(where.locked(key))
-    entry = where.entry(key)
-    if entry is not None:
-        arguments |= {f"{name}_in": str(entry.folder), f"{name}_out": None}
-    else:
-        folder = stack.enter_context(where.building(key, made_from))
-        arguments |= {f"{name}_in": None, f"{name}_out": str(folder)}
+    with contextlib.ExitStack() as waiting:
+        waiting.enter_context(where.locked(key))
+        entry = where.entry(key)
+        if entry is not None:
+            arguments |= {f"{name}_in": str(entry.folder), f"{name}_out": None}
+            return
+        stack.enter_context(waiting.pop_all())
+    folder = stack.enter_context(where.building(key, made_from))
+    arguments |= {f"{name}_in": None, f"{name}_out": str(folder)}
 
 
 def plain(spec: ModelSpec) -> dict[str, object]:

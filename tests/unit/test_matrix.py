@@ -1,0 +1,86 @@
+"""Many conversions: side by side where there is room, and what failed told at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from toolchain import convert, matrix
+from toolchain.errors import ModelError
+from toolchain.models import ModelSpec
+
+SPECS = [ModelSpec(name=name, kind="keras", digest=name) for name in ("one", "two")]
+TITLES: list[str] = []
+
+
+@contextmanager
+def step(title: str) -> Iterator[matrix.Say]:
+    TITLES.append(title)
+    yield lambda _: None
+
+
+@pytest.fixture(autouse=True)
+def titles() -> None:
+    TITLES.clear()
+
+
+def converted(monkeypatch: pytest.MonkeyPatch, work: Any, workers: int) -> matrix.Outcome:
+    monkeypatch.setattr(convert, "convert", work)
+    return matrix.converted(SPECS, [1, 8], ["fp32"], step, workers)
+
+
+def test_as_many_as_asked_for_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(2, timeout=30)
+
+    def work(spec: ModelSpec, batch: int, progress: matrix.Say) -> Any:
+        together.wait()  # broken when nobody else comes
+        return SimpleNamespace(model=spec.name, batch=batch)
+
+    made = converted(monkeypatch, work, workers=2)
+    assert [(card.model, card.batch) for card in made.cards.values()] == [
+        ("one", 1), ("one", 8), ("two", 1), ("two", 8)
+    ]  # fmt: skip
+    assert TITLES == ["convert 4 networks, 2 at once"]
+
+
+def test_without_memory_for_two_they_run_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "_memory", lambda: 2 * matrix.CONVERSION - 1)
+    running = threading.Lock()
+
+    def work(_spec: ModelSpec, _batch: int, progress: matrix.Say) -> Any:
+        assert running.acquire(blocking=False)
+        running.release()
+        return SimpleNamespace()
+
+    made = converted(monkeypatch, work, workers=2)
+    assert len(made.cards) == 4
+    # the first batch of each model makes the weights that its others wait for
+    order = [("one", 1), ("two", 1), ("one", 8), ("two", 8)]
+    assert [f"convert {name}, batch {batch}" for name, batch in order] == TITLES
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_that_fails_is_told_and_the_others_are_done(
+    monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    def work(spec: ModelSpec, batch: int, progress: matrix.Say) -> Any:
+        if (spec.name, batch) == ("one", 8):
+            raise ModelError("no")
+        return SimpleNamespace(model=spec.name, batch=batch)
+
+    made = converted(monkeypatch, work, workers)
+    assert made.jobs == 4
+    assert [(f.what, f.error.brief) for f in made.failures] == [("convert one, batch 8", "no")]
+    assert [path.relative_to(path.parents[1]) for path in made.cards] == [
+        Path("one/b1"), Path("two/b1"), Path("two/b8")
+    ]  # fmt: skip
+
+
+def test_the_memory_of_this_machine_is_read() -> None:
+    assert 1 << 20 < matrix._memory() < 1 << 50
