@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 
-from deploy.agent import facts
+from deploy.agent.facts import facts
 from deploy.agent.files import (
     FOLDER,
     HEX64,
@@ -52,7 +52,7 @@ class State:
 
     def look(self, modules: list[str]) -> dict[str, Any]:
         """What the device is, and which of these modules it has. Changes nothing, needs no lock."""
-        return facts.facts(self.root, modules)
+        return facts(self.root, modules)
 
     def inspect(self, release: str, files: list[dict[str, Any]]) -> dict[str, Any]:
         """What is there. Changes nothing, needs no lock."""

@@ -224,7 +224,7 @@ def test_rollback_needs_a_release_that_is_whole(steps: Steps, tmp_path: Path) ->
     assert steps.linked("current") == one
 
 
-@pytest.mark.parametrize("name", session.MODULES + ("facts", "selfcheck"))
+@pytest.mark.parametrize("name", [*session.MODULES, "selfcheck"])
 def test_device_programs_use_the_standard_library_alone(name: str) -> None:
     tree = ast.parse((session.AGENT / f"{name}.py").read_text(), feature_version=(3, 8))
     names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
