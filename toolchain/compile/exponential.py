@@ -24,6 +24,8 @@ LN2 = (0.693359375, -2.12194440e-4)
 # Above, e^x is more than a float32 holds. Below, 2^(n - 1), with which it is computed, is no normal
 # number: e^x is 2.5e-38 there, and not smaller still.
 LEAST, MOST = -86.6, 89.0
+# So large that a float32 near it has no fraction, and its last bits are a number of 22 bits.
+WHOLE = 1.5 * 2**23
 # e^r - 1 - r, divided by r^2, for r within half of ln 2 of zero (Cephes, expf).
 EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
 # tanh(x) - x, divided by x^3, for x within SMALL of zero (Cephes, tanhf).
@@ -56,25 +58,31 @@ def _polynomial(coefficients: Sequence[float], x: Any) -> Any:
 def exp(x: Any) -> Any:
     """e^x of a float32, off by some 1e-7 of it; infinity and NaN where they belong.
 
-    x is n ln 2 + r with a whole n: e^x = 2^n e^r.
+    x is n ln 2 + r with a whole n: e^x = 2^n e^r. The sum of n and WHOLE is n in the last bits of a
+    float32, to which it was rounded: no instruction for a floor or an integer, which RVV has not.
     """
 
     def of_argument(x: Any) -> Any:
-        within = tirx.min(tirx.max(x, _number(LEAST)), _number(MOST))
-        return _bound(within, lambda within: tirx.Select(tirx.isnan(x), x, of_bounded(within)))
-
-    def of_bounded(x: Any) -> Any:
+        # what is not a number is neither less nor more, and stays
+        more = tirx.Select(x < _number(LEAST), _number(LEAST), x)
         return _bound(
-            tirx.floor(x * _number(1 / math.log(2)) + _number(0.5)),
-            lambda n: _bound(
-                x - n * _number(LN2[0]) - n * _number(LN2[1]), lambda r: of_parts(n, r)
-            ),
+            more, lambda x: _bound(tirx.Select(x > _number(MOST), _number(MOST), x), of_bounded)
         )
 
-    def of_parts(n: Any, r: Any) -> Any:
+    def of_bounded(x: Any) -> Any:
+        return _bound(x * _number(1 / math.log(2)) + _number(WHOLE), lambda n: of_rounded(x, n))
+
+    def of_rounded(x: Any, shifted: Any) -> Any:
         # 2^(n - 1), by its bits: n is up to 128, where 2^n is none
-        power = tirx.reinterpret("float32", (n.astype("int32") + 126) << 23)
-        return (_polynomial(EXP, r) * r * r + r + _number(1)) * _number(2) * power
+        bits = (tirx.reinterpret("int32", shifted) << 23) + (126 << 23)
+        power = tirx.reinterpret("float32", bits)
+        return _bound(
+            shifted - _number(WHOLE),
+            lambda n: _bound(
+                x - n * _number(LN2[0]) - n * _number(LN2[1]),
+                lambda r: (_polynomial(EXP, r) * r * r + r + _number(1)) * _number(2) * power,
+            ),
+        )
 
     return _bound(x, of_argument)
 
