@@ -117,7 +117,7 @@ def converted(
     # each model's first batch before the others, which wait for the weights that it makes
     order = sorted(jobs, key=lambda job: batches.index(job.batch))
     at_once = max(1, min(len(jobs), workers or _cores(), _memory() // CONVERSION))
-    ended = (_side_by_side if at_once > 1 else _in_turn)(order, at_once, step)
+    ended = _side_by_side(order, at_once, step) if at_once > 1 else _in_turn(order, step)
     made = Outcome(jobs=len(jobs))
     for job in jobs:
         plain = ended[job.folder]
@@ -141,7 +141,7 @@ def converted(
 Plain = dict[Path, ModelCard | Failure]
 
 
-def _in_turn(jobs: Sequence[Conversion], _at_once: int, step: Step) -> Plain:
+def _in_turn(jobs: Sequence[Conversion], step: Step) -> Plain:
     """The plain form of each, by its folder, one after another, a step each."""
     found: Plain = {}
     for job in jobs:
