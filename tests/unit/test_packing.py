@@ -34,16 +34,20 @@ def test_the_columns_of_a_tile_stand_together() -> None:
         np.testing.assert_array_equal(found[column // 4, :, :, column % 4], weights[..., column])
 
 
-PRODUCT = model(
-    [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Relu", ["m"], ["y"])],
-    (3, 40),
-    {"w": random(40, 96)},
-)
+MANY = 512  # columns: more than a tile has with any registers
+
+
+def product(columns: int) -> onnx.ModelProto:
+    """A matrix product with weights of that many columns."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Relu", ["m"], ["y"])]
+    return model(nodes, (3, 40), {"w": random(40, columns)})
+
+
 PACKED = {
     "1x1": convolution((1, 24, 7, 7), 96, 1),
     "3x3, of two images": convolution((2, 8, 9, 9), 96, 3, pads=[1, 1, 1, 1]),
     "grouped": convolution((1, 8, 6, 6), 192, 1, group=2),
-    "a matrix product": PRODUCT,
+    "a matrix product": product(MANY),
 }
 
 
@@ -68,7 +72,9 @@ def twice(second: str) -> onnx.ModelProto:
         helper.make_node("Transpose", ["a"], ["t"], perm=[1, 0]),
         helper.make_node("MatMul", ["a", second], ["y"]),
     ]
-    return model(nodes, (96, 96), {"w": random(96, 96), "v": random(96, 96)})
+    scale = np.float32(MANY**0.5)
+    weights = random(MANY, MANY) / scale
+    return model(nodes, (MANY, MANY), {"w": weights, "v": weights[::-1]})
 
 
 @pytest.mark.parametrize(("second", "turned"), [("v", True), ("t", False)])
@@ -79,7 +85,7 @@ def test_what_a_call_computes_itself_is_not_packed(second: str, turned: bool) ->
     ((name, function),) = reductions(module).items()
     assert bool(packing.packs(function, scheduled[name])) == turned
     machine = relax.VirtualMachine(passes.build(scheduled, target), tvm.cpu())
-    x = random(96, 96)
+    x = random(MANY, MANY)
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, expected(graph, x), rtol=1e-3, atol=1e-3)
 
@@ -105,7 +111,7 @@ def forms(widths: dict[int, int]) -> list[packing.Packs]:
         return Tile(rows=1, vectors=1, width=widths[registers.lanes])
 
     target = tvm.target.Target(VECTORS)
-    module = passes.lower(frontend.load(PRODUCT), target, 3)
+    module = passes.lower(frontend.load(product(96)), target, 3)
     ((name, function),) = reductions(module).items()
     short = Registers.of(target)
     rule = Rule(
