@@ -1,19 +1,26 @@
-"""A library for RVV has two forms of the functions that matter, and chooses as it runs."""
+"""A library for RVV or x86-64 has two forms of what matters, and chooses as it runs."""
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx
+import onnxruntime
 import pytest
 import tvm
 from elftools.elf.elffile import ELFFile
 from onnx import helper
-from tvm import te
+from tvm import te, tirx
 from tvm_ffi import structural_equal
 
 from tests.unit.test_passes import NEON, SCALAR, VECTORS, X86, convolution, model, random
@@ -21,6 +28,7 @@ from toolchain.compile import dialect, frontend, lengths, passes, space, tiles
 from toolchain.tuning.functions import candidate, functions
 
 TARGET = tvm.target.Target(VECTORS)
+PC = tvm.target.Target(X86)
 NAME = "fused_conv2d_add_maximum_minimum"
 
 
@@ -166,8 +174,15 @@ def test_a_model_of_one_input_is_reshaped_by_a_view_as_with_one_form() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    [SCALAR, NEON, X86, {**VECTORS, "mattr": [*SCALAR["mattr"], "+v", "+zvl256b"]}],
-    ids=["scalar", "neon", "x86", "RVV of a known length"],
+    [
+        SCALAR,
+        NEON,
+        {**X86, "mcpu": "x86-64"},
+        {**X86, "mcpu": "x86-64-v4"},
+        {**X86, "mcpu": "haswell"},
+        {**VECTORS, "mattr": [*SCALAR["mattr"], "+v", "+zvl256b"]},
+    ],
+    ids=["scalar", "neon", "without AVX", "AVX-512", "Haswell", "RVV of a known length"],
 )
 def test_vectors_of_one_length_have_one_form(target: dict[str, object]) -> None:
     known = tvm.target.Target(target)
@@ -178,6 +193,83 @@ def test_vectors_of_one_length_have_one_form(target: dict[str, object]) -> None:
 def test_registers_are_as_long_as_the_target_says() -> None:
     assert tiles.Registers.of(TARGET).lanes == 4
     assert tiles.Registers.of(lengths.longer(TARGET)).lanes == 8
+    assert tiles.Registers.of(PC).lanes == 8
+    assert tiles.Registers.of(lengths.longer(PC)).lanes == 16
+
+
+def test_on_x86_64_one_form_has_the_vectors_of_avx2_and_the_other_those_of_avx_512() -> None:
+    module = scheduled(convolution((1, 32, 14, 14), 64, 1), PC)
+    rest, long = lengths.split(module)
+    short = tvm.IRModule({NAME: rest[NAME].with_attr("global_symbol", NAME)})
+    for form, of, vectors in ((short, PC, "ymm"), (long, lengths.longer(PC), "zmm")):
+        code: str = tirx.build(form, of).inspect_source("asm")
+        (longest,) = sorted({"ymm", "zmm"} & set(re.findall(r"vfmadd.*%([yz]mm)", code)))[-1:]
+        assert longest == vectors
+
+
+X86_64 = pytest.mark.skipif(
+    platform.machine() != "x86_64" or shutil.which("g++") is None,
+    reason="libraries for x86-64 are linked and run here",
+)
+# Runs a library in a process of its own, whose CPU may be told to lack something.
+RUN = """
+import sys
+import numpy as np, tvm
+from tvm import relax
+machine = relax.VirtualMachine(tvm.runtime.load_module(sys.argv[1]), tvm.cpu())
+x = np.load(sys.argv[2])
+np.save(sys.argv[3], machine["main"](tvm.runtime.tensor(x)).numpy())
+"""
+WITHOUT = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F"}
+
+
+Array = npt.NDArray[np.float32]
+
+
+def run(module: tvm.IRModule, x: Array, env: dict[str, str], folder: Path) -> Array:
+    """What a module computes, as a library in a process with these variables."""
+    library, given, found = (folder / name for name in ("model.so", "x.npy", "y.npy"))
+    passes.build(module, PC).export_library(str(library))
+    np.save(given, x)
+    command = [sys.executable, "-c", RUN, str(library), str(given), str(found)]
+    subprocess.run(command, check=True, env={**os.environ, **env})
+    result: Array = np.load(found)
+    return result
+
+
+def of_itself(operator: str) -> tuple[tvm.IRModule, str]:
+    """A network of one operator with its input on both sides, and the name of its longer form."""
+    graph = model([helper.make_node(operator, ["x", "x"], ["y"])], (1, 32, 14, 14))
+    module = scheduled(graph, PC)
+    (name,) = {n for n in names(module) if n.endswith(lengths.LONG)}
+    return module, name
+
+
+@X86_64
+@pytest.mark.parametrize("env", [{}, WITHOUT], ids=["as the CPU is", "without AVX-512"])
+def test_a_library_runs_the_form_that_the_cpu_has(env: dict[str, str], tmp_path: Path) -> None:
+    # what the long form computes is something else, so that it is seen which one ran
+    (module, name), (other, sum_of) = of_itself("Mul"), of_itself("Add")
+    module.update_func(module.get_global_var(name), other[sum_of].with_attr("global_symbol", name))
+    x = random(1, 32, 14, 14)
+    y = run(module, x, env, tmp_path)
+    flags = re.findall(r"^flags.*", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split()
+    long = not env and set(lengths.AVX512) <= set(flags)
+    np.testing.assert_allclose(y, x + x if long else x * x, rtol=1e-6)
+
+
+@X86_64
+@pytest.mark.parametrize("env", [{}, WITHOUT], ids=["as the CPU is", "without AVX-512"])
+@pytest.mark.parametrize("channels", [64, 96, 20], ids=str)
+def test_both_forms_compute_what_onnx_runtime_does(
+    channels: int, env: dict[str, str], tmp_path: Path
+) -> None:
+    graph = convolution((1, 32, 14, 14), channels, 3, pads=[1, 1, 1, 1])
+    x = random(1, 32, 14, 14)
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    (wanted,) = session.run(None, {"x": x})
+    y = run(scheduled(graph, PC), x, env, tmp_path)
+    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_a_tile_is_measured_in_both_forms_as_a_compilation_makes_them() -> None:

@@ -74,6 +74,23 @@ def _buffers(function: tvm.tirx.PrimFunc) -> list[Any]:
     return list(function.params)
 
 
+def reading(address: Any, kind: str, size: int, then: Callable[[Any], Any]) -> Any:
+    """A statement that reads what a call of a C function points to.
+
+    Args:
+        address: the call.
+        kind: the type of what is there, such as "uint32".
+        size: how many of these.
+        then: given the buffer that they are, what to do.
+    """
+    if NEW:
+        words = tvm.tirx.decl_buffer((size,), kind, "words")
+        return tvm.tirx.SeqStmt([tvm.tirx.DeclBuffer(words, data=address), then(words)])
+    pointer = tvm.tirx.Var("words", tvm.ir.PointerType(tvm.ir.PrimType(kind)))
+    words = tvm.tirx.decl_buffer((size,), kind, "words", data=pointer)
+    return tvm.tirx.SeqStmt([tvm.tirx.Bind(pointer, address), then(words)])
+
+
 def step(index: Any, variable: Any) -> int | None:
     """How far an index goes with one step of a variable; None if not always equally far."""
     algebra: Any = getattr(tvm, "sym", None) or tvm.arith

@@ -1,10 +1,11 @@
-"""One library for RVV's vectors of 128 bits and of 256: a function in two forms, chosen as it runs.
+"""One library for vectors of two lengths: a function in two forms, chosen as it runs.
 
-LLVM makes a schedule's vectors of the registers that a CPU has at least. Code for 128 bits is right
-on a longer one and leaves half of each register unused there; code for 256 is wrong on a shorter
-one, and right on any that is as long or longer. So the functions that most of a model's work is in
-are compiled for both, and what is called under the function's name reads how long the CPU's vectors
-are and goes on to one of them: ten instructions. All others have the form for 128 bits alone.
+LLVM makes a schedule's vectors of the registers that a CPU has at least: 128 bits with RVV, 256 on
+x86-64 with AVX2. That code is right on a CPU with longer ones (RVV at VLEN 256, AVX-512) and leaves
+half of each register unused there; code for the longer ones is wrong where they are short. So the
+functions that most of a model's work is in are compiled for both, and what is called under the
+function's name asks the CPU and goes on to one of them: a few instructions. All others have the
+form for short ones alone.
 """
 
 from __future__ import annotations
@@ -18,23 +19,37 @@ from tvm import s_tir, tirx
 from tvm.target.codegen import target_has_features
 from tvm_ffi import structural_equal
 
-from toolchain.compile import packing
+from toolchain.compile import dialect, packing
 from toolchain.compile.schedules import Rule
 from toolchain.compile.tiles import Registers
 
-BITS = 256
-SHORT, LONG = "_short", "_long"  # after the name of a function: its forms for 128 bits and for 256
+BITS = 256  # of the longer form with RVV
+# What x86-64-v4 has beside x86-64-v3: by LLVM's names, and as bits of EBX in leaf 7 of cpuid.
+AVX512 = {"avx512f": 16, "avx512dq": 17, "avx512cd": 28, "avx512bw": 30, "avx512vl": 31}
+# glibc's, since 2.33: the four words of a leaf as the CPU gives them, then four of what may be
+# used, in which kernel and user (GLIBC_TUNABLES) have a say. Leaf 7 has number 1 there.
+CPUID, LEAF_7, USABLE_EBX = "__x86_get_cpuid_feature_leaf", 1, 5
+SHORT, LONG = "_short", "_long"  # after the name of a function: its forms
 ARGUMENTS = "edgewright.arguments"  # attribute of a function with two forms: how many it takes
 ENTRY = "tirx.is_entry_func"  # attribute of the function that is called as a library's `main`
 SHARE = 1 / 1000  # of all values that a model computes: those of a function worth a second form
 
 
 def longer(target: tvm.target.Target) -> tvm.target.Target | None:
-    """The target with vectors of 256 bits; None for one without RVV, or that says how long."""
+    """The target with longer vectors; None for one whose CPUs all have vectors of one length.
+
+    That is one without vectors, with RVV of a given length, or of an x86-64 that is named: only the
+    levels, x86-64-v3, are of many CPUs.
+    """
     features = [str(feature) for feature in target.attrs.get("mattr", [])]
-    if not target_has_features("v", target) or any(f.startswith("+zvl") for f in features):
-        return None
-    return tvm.target.Target({**target.export(), "mattr": [*features, f"+zvl{BITS}b"]})
+    if target_has_features("v", target):
+        more = [] if any(f.startswith("+zvl") for f in features) else [f"+zvl{BITS}b"]
+    elif str(target.attrs.get("mcpu", "")).startswith("x86-64"):
+        both = target_has_features("avx2", target) and not target_has_features("avx512f", target)
+        more = [f"+{feature}" for feature in AVX512] if both else []
+    else:
+        more = []
+    return tvm.target.Target({**target.export(), "mattr": [*features, *more]}) if more else None
 
 
 def heavy(module: tvm.IRModule) -> set[str]:
@@ -101,7 +116,7 @@ def forms(
 def add(
     module: tvm.IRModule, variable: tvm.ir.GlobalVar, short: tirx.PrimFunc, long: tirx.PrimFunc
 ) -> None:
-    """Put a function's form for 256 bits beside that for 128, which is in the module already.
+    """Put a function's longer form beside the short one, which is in the module already.
 
     `split` and `choosing` take them apart. Where both are the same loops, there is one form.
     """
@@ -113,7 +128,7 @@ def add(
 
 
 def split(module: tvm.IRModule) -> tuple[tvm.IRModule, tvm.IRModule]:
-    """The module without the forms for 256 bits, and these."""
+    """The module without the longer forms, and these."""
     names = {
         f"{variable.name_hint}{LONG}"
         for variable, function in module.functions_items()
@@ -127,28 +142,53 @@ def split(module: tvm.IRModule) -> tuple[tvm.IRModule, tvm.IRModule]:
     return rest, tvm.IRModule(forms)
 
 
-@tvm.transform.module_pass(opt_level=0)  # type: ignore[untyped-decorator] # TVM is untyped
-def choosing(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
-    """Put what chooses under the name of each function with two forms; follows MakePackedAPI.
+def choosing(target: tvm.target.Target) -> Any:
+    """The pass that puts what chooses under the name of each function with two forms.
 
-    It hands its own arguments on: what comes after them on the caller's stack, where a result would
-    go, is left alone, since none of these functions returns any.
+    It follows MakePackedAPI. What chooses hands its own arguments on: what comes after them on the
+    caller's stack, where a result would go, is left alone, since none of these functions returns
+    any.
+
+    Args:
+        target: of the short forms.
     """
-    for variable, short in list(module.functions_items()):
-        if ARGUMENTS not in (short.attrs or {}):
-            continue
-        name, symbol = variable.name_hint, str(short.attrs["global_symbol"])
-        stack = short.params[1]  # self, arguments, their number, result
+    go_on = _by_rvv if target_has_features("v", target) else _by_cpuid
 
-        def call(of: str, stack: Any = stack, count: int = int(short.attrs[ARGUMENTS])) -> Any:
-            return tirx.Evaluate(tirx.call_cpacked_lowered(of, stack, 0, count))
+    def choose(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
+        for variable, short in list(module.functions_items()):
+            if ARGUMENTS not in (short.attrs or {}):
+                continue
+            name, symbol = variable.name_hint, str(short.attrs["global_symbol"])
+            stack = short.params[1]  # self, arguments, their number, result
 
-        # llvm.vscale counts in units of 64 bits. Of the module's own functions LLVM's code
-        # generator wants the name, of others the symbol.
-        choice = tirx.IfThenElse(
-            tirx.vscale() < BITS // 64, call(f"{name}{SHORT}"), call(f"{symbol}{LONG}")
-        )
-        module.update_func(variable, short.with_body(choice))
-        form = short.with_attr("global_symbol", f"{symbol}{SHORT}").without_attr(ENTRY)
-        module.update_func(tvm.ir.GlobalVar(f"{name}{SHORT}"), form)
-    return module
+            def call(of: str, stack: Any = stack, count: int = int(short.attrs[ARGUMENTS])) -> Any:
+                return tirx.Evaluate(tirx.call_cpacked_lowered(of, stack, 0, count))
+
+            # Of the module's own functions LLVM's code generator wants the name, of others the
+            # symbol.
+            body = go_on(call(f"{name}{SHORT}"), call(f"{symbol}{LONG}"))
+            module.update_func(variable, short.with_body(body))
+            form = short.with_attr("global_symbol", f"{symbol}{SHORT}").without_attr(ENTRY)
+            module.update_func(tvm.ir.GlobalVar(f"{name}{SHORT}"), form)
+        return module
+
+    return tvm.transform.module_pass(choose, opt_level=0)
+
+
+def _by_rvv(short: tirx.Stmt, long: tirx.Stmt) -> tirx.Stmt:
+    """Go on by how long the vectors are: llvm.vscale counts in units of 64 bits."""
+    return tirx.IfThenElse(tirx.vscale() < BITS // 64, short, long)
+
+
+def _by_cpuid(short: tirx.Stmt, long: tirx.Stmt) -> tirx.Stmt:
+    """Go on by whether AVX-512 may be used."""
+    wanted = tirx.const(sum(1 << bit for bit in AVX512.values()), "uint32")
+    leaf = tirx.call_extern("handle", CPUID, LEAF_7)
+    return dialect.reading(
+        leaf,
+        "uint32",
+        USABLE_EBX + 1,
+        lambda words: tirx.IfThenElse(
+            tirx.bitwise_and(tirx.BufferLoad(words, [USABLE_EBX]), wanted) == wanted, long, short
+        ),
+    )

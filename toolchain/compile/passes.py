@@ -135,7 +135,7 @@ def put(
     forms: tuple[tirx.PrimFunc, ...],
     target: tvm.target.Target,
 ) -> None:
-    """Give a function of a module its schedule, or those for vectors of 128 bits and of 256."""
+    """Give a function of a module its schedule, or those for vectors of two lengths."""
     short, *long = (for_lowering(form, target) for form in forms)
     module.update_func(variable, short)
     for form in long:
@@ -174,7 +174,7 @@ def build(module: tvm.IRModule, target: tvm.target.Target) -> Any:
         rest.with_attr("external_mods", [tirx.build(long, longer)]),
         target,
         relax_pipeline="default",
-        tir_pipeline=dialect.lowering(lengths.choosing),
+        tir_pipeline=dialect.lowering(lengths.choosing(target)),
     )
 
 
@@ -184,6 +184,6 @@ def build_functions(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runt
     rest, long = lengths.split(module)
     if longer is None or not long.functions:
         return tirx.build(module, target)
-    library = tirx.build(rest, target, pipeline=dialect.lowering(lengths.choosing))
+    library = tirx.build(rest, target, pipeline=dialect.lowering(lengths.choosing(target)))
     library.import_module(tirx.build(long, longer))
     return library

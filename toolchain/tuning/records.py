@@ -25,7 +25,7 @@ from toolchain import store
 from toolchain.targets import Target
 
 # Tiles of schedules that mean something else by them are no use. Raised with such a change.
-SCHEDULES = 2
+SCHEDULES = 3
 FOLDER, HEADER, LINES = "tuning", "database.json", "records.jsonl"
 # What is measured varies by a few in a hundred: a tile must be better than that to be used.
 WORTH = 0.97
