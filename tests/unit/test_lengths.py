@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from tvm import te, tirx
 from tvm_ffi import structural_equal
 
 from tests.unit.test_passes import NEON, SCALAR, VECTORS, X86, convolution, model, random
+from toolchain import process
 from toolchain.compile import dialect, frontend, lengths, passes, space, tiles
 from toolchain.tuning.functions import candidate, functions
 
@@ -231,8 +230,7 @@ def run(module: tvm.IRModule, x: Array, env: dict[str, str], folder: Path) -> Ar
     library, given, found = (folder / name for name in ("model.so", "x.npy", "y.npy"))
     passes.build(module, PC).export_library(str(library))
     np.save(given, x)
-    command = [sys.executable, "-c", RUN, str(library), str(given), str(found)]
-    subprocess.run(command, check=True, env={**os.environ, **env})
+    process.run([sys.executable, "-c", RUN, library, given, found], env=env)
     result: Array = np.load(found)
     return result
 
