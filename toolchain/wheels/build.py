@@ -12,8 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from toolchain.lock import Pinned
 from toolchain.provenance import Claim, Material
 from toolchain.store import Entry, Store, digest_file, digest_of, digest_tree
 from toolchain.targets import Target
-from toolchain.wheels import audit, metadata, patching
+from toolchain.wheels import audit, metadata, patching, trees
 from toolchain.wheels.conditions import Conditions, in_order_of
 from toolchain.wheels.recipe import Build, Job, Recipe
 
@@ -214,27 +213,6 @@ def inputs(name: str, target: Target) -> dict[str, object]:
     }
 
 
-def _unpack(
-    made: Recipe,
-    pins: Mapping[str, Pinned],
-    store: Store,
-    into: Path,
-    job: Job,
-) -> None:
-    """Unpack a recipe's sources, each into a folder of its name, `job.jobs` at once."""
-    from toolchain import sources
-
-    with ThreadPoolExecutor(job.jobs) as pool:
-        futures = {}
-        for source, pin in pins.items():
-            parts = made.parts.get(source, ())
-            unpack = sources.unpack_apart if parts else sources.unpack
-            futures[source] = pool.submit(unpack, pin, store, into / source, parts)
-        for source, future in futures.items():
-            job.progress(f"unpacking {source}")
-            future.result()
-
-
 def without_remarks(say: Callable[[str], None]) -> Callable[[str], None]:
     """`say` for a build's output: a compiler's remarks would hide the step that it is at."""
 
@@ -269,7 +247,7 @@ def _build(
         progress=without_remarks(say),
     )
     with store.scratch() as scratch, ExitStack() as stack:
-        _unpack(made, pins, store, scratch / "src", job)
+        trees.lay_out(made, pins, store, scratch / "src", job, kept=not conditions.cold)
         for part in ("build", "stage", "out", "ccache"):
             (scratch / part).mkdir()
         cache = scratch / "ccache" if conditions.cold else store.root / "ccache"

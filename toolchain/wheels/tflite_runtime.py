@@ -16,15 +16,18 @@ TENSORFLOW = "tensorflow"
 XNNPACK = "xnnpack"
 RUY = "libruy-dev"
 
-# What is read of TensorFlow's 32,000 files.
-PARTS = (
-    "LICENSE",
-    "tensorflow/core/public",
-    "tensorflow/core/util",
-    "tensorflow/lite",
-    "tensorflow/tsl",
-    "third_party",
-)
+# What is read of the largest sources; TensorFlow alone has 32,000 files.
+PARTS = {
+    TENSORFLOW: (
+        "LICENSE",
+        "tensorflow/core/public",
+        "tensorflow/core/util",
+        "tensorflow/lite",
+        "tensorflow/tsl",
+        "third_party",
+    ),
+    "eigen3": ("COPYING.BSD", "COPYING.MPL2", "Eigen", "unsupported/Eigen"),
+}
 
 # CMake's names of the dependencies that TensorFlow's project fetches -> our sources.
 FETCHED = {
@@ -56,7 +59,7 @@ RECIPE = Recipe(
     sources=(TENSORFLOW, *sorted({*FETCHED.values(), *FETCHED_BY_XNNPACK.values()})),
     # the archive does not serve ruy's source, but has it built static for each architecture
     binaries=(RUY,),
-    parts=MappingProxyType({TENSORFLOW: PARTS}),
+    parts=MappingProxyType(PARTS),
     patches=MappingProxyType(
         {TENSORFLOW: ("tensorflow-2.14.1",), XNNPACK: ("xnnpack-20241108",)},
     ),
