@@ -33,6 +33,13 @@ def shape(expression: Any) -> list[int]:
     return [int(size) for size in described(expression).shape.values]
 
 
+def resized(variable: Any, samples: int) -> Any:
+    """A variable like one that is a tensor, for so many samples."""
+    tensor: Any = getattr(relax, "TensorStructInfo", None) or relax.TensorType
+    name = variable.name_hint if hasattr(variable, "name_hint") else variable.name
+    return relax.Var(name, tensor([samples, *shape(variable)[1:]], element(variable)))
+
+
 def element(expression: Any) -> str:
     """The type of a tensor's elements, such as "float32"."""
     return str(described(expression).dtype)

@@ -3,8 +3,9 @@
   O0  as imported: one function an operator, TVM's own loops. To find out whether a wrong result
       comes from the model or from what we do to it.
   O1  constants folded, operators fused: fewer passes over memory, TVM's own loops.
-  O2  and images channels-last (NHWC), softmax as operators of one reduction at most, exponentials
-      as polynomials, loops vectorised along the channels and shared by threads.
+  O2  and a batch one sample after another, images channels-last (NHWC), softmax as operators of one
+      reduction at most, exponentials as polynomials, loops vectorised along the channels and shared
+      by threads.
   O3  and reductions computed in tiles that fit the target's registers, with NEON from inputs loaded
       four at a time, and weights laid out as the tiles read them; of int8 by dot products where
       the target has them. The default.
@@ -21,7 +22,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.target.codegen import target_has_features
 
-from toolchain.compile import dialect, lengths, packing, space
+from toolchain.compile import batches, dialect, lengths, packing, space
 from toolchain.compile.dotproduct import DotProduct
 from toolchain.compile.exponential import VECTORISED
 from toolchain.compile.folding import fold_layouts
@@ -42,6 +43,8 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tv
     """
     transform = relax.transform
     if opt_level >= 2:
+        # A batch one sample after another, where its values would leave the caches.
+        module = batches.apart(module)
         # Rounding that the layout pass can look through.
         module = as_elementwise(module)
         module = _run(
@@ -166,6 +169,7 @@ def build(module: tvm.IRModule, target: tvm.target.Target) -> Any:
     TVM's default pipeline has, in order, all that is left to do: sort and sampling dispatched,
     reshapes made views, tensors allocated from a static plan, dead ones freed, shapes lowered.
     """
+    module = batches.together(module)
     longer = lengths.longer(target)
     rest, long = lengths.split(module)
     if longer is None or not long.functions:

@@ -14,7 +14,7 @@ import tvm
 from tvm import relax
 
 from toolchain import targets
-from toolchain.compile import TILED, frontend, passes, simplify
+from toolchain.compile import TILED, batches, frontend, passes, simplify
 from toolchain.compile.tiles import Registers
 from toolchain.crosslink import Standing
 from toolchain.errors import ConnectionFailed, ModelError
@@ -168,12 +168,13 @@ def summary(tuning: Tuning, new: int) -> Json:
 
 
 def call_counts(lowered: tvm.IRModule) -> collections.Counter[str]:
-    """How often `main` calls each function."""
+    """How often an inference calls each function."""
     counts: collections.Counter[str] = collections.Counter()
 
     def visit(node: Any) -> None:
         if isinstance(node, relax.Call) and isinstance(node.args[0], relax.GlobalVar):
-            counts[node.args[0].name_hint] += 1
+            counts[node.args[0].name_hint] += samples
 
+    samples = batches.samples(lowered)
     relax.analysis.post_order_visit(lowered["main"], visit)
     return counts

@@ -1,0 +1,191 @@
+"""A batch is computed one sample after another where that is the same, and pays."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tvm
+from onnx import TensorProto, helper
+from tvm import relax
+
+from tests.unit.test_passes import CASES, convolution, expected, model, random
+from toolchain.compile import batches, frontend, passes, simplify, work
+
+SIZE = 3
+ROWS = (SIZE, 4)
+IMAGES = (SIZE, 6, 8, 8)
+node = helper.make_node
+
+
+def ints(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array(values, np.int64)
+
+
+APART = {
+    "convolution": convolution(IMAGES, 16, 3, strides=[2, 2], pads=[0, 0, 1, 1]),
+    "depthwise": convolution(IMAGES, 6, 5, pads=[2, 2, 2, 2], group=6),
+    "odd channels": CASES["1x1, odd channels, batch 3"],
+    "residual": model(
+        [
+            node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            node("Add", ["c", "x"], ["s"]),
+            node("Relu", ["s"], ["y"]),
+        ],
+        IMAGES,
+        {"w": random(6, 6, 3, 3)},
+    ),
+    "pooling and dense": model(
+        [
+            node("MaxPool", ["x"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("GlobalAveragePool", ["m"], ["g"]),
+            node("Flatten", ["g"], ["f"]),
+            node("Gemm", ["f", "w", "b"], ["s"]),
+            node("Softmax", ["s"], ["y"], axis=1),
+        ],
+        IMAGES,
+        {"w": random(6, 10), "b": random(10)},
+    ),
+    "squeeze and excite": model(
+        [
+            node("ReduceMean", ["x"], ["g"], axes=[2, 3], keepdims=1),
+            node("Conv", ["g", "w"], ["c"]),
+            node("Sigmoid", ["c"], ["s"]),
+            node("Mul", ["x", "s"], ["y"]),
+        ],
+        IMAGES,
+        {"w": random(6, 6, 1, 1)},
+    ),
+    "concatenated, scaled": model(
+        [
+            node("Conv", ["x", "w"], ["c"]),
+            node("Concat", ["x", "c"], ["k"], axis=1),
+            node("Mul", ["k", "scale"], ["y"]),
+        ],
+        IMAGES,
+        {"w": random(3, 6, 1, 1), "scale": random(9, 1, 1)},
+    ),
+    "attention": model(
+        [
+            node("Reshape", ["x", "rows"], ["r"]),
+            node("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
+            node("MatMul", ["r", "t"], ["p"]),
+            node("Softmax", ["p"], ["s"], axis=-1),
+            node("MatMul", ["s", "r"], ["y"]),
+        ],
+        IMAGES,
+        {"rows": ints(SIZE, 6, 64)},
+    ),
+    "rows": model([node("MatMul", ["x", "w"], ["y"])], ROWS, {"w": random(4, 5)}),
+    "an axis more and one less": model(
+        [
+            node("Unsqueeze", ["x", "axis"], ["u"]),
+            node("Tanh", ["u"], ["t"]),
+            node("Squeeze", ["t", "axis"], ["y"]),
+        ],
+        ROWS,
+        {"axis": ints(2)},
+    ),
+}
+
+WHOLE = {
+    "a mean of samples": model([node("ReduceMean", ["x"], ["y"], axes=[0], keepdims=1)], ROWS),
+    "a mean of everything": model([node("ReduceMean", ["x"], ["y"], keepdims=1)], ROWS),
+    "softmax over samples": model([node("Softmax", ["x"], ["y"], axis=0)], ROWS),
+    "samples turned to columns": model([node("Transpose", ["x"], ["y"], perm=[1, 0])], ROWS),
+    "samples by samples": model(
+        [node("Transpose", ["x"], ["t"], perm=[1, 0]), node("MatMul", ["x", "t"], ["y"])], ROWS
+    ),
+    "a matrix for each sample": model(
+        [node("MatMul", ["x", "w"], ["y"])], (SIZE, 2, 4), {"w": random(SIZE, 4, 5)}
+    ),
+    "rows of several samples": model(
+        [node("Reshape", ["x", "rows"], ["y"])], ROWS, {"rows": ints(2, 6)}
+    ),
+    "samples after samples": model([node("Concat", ["x", "x"], ["y"], axis=0)], ROWS),
+    "a bias for each sample": model([node("Add", ["x", "b"], ["y"])], ROWS, {"b": random(SIZE, 1)}),
+    "samples as channels": model(
+        [node("Unsqueeze", ["x", "axis"], ["u"]), node("Mul", ["u", "x"], ["y"])],
+        (SIZE, SIZE),
+        {"axis": ints(1)},
+    ),
+    "an operator that is not known": model(
+        [node("CumSum", ["x", "a"], ["y"])], ROWS, {"a": ints(1)}
+    ),
+}
+
+
+def lowered(case: onnx.ModelProto, level: int = 3) -> tvm.IRModule:
+    graph = simplify.simplify(case)
+    return passes.lower(frontend.load(graph), work.this_machine(), level)
+
+
+def computed(module: tvm.IRModule, x: np.ndarray) -> object:
+    target = work.this_machine()
+    scheduled, _ = passes.schedule(module, target, 3)
+    machine = relax.VirtualMachine(passes.build(scheduled, target), tvm.cpu())
+    return machine["main"](tvm.runtime.tensor(x))
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever can be taken apart is."""
+    monkeypatch.setattr(batches, "_worth", lambda *_: True)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("name", APART)
+def test_one_sample_after_another_computes_the_same(name: str) -> None:
+    case = APART[name]
+    x = random(*(d.dim_value for d in case.graph.input[0].type.tensor_type.shape.dim))
+    module = lowered(case)
+    assert batches.samples(module) == SIZE
+    found = computed(module, x).numpy()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found, expected(case, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_may_look_at_several_samples_stays_whole(name: str) -> None:
+    assert batches.samples(lowered(WHOLE[name])) == 1
+
+
+@pytest.mark.usefixtures("always")
+def test_several_outputs_are_put_together_each() -> None:
+    case = model(
+        [node("Conv", ["x", "w"], ["z"]), node("Relu", ["z"], ["y"])],
+        IMAGES,
+        {"w": random(2, 6, 1, 1)},
+    )
+    case.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
+    case = onnx.shape_inference.infer_shapes(case)
+    module, x = lowered(case), random(*IMAGES)
+    assert batches.samples(module) == SIZE
+    session = onnxruntime.InferenceSession(
+        case.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    found = list(computed(module, x))  # type: ignore[call-overload]
+    for one, wanted in zip(found, session.run(None, {"x": x}), strict=True):
+        np.testing.assert_allclose(one.numpy(), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_values_that_stay_in_the_cache_are_computed_for_all_samples_at_once() -> None:
+    assert batches.samples(lowered(convolution((8, 16, 14, 14), 16, 3))) == 1
+    assert batches.samples(lowered(convolution((8, 16, 56, 56), 16, 3))) == 8
+
+
+def test_weights_that_few_positions_use_are_read_once_for_all_samples() -> None:
+    dense = [
+        node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        node("Flatten", ["c"], ["f"]),
+        node("Gemm", ["f", "m"], ["y"]),
+    ]
+    constants: dict[str, np.ndarray] = {"w": random(16, 16, 3, 3), "m": random(16 * 28 * 28, 64)}
+    assert batches.samples(lowered(model(dense, (8, 16, 28, 28), constants))) == 1
+    constants["m"] = constants["m"][:, :1]
+    assert batches.samples(lowered(model(dense, (8, 16, 28, 28), constants))) == 8
+
+
+def test_a_graph_as_imported_keeps_its_batch() -> None:
+    assert batches.samples(lowered(convolution((8, 16, 56, 56), 16, 3), 1)) == 1

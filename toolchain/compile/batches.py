@@ -1,0 +1,348 @@
+"""A batch, one sample after another: a network whose values for the whole batch leave the caches.
+
+Operator by operator, each layer's values of all samples go to memory and come back from there. One
+sample's whole way through the network keeps much of them in the caches, and the weights are read
+again for each, which costs little where many positions of the sample use each of them. (x86-64,
+batch 8, by hand: see benchmarks/README.md.)
+
+A network is taken apart only when every operator is known to work on each sample by itself
+(`_KNOWN`, and the shapes that come out); all others stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from toolchain.compile import dialect
+from toolchain.compile.tiles import CACHE
+
+SAMPLES = "edgewright.samples"  # attribute of a module whose `main` computes one of so many
+ONE = "one_sample"  # its function beside the `main` that calls it for each
+FEW = 16  # positions: a weight that fewer use in a sample costs more to read than to use
+SHARE = 1 / 20  # of all multiply-adds: those in layers of few positions, at most
+
+# what a value is for one sample, by its variable in the whole batch's function
+_Values = dict[Any, Any]
+
+
+class _NotApart(Exception):  # not an error: it stays whole
+    """An operator may look at several samples at once."""
+
+
+def apart(module: tvm.IRModule) -> tvm.IRModule:
+    """The module with `main` for one sample, marked with how many there are; or as it was.
+
+    Args:
+        module: Relax as imported, one function of one tensor.
+    """
+    main = module["main"]
+    try:
+        size = _size(main)
+        if size < 2 or not _worth(main, size):
+            return module
+        one = _OneSample(main, size).function()
+    except _NotApart:
+        return module
+    alone = module.clone()
+    alone.update_func(alone.get_global_var("main"), one)
+    return alone.with_attr(SAMPLES, size)
+
+
+def samples(module: tvm.IRModule) -> int:
+    """How many samples an inference computes one after another."""
+    return int((module.attrs or {}).get(SAMPLES, 1))
+
+
+def together(module: tvm.IRModule) -> tvm.IRModule:
+    """A module that `apart` took apart, optimised since, with a `main` for the whole batch."""
+    size = samples(module)
+    if size == 1:
+        return module
+    name = module.get_global_var("main")
+    one = module["main"].with_attr("global_symbol", ONE)
+    whole = module.clone()
+    del whole[name]
+    builder = relax.BlockBuilder(whole)
+    callee = builder.add_func(one, ONE)
+    batch = dialect.resized(one.params[0], size)
+    with builder.function("main", [batch]):
+        found = []
+        for number in range(size):
+            sample = builder.emit(relax.op.strided_slice(batch, [0], [number], [number + 1]))
+            found.append(builder.emit(relax.Call(callee, [sample])))
+        builder.emit_func_output(_joined(builder, found))
+    return builder.get()
+
+
+def _joined(builder: Any, found: list[Any]) -> Any:
+    """The outputs of all samples as those of the batch: a tensor, or several."""
+    described = dialect.described(found[0])
+    if not hasattr(described, "fields"):
+        return builder.emit(relax.op.concat(found, axis=0))
+    joined = []
+    for number in range(len(described.fields)):
+        parts = [builder.emit(relax.TupleGetItem(one, number)) for one in found]
+        joined.append(builder.emit(relax.op.concat(parts, axis=0)))
+    return relax.Tuple(joined)
+
+
+def _size(main: Any) -> int:
+    """The batch size of a function of one tensor."""
+    if len(main.params) != 1:
+        raise _NotApart
+    shape = _shape(main.params[0])
+    return shape[0] if shape else 1
+
+
+def _shape(value: Any) -> list[int]:
+    """A tensor's shape, all of it known."""
+    try:
+        return dialect.shape(value)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _NotApart from error
+
+
+def _worth(main: Any, size: int) -> bool:
+    """Whether a batch's values leave the cache, and the work is not in layers of few positions."""
+    largest = total = few = 0
+
+    def visit(expression: Any) -> None:
+        nonlocal largest, total, few
+        if not isinstance(expression, relax.Call) or not isinstance(expression.op, tvm.ir.Op):
+            return
+        name = expression.op.name
+        if name not in ("relax.nn.conv2d", "relax.matmul"):
+            return
+        made, weights = _shape(expression), _shape(expression.args[1])
+        largest = max(largest, 4 * math.prod(made))
+        if name == "relax.matmul":
+            channels, inner = made[-1], weights[-2] if len(weights) > 1 else weights[0]
+        else:
+            layout = str(expression.attrs.out_layout or expression.attrs.data_layout)
+            channels, inner = made[layout.index("C")], math.prod(weights)
+            inner //= channels
+        positions = math.prod(made) // (size * channels)
+        work = positions * channels * inner
+        total += work
+        few += work if positions < FEW else 0
+
+    relax.analysis.post_order_visit(main, visit)
+    return largest > CACHE and few <= SHARE * total
+
+
+class _OneSample:
+    """A function of a batch, written again for one sample.
+
+    Args:
+        main: the function.
+        size: its batch size.
+    """
+
+    def __init__(self, main: Any, size: int) -> None:
+        self.main, self.size = main, size
+        self.builder = relax.BlockBuilder()
+        self.values: _Values = {}
+
+    def function(self) -> Any:
+        """The function of one sample.
+
+        Raises:
+            _NotApart: there is none that is known to be the same.
+        """
+        (batch,) = self.main.params
+        one = dialect.resized(batch, 1)
+        self.values[batch] = one
+        found = one
+        with self.builder.function("main", [one]):
+            with self.builder.dataflow():
+                # the builder wants its blocks ended, also where there is none of one sample
+                with suppress(_NotApart):
+                    for block in self.main.body.blocks:
+                        for binding in block.bindings:
+                            self._bound(binding)
+                    found = self._output(self.main.body.body)
+                made = self.builder.emit_output(found)
+            self.builder.emit_func_output(made)
+        if found is one:
+            raise _NotApart
+        return self.builder.get()["main"]
+
+    def _output(self, value: Any) -> Any:
+        if isinstance(value, relax.Tuple):
+            return relax.Tuple([self._output(field) for field in value.fields])
+        if not self.varies(value):
+            raise _NotApart
+        return self.values[value]
+
+    def varies(self, value: Any) -> bool:
+        """Whether a value has a part for each sample; one that has not is the same for all."""
+        return isinstance(value, relax.Var) and value in self.values
+
+    def _bound(self, binding: Any) -> None:
+        """Write a binding again; what is the same for all samples stays as it is."""
+        value = binding.value
+        if not any(self.varies(one) for one in _tensors(value)):
+            self.builder.emit_normalized(binding)
+        elif isinstance(value, relax.Var | relax.Tuple):
+            self.values[binding.var] = self._output(value)
+        else:
+            self.values[binding.var] = self._made(value, _shape(binding.var))
+
+    def _made(self, call: Any, shape: list[int]) -> Any:
+        """What a call makes for one sample, where it makes a tensor of that shape for all."""
+        operator = isinstance(call, relax.Call) and isinstance(call.op, tvm.ir.Op)
+        rule = _KNOWN.get(call.op.name) if operator else None
+        if rule is None:
+            raise _NotApart
+        arguments = [self._one(argument) for argument in rule(self, call)]
+        made = self.builder.emit(relax.Call(call.op, arguments, call.attrs))
+        first, *rest = shape
+        if first != self.size or _shape(made) != [1, *rest]:
+            raise _NotApart
+        return made
+
+    def _one(self, value: Any) -> Any:
+        if isinstance(value, relax.Tuple):
+            return relax.Tuple([self._one(field) for field in value.fields])
+        return self.values.get(value, value) if isinstance(value, relax.Var) else value
+
+
+def _tensors(value: Any) -> list[Any]:
+    """What an expression is made from."""
+    if isinstance(value, relax.Call):
+        return [one for argument in value.args for one in _tensors(argument)]
+    if isinstance(value, relax.Tuple):
+        return [one for field in value.fields for one in _tensors(field)]
+    return [value.tuple_value] if isinstance(value, relax.TupleGetItem) else [value]
+
+
+def _sure(true: bool) -> None:
+    if not true:
+        raise _NotApart
+
+
+def _axis(axis: Any, rank: int) -> int:
+    return int(axis) % rank
+
+
+def _first_alone(one: _OneSample, call: Any) -> list[Any]:
+    """Of the arguments only the first has samples."""
+    data, *others = call.args
+    _sure(one.varies(data) and not any(one.varies(other) for other in others))
+    return list(call.args)
+
+
+def _each_value(one: _OneSample, call: Any) -> list[Any]:
+    """Value by value: what has no samples is the same for each of them."""
+    rank = len(_shape(call))
+    for argument in call.args:
+        shape = _shape(argument)
+        if one.varies(argument):
+            _sure(len(shape) == rank)
+        else:
+            _sure(len(shape) < rank or shape[0] == 1)
+    return list(call.args)
+
+
+def _image(one: _OneSample, call: Any) -> list[Any]:
+    """Windows over images, samples being the first axis."""
+    layouts = [str(getattr(call.attrs, name, "")) for name in ("data_layout", "layout")]
+    _sure(any(layout.startswith("N") for layout in layouts))
+    return _first_alone(one, call)
+
+
+def _product(one: _OneSample, call: Any) -> list[Any]:
+    """Matrices of samples, or their rows, times one matrix for all; or matrices by matrices."""
+    left, right = call.args
+    if one.varies(right):
+        _sure(one.varies(left) and len(_shape(left)) == len(_shape(right)) > 2)
+    else:
+        _sure(len(_shape(left)) > 1 and len(_shape(right)) == 2)
+    return list(call.args)
+
+
+def _along(one: _OneSample, call: Any) -> list[Any]:
+    """Along axes that are not the samples'."""
+    rank, axes = len(_shape(call.args[0])), call.attrs.axis
+    _sure(axes is not None)
+    listed = list(axes) if hasattr(axes, "__len__") else [axes]
+    _sure(all(_axis(axis, rank) != 0 for axis in listed))
+    return _first_alone(one, call)
+
+
+def _added_axis(one: _OneSample, call: Any) -> list[Any]:
+    rank = len(_shape(call))
+    _sure(all(_axis(axis, rank) != 0 for axis in call.attrs.axis))
+    return _first_alone(one, call)
+
+
+def _joining(one: _OneSample, call: Any) -> list[Any]:
+    _sure(isinstance(call.args[0], relax.Tuple))
+    fields = call.args[0].fields
+    _sure(all(one.varies(field) for field in fields))
+    _sure(call.attrs.axis is not None and _axis(call.attrs.axis, len(_shape(fields[0]))) != 0)
+    return list(call.args)
+
+
+def _turned(one: _OneSample, call: Any) -> list[Any]:
+    axes = call.attrs.axes
+    _sure(axes is not None and _axis(axes[0], len(axes)) == 0)
+    return _first_alone(one, call)
+
+
+def _reshaped(one: _OneSample, call: Any) -> list[Any]:
+    """Each sample by itself: the first axis is the samples' before and after."""
+    data, _ = call.args
+    made = _shape(call)
+    _sure(one.varies(data) and made[0] == one.size)
+    return [data, relax.ShapeExpr([1, *made[1:]])]
+
+
+_Rule = Callable[[_OneSample, Any], list[Any]]
+_KNOWN: dict[str, _Rule] = {
+    **dict.fromkeys(
+        [
+            f"relax.{name}"
+            for name in (
+                *("abs", "add", "astype", "ceil", "clip", "cos", "divide", "equal", "erf", "exp"),
+                *("floor", "greater", "greater_equal", "less", "less_equal", "log"),
+                *("logical_and", "logical_not", "logical_or", "maximum", "minimum", "multiply"),
+                *("negative", "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu", "not_equal"),
+                *("power", "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt", "square"),
+                *("subtract", "tanh", "where"),
+            )
+        ],
+        _each_value,
+    ),
+    **dict.fromkeys(
+        [
+            f"relax.{name}"
+            for name in (
+                *("image.resize2d", "nn.adaptive_avg_pool2d", "nn.avg_pool2d", "nn.conv2d"),
+                *("nn.conv2d_transpose", "nn.max_pool2d"),
+            )
+        ],
+        _image,
+    ),
+    **dict.fromkeys(
+        [
+            f"relax.{name}"
+            for name in (
+                *("dequantize", "max", "mean", "min", "nn.log_softmax", "nn.softmax", "quantize"),
+                *("squeeze", "sum"),
+            )
+        ],
+        _along,
+    ),
+    "relax.concat": _joining,
+    "relax.expand_dims": _added_axis,
+    "relax.matmul": _product,
+    "relax.permute_dims": _turned,
+    "relax.reshape": _reshaped,
+}
