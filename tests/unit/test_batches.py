@@ -23,6 +23,27 @@ def ints(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array(values, np.int64)
 
 
+def branch() -> onnx.ModelProto:
+    """A mean or a maximum of all samples, by a condition, added to each."""
+    ways = [
+        helper.make_graph(
+            [node(kind, ["x"], ["m"], keepdims=1)],
+            kind,
+            [],
+            [helper.make_tensor_value_info("m", TensorProto.FLOAT, (1, 1))],
+        )
+        for kind in ("ReduceMean", "ReduceMax")
+    ]
+    return model(
+        [
+            node("If", ["c"], ["m"], then_branch=ways[0], else_branch=ways[1]),
+            node("Add", ["x", "m"], ["y"]),
+        ],
+        ROWS,
+        {"c": np.array(True)},
+    )
+
+
 APART = {
     "convolution": convolution(IMAGES, 16, 3, strides=[2, 2], pads=[0, 0, 1, 1]),
     "depthwise": convolution(IMAGES, 6, 5, pads=[2, 2, 2, 2], group=6),
@@ -66,6 +87,21 @@ APART = {
         IMAGES,
         {"w": random(3, 6, 1, 1), "scale": random(9, 1, 1)},
     ),
+    "int8 and back": model(
+        [
+            node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+            node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+            node("Conv", ["d", "w"], ["c"]),
+            node("QuantizeLinear", ["c", "scale", "zero"], ["r"]),
+            node("DequantizeLinear", ["r", "scale", "zero"], ["y"]),
+        ],
+        IMAGES,
+        {
+            "scale": np.array(0.05, np.float32),
+            "zero": np.array(3, np.int8),
+            "w": np.eye(6, dtype=np.float32)[:, :, None, None],
+        },
+    ),
     "attention": model(
         [
             node("Reshape", ["x", "rows"], ["r"]),
@@ -76,6 +112,15 @@ APART = {
         ],
         IMAGES,
         {"rows": ints(SIZE, 6, 64)},
+    ),
+    "hard swish": model([node("HardSwish", ["x"], ["y"])], IMAGES),
+    "a slope and a norm": model(
+        [
+            node("PRelu", ["x", "slope"], ["p"]),
+            node("LayerNormalization", ["p", "scale", "bias"], ["y"]),
+        ],
+        ROWS,
+        {"slope": random(4), "scale": random(4), "bias": random(4)},
     ),
     "rows": model([node("MatMul", ["x", "w"], ["y"])], ROWS, {"w": random(4, 5)}),
     "an axis more and one less": model(
@@ -109,6 +154,10 @@ WHOLE = {
         [node("Unsqueeze", ["x", "axis"], ["u"]), node("Mul", ["u", "x"], ["y"])],
         (SIZE, SIZE),
         {"axis": ints(1)},
+    ),
+    "a branch": branch(),
+    "a norm of samples": model(
+        [node("LayerNormalization", ["x", "s"], ["y"], axis=0)], ROWS, {"s": random(*ROWS)}
     ),
     "an operator that is not known": model(
         [node("CumSum", ["x", "a"], ["y"])], ROWS, {"a": ints(1)}
@@ -185,6 +234,25 @@ def test_weights_that_few_positions_use_are_read_once_for_all_samples() -> None:
     assert batches.samples(lowered(model(dense, (8, 16, 28, 28), constants))) == 1
     constants["m"] = constants["m"][:, :1]
     assert batches.samples(lowered(model(dense, (8, 16, 28, 28), constants))) == 8
+
+
+@pytest.mark.parametrize("right", [(5,), (5, 0)], ids=["a number", "nothing"])
+def test_a_product_without_channels_is_no_reason_to_fail(right: tuple[int, ...]) -> None:
+    case = model(
+        [
+            node("MatMul", ["u", "v"], ["p"]),
+            node("ReduceSum", ["p"], ["s"], keepdims=0),
+            node("Conv", ["x", "w"], ["c"]),
+            node("Mul", ["c", "s"], ["y"]),
+        ],
+        (8, 4, 64, 64),
+        {"u": random(5), "v": random(*right), "w": random(4, 4, 1, 1)},
+    )
+    assert batches.samples(batches.apart(frontend.load(case))) == 1
+
+
+def test_more_samples_than_are_worth_joining_stay_whole() -> None:
+    assert batches.samples(lowered(convolution((9, 16, 56, 56), 16, 3))) == 1
 
 
 def test_a_graph_as_imported_keeps_its_batch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import tarfile
 from pathlib import Path
@@ -99,15 +100,28 @@ def test_nothing_is_kept_of_an_archive_that_is_refused(
     assert not (store.root / "entries").exists()
 
 
+def test_a_kept_tree_has_the_same_modes_whoever_made_it(
+    archive: Pinned, store: Store, tmp_path: Path
+) -> None:
+    before = os.umask(0o077)
+    try:
+        lay_out(archive, store, tmp_path / "first")
+    finally:
+        os.umask(before)
+    lay_out(archive, store, tmp_path / "second")
+    assert stat.S_IMODE((tmp_path / "second" / "x" / "sub").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("said", ["No space left on device", "Disk quota exceeded"])
 def test_a_full_disk_is_called_so(
-    archive: Pinned, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    said: str, archive: Pinned, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = process.run
 
     def full(args: list[str], **given: Any) -> str:
         if args[0] != "tar":
             return run(args, **given)
-        raise CommandError(args, 2, "tar: x: Cannot write: No space left on device")
+        raise CommandError(args, 2, f"tar: x: Cannot write: {said}")
 
     monkeypatch.setattr(process, "run", full)
     with pytest.raises(NoSpaceError, match="no space left"):

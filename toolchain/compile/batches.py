@@ -2,11 +2,11 @@
 
 Operator by operator, each layer's values of all samples go to memory and come back from there. One
 sample's whole way through the network keeps much of them in the caches, and the weights are read
-again for each, which costs little where many positions of the sample use each of them. (x86-64,
-batch 8, by hand: see benchmarks/README.md.)
+again for each, which costs little where many positions of the sample use each of them. Measured on
+x86-64 alone (benchmarks/README.md, batch 8).
 
 A network is taken apart only when every operator is known to work on each sample by itself
-(`_KNOWN`, and the shapes that come out); all others stay as they are.
+(`_RULES`, and the shapes that come out); all others stay as they are.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from toolchain.compile.tiles import CACHE
 SAMPLES = "edgewright.samples"  # attribute of a module whose `main` computes one of so many
 ONE = "one_sample"  # its function beside the `main` that calls it for each
 FEW = 16  # positions: a weight that fewer use in a sample costs more to read than to use
+MOST = 8  # samples: joining large outputs of 16 costs more than is gained (by hand, x86-64)
 SHARE = 1 / 20  # of all multiply-adds: those in layers of few positions, at most
 
 # what a value is for one sample, by its variable in the whole batch's function
@@ -44,7 +45,7 @@ def apart(module: tvm.IRModule) -> tvm.IRModule:
     main = module["main"]
     try:
         size = _size(main)
-        if size < 2 or not _worth(main, size):
+        if not 2 <= size <= MOST or not _worth(main, size):
             return module
         one = _OneSample(main, size).function()
     except _NotApart:
@@ -110,30 +111,43 @@ def _shape(value: Any) -> list[int]:
 
 def _worth(main: Any, size: int) -> bool:
     """Whether a batch's values leave the cache, and the work is not in layers of few positions."""
+    calls: list[Any] = []
+    # an error raised in the visitor would lose its kind on its way through TVM
+    relax.analysis.post_order_visit(main, calls.append)
     largest = total = few = 0
-
-    def visit(expression: Any) -> None:
-        nonlocal largest, total, few
-        if not isinstance(expression, relax.Call) or not isinstance(expression.op, tvm.ir.Op):
-            return
-        name = expression.op.name
-        if name not in ("relax.nn.conv2d", "relax.matmul"):
-            return
-        made, weights = _shape(expression), _shape(expression.args[1])
-        largest = max(largest, 4 * math.prod(made))
-        if name == "relax.matmul":
-            channels, inner = made[-1], weights[-2] if len(weights) > 1 else weights[0]
-        else:
-            layout = str(expression.attrs.out_layout or expression.attrs.data_layout)
-            channels, inner = made[layout.index("C")], math.prod(weights)
-            inner //= channels
-        positions = math.prod(made) // (size * channels)
-        work = positions * channels * inner
-        total += work
-        few += work if positions < FEW else 0
-
-    relax.analysis.post_order_visit(main, visit)
+    for call in calls:
+        if not isinstance(call, relax.Call) or not isinstance(call.op, tvm.ir.Op):
+            continue
+        if call.op.name in _INNER:
+            made, channels, inner = _INNER[call.op.name](call)
+            positions = math.prod(made) // (size * channels)
+            largest = max(largest, 4 * math.prod(made))
+            total += positions * channels * inner
+            few += positions * channels * inner if positions < FEW else 0
     return largest > CACHE and few <= SHARE * total
+
+
+# the shape of what is made, its channels, and the multiply-adds of each value
+_Inner = tuple[list[int], int, int]
+
+
+def _of_convolution(call: Any) -> _Inner:
+    made, weights = _shape(call), _shape(call.args[1])
+    channels = made[str(call.attrs.out_layout or call.attrs.data_layout).index("C")]
+    _sure(channels > 0)
+    return made, channels, math.prod(weights) // channels
+
+
+def _of_product(call: Any) -> _Inner:
+    made, left = _shape(call), _shape(call.args[0])
+    _sure(len(made) > 0 and made[-1] > 0)
+    return made, made[-1], left[-1]
+
+
+_INNER: dict[str, Callable[[Any], _Inner]] = {
+    "relax.nn.conv2d": _of_convolution,
+    "relax.matmul": _of_product,
+}
 
 
 class _OneSample:
@@ -187,7 +201,7 @@ class _OneSample:
     def _bound(self, binding: Any) -> None:
         """Write a binding again; what is the same for all samples stays as it is."""
         value = binding.value
-        if not any(self.varies(one) for one in _tensors(value)):
+        if not any(self.varies(one) for one in relax.analysis.free_vars(value)):
             self.builder.emit_normalized(binding)
         elif isinstance(value, relax.Var | relax.Tuple):
             self.values[binding.var] = self._output(value)
@@ -213,15 +227,6 @@ class _OneSample:
         return self.values.get(value, value) if isinstance(value, relax.Var) else value
 
 
-def _tensors(value: Any) -> list[Any]:
-    """What an expression is made from."""
-    if isinstance(value, relax.Call):
-        return [one for argument in value.args for one in _tensors(argument)]
-    if isinstance(value, relax.Tuple):
-        return [one for field in value.fields for one in _tensors(field)]
-    return [value.tuple_value] if isinstance(value, relax.TupleGetItem) else [value]
-
-
 def _sure(true: bool) -> None:
     if not true:
         raise _NotApart
@@ -242,6 +247,8 @@ def _each_value(one: _OneSample, call: Any) -> list[Any]:
     """Value by value: what has no samples is the same for each of them."""
     rank = len(_shape(call))
     for argument in call.args:
+        if not isinstance(argument, relax.Var) and not dialect.is_constant(argument):
+            continue  # a bound of clip: a number
         shape = _shape(argument)
         if one.varies(argument):
             _sure(len(shape) == rank)
@@ -276,6 +283,12 @@ def _along(one: _OneSample, call: Any) -> list[Any]:
     return _first_alone(one, call)
 
 
+def _normalised(one: _OneSample, call: Any) -> list[Any]:
+    rank = len(_shape(call))
+    _sure(all(_axis(axis, rank) != 0 for axis in call.attrs.axes))
+    return _first_alone(one, call)
+
+
 def _added_axis(one: _OneSample, call: Any) -> list[Any]:
     rank = len(_shape(call))
     _sure(all(_axis(axis, rank) != 0 for axis in call.attrs.axis))
@@ -305,44 +318,23 @@ def _reshaped(one: _OneSample, call: Any) -> list[Any]:
 
 
 _Rule = Callable[[_OneSample, Any], list[Any]]
-_KNOWN: dict[str, _Rule] = {
-    **dict.fromkeys(
-        [
-            f"relax.{name}"
-            for name in (
-                *("abs", "add", "astype", "ceil", "clip", "cos", "divide", "equal", "erf", "exp"),
-                *("floor", "greater", "greater_equal", "less", "less_equal", "log"),
-                *("logical_and", "logical_not", "logical_or", "maximum", "minimum", "multiply"),
-                *("negative", "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu", "not_equal"),
-                *("power", "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt", "square"),
-                *("subtract", "tanh", "where"),
-            )
-        ],
-        _each_value,
+_RULES: dict[_Rule, str] = {
+    _each_value: (
+        "abs add astype ceil clip cos divide equal erf exp floor greater greater_equal isfinite "
+        "isinf isnan less less_equal log logical_and logical_not logical_or maximum minimum "
+        "multiply negative nn.gelu nn.leakyrelu nn.relu nn.silu not_equal power round rsqrt "
+        "sigmoid sign sin sqrt square subtract tanh where"
     ),
-    **dict.fromkeys(
-        [
-            f"relax.{name}"
-            for name in (
-                *("image.resize2d", "nn.adaptive_avg_pool2d", "nn.avg_pool2d", "nn.conv2d"),
-                *("nn.conv2d_transpose", "nn.max_pool2d"),
-            )
-        ],
-        _image,
+    _image: (
+        "image.resize2d nn.adaptive_avg_pool2d nn.avg_pool2d nn.conv2d nn.conv2d_transpose "
+        "nn.max_pool2d"
     ),
-    **dict.fromkeys(
-        [
-            f"relax.{name}"
-            for name in (
-                *("dequantize", "max", "mean", "min", "nn.log_softmax", "nn.softmax", "quantize"),
-                *("squeeze", "sum"),
-            )
-        ],
-        _along,
-    ),
-    "relax.concat": _joining,
-    "relax.expand_dims": _added_axis,
-    "relax.matmul": _product,
-    "relax.permute_dims": _turned,
-    "relax.reshape": _reshaped,
+    _along: "dequantize max mean min nn.log_softmax nn.prelu nn.softmax quantize squeeze sum",
+    _joining: "concat",
+    _normalised: "nn.layer_norm",
+    _added_axis: "expand_dims",
+    _product: "matmul",
+    _turned: "permute_dims",
+    _reshaped: "reshape",
 }
+_KNOWN = {f"relax.{name}": rule for rule, names in _RULES.items() for name in names.split()}

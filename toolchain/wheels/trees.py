@@ -74,7 +74,9 @@ def _kept(pin: Pinned, parts: Sequence[str], store: Store) -> Entry:
             return entry
         with store.scratch() as scratch, store.building(key, made_from) as folder:
             _from_archive(pin, parts, store, scratch / "tree")
-            _tar(store, ["-c", "-f", folder / TREE, "-C", scratch / "tree", "."])
+            # folders have the modes of this process's umask, which another's may not be
+            modes = "--mode=u+rwX,go+rX"
+            _tar(store, ["-c", modes, "-f", folder / TREE, "-C", scratch / "tree", "."])
         entry = store.entry(key)
     assert entry is not None
     return entry
@@ -86,6 +88,7 @@ def _tar(store: Store, args: Sequence[str | Path]) -> None:
         try:
             process.run(["tar", *args], env={"LC_ALL": "C"})
         except CommandError as error:
-            if os.strerror(errno.ENOSPC) in error.detail:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            for number in (errno.ENOSPC, errno.EDQUOT):
+                if os.strerror(number) in error.detail:
+                    raise OSError(number, os.strerror(number)) from error
             raise
