@@ -18,8 +18,9 @@ import tvm
 from tvm import relax
 
 from deploy.agent import __file__ as agent
+from tests.unit.test_passes import CASES
 from toolchain import process, targets
-from toolchain.compile import TILED, passes, space, work
+from toolchain.compile import TILED, frontend, passes, space, work
 from toolchain.compile.tiles import Tile
 from toolchain.errors import ConnectionFailed
 from toolchain.store import Store
@@ -127,6 +128,14 @@ def test_a_search_begins_with_our_own_goes_on_where_it_was_and_changes_no_result
         machine = relax.VirtualMachine(passes.build(scheduled, work.this_machine()), tvm.cpu())
         outputs.append(machine["main"](x).numpy())
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4)
+
+
+def test_a_function_with_an_exponential_is_tuned_too(tmp_path: Path) -> None:
+    lowered = passes.lower(
+        frontend.load(CASES["x * sigmoid(x), its tanh"]), work.this_machine(), TILED
+    )
+    with server() as (_, port):
+        assert searched(lowered, tmp_path, {"a": port}, 2)["trials"] == 2
 
 
 def test_a_device_that_goes_costs_what_it_had_in_hand_and_no_record(tmp_path: Path) -> None:
