@@ -28,9 +28,6 @@ FEW = 16  # positions: a weight that fewer use in a sample costs more to read th
 MOST = 8  # samples: joining large outputs of 16 costs more than is gained (by hand, x86-64)
 SHARE = 1 / 20  # of all multiply-adds: those in layers of few positions, at most
 
-# what a value is for one sample, by its variable in the whole batch's function
-_Values = dict[Any, Any]
-
 
 class _NotApart(Exception):  # not an error: it stays whole
     """An operator may look at several samples at once."""
@@ -161,7 +158,8 @@ class _OneSample:
     def __init__(self, main: Any, size: int) -> None:
         self.main, self.size = main, size
         self.builder = relax.BlockBuilder()
-        self.values: _Values = {}
+        # what a value is for one sample, by its variable in the whole batch's function
+        self.values: dict[Any, Any] = {}
 
     def function(self) -> Any:
         """The function of one sample.
@@ -232,8 +230,11 @@ def _sure(true: bool) -> None:
         raise _NotApart
 
 
-def _axis(axis: Any, rank: int) -> int:
-    return int(axis) % rank
+def _not_first(axes: Any, rank: int) -> None:
+    """Axes, or one, that are given and not the samples'."""
+    _sure(axes is not None)
+    listed = list(axes) if hasattr(axes, "__len__") else [axes]
+    _sure(all(int(axis) % rank != 0 for axis in listed))
 
 
 def _first_alone(one: _OneSample, call: Any) -> list[Any]:
@@ -276,22 +277,14 @@ def _product(one: _OneSample, call: Any) -> list[Any]:
 
 def _along(one: _OneSample, call: Any) -> list[Any]:
     """Along axes that are not the samples'."""
-    rank, axes = len(_shape(call.args[0])), call.attrs.axis
-    _sure(axes is not None)
-    listed = list(axes) if hasattr(axes, "__len__") else [axes]
-    _sure(all(_axis(axis, rank) != 0 for axis in listed))
-    return _first_alone(one, call)
-
-
-def _normalised(one: _OneSample, call: Any) -> list[Any]:
-    rank = len(_shape(call))
-    _sure(all(_axis(axis, rank) != 0 for axis in call.attrs.axes))
-    return _first_alone(one, call)
+    arguments = _first_alone(one, call)
+    axes = call.attrs.axes if call.op.name == "relax.nn.layer_norm" else call.attrs.axis
+    _not_first(axes, len(_shape(arguments[0])))
+    return arguments
 
 
 def _added_axis(one: _OneSample, call: Any) -> list[Any]:
-    rank = len(_shape(call))
-    _sure(all(_axis(axis, rank) != 0 for axis in call.attrs.axis))
+    _not_first(call.attrs.axis, len(_shape(call)))
     return _first_alone(one, call)
 
 
@@ -299,13 +292,13 @@ def _joining(one: _OneSample, call: Any) -> list[Any]:
     _sure(isinstance(call.args[0], relax.Tuple))
     fields = call.args[0].fields
     _sure(all(one.varies(field) for field in fields))
-    _sure(call.attrs.axis is not None and _axis(call.attrs.axis, len(_shape(fields[0]))) != 0)
+    _not_first(call.attrs.axis, len(_shape(fields[0])))
     return list(call.args)
 
 
 def _turned(one: _OneSample, call: Any) -> list[Any]:
     axes = call.attrs.axes
-    _sure(axes is not None and _axis(axes[0], len(axes)) == 0)
+    _sure(axes is not None and int(axes[0]) % len(axes) == 0)
     return _first_alone(one, call)
 
 
@@ -329,9 +322,11 @@ _RULES: dict[_Rule, str] = {
         "image.resize2d nn.adaptive_avg_pool2d nn.avg_pool2d nn.conv2d nn.conv2d_transpose "
         "nn.max_pool2d"
     ),
-    _along: "dequantize max mean min nn.log_softmax nn.prelu nn.softmax quantize squeeze sum",
+    _along: (
+        "dequantize max mean min nn.layer_norm nn.log_softmax nn.prelu nn.softmax quantize "
+        "squeeze sum"
+    ),
     _joining: "concat",
-    _normalised: "nn.layer_norm",
     _added_axis: "expand_dims",
     _product: "matmul",
     _turned: "permute_dims",

@@ -170,11 +170,11 @@ def summary(tuning: Tuning, new: int) -> Json:
 def call_counts(lowered: tvm.IRModule) -> collections.Counter[str]:
     """How often an inference calls each function."""
     counts: collections.Counter[str] = collections.Counter()
+    samples = batches.samples(lowered)
 
     def visit(node: Any) -> None:
         if isinstance(node, relax.Call) and isinstance(node.args[0], relax.GlobalVar):
             counts[node.args[0].name_hint] += samples
 
-    samples = batches.samples(lowered)
     relax.analysis.post_order_visit(lowered["main"], visit)
     return counts
