@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import relax
 
 SYMBOL = "__tvm_ffi_"  # before a function's name, where compiled code calls it
@@ -106,14 +107,23 @@ def step(index: Any, variable: Any) -> int | None:
     return int(size) if isinstance(size, tvm.tirx.IntImm) else None
 
 
-def lowering(then: Any) -> Any:
-    """TVM's own lowering of functions and a pass after it, as TVM's `build` takes them."""
+def replaced(body: tvm.tirx.Stmt, kind: type, by: Callable[[Any], Any]) -> tvm.tirx.Stmt:
+    """A body whose statements of a kind are what a function makes of them."""
+    if NEW:
+        found: tvm.tirx.Stmt = tvm_ffi.structural_map(body, (kind, by))
+        return found
+    of: Any = tvm.tirx.stmt_functor
+    return of.ir_transform(body, None, by, [f"tirx.{kind.__name__}"])
+
+
+def lowering(*then: Any) -> Any:
+    """TVM's own lowering of functions and passes after it, as TVM's `build` takes them."""
     default = tvm.tirx.get_tir_pipeline("default")
     if not isinstance(default, tuple):
-        return tvm.ir.transform.Sequential([default, then])
+        return tvm.ir.transform.Sequential([default, *then])
     lower, *finalize = default
     name = "edgewright"
     tvm.tirx.register_tir_pipeline(
-        name, lambda: (tvm.ir.transform.Sequential([lower, then]), *finalize)
+        name, lambda: (tvm.ir.transform.Sequential([lower, *then]), *finalize)
     )
     return name

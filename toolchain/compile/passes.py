@@ -22,7 +22,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.target.codegen import target_has_features
 
-from toolchain.compile import batches, dialect, lengths, packing, space
+from toolchain.compile import batches, dialect, lengths, packing, space, stack
 from toolchain.compile.dotproduct import DotProduct
 from toolchain.compile.exponential import VECTORISED
 from toolchain.compile.folding import fold_layouts
@@ -169,25 +169,33 @@ def build(module: tvm.IRModule, target: tvm.target.Target) -> Any:
     TVM's default pipeline has, in order, all that is left to do: sort and sampling dispatched,
     reshapes made views, tensors allocated from a static plan, dead ones freed, shapes lowered.
     """
-    module = batches.together(module)
-    longer = lengths.longer(target)
-    rest, long = lengths.split(module)
-    if longer is None or not long.functions:
-        return relax.build(module, target, relax_pipeline="default")
-    return relax.build(
-        rest.with_attr("external_mods", [tirx.build(long, longer)]),
-        target,
-        relax_pipeline="default",
-        tir_pipeline=dialect.lowering(lengths.choosing(target)),
-    )
+    rest, long = _long_forms(batches.together(module), target)
+    if long is not None:
+        rest = rest.with_attr("external_mods", [long])
+    lowering = _lowering(target, choosing=long is not None)
+    return relax.build(rest, target, relax_pipeline="default", tir_pipeline=lowering)
 
 
 def build_functions(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:
     """Scheduled functions without Relax to a library, with all their forms."""
+    rest, long = _long_forms(module, target)
+    library = tirx.build(rest, target, pipeline=_lowering(target, choosing=long is not None))
+    if long is not None:
+        library.import_module(long)
+    return library
+
+
+def _long_forms(
+    module: tvm.IRModule, target: tvm.target.Target
+) -> tuple[tvm.IRModule, tvm.runtime.Module | None]:
+    """The module without its forms for longer vectors, and these built, if there are any."""
     longer = lengths.longer(target)
     rest, long = lengths.split(module)
     if longer is None or not long.functions:
-        return tirx.build(module, target)
-    library = tirx.build(rest, target, pipeline=dialect.lowering(lengths.choosing(target)))
-    library.import_module(tirx.build(long, longer))
-    return library
+        return rest, None
+    return rest, tirx.build(long, longer, pipeline=_lowering(longer, choosing=False))
+
+
+def _lowering(target: tvm.target.Target, *, choosing: bool) -> Any:
+    """How loops are lowered; a function with two forms chooses between them."""
+    return dialect.lowering(*([lengths.choosing(target)] if choosing else []), stack.keeping())

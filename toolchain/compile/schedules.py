@@ -105,8 +105,8 @@ class Rule:
         sch.reorder(*tiles, row, column)
         at = sch.fuse(*tiles)
         sch.parallel(at)
-        # The tile's buffer stays in scope "global": TVM puts small ones of these on the stack,
-        # where LLVM finds them, and asks the runtime for each "local" one.
+        # The tile's buffer stays in scope "global": those are kept on the stack (`stack`), where
+        # LLVM finds them, and TVM asks the runtime for each "local" one.
         sch.compute_at(anchor, at, preserve_unit_loops=True)
         self._innermost(sch, [row, *sch.split(column, [tile.vectors, tile.width])])
         kinds = _kinds(sch, anchor)
