@@ -94,6 +94,9 @@ def convolve(to: Branches) -> None:
     outputs = groups * to.between(1, max(1, 40 // groups))
     window, dilation = (1, 1, 3, 5)[to.between(0, 3)], to.between(1, 2)
     source = to.first(channels)
+    if to.between(0, 1):  # something that computes the image, and its border where there is one
+        mixed = to.add("Conv", [source, to.weights(channels, channels, 1, 1)])
+        source = to.add("Relu", [mixed])
     y = to.add(
         "Conv",
         [source, to.weights(outputs, channels // groups, window, window), to.weights(outputs)],

@@ -306,3 +306,10 @@ def test_vectors_of_any_number_of_lanes_divide_what_powers_of_two_do_not() -> No
     assert tile == tiles.Tile(rows=7, vectors=1, width=30)
     assert (long.grouped(30), short.grouped(15), short.grouped(8)) == (4, 4, 2)
     assert (long.besides(30), long.besides(32)) == (5, 3)
+
+
+def test_lanes_that_are_no_power_of_two_are_used_where_many_products_follow_each_load() -> None:
+    long = tiles.Registers.of(lengths.longer(PC))
+    assert [long.loads(width) for width in (8, 12, 10, 7)] == [1, 3, 3, 5]
+    assert tiles.Tile.of(long, 14, 24) == tiles.Tile(rows=14, vectors=2, width=12)
+    assert tiles.Tile.of(long, 1, 1000) == tiles.Tile(rows=1, vectors=5, width=8)

@@ -295,7 +295,7 @@ def test_a_window_over_each_channel_leaves_a_register_for_every_input_of_a_tile(
     widths = {
         int(w) for w in re.findall(r"T.vectorized\(T.int64\((\d+)\)\)", scheduled[name].script())
     }
-    assert widths == {8, 16}  # of the window, and of the padding before it
+    assert widths == {8}
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ RELATIVE = 1e-4  # of the largest value: what the reference's own rounding leave
 
 @dataclass(frozen=True, kw_only=True)
 class Convolution:
-    """One 2-D convolution, as ONNX describes it."""
+    """One 2-D convolution, as ONNX describes it; another of 1x1 may compute its image."""
 
     batch: int
     height: int
@@ -45,13 +45,18 @@ class Convolution:
     stride: int
     dilation: int
     padding: tuple[int, int, int, int]
+    behind_another: bool
 
     def graph(self) -> onnx.ModelProto:
         """With a bias and a ReLU after it, so that an epilogue is fused."""
+        image = "r" if self.behind_another else "x"
         nodes = [
+            helper.make_node("Conv", ["x", "v"], ["i"]),
+            helper.make_node("Relu", ["i"], ["r"]),
+        ] * self.behind_another + [
             helper.make_node(
                 "Conv",
-                ["x", "w", "b"],
+                [image, "w", "b"],
                 ["c"],
                 group=self.groups,
                 strides=[self.stride] * 2,
@@ -67,7 +72,11 @@ class Convolution:
             "graph",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
             [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-            [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")],
+            [
+                numpy_helper.from_array(weights, "w"),
+                numpy_helper.from_array(bias, "b"),
+                numpy_helper.from_array(self.mixing(), "v"),
+            ],
         )
         return onnx.shape_inference.infer_shapes(
             helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -82,11 +91,20 @@ class Convolution:
             draw.standard_normal(self.outputs).astype(np.float32),
         )
 
+    def mixing(self) -> Array:
+        """Weights of the convolution before it, drawn."""
+        drawn = np.random.default_rng(2).standard_normal((self.channels, self.channels, 1, 1))
+        scaled: Array = (drawn / np.sqrt(self.channels)).astype(np.float32)
+        return scaled
+
     def reference(self, x: Array) -> npt.NDArray[np.float64]:
         """By numpy, one tap of the window after the other, in float64."""
         weights, bias = (part.astype(np.float64) for part in self.weights())
         top, left, bottom, right = self.padding
-        padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (top, bottom), (left, right)))
+        image = x.astype(np.float64)
+        if self.behind_another:
+            image = np.maximum(np.einsum("nchw,oc->nohw", image, self.mixing()[..., 0, 0]), 0)
+        padded = np.pad(image, ((0, 0), (0, 0), (top, bottom), (left, right)))
         reach = self.dilation * (self.window - 1) + 1
         rows = (padded.shape[2] - reach) // self.stride + 1
         columns = (padded.shape[3] - reach) // self.stride + 1
@@ -124,6 +142,7 @@ def convolutions(draw: st.DrawFn) -> Convolution:
         stride=draw(st.integers(1, 3)),
         dilation=dilation,
         padding=(draw(pad), draw(pad), draw(pad), draw(pad)),
+        behind_another=draw(st.booleans()),
     )
 
 

@@ -66,17 +66,18 @@ def described(expression: Any) -> Any:
 
 def arguments(function: tvm.tirx.PrimFunc) -> list[tuple[int, ...]]:
     """The shapes of a function's arguments, all known."""
-    return [tuple(int(size) for size in one.shape) for one in _buffers(function)]
+    return [tuple(int(size) for size in one.shape) for one in buffers(function)]
 
 
 def argument(function: tvm.tirx.PrimFunc, read: Any) -> int | None:
     """Which argument a block of a function reads there; None for something of its own."""
     source = read.buffer if hasattr(read, "buffer") else read.source
-    found = (n for n, one in enumerate(_buffers(function)) if one.same_as(source))
+    found = (n for n, one in enumerate(buffers(function)) if one.same_as(source))
     return next(found, None)
 
 
-def _buffers(function: tvm.tirx.PrimFunc) -> list[Any]:
+def buffers(function: tvm.tirx.PrimFunc) -> list[Any]:
+    """A function's arguments, as the buffers that they are."""
     if hasattr(function, "buffer_map"):
         return [function.buffer_map[one] for one in function.params]
     return list(function.params)
@@ -105,6 +106,13 @@ def step(index: Any, variable: Any) -> int | None:
     found = algebra.detect_linear_equation(index, [variable])
     size = algebra.Analyzer().simplify(found[0]) if found else None
     return int(size) if isinstance(size, tvm.tirx.IntImm) else None
+
+
+def distance(index: Any, variable: Any) -> int | None:
+    """How far an index lies from a variable; None if not always equally far."""
+    algebra: Any = getattr(tvm, "sym", None) or tvm.arith
+    found = algebra.Analyzer().simplify(index - variable)
+    return int(found) if isinstance(found, tvm.tirx.IntImm) else None
 
 
 def replaced(body: tvm.tirx.Stmt, kind: type, by: Callable[[Any], Any]) -> tvm.tirx.Stmt:

@@ -4,8 +4,8 @@
       comes from the model or from what we do to it.
   O1  constants folded, operators fused: fewer passes over memory, TVM's own loops.
   O2  and a batch one sample after another, images channels-last (NHWC), softmax as operators of one
-      reduction at most, exponentials as polynomials, loops vectorised along the channels and shared
-      by threads.
+      reduction at most, padding by what computes the image, exponentials as polynomials, loops
+      vectorised along the channels and shared by threads.
   O3  and reductions computed in tiles that fit the target's registers, with NEON from inputs loaded
       four at a time, and weights laid out as the tiles read them; of int8 by dot products where
       the target has them. The default.
@@ -22,7 +22,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.target.codegen import target_has_features
 
-from toolchain.compile import batches, dialect, lengths, packing, space, stack
+from toolchain.compile import batches, borders, dialect, lengths, packing, space, stack
 from toolchain.compile.dotproduct import DotProduct
 from toolchain.compile.exponential import VECTORISED
 from toolchain.compile.folding import fold_layouts
@@ -63,6 +63,8 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tv
             module = with_integer_products(module, dot)
         # One reduction a function, as the schedules want it.
         module = split_softmax(module)
+        # A border of zeros by what computes the image.
+        module = borders.apart(module)
     if opt_level >= 1:
         # Weights are turned and biases reshaped now and not in each inference.
         module = fold_layouts(module)
@@ -74,6 +76,8 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tv
             transform.AnnotateTIROpPattern(),
             # What else depends on constants alone.
             transform.FoldConstant(),
+            # Borders are fused too.
+            borders.fusible(),
             # Bias, activation and residual into the convolution before them.
             transform.FuseOps(),
             transform.FuseTIR(),

@@ -19,7 +19,7 @@ from typing import Any
 
 from tvm import s_tir, tirx
 
-from toolchain.compile import dialect
+from toolchain.compile import borders, dialect
 from toolchain.compile.dotproduct import DEPTH, DotProduct
 from toolchain.compile.tiles import Extents, Registers, Tile, by_instructions, divisor, widths
 
@@ -50,12 +50,14 @@ class Rule:
 
     def apply(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """The function with new loops, or None where the rule doesn't fit."""
-        schedule = s_tir.Schedule(function, error_render_level="none")
+        inner, border = borders.off(function)
+        schedule = s_tir.Schedule(inner, error_render_level="none")
         try:
             self._apply(schedule)
         except (s_tir.ScheduleError, NotFittingError):
             return None
-        return schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+        scheduled = schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+        return scheduled if border is None else border.filled(scheduled)
 
     def _apply(self, sch: s_tir.Schedule) -> None:
         blocks = sch.get_child_blocks(sch.get_sblock("root"))

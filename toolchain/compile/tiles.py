@@ -60,6 +60,13 @@ class Registers:
         """How many registers a vector of that many float32 takes: a power of two."""
         return 1 << max(0, -(-width // self.lanes) - 1).bit_length()
 
+    def loads(self, width: int) -> int:
+        """Instructions that bring a vector of that many float32 into registers, for each of these.
+
+        LLVM loads the parts of a number of lanes that is no power of two, and puts them together.
+        """
+        return 1 if self.resized is not None else 2 * width.bit_count() - 1
+
     def besides(self, width: int) -> int:
         """Instructions in a turn of a loop besides its work on vectors of that many float32."""
         odd = width > self.lanes and width & (width - 1)
@@ -134,7 +141,8 @@ class Tile:
                     continue
                 work = height * vectors
                 inputs = height / registers.lanes if registers.indexed else height
-                rate = work * width / (work + inputs + vectors + registers.besides(width))
+                weights = vectors * registers.loads(width)
+                rate = work * width / (work + inputs + weights + registers.besides(width))
                 if rate > most:
                     best, most = cls(rows=height, vectors=vectors, width=width), rate
         return best
@@ -184,9 +192,10 @@ def _read(tile: Tile, of: Extents, columns_first: bool) -> int:
 
 
 def widths(registers: Registers, columns: int) -> list[int]:
-    """Vectors that divide an axis: of whole registers, else the largest that fits in one.
+    """Vectors that divide an axis: of whole registers, else the largest that fit in one.
 
-    Where an instruction may work on any number of lanes, all that fit in a group of registers.
+    These are the largest of all and that of a power of two. Where an instruction may work on any
+    number of lanes, all that fit in a group of registers.
     """
     if registers.resized is not None:
         return divisors(columns, registers.lanes * registers.group)
@@ -196,7 +205,8 @@ def widths(registers: Registers, columns: int) -> list[int]:
         if columns % width == 0:
             whole.append(width)
         width *= 2
-    return whole or [divisor(columns, registers.lanes)]
+    largest = divisor(columns, registers.lanes)
+    return whole or sorted({columns & -columns, largest})
 
 
 def divisor(extent: int, largest: int) -> int:
