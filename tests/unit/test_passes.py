@@ -136,6 +136,15 @@ CASES = {
         (1, 6, 5, 5),
         {"w": random(3, 6, 1, 1), "scale": random(1, 9, 1, 1)},
     ),
+    "a convolution, then one transposed": model(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            helper.make_node("ConvTranspose", ["c", "v"], ["t"], strides=[2, 2]),
+            helper.make_node("Conv", ["t", "u"], ["y"]),
+        ],
+        (1, 6, 5, 5),
+        {"w": random(8, 6, 3, 3), "v": random(8, 4, 3, 3), "u": random(5, 4, 1, 1)},
+    ),
     "not a network of images": model(
         [helper.make_node("Tanh", ["x"], ["t"]), helper.make_node("MatMul", ["t", "w"], ["y"])],
         (3, 17),

@@ -86,7 +86,7 @@ class Border:
         return _with_body(function, tirx.SeqStmt([*loops, function.body.block.body]))
 
     def _fill(self, output: Any, box: list[tuple[int, int]]) -> Any:
-        """Loops over a box of the output; the last, all of its axis, becomes vectors."""
+        """Loops over a box of the output; LLVM makes vectors of the innermost."""
         variables = [tirx.Var(f"i{axis}", "int64") for axis in range(len(box))]
         indices = [v + first for v, (first, _) in zip(variables, box, strict=True)]
         body: Any = tirx.BufferStore(output, self.value, indices)
@@ -117,6 +117,8 @@ def off(function: tirx.PrimFunc) -> tuple[tirx.PrimFunc, Border | None]:
     for axis, variable in zip(described.writes[0].region, described.iter_vars, strict=True):
         first = dialect.distance(axis.min, variable.var)
         if first is None:
+            return function, None
+        if not isinstance(variable.dom.extent, tirx.IntImm):
             return function, None
         inside.append((first, first + int(variable.dom.extent)))
     result = sch.mod["main"]

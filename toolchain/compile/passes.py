@@ -33,7 +33,11 @@ from toolchain.compile.tiles import Registers, Tile
 
 # Convolutions with channels last, for input and weights: vectors then run along channels at any
 # stride and window, and 1x1 convolutions are matrix products as they stand.
-LAYOUTS = {"relax.nn.conv2d": ["NHWC", "HWIO"]}
+LAYOUTS = {
+    "relax.nn.conv2d": ["NHWC", "HWIO"],
+    # TVM has no loops for another layout of these.
+    "relax.nn.conv2d_transpose": ["NCHW", "IOHW"],
+}
 
 
 def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tvm.IRModule:

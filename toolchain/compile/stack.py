@@ -3,7 +3,8 @@
 Of what a function allocates TVM leaves on the stack what is smaller than 1 KiB, and asks the
 runtime for all else, each time. The sums of a tile are more than that where a CPU has 32 vector
 registers of 512 bits, or when there are somewhat more of them than registers: for each tile the
-runtime was called twice, and the sums went through memory.
+runtime was called twice, and the sums went through memory. It is done for every function, at every
+level, whoever made its loops.
 """
 
 from __future__ import annotations
