@@ -17,6 +17,7 @@ from tvm import relax, s_tir, tirx
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from toolchain.compile import dialect
+from toolchain.compile.rewriting import is_call, rewritten
 
 PATTERN, ELEMENTWISE = "op_pattern", 0  # what TVM's FuseOps goes by, and the kind fused with most
 NAME = "pad"  # of TVM's functions for the operator
@@ -24,16 +25,14 @@ NAME = "pad"  # of TVM's functions for the operator
 
 def apart(module: tvm.IRModule) -> tvm.IRModule:
     """`main` with the padding of each convolution, channels last, as an operator before it."""
-    main = module.get_global_var("main")
-    module.update_func(main, _Apart(module).visit_expr(module["main"]))
-    return module
+    return rewritten(module, _Apart(module))
 
 
 @mutator
 class _Apart(PyExprMutator):  # type: ignore[misc] # TVM is untyped
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
-        if not isinstance(call.op, tvm.ir.Op) or call.op.name != "relax.nn.conv2d":
+        if not is_call(call, "nn.conv2d"):
             return call
         of = call.attrs
         top, left, bottom, right = (int(size) for size in of.padding)
@@ -116,9 +115,7 @@ def off(function: tirx.PrimFunc) -> tuple[tirx.PrimFunc, Border | None]:
     inside = []
     for axis, variable in zip(described.writes[0].region, described.iter_vars, strict=True):
         first = dialect.distance(axis.min, variable.var)
-        if first is None:
-            return function, None
-        if not isinstance(variable.dom.extent, tirx.IntImm):
+        if first is None or not isinstance(variable.dom.extent, tirx.IntImm):
             return function, None
         inside.append((first, first + int(variable.dom.extent)))
     result = sch.mod["main"]

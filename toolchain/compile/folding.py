@@ -15,25 +15,19 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from toolchain.compile import dialect
 from toolchain.compile.quantized import dequantized
+from toolchain.compile.rewriting import is_call, rewritten
 
 
 def fold_layouts(module: tvm.IRModule) -> tvm.IRModule:
     """`main` with transposes, reshapes and dequantisations of constants done."""
-    main = module.get_global_var("main")
-    rewritten = _Folded(module).visit_expr(module["main"])
-    module.update_func(main, rewritten)
-    return relax.transform.DeadCodeElimination(["main"])(module)
+    return rewritten(module, _Folded(module))
 
 
 @mutator
 class _Folded(PyExprMutator):  # type: ignore[misc] # TVM is untyped
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
-        if not isinstance(call.op, tvm.ir.Op) or call.op.name not in (
-            "relax.permute_dims",
-            "relax.reshape",
-            "relax.dequantize",
-        ):
+        if not is_call(call, "permute_dims", "reshape", "dequantize"):
             return call
         value = self._constant(call.args[0])
         if value is None:

@@ -24,6 +24,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from toolchain.compile import dialect
 from toolchain.compile.dotproduct import DEPTH, DotProduct
+from toolchain.compile.rewriting import is_call, rewritten
 
 Integers = npt.NDArray[np.int8]
 Scales = npt.NDArray[np.float32]
@@ -35,7 +36,7 @@ def as_elementwise(module: tvm.IRModule) -> tvm.IRModule:
     The layout pass knows no layout of the two, and would turn each image before and after them.
     What has one scale for each channel is left as it is.
     """
-    return _rewritten(module, _Elementwise(module))
+    return rewritten(module, _Elementwise(module))
 
 
 def with_integer_products(module: tvm.IRModule, dot: DotProduct) -> tvm.IRModule:
@@ -45,7 +46,7 @@ def with_integer_products(module: tvm.IRModule, dot: DotProduct) -> tvm.IRModule
         module: after `as_elementwise` and the layout pass.
         dot: the target's instruction.
     """
-    return _rewritten(module, _IntegerProducts(module, dot))
+    return rewritten(module, _IntegerProducts(module, dot))
 
 
 def dequantized(call: Any, value: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
@@ -61,17 +62,6 @@ def dequantized(call: Any, value: npt.NDArray[Any]) -> npt.NDArray[np.float32] |
     return found
 
 
-def _rewritten(module: tvm.IRModule, rewriter: Any) -> tvm.IRModule:
-    main = module.get_global_var("main")
-    rewriter.builder_.update_func(main, rewriter.visit_expr(module["main"]))
-    return relax.transform.DeadCodeElimination(["main"])(rewriter.builder_.get())
-
-
-def _is(expression: Any, name: str) -> bool:
-    operator = getattr(expression, "op", None)
-    return isinstance(operator, tvm.ir.Op) and operator.name == f"relax.{name}"
-
-
 def _scalar(number: float) -> Any:
     return relax.const(np.float32(number))
 
@@ -80,7 +70,7 @@ def _scalar(number: float) -> Any:
 class _Elementwise(PyExprMutator):  # type: ignore[misc] # TVM is untyped
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
-        if not (_is(call, "quantize") or _is(call, "dequantize")):
+        if not (is_call(call, "quantize") or is_call(call, "dequantize")):
             return call
         scale, zero = (dialect.constant(argument) for argument in call.args[1:])
         known = scale is not None and zero is not None and scale.size == zero.size == 1
@@ -91,7 +81,7 @@ class _Elementwise(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         # steps that float32 holds exactly
         if "float32" not in types or not types & {"int8", "uint8", "int16", "uint16"}:
             return call
-        if _is(call, "dequantize"):
+        if is_call(call, "dequantize"):
             number = emit(relax.op.astype(call.args[0], "float32"))
             shifted = emit(relax.op.subtract(number, _scalar(zero.item())))
             return relax.op.multiply(shifted, _scalar(scale.item()))
@@ -127,10 +117,10 @@ class _IntegerProducts(PyExprMutator):  # type: ignore[misc] # TVM is untyped
 
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
-        convolution = _is(call, "nn.conv2d") and int(call.attrs.groups) == 1
+        convolution = is_call(call, "nn.conv2d") and int(call.attrs.groups) == 1
         if convolution and str(call.attrs.data_layout) != "NHWC":
             return call
-        if not convolution and not _is(call, "matmul"):
+        if not convolution and not is_call(call, "matmul"):
             return call
         x, w = self._input(call.args[0]), self._weights(call.args[1])
         if x is None or w is None or w.steps.ndim != (4 if convolution else 2):
@@ -170,14 +160,14 @@ class _IntegerProducts(PyExprMutator):  # type: ignore[misc] # TVM is untyped
     def _input(self, expression: Any) -> _Input | None:
         """The steps behind a product's input, as `as_elementwise` writes it, turned or not."""
         product, order = self._untransposed(expression)
-        if not _is(product, "multiply"):
+        if not is_call(product, "multiply"):
             return None
         difference = self._bound(product.args[0])
-        if not _is(difference, "subtract"):
+        if not is_call(difference, "subtract"):
             return None
         number = self._bound(difference.args[0])
         scale, zero = dialect.constant(product.args[1]), dialect.constant(difference.args[1])
-        if not _is(number, "astype") or scale is None or zero is None:
+        if not is_call(number, "astype") or scale is None or zero is None:
             return None
         steps = number.args[0]
         if scale.size != 1 or zero.size != 1 or dialect.element(steps) != "int8":
@@ -189,7 +179,7 @@ class _IntegerProducts(PyExprMutator):  # type: ignore[misc] # TVM is untyped
     def _weights(self, expression: Any) -> _Weights | None:
         """Constant int8 steps of weights, turned or not."""
         made, order = self._untransposed(expression)
-        if not _is(made, "dequantize"):
+        if not is_call(made, "dequantize"):
             return None
         steps, scale, zero = (dialect.constant(argument) for argument in made.args)
         if steps is None or scale is None or zero is None or zero.any() or steps.dtype != np.int8:
@@ -204,7 +194,7 @@ class _IntegerProducts(PyExprMutator):  # type: ignore[misc] # TVM is untyped
     def _untransposed(self, expression: Any) -> tuple[Any, list[int] | None]:
         """What a transposition turns, and its order of axes; None where there is none."""
         made = self._bound(expression)
-        if not _is(made, "permute_dims") or made.attrs.axes is None:
+        if not is_call(made, "permute_dims") or made.attrs.axes is None:
             return made, None
         return self._bound(made.args[0]), [int(axis) for axis in made.attrs.axes]
 

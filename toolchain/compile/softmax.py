@@ -12,19 +12,19 @@ import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
+from toolchain.compile.rewriting import is_call, rewritten
+
 
 def split_softmax(module: tvm.IRModule) -> tvm.IRModule:
     """`main` with each softmax as maximum, difference, exponential, sum and quotient."""
-    main = module.get_global_var("main")
-    module.update_func(main, _Split(module).visit_expr(module["main"]))
-    return module
+    return rewritten(module, _Split(module))
 
 
 @mutator
 class _Split(PyExprMutator):  # type: ignore[misc] # TVM is untyped
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
-        if not isinstance(call.op, tvm.ir.Op) or call.op.name != "relax.nn.softmax":
+        if not is_call(call, "nn.softmax"):
             return call
         axis, emit = int(call.attrs.axis), self.builder_.emit
         most = emit(relax.op.max(call.args[0], axis=axis, keepdims=True))
