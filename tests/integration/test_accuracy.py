@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import PIL.Image
 import pytest
 from sklearn import datasets
 
 from tests.integration.conftest import Product
 from toolchain import paths
+from toolchain.convert import onnx_reference
 from toolchain.statistics import wilson
 
 MODEL, TARGET = "digits-cnn", "x86_64"
@@ -61,7 +61,7 @@ def where(product: Product) -> Iterator[list[str]]:
 def here(product: Product, folder: Path) -> tuple[int, int]:
     """How many images ONNX Runtime has right on this machine: first, and among the first five."""
     graph = product.folder / "dist" / "models" / MODEL / "b1" / "model.onnx"
-    session = onnxruntime.InferenceSession(str(graph))
+    session = onnx_reference.session(graph.read_bytes())
     lines = [line.split() for line in (folder / "val.txt").read_text().splitlines()]
     ranks = []
     for name, label in lines:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import pytest
 import tvm
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax, s_tir
 
 from toolchain.compile import OPT_LEVELS, frontend, passes, schedules, simplify, tiles, work
+from toolchain.convert import onnx_reference
 from toolchain.errors import ModelError
 
 X86 = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3"}
@@ -154,11 +154,7 @@ CASES = {
 
 
 def expected(case: onnx.ModelProto, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    session = onnxruntime.InferenceSession(
-        case.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    found: npt.NDArray[np.float32] = session.run(None, {"x": x})[0]
-    return found
+    return onnx_reference.run(case, {"x": x})[0]
 
 
 def lowered(case: onnx.ModelProto, level: int) -> tvm.IRModule:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import pytest
 import tvm
 from onnx import helper
@@ -17,7 +16,7 @@ from tvm import relax
 
 from tests.unit.test_passes import NEON, model, random
 from toolchain.compile import frontend, passes, quantized, simplify, work
-from toolchain.convert import onnx_file
+from toolchain.convert import onnx_file, onnx_reference
 
 DOTS: dict[str, object] = {**NEON, "mcpu": "cortex-a76", "mattr": ["+neon", "+dotprod"]}
 ZERO = -37  # of the inputs: padding is not 0
@@ -107,14 +106,7 @@ OTHERS = {
 
 
 def expected(case: onnx.ModelProto, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """What ONNX says: float32 on rounded numbers, without its runtime's own integer kernels."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(
-        case.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    found: npt.NDArray[np.float32] = session.run(None, {"x": x})[0]
-    return found
+    return onnx_reference.run(case, {"x": x})[0]
 
 
 def lowered(case: onnx.ModelProto, kind: dict[str, object], level: int = 3) -> tvm.IRModule:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from toolchain.compile.simplify import simplify
+from toolchain.convert import onnx_reference
 
 IMAGE = (1, 3, 9, 9)
 PADS = np.array([0, 0, 1, 0, 0, 0, 2, 1])  # before and after each axis, the images' only
@@ -32,11 +32,7 @@ def graph(
 
 def run(model: onnx.ModelProto) -> npt.NDArray[np.float32]:
     x = np.random.default_rng(0).standard_normal(IMAGE).astype(np.float32)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    found: npt.NDArray[np.float32] = session.run(None, {"x": x})[0]
-    return found
+    return onnx_reference.run(model, {"x": x})[0]
 
 
 def operators(model: onnx.ModelProto) -> list[str]:

@@ -61,6 +61,13 @@ def test_what_leaves_the_process_passes_its_seam(library: str) -> None:
     assert users
 
 
+def test_every_value_of_an_onnx_graph_comes_from_the_one_session_that_gets_it_right() -> None:
+    every = [p for f in ("toolchain", "deploy", "tests") for p in (paths.ROOT / f).rglob("*.py")]
+    call = "InferenceSession" + "("
+    users = {p.relative_to(paths.ROOT).as_posix() for p in every if call in p.read_text()}
+    assert users == {"toolchain/convert/onnx_reference.py"}
+
+
 def test_no_module_is_longer_than_can_be_read_in_one_sitting() -> None:
     every = [p for f in ("toolchain", "deploy", "tests") for p in (paths.ROOT / f).rglob("*.py")]
     long = {str(p): len(p.read_text().splitlines()) for p in every}

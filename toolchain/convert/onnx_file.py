@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import shape_inference
 
+from toolchain.convert import onnx_reference
 from toolchain.convert.shapes import fixed_shape, refuse_unless_one
 from toolchain.errors import ModelError
 from toolchain.models import not_onnx
@@ -95,17 +95,9 @@ def run(model: onnx.ModelProto, x: npt.NDArray[np.float32], batch: int) -> npt.N
     Raises:
         ModelError: ONNX Runtime can't run it.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # A reference is what the network says, in float32 on rounded numbers. The kernels for int8
-    # saturate sums of two products at 16 bits on a CPU without VNNI.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
     name = model.graph.input[0].name
     try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnx_reference.session(model)
         pieces = [
             session.run(None, {name: x[start : start + batch]})[0]
             for start in range(0, len(x), batch)
