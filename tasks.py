@@ -1,19 +1,18 @@
 """The invoke tasks: `invoke --list` is the manual.
 
-Those that make things are in toolchain/tasks.py and, for models, in toolchain/model_tasks.py;
-those that talk to devices in deploy/fleet_tasks.py, for several at once, and deploy/tasks.py.
+Those that make things are in toolchain/tasks/, those that talk to devices in deploy/tasks/.
 """
 
 from __future__ import annotations
 
 from invoke import Collection, Context, task
 
-from deploy import fleet_tasks as fleet
-from deploy import tasks as device
-from toolchain import model_tasks as model
-from toolchain import tasks as make
-from toolchain.console import guarded
-from toolchain.options import DEFAULT_TARGET
+from deploy.tasks import fleet
+from deploy.tasks import measure as device
+from toolchain.core.console import guarded
+from toolchain.core.options import DEFAULT_TARGET
+from toolchain.tasks import machine as make
+from toolchain.tasks import models as model
 
 QUICKSTART_MODELS = "digits-cnn,mobilenetv3-large"
 

@@ -31,11 +31,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import connection
-from tests import tools
-from tests.bundles import make_bundle, noise
-from tests.integration.sshd import Sshd
-from toolchain import bundle, console, mirrors, paths, process
+from deploy.ssh import connection
+from tests.support import tools
+from tests.support.bundles import make_bundle, noise
+from tests.support.sshd import Sshd
+from toolchain.bundle import assemble
+from toolchain.core import console, paths, process
+from toolchain.lock import mirrors
 
 HOSTS, MANY = 5, 50
 ROUNDS = 5
@@ -170,7 +172,7 @@ def others(folder: Path, scratch: Path) -> list[Tool]:
         env={"PIP_INDEX_URL": mirrors.pypi()},
     )
     install = INSTALL.format(python="python3", pip=PIP)
-    words = {"bundle": str(folder), "release": bundle.load(folder).release[:16]}
+    words = {"bundle": str(folder), "release": assemble.load(folder).release[:16]}
     words["install"] = json.dumps(install)
     for name, template in (("playbook.yml", PLAYBOOK), ("steps.py", PYINFRA)):
         text = re.sub(r"@(\w+)@", lambda found: words[found[1]], template)

@@ -11,15 +11,16 @@ import json
 import sys
 from pathlib import Path
 
-from deploy import fleet, inventory, rollout
-from toolchain import bundle
+from deploy.inventory import reading
+from deploy.release import fleet, rollout
+from toolchain.bundle import assemble
 
 
 def main() -> None:
     """Deploy to every device of the inventory."""
-    devices = inventory.load(Path(sys.argv[1])).select([], ["all"])
+    devices = reading.load(Path(sys.argv[1])).select([], ["all"])
     folder = Path(sys.argv[2])
-    work = rollout.deployed({bundle.load(folder).target: folder})
+    work = rollout.deployed({assemble.load(folder).target: folder})
     results = fleet.run(devices, work, limits=fleet.Limits(), show=lambda *_: None)
     sys.stdout.write(json.dumps([result.plain() for result in results]) + "\n")
 

@@ -23,10 +23,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import compile as compiling
-from toolchain import console, convert, matrix, models, options, paths, process, targets, worker
-from toolchain.compile import Linker
-from toolchain.models.card import ModelCard
+from toolchain import matrix, models, targets
+from toolchain.compile import compilation as compiling
+from toolchain.compile.compilation import Linker
+from toolchain.convert import conversion
+from toolchain.core import console, options, paths, process, worker
+from toolchain.models.manifest import ModelCard
 
 TARGET = "x86_64"
 CALL = (
@@ -92,17 +94,21 @@ def plain(names: list[str], batches: list[int], levels: list[int], folder: Path)
             place.mkdir()
             first = batch == batches[0]
             given = {
-                "spec": convert.plain(models.resolve(name)),
+                "spec": conversion.plain(models.resolve(name)),
                 "batch": batch,
                 "folder": str(place),
                 "weights_in": None if first else str(weights),
                 "weights_out": str(weights) if first else None,
             }
-            _call("toolchain.convert.work", "convert", given)
+            _call("toolchain.convert.conversion_job", "convert", given)
             for level in levels:
                 objects = place / f"O{level}"
                 objects.mkdir()
-                _call("toolchain.compile.work", "compile_objects", request(place, level, objects))
+                _call(
+                    "toolchain.compile.compilation_job",
+                    "compile_objects",
+                    request(place, level, objects),
+                )
                 link(sorted((objects / "objects").iterdir()), place / f"O{level}.so")
 
 
@@ -184,16 +190,18 @@ def memory(chosen: argparse.Namespace) -> None:
             place.mkdir()
             objects.mkdir()
             given: dict[str, object] = {
-                "spec": convert.plain(models.resolve(name)),
+                "spec": conversion.plain(models.resolve(name)),
                 "batch": 1,
                 "folder": str(place),
                 "weights_in": None,
                 "weights_out": folder,
             }
             env = _environment(Path(folder))
-            made = cost(_command("toolchain.convert.work", "convert", given), env)
+            made = cost(_command("toolchain.convert.conversion_job", "convert", given), env)
             asked = request(place, 3, objects)
-            done = cost(_command("toolchain.compile.work", "compile_objects", asked), env)
+            done = cost(
+                _command("toolchain.compile.compilation_job", "compile_objects", asked), env
+            )
         rows.append(
             [name, *(f"{value / 1e6:.0f}" for value in (made.peak, done.peak))]
             + [f"{value:.0f}" for value in (made.processor, done.processor)]

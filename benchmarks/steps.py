@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from toolchain import console, paths, process
+from toolchain.core import console, paths, process
 
 RUNS = 5
 INVOKE = [sys.executable, "-m", "invoke"]

@@ -17,7 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from toolchain import console, mirrors, paths, process
+from toolchain.core import console, paths, process
+from toolchain.lock import mirrors
 
 ROUNDS = 7
 INFERENCES = 60

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.tflite_vs_official import NUMPY, environment
-from toolchain import console, paths, process
-from toolchain.models.card import ModelCard
+from toolchain.core import console, paths, process
+from toolchain.models.manifest import ModelCard
 
 ROUNDS = 9
 CONFIDENCE = 0.95

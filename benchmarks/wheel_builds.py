@@ -20,13 +20,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from toolchain import console, imagespec, lock, paths, process, sources, targets
-from toolchain import images as image_builder
-from toolchain.engine import Engine
-from toolchain.store import MANIFEST, Store, digest_file
+from toolchain import targets
+from toolchain.core import console, paths, process
+from toolchain.core.store import MANIFEST, Store, digest_file
+from toolchain.images import build as image_builder
+from toolchain.images import specification
+from toolchain.images.engine import Engine
+from toolchain.lock import fetch, pins
 from toolchain.targets import Target
 from toolchain.wheels import build
-from toolchain.wheels.conditions import Conditions
+from toolchain.wheels.variations import Conditions
 
 KEPT = {"root", "image"}  # kinds of entries that a cold build of a wheel finds there
 RUNS_UNCHANGED = 3
@@ -79,7 +82,7 @@ def change_one_line(checkout: Path, name: str, store: Store) -> None:
     source, series, file = CHANGED[name]
     with store.scratch() as scratch:
         # the one file: ext4 is slow to make files where many were just removed
-        sources.unpack(lock.source(source), store, scratch / "src", (file,))
+        fetch.unpack(pins.source(source), store, scratch / "src", (file,))
         first = (scratch / "src" / file).read_text().splitlines()[0]
     folder = checkout / "patches" / series
     (folder / PATCH).write_text(
@@ -120,7 +123,7 @@ def cross(name: str, target: Target, folder: Path) -> list[list[str]]:
 def emulated(name: str, target: Target, folder: Path) -> list[list[str]]:
     """Cross-built and built under emulation, both cold, as rows of a table."""
     store, say = Store(), console.note
-    image_builder.build(imagespec.spec("native", target), Engine(), store, progress=say)
+    image_builder.build(specification.spec("native", target), Engine(), store, progress=say)
     first, second = folder / "cross", folder / "emulated"
     found: dict[Path, Path] = {}
 

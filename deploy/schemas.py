@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from deploy import inventory
-from toolchain import paths, results
-from toolchain.bundle import Manifest
-from toolchain.models.card import ModelCard
-from toolchain.store import write_atomically
+from deploy.inventory import reading
+from toolchain.bundle.assemble import Manifest
+from toolchain.core import paths
+from toolchain.core.store import write_atomically
+from toolchain.models.manifest import ModelCard
+from toolchain.results import measurement
 
 FOLDER = paths.ROOT / "docs" / "schemas"
 
@@ -17,10 +18,10 @@ FOLDER = paths.ROOT / "docs" / "schemas"
 def all_schemas() -> dict[str, str]:
     """The text of each schema by its file's name."""
     schemas = {
-        "inventory": inventory.json_schema(),
+        "inventory": reading.json_schema(),
         "manifest": Manifest.model_json_schema(),
         "model": ModelCard.model_json_schema(),
-        "result": results.schema(),
+        "result": measurement.schema(),
     }
     return {
         f"{name}.schema.json": json.dumps(schema, indent=1, sort_keys=True) + "\n"

@@ -11,9 +11,9 @@ from threading import Thread
 import pytest
 from hypothesis import settings
 
-from toolchain import lock
-from toolchain.errors import BuildError
-from toolchain.store import Store
+from toolchain.core.errors import BuildError
+from toolchain.core.store import Store
+from toolchain.lock import pins
 
 OnLine = Callable[[str], None]
 
@@ -109,7 +109,7 @@ def lock_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A lock of the test's own."""
     folder = tmp_path / "lock"
     folder.mkdir()
-    monkeypatch.setattr(lock, "FOLDER", folder)
-    monkeypatch.setattr(lock, "SOURCES", folder / "sources.toml")
-    lock.sources.cache_clear()
+    monkeypatch.setattr(pins, "FOLDER", folder)
+    monkeypatch.setattr(pins, "SOURCES", folder / "sources.toml")
+    pins.sources.cache_clear()
     return folder

@@ -15,12 +15,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolchain import convert, paths
-from toolchain.compile import Compiler, Linker, compile_model
-from toolchain.convert import variant as variant_of
-from toolchain.errors import EdgewrightError, ModelError
+from toolchain.compile.compilation import Compiler, Linker, compile_model
+from toolchain.convert import conversion
+from toolchain.convert import variant_conversion as variant_of
+from toolchain.core import paths
+from toolchain.core.errors import EdgewrightError, ModelError
 from toolchain.models import ModelSpec
-from toolchain.models.card import ModelCard
+from toolchain.models.manifest import ModelCard
 from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
 
@@ -148,7 +149,7 @@ def _in_turn(jobs: Sequence[Conversion], step: Step) -> Plain:
         title = f"convert {job}"
         try:
             with step(title) as say:
-                found[job.folder] = convert.convert(job.spec, job.batch, progress=say)
+                found[job.folder] = conversion.convert(job.spec, job.batch, progress=say)
         except EdgewrightError as error:
             found[job.folder] = Failure(what=title, error=error)
     return found
@@ -161,7 +162,7 @@ def _side_by_side(jobs: Sequence[Conversion], at_once: int, step: Step) -> Plain
     def one(job: Conversion, say: Say) -> ModelCard | Failure:
         nonlocal ended
         try:
-            return convert.convert(
+            return conversion.convert(
                 job.spec,
                 job.batch,
                 progress=lambda line: say(f"{ended} of {len(jobs)}; {job}: {line}"),

@@ -19,20 +19,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from toolchain import crosslink, imagespec, paths, process, provenance, tvm_source
-from toolchain import images as image_builder
-from toolchain.compile import Compiler, Linker, compile_model
-from toolchain.compile import inputs as inputs_of
-from toolchain.engine import Engine
-from toolchain.errors import BuildError, CommandError, UsageError
-from toolchain.models.card import FILE as CARD
-from toolchain.models.card import ModelCard
+from toolchain.compile import cross_link, source_compiler
+from toolchain.compile.compilation import Compiler, Linker, compile_model
+from toolchain.compile.compilation import inputs as inputs_of
+from toolchain.core import paths, process, provenance
+from toolchain.core.errors import BuildError, CommandError, UsageError
+from toolchain.core.provenance import Claim
+from toolchain.core.store import Store, digest_file
+from toolchain.images import build as image_builder
+from toolchain.images import specification
+from toolchain.images.engine import Engine
+from toolchain.models.manifest import FILE as CARD
+from toolchain.models.manifest import ModelCard
 from toolchain.models.variants import PLAIN, library
-from toolchain.provenance import Claim
-from toolchain.store import Store, digest_file
 from toolchain.targets import Target, all_targets, target
 from toolchain.tuning import records
-from toolchain.wheels import build, conditions
+from toolchain.wheels import build, variations
 
 Say = Callable[[str], None]
 Step = Callable[[Say], "list[Verdict]"]
@@ -100,7 +102,7 @@ def wheel(chosen: Target, name: str, store: Store, say: Say) -> list[Verdict]:
         EdgewrightError: a build failed.
     """
     first = build.build(chosen, name, store, progress=say)
-    others, _ = conditions.other()
+    others, _ = variations.other()
     with store.scratch() as scratch:
         second = build.again(chosen, name, store, others, scratch, progress=say)
         return [_compare(first.path, second)]
@@ -176,7 +178,7 @@ def _wheel_again(claim: Claim, _path: Path, store: Store) -> Again:
     chosen, name = target(claim.parameters["target"]), claim.parameters["only"]
 
     def again(scratch: Path, say: Say) -> str:
-        others, _ = conditions.other()
+        others, _ = variations.other()
         return digest_file(build.again(chosen, name, store, others, scratch, progress=say))
 
     return build.inputs(name, chosen), again
@@ -184,7 +186,7 @@ def _wheel_again(claim: Claim, _path: Path, store: Store) -> Again:
 
 def _image_again(claim: Claim, _path: Path, store: Store) -> Again:
     name = claim.parameters["image"]
-    known = imagespec.every(imagespec.kinds(), all_targets().values())
+    known = specification.every(specification.kinds(), all_targets().values())
     spec = next((s for s in known if s.name == name), None)
     if spec is None:
         raise BuildError(f"this checkout has no image {name}")
@@ -206,8 +208,8 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
     present = ModelCard.load(folder)
 
     def parts(where: Store, say: Say) -> tuple[Linker, Compiler]:
-        by = tvm_source.chosen(claim.parameters["compiler"], where, say)
-        return crosslink.linker(chosen, where, say), by
+        by = source_compiler.chosen(claim.parameters["compiler"], where, say)
+        return cross_link.linker(chosen, where, say), by
 
     def again(scratch: Path, say: Say) -> str:
         copy = scratch / "model"

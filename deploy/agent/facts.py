@@ -1,6 +1,7 @@
 """Runs on the device: what the device is. Reads only; Python's standard library only, 3.8 or newer.
 
-What can't be read is null or empty: whether that matters is decided at home, by `deploy.probe`.
+What can't be read is null or empty: whether that matters is decided at home, by
+`deploy.release.preflight`.
 """
 
 from __future__ import annotations

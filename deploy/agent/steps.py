@@ -17,7 +17,7 @@ import signal
 import time
 from contextlib import suppress
 
-from deploy.agent.deadman import Watch, confirm_switch, go_back, note_return
+from deploy.agent.commit_confirmed import Watch, confirm_switch, go_back, note_return
 from deploy.agent.files import (
     HEX64,
     MANIFEST,

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from deploy.agent.state import State
-from tests.bundles import make_bundle
 from tests.faults import device, traced
 from tests.faults.device import Agent
 from tests.faults.traced import Ended, Point, Work
-from toolchain.errors import EdgewrightError
+from tests.support.bundles import make_bundle
+from toolchain.core.errors import EdgewrightError
 
 LONG = os.environ.get("EDGEWRIGHT_FAULTS") == "long"
 SEED = int(os.environ.get("EDGEWRIGHT_SEED", "6"))

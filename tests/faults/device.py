@@ -19,14 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from deploy import release
 from deploy.agent.state import State
-from deploy.connection import Connection
-from deploy.release_plan import Outcome
-from deploy.remote_process import RemoteProcess
-from deploy.session import AGENT, MODULES, Session
-from toolchain import bundle
-from toolchain.errors import EdgewrightError
+from deploy.release import deployment
+from deploy.release.agent_session import AGENT, MODULES, Session
+from deploy.release.plan import Outcome
+from deploy.ssh.connection import Connection
+from deploy.ssh.remote_process import RemoteProcess
+from toolchain.bundle import assemble
+from toolchain.core.errors import EdgewrightError
 
 
 class Agent:
@@ -142,13 +142,13 @@ def deploy(
     flip: Callable[[bytes], bytes] = bytes,
 ) -> Outcome:
     """One deployment, the way release.deploy does it after the probe."""
-    manifest = bundle.load(folder)
+    manifest = assemble.load(folder)
     process = _Process(agent, root, heard)
     session = Session("device", cast("RemoteProcess", process))
     link = cast("Connection", _Link(flip))
     try:
-        planned = release._plan(session, "device", manifest)
-        return release._apply(
+        planned = deployment._plan(session, "device", manifest)
+        return deployment._apply(
             link, session, folder, manifest, planned, keep=keep, say=lambda _: None
         )
     finally:
@@ -202,7 +202,7 @@ def running(root: Path) -> str | None:
 @functools.cache
 def identity(folder: Path) -> str:
     """The id of a bundle. Read once: no test changes a bundle of another folder's name."""
-    return bundle.load(folder).release
+    return assemble.load(folder).release
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults import device
 from tests.faults.bench import LONG, SEED, Bench, say, with_strace
-from toolchain.errors import DeviceRefused, ReleaseError
+from toolchain.core.errors import DeviceRefused, ReleaseError
 
 pytestmark = with_strace
 ROUNDS = 500 if LONG else 4

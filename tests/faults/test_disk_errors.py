@@ -11,8 +11,8 @@ from deploy.agent.state import State
 from tests.faults import device, traced
 from tests.faults.bench import LONG, OPERATIONS, Bench, say, with_strace
 from tests.faults.traced import Point
-from toolchain import bundle
-from toolchain.errors import ReleaseError
+from toolchain.bundle import assemble
+from toolchain.core.errors import ReleaseError
 
 pytestmark = with_strace
 NAMES = OPERATIONS if LONG else ("deploy",)
@@ -81,7 +81,7 @@ def flipped_bits(bench: Bench) -> int:
     with pytest.raises(ReleaseError, match="damaged"):
         device.deploy(bench.agent, bench.root, bench.bundles[2], flip=flip)
     bench.recover(bench.root, 2, "each try flipped")
-    for file in bundle.load(bench.bundles[0]).files:
+    for file in assemble.load(bench.bundles[0]).files:
         bench.reset("deploy")
         # A blob and the releases' file are one file: both go bad.
         blob = bench.root / "blobs" / file.sha256

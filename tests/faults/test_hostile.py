@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy import connection, inventory, strict_yaml, wheel_fit
 from deploy.agent.files import Failure, safe
-from deploy.inventory_schema import validate
-from tests.integration.sshd import Sshd
-from toolchain.errors import InventoryError, UsageError
+from deploy.inventory import reading, strict_yaml
+from deploy.inventory.schema import validate
+from deploy.release import wheel_compatibility
+from deploy.ssh import connection
+from tests.support.sshd import Sshd
+from toolchain.core.errors import InventoryError, UsageError
 
 LONG = os.environ.get("EDGEWRIGHT_FAULTS") == "long"
 STRINGS = 20_000 if LONG else 1_000
@@ -82,7 +84,7 @@ def test_a_hostile_name_or_path_is_refused_or_harmless() -> None:
     for text in strings(STRINGS):
         document = strict_yaml.Document(path=Path("i"), value={"all": {"hosts": {text: {}}}})
         try:
-            (name,) = inventory.Inventory(document, validate(document)).names()
+            (name,) = reading.Inventory(document, validate(document)).names()
             assert set(name) <= allowed
             assert name[0] not in "-."
             names += 1
@@ -121,7 +123,7 @@ def test_a_hostile_archive_is_refused(tmp_path: Path) -> None:
             if number % 3 == 0:
                 member.external_attr = 0o120777 << 16  # a symbolic link
             archive.writestr(member, "/etc/passwd")
-        assert wheel_fit.read_wheel(path).broken, name
+        assert wheel_compatibility.read_wheel(path).broken, name
         refused += 1
     print(f"hostile archives refused: {refused}")  # noqa: T201
     assert refused == 300
@@ -142,7 +144,7 @@ def test_hostile_yaml_is_refused(tmp_path: Path) -> None:
         path.write_text(text, errors="replace")
         begun = time.process_time()
         try:
-            inventory.load(path)
+            reading.load(path)
         except InventoryError:
             refused += 1
         longest = max(longest, time.process_time() - begun)

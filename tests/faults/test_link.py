@@ -16,15 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from deploy import connection, login, release, rsync, sftp_writes, stream_writes
-from deploy.inventory import Device
-from tests import tools
-from tests.bundles import make_bundle, noise
+from deploy.inventory.reading import Device
+from deploy.release import deployment
+from deploy.ssh import connection, login, rsync_transfer, sftp_transfer, stream_transfer
 from tests.faults.bench import LONG, SEED
 from tests.faults.cores import on_every_core
 from tests.faults.link import Harm, Proxy
-from tests.integration.sshd import Sshd
-from toolchain.errors import ConnectionFailed, EdgewrightError
+from tests.support import tools
+from tests.support.bundles import make_bundle, noise
+from tests.support.sshd import Sshd
+from toolchain.core.errors import ConnectionFailed, EdgewrightError
 
 SIZE = (4 << 20) if LONG else (1 << 20)
 STEP = 64 << 10
@@ -33,9 +34,9 @@ RANDOM = int(os.environ.get("EDGEWRIGHT_OFFSETS", "1000" if LONG else "20"))
 # file. A link ends at a byte of SSH, so what SSH itself said by then is counted as sent again.
 SSH = 32 << 10
 TWICE = {
-    "sftp": sftp_writes.UNDER_WAY + SSH,
-    "stream": stream_writes.UNDER_WAY + stream_writes.PIECE,
-    "rsync": rsync.UNDER_WAY + rsync.PIECE + rsync.HELD + (32 << 10),
+    "sftp": sftp_transfer.UNDER_WAY + SSH,
+    "stream": stream_transfer.UNDER_WAY + stream_transfer.PIECE,
+    "rsync": rsync_transfer.UNDER_WAY + rsync_transfer.PIECE + rsync_transfer.HELD + (32 << 10),
 }
 
 
@@ -79,7 +80,7 @@ def here(way: str, programs: Path | None, tmp_path: Path, monkeypatch: pytest.Mo
     """A home of the test's own, and rsync for files of any size where it is tested."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setattr(rsync, "FROM", 0 if way == "rsync" else 1 << 60)
+    monkeypatch.setattr(rsync_transfer, "FROM", 0 if way == "rsync" else 1 << 60)
     if programs is not None:
         monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
 
@@ -222,7 +223,7 @@ def test_a_deployment_over_a_link_that_keeps_ending_gets_there(
         proxy.harm = Harm(kind="reset" if tries % 2 else "cut", after=1_200_000)
         try:
             with connection.connect(device) as conn:
-                done = release.deploy(conn, folder)
+                done = deployment.deploy(conn, folder)
             break
         except EdgewrightError:
             settled(board)

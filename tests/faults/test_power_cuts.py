@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests import tools
 from tests.faults import traced
 from tests.faults.bench import LONG, OPERATIONS, SEED, Bench, say, with_strace
 from tests.faults.cores import on_every_core
 from tests.faults.device import Agent
 from tests.faults.powercut import KINDS, Disk
 from tests.faults.traced import Ended, Point
+from tests.support import tools
 
 pytestmark = with_strace
 CUTS = int(os.environ.get("EDGEWRIGHT_CUTS", "5000" if LONG else "30"))

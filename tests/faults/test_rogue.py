@@ -20,9 +20,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deploy import connection
-from deploy.inventory import Device
-from toolchain.errors import ConnectionFailed, HostKeyError
+from deploy.inventory.reading import Device
+from deploy.ssh import connection
+from toolchain.core.errors import ConnectionFailed, HostKeyError
 
 # RFC 4250: user authentication has 50 to 79; its service is asked for by 5
 AUTHENTICATION = {5, *range(50, 80)}

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.bench import LONG
-from toolchain import paths
+from toolchain.core import paths
 
 FAILED = 1  # pytest's: tests ran and some failed
 LEFT_OUT = (".git", ".venv", "dist", "results", "reports", "__pycache__", ".*_cache", ".hypothesis")
@@ -40,20 +40,21 @@ HOSTILE, PLAN = "tests/faults/test_hostile.py", "tests/unit/test_release_plan.py
 
 SEEDS = {
     "AutoAdd put back": Seed(
-        file="deploy/login.py", good="policy(_Policy(device))",
+        file="deploy/ssh/login.py", good="policy(_Policy(device))",
         bad="policy(paramiko.AutoAddPolicy())", test=ROGUE, only="unknown_server",
     ),
     "known_hosts not loaded": Seed(
-        file="deploy/login.py", good="client.load_system_host_keys(str(path.expanduser()))",
+        file="deploy/ssh/login.py", good="client.load_system_host_keys(str(path.expanduser()))",
         bad="path.expanduser().read_bytes()", test=ROGUE, only="accept_new or another_key",
     ),
     "strict key exchange not asked for": Seed(
-        file="deploy/login.py", good="if self.must_be_strict and not self.agreed_on_strict_kex:",
+        file="deploy/ssh/login.py",
+        good="if self.must_be_strict and not self.agreed_on_strict_kex:",
         bad="if not self.must_be_strict and not self.agreed_on_strict_kex:",
         test=ROGUE, only="without_strict",
     ),
     "a MAC with SHA-1": Seed(
-        file="deploy/login.py", good='if "sha2" in m)', bad='if "md5" not in m)',
+        file="deploy/ssh/login.py", good='if "sha2" in m)', bad='if "md5" not in m)',
         test=ROGUE, only="old_algorithms",
     ),
     "a signature unchecked": Seed(
@@ -86,36 +87,40 @@ SEEDS = {
         bad='in ("", ".", "venv", MARKER)', test=PLAN, only="leaves_the_release",
     ),
     "a lying tag unchecked": Seed(
-        file="deploy/wheel_fit.py", good='return "" if inside == tags else', bad='return "" or',
+        file="deploy/release/wheel_compatibility.py",
+        good='return "" if inside == tags else', bad='return "" or',
         test=WHEELS, only="every_wrong or right_wheel",
     ),
     "a float ABI unchecked": Seed(
-        file="deploy/wheel_fit.py", good="code.flags & RISCV_FLOAT != RISCV_DOUBLE or", bad="",
+        file="deploy/release/wheel_compatibility.py",
+        good="code.flags & RISCV_FLOAT != RISCV_DOUBLE or", bad="",
         test=WHEELS, only="every_wrong",
     ),
     "a glibc unchecked": Seed(
-        file="deploy/wheel_fit.py", good='if asked and _above(asked, has or "0"):',
+        file="deploy/release/wheel_compatibility.py",
+        good='if asked and _above(asked, has or "0"):',
         bad="if asked and not has:", test=WHEELS, only="symbols",
     ),
     "arguments not quoted": Seed(
-        file="deploy/connection.py", good="shlex.join(args).encode(", bad='" ".join(args).encode(',
+        file="deploy/ssh/connection.py",
+        good="shlex.join(args).encode(", bad='" ".join(args).encode(',
         test=HOSTILE, only="argument",
     ),
     "a file under its name before it is whole": Seed(
-        file="deploy/connection.py", good='        part = f"{remote}.part"\n        report',
+        file="deploy/ssh/connection.py", good='        part = f"{remote}.part"\n        report',
         bad="        part = remote\n        report", test=LINK, only="anywhere and cut",
     ),
     "no bound on what is under way": Seed(
-        file="deploy/sftp_writes.py", good="self._wait(UNDER_WAY - len(piece))",
+        file="deploy/ssh/sftp_transfer.py", good="self._wait(UNDER_WAY - len(piece))",
         bad="self._wait(1 << 40)", test=LINK, only="anywhere and cut",
     ),
     "no bound on what a plain stream has under way": Seed(
-        file="deploy/stream_writes.py", good="self._sent - self._written > UNDER_WAY",
+        file="deploy/ssh/stream_transfer.py", good="self._sent - self._written > UNDER_WAY",
         bad="self._sent - self._written > 1 << 40", test="tests/unit/test_stream_writes.py",
         only="bound",
     ),
     "no bound on what rsync has under way": Seed(
-        file="deploy/rsync.py", good="self.sent - self.handed > UNDER_WAY",
+        file="deploy/ssh/rsync_transfer.py", good="self.sent - self.handed > UNDER_WAY",
         bad="self.sent - self.handed > 1 << 40", test="tests/unit/test_rsync.py", only="bound",
     ),
     "a stream's file under its name before it is whole": Seed(
@@ -124,26 +129,27 @@ SEEDS = {
         test="tests/unit/test_stream_writes.py", only="early",
     ),
     "a canary that nobody waits for": Seed(
-        file="deploy/fleet.py", good="if all(r.good for r in crew.results.values()):",
+        file="deploy/release/fleet.py", good="if all(r.good for r in crew.results.values()):",
         bad="if True:", test=FLEET, only="canary",
     ),
     "a device given up that goes on": Seed(
-        file="deploy/fleet.py",
+        file="deploy/release/fleet.py",
         good="        if self.given_up:\n            raise ConnectionFailed(f",
         bad="        if not self.device:\n            raise ConnectionFailed(f",
         test=FLEET, only="no_further_step",
     ),
     "failures not counted": Seed(
-        file="deploy/fleet.py", good="return 0 < self.limits.failures <= bad", bad="return False",
+        file="deploy/release/fleet.py",
+        good="return 0 < self.limits.failures <= bad", bad="return False",
         test=FLEET, only="so_many_failures",
     ),
     "a switch that outlives its agent": Seed(
-        file="deploy/agent/deadman.py",
+        file="deploy/agent/commit_confirmed.py",
         good="    if heard and os.read(ear, 1):", bad="    if heard:",
         test=DEADMAN, only="killed_undoes",
     ),
     "a lost switch called done": Seed(
-        file="deploy/rollout.py", good="    if there is None:\n",
+        file="deploy/release/rollout.py", good="    if there is None:\n",
         bad='    there = there or ""\n    if there is None:\n',
         test=DEADMAN, only="lost_at_its_switch and before",
     ),

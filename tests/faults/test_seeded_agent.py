@@ -16,7 +16,7 @@ from tests.faults.test_deployers import rounds
 from tests.faults.test_disk_errors import errors, flipped_bits
 from tests.faults.test_kills import kills, kills_while_going_back
 from tests.faults.test_power_cuts import cut_on_every_core
-from toolchain.errors import EdgewrightError
+from toolchain.core.errors import EdgewrightError
 
 pytestmark = with_strace
 
@@ -36,10 +36,11 @@ MUTANTS = {
     "a switch that nothing can undo": ("steps", "        note_return(self)\n", ""),
     "a switch that is not undone": ("steps", "        go_back(self)\n", ""),
     "the confirmation not brought to the disk": (
-        "deadman", "        return False\n    fsync_path(state.root)\n", "        return False\n",
+        "commit_confirmed",
+        "        return False\n    fsync_path(state.root)\n", "        return False\n",
     ),
     "a switch undone without what came before": (
-        "deadman", ', ("previous", noted["previous"])', ",",
+        "commit_confirmed", ', ("previous", noted["previous"])', ",",
     ),
     "the lock not taken": (
         "steps", "            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
@@ -70,7 +71,7 @@ MUTANTS = {
         '        needed = {self.linked("current")}\n',
     ),
     "a going back forgotten before it is done": (
-        "deadman", '    pairs = (("current"',
+        "commit_confirmed", '    pairs = (("current"',
         ("    for name in (PENDING, RETURNING):\n"
         "        if os.path.lexists(state.path(name)):\n"
         "            os.unlink(state.path(name))\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import wheel_fit
+from deploy.release import wheel_compatibility
 
 # e_machine; 64-bit little-endian but for Arm's
 NUMBERS = {"riscv64": 243, "aarch64": 183, "x86_64": 62, "i686": 3, "armv7l": 40}
@@ -52,7 +52,7 @@ def wheel(
     says: str = "",
     inside: str = "",
     path: str = "w/_core.so",
-) -> wheel_fit.Content:
+) -> wheel_compatibility.Content:
     """A wheel of that tag around a library; `says` and `inside` are what it claims instead."""
     target = folder / f"w-1.0-{tag}.whl"
     info = f"{inside or 'w-1.0'}.dist-info"
@@ -67,15 +67,15 @@ def wheel(
         archive.writestr("w/__init__.py", "")
         if code is not None:
             archive.writestr(path, code)
-    return wheel_fit.read_wheel(target)
+    return wheel_compatibility.read_wheel(target)
 
 
 def right_tag(machine: str) -> str:
     return f"cp311-abi3-manylinux_2_35_{machine}"
 
 
-def wrong(folder: Path, content: wheel_fit.Content, board: Board) -> list[str]:
-    return [what for what, _ in wheel_fit.problems((content,), board)]
+def wrong(folder: Path, content: wheel_compatibility.Content, board: Board) -> list[str]:
+    return [what for what, _ in wheel_compatibility.problems((content,), board)]
 
 
 @pytest.mark.parametrize("machine", NUMBERS)
@@ -157,10 +157,14 @@ def damaged(folder: Path) -> dict[str, list[str]]:
         broken = folder / "cut" / good.name
         broken.parent.mkdir(exist_ok=True)
         broken.write_bytes(good.read_bytes()[:cut])
-        found[f"a wheel cut at {cut}"] = wrong(folder, wheel_fit.read_wheel(broken), Board())
+        found[f"a wheel cut at {cut}"] = wrong(
+            folder, wheel_compatibility.read_wheel(broken), Board()
+        )
     for name in ("w.whl", "w-1.0.whl", "w-1.0-py3-none.whl", "w-x-py3-none-any.whl"):
         (folder / name).write_bytes(good.read_bytes())
-        found[f"the name {name}"] = wrong(folder, wheel_fit.read_wheel(folder / name), Board())
+        found[f"the name {name}"] = wrong(
+            folder, wheel_compatibility.read_wheel(folder / name), Board()
+        )
     for size in (5, 30, 63):
         content = wheel(folder, right_tag("riscv64"), elf()[:size])
         found[f"a library cut at {size}"] = wrong(folder, content, Board())
@@ -180,13 +184,13 @@ def test_symbols_newer_than_the_device_or_the_tag_are_refused(tmp_path: Path) ->
     assert spec is not None
     assert spec.origin is not None
     content = Path(spec.origin).read_bytes()
-    code = wheel_fit.read_code(content, "x.so")
-    machine = next(m for m, (name, _) in wheel_fit.KINDS.items() if name == code.machine)
+    code = wheel_compatibility.read_code(content, "x.so")
+    machine = next(m for m, (name, _) in wheel_compatibility.KINDS.items() if name == code.machine)
     needs = int(code.glibc.split(".")[1])
-    assert needs > wheel_fit.OLDEST
+    assert needs > wheel_compatibility.OLDEST
     made = wheel(tmp_path, f"cp311-abi3-linux_{machine}", content)
     assert wrong(tmp_path, made, Board(machine=machine, glibc=code.glibc)) == []
-    for minor in range(wheel_fit.OLDEST, needs):
+    for minor in range(wheel_compatibility.OLDEST, needs):
         (what,) = wrong(tmp_path, made, Board(machine=machine, glibc=f"2.{minor}"))
         assert f"asks for GLIBC_{code.glibc}, the device has 2.{minor}" in what
     tight = f"cp311-abi3-manylinux_2_{needs - 1}_{machine}"

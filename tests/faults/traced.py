@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolchain.errors import EdgewrightError
+from toolchain.core.errors import EdgewrightError
 
 MUTATING = (
     "openat,open,creat,write,pwrite64,writev,ftruncate,truncate,fallocate,sendfile,copy_file_range,"

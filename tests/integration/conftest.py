@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.sshd import Sshd
-from toolchain import paths, process
-from toolchain.errors import CommandError
+from tests.support.sshd import Sshd
+from toolchain.core import paths, process
+from toolchain.core.errors import CommandError
 
 TARGET = "rv64gc"
 # emulated devices are the machine's: other runs of the tests have theirs
@@ -93,13 +93,13 @@ def models(product: Product) -> list[dict[str, Any]]:
 @functools.cache
 def remove_left_behind() -> None:
     """Take away the devices of runs that were killed; those of runs that go on stay."""
-    from deploy import emulator
-    from toolchain.engine import Engine
+    from deploy.emulator import devices
+    from toolchain.images.engine import Engine
 
-    for name in emulator.status(Engine()):
+    for name in devices.status(Engine()):
         found = re.match(r"test-(\d+)-", name)
         if found is not None and not Path("/proc", found[1]).exists():
-            emulator.down(name, Path("no inventory"))
+            devices.down(name, Path("no inventory"))
 
 
 @pytest.fixture(scope="session")

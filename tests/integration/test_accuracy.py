@@ -19,9 +19,9 @@ import pytest
 from sklearn import datasets
 
 from tests.integration.conftest import Product
-from toolchain import paths
-from toolchain.convert import onnx_reference
-from toolchain.statistics import wilson
+from toolchain.core import paths
+from toolchain.formats import onnx_reference
+from toolchain.results.statistics import wilson
 
 MODEL, TARGET = "digits-cnn", "x86_64"
 IMAGES = 360  # of 64 a shard

@@ -12,12 +12,14 @@ import numpy.typing as npt
 import onnx
 import pytest
 
-from tests.integration.conversion import Bench
-from toolchain import compile as compiler
-from toolchain import convert, models, process, provenance, store
-from toolchain.errors import ModelError, UsageError
-from toolchain.models import card
-from toolchain.models.card import ModelCard
+from tests.support.conversion import Bench
+from toolchain import models
+from toolchain.compile import compilation as compiler
+from toolchain.convert import conversion
+from toolchain.core import process, provenance, store
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.models import manifest
+from toolchain.models.manifest import ModelCard
 
 QUICK_S = 2.0  # of a processor, whatever else runs
 
@@ -60,7 +62,7 @@ def test_the_card_names_every_file_that_is_there(bench: Bench, digits: ModelCard
     for file in files:
         assert store.digest_file(folder / file.file) == file.sha256
     statement = f"{library.file}{provenance.SUFFIX}"
-    assert set(store.digest_tree(folder)) == {card.FILE, statement, *(f.file for f in files)}
+    assert set(store.digest_tree(folder)) == {manifest.FILE, statement, *(f.file for f in files)}
     claim = provenance.read(folder / statement)
     assert (claim.kind, claim.sha256) == ("library", library.sha256)
     assert claim.parameters == {"target": "rv64gc", "opt-level": "3", "compiler": "release"}
@@ -93,7 +95,7 @@ print(sorted({"tensorflow", "keras", "tvm", "onnx", "sklearn"} & set(sys.modules
     start = os.times().children_user
     said = process.run(
         [sys.executable, "-c", program, bench.root / "cache", bench.out],
-        env={"PYTHONPATH": str(Path(convert.__file__).parents[2])},
+        env={"PYTHONPATH": str(Path(conversion.__file__).parents[2])},
     )
     assert said.strip() == "[]"
     assert os.times().children_user - start < QUICK_S
@@ -197,7 +199,7 @@ digits.architecture((8, 8, 1), 11).save_weights(sys.argv[1] + "/misfit.weights.h
 
 
 def test_a_users_weights_are_used_or_refused(tmp_path: Path) -> None:
-    root = Path(convert.__file__).parents[2]
+    root = Path(conversion.__file__).parents[2]
     process.run([sys.executable, "-c", DIGITS_WEIGHTS, tmp_path], env={"PYTHONPATH": str(root)})
     bench = Bench(root=tmp_path / "bench")
     fit, misfit = tmp_path / "fit.weights.h5", tmp_path / "misfit.weights.h5"
@@ -210,7 +212,9 @@ def test_a_users_weights_are_used_or_refused(tmp_path: Path) -> None:
 
 def test_seeded_weights_give_outputs_that_differ_clearly(tmp_path: Path) -> None:
     """From class to class and from input to input; else parity would check nothing."""
-    made = convert.convert(models.resolve("mobilenetv3-large"), out=tmp_path)  # the machine's cache
+    made = conversion.convert(
+        models.resolve("mobilenetv3-large"), out=tmp_path
+    )  # the machine's cache
     reference = arrays(tmp_path / "mobilenetv3-large" / "b1")["reference"].astype(np.float64)
     assert made.source.weights == "seeded:0"
     assert made.samples.count == len(reference) == 8
@@ -222,6 +226,6 @@ def test_seeded_weights_give_outputs_that_differ_clearly(tmp_path: Path) -> None
 
 
 def test_a_conversion_leaves_the_graph_without_transposes(tmp_path: Path) -> None:
-    convert.convert(models.resolve("mobilenetv3-large"), out=tmp_path)
+    conversion.convert(models.resolve("mobilenetv3-large"), out=tmp_path)
     graph = onnx.load(tmp_path / "mobilenetv3-large" / "b1" / "model.onnx").graph
     assert sum(node.op_type == "Transpose" for node in graph.node) <= 1

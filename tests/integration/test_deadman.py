@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from deploy import connection, fleet, release, rollout
-from deploy.fleet import Limits
-from deploy.session import Session, open_session
-from tests.bundles import make_bundle
-from tests.integration.sshd import Sshd, deploy, processes_with, wait_until
-from toolchain import bundle
-from toolchain.errors import ConnectionFailed, OutcomeUnknown, ReleaseError
+from deploy.release import deployment, fleet, rollout
+from deploy.release.agent_session import Session, open_session
+from deploy.release.fleet import Limits
+from deploy.ssh import connection
+from tests.support.bundles import make_bundle
+from tests.support.sshd import Sshd, deploy, processes_with, wait_until
+from toolchain.bundle import assemble
+from toolchain.core.errors import ConnectionFailed, OutcomeUnknown, ReleaseError
 
 pytestmark = pytest.mark.integration
 
@@ -104,7 +105,7 @@ def test_when_all_of_ours_is_killed_the_next_one_undoes_it(
     assert wait_until(lambda: not agents(sshd))
     assert links(sshd)[0] == two[0]
     with connection.connect(sshd.device) as conn:
-        assert release.running_in(conn, "0" * 64, wait=5) is None
+        assert deployment.running_in(conn, "0" * 64, wait=5) is None
     assert links(sshd) == (two[1], two[0])
 
 
@@ -156,7 +157,7 @@ def test_a_device_lost_at_its_switch_is_asked_what_it_runs(
         [sshd.device], rollout.deployed({"rv64gc": folder}), limits=Limits(), show=lambda *_: None
     )
     assert result.status == status, result.plain()
-    new = bundle.load(folder).release[:16]
+    new = assemble.load(folder).release[:16]
     assert wait_until(lambda: links(sshd)[0] == (new if at == "after" else two[1]))
 
 
@@ -172,4 +173,4 @@ def test_the_only_device_that_is_lost_is_an_error_of_its_own(
 
     monkeypatch.setattr(Session, "ask", lossy)
     with connection.connect(sshd.device) as conn, pytest.raises(OutcomeUnknown, match="lost while"):
-        release.rollback(conn)
+        deployment.rollback(conn)

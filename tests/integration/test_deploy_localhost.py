@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy import connection, probe, release
-from deploy.session import open_session
-from tests.bundles import make_bundle, noise
-from tests.integration.sshd import Sshd, deploy, processes_with, wait_until
-from toolchain import bundle
-from toolchain.errors import (
+from deploy.release import deployment, preflight
+from deploy.release.agent_session import open_session
+from deploy.ssh import connection
+from tests.support.bundles import make_bundle, noise
+from tests.support.sshd import Sshd, deploy, processes_with, wait_until
+from toolchain.bundle import assemble
+from toolchain.core.errors import (
     CommandError,
     ConnectionFailed,
     DeviceRefused,
@@ -35,7 +36,7 @@ def test_a_release_is_installed_and_runs(sshd: Sshd, tmp_path: Path) -> None:
     done = deploy(sshd.device, folder)
     assert done.status == "done"
     assert done.imported == ["tiny"]
-    assert done.sent == bundle.load(folder).payload_size()
+    assert done.sent == assemble.load(folder).payload_size()
     python = sshd.root / "current" / "venv" / "bin" / "python"
     answer = subprocess.run([python, "-c", "import tiny; print(tiny.WORKS)"],
                             capture_output=True, text=True, check=True)  # fmt: skip
@@ -72,9 +73,9 @@ def test_a_damaged_release_is_made_again(sshd: Sshd, tmp_path: Path) -> None:
 
 
 def test_a_plan_changes_nothing(sshd: Sshd, tmp_path: Path) -> None:
-    manifest = bundle.load(make_bundle(tmp_path / "b"))
+    manifest = assemble.load(make_bundle(tmp_path / "b"))
     with connection.connect(sshd.device) as conn:
-        planned = release.plan(conn, manifest)
+        planned = deployment.plan(conn, manifest)
     assert planned.action == "install"
     assert planned.payload == manifest.payload_size()
     assert not sshd.root.exists()
@@ -84,16 +85,16 @@ def test_rollback_goes_back_and_forth(sshd: Sshd, tmp_path: Path) -> None:
     one = deploy(sshd.device, make_bundle(tmp_path / "1"))
     two = deploy(sshd.device, make_bundle(tmp_path / "2", version="2.0"))
     with connection.connect(sshd.device) as conn:
-        assert release.rollback(conn).folder == one.folder
+        assert deployment.rollback(conn).folder == one.folder
         assert sshd.running() == one.folder
-        assert release.rollback(conn).folder == two.folder
-        assert [r.folder for r in release.releases(conn) if r.running] == [two.folder]
+        assert deployment.rollback(conn).folder == two.folder
+        assert [r.folder for r in deployment.releases(conn) if r.running] == [two.folder]
 
 
 def test_rollback_without_an_earlier_release_is_refused(sshd: Sshd, tmp_path: Path) -> None:
     deploy(sshd.device, make_bundle(tmp_path / "1"))
     with connection.connect(sshd.device) as conn, pytest.raises(ReleaseError, match="no earlier"):
-        release.rollback(conn)
+        deployment.rollback(conn)
 
 
 def test_old_releases_go_but_never_the_running_or_previous_one(sshd: Sshd, tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_old_releases_go_but_never_the_running_or_previous_one(sshd: Sshd, tmp_p
     assert {p.name for p in (sshd.root / "releases").iterdir()} == {d.folder for d in done[1:]}
     assert done[2].removed == [done[0].folder]
     blobs = {p.name for p in (sshd.root / "blobs").iterdir()}
-    kept = {f.sha256 for v in ("2.0", "3.0") for f in bundle.load(tmp_path / v).files}
+    kept = {f.sha256 for v in ("2.0", "3.0") for f in assemble.load(tmp_path / v).files}
     assert blobs == kept
 
 
@@ -134,12 +135,12 @@ def test_a_dropped_link_keeps_the_old_release_and_the_rest_is_resumed(
             sshd.drop_links()
 
     with connection.connect(sshd.device) as conn, pytest.raises(ConnectionFailed):
-        release.deploy(conn, folder, say=drop)
+        deployment.deploy(conn, folder, say=drop)
     assert dropped
     assert sshd.running() == old.folder
     again = deploy(sshd.device, folder)
     assert again.status == "done"
-    assert again.sent < bundle.load(folder).payload_size() - 4_000_000
+    assert again.sent < assemble.load(folder).payload_size() - 4_000_000
     assert sshd.running() == again.folder
 
 
@@ -153,9 +154,9 @@ def test_a_link_dropped_while_installing_ends_the_work_there(sshd: Sshd, tmp_pat
             threading.Timer(1.5, sshd.drop_links).start()
 
     with connection.connect(sshd.device) as conn, pytest.raises(ConnectionFailed):
-        release.deploy(conn, folder, say=drop)
+        deployment.deploy(conn, folder, say=drop)
     assert sshd.running() == old.folder
-    base = str(sshd.root / "releases" / bundle.load(folder).release[:16])
+    base = str(sshd.root / "releases" / assemble.load(folder).release[:16])
     assert wait_until(lambda: not processes_with(base))
     done = deploy(sshd.device, make_bundle(tmp_path / "3", version="3.0"))
     assert sshd.running() == done.folder
@@ -251,7 +252,7 @@ def test_a_device_without_numpy_is_refused_before_a_byte_is_written(
 
 def test_the_probe_says_what_this_machine_is(sshd: Sshd) -> None:
     with connection.connect(sshd.device) as conn:
-        facts = probe.probe(conn, modules=("numpy", "no_such_module"))
+        facts = preflight.probe(conn, modules=("numpy", "no_such_module"))
     assert facts.machine == os.uname().machine
     assert facts.modules == {"numpy": "1.2.3", "no_such_module": None}
     assert facts.libc == "glibc"
@@ -350,5 +351,5 @@ def resealed(text: str, **changes: object) -> str:
     import json
 
     fields = {**json.loads(text), **changes}
-    fields["release"] = bundle.release_id(fields)
+    fields["release"] = assemble.release_id(fields)
     return json.dumps(fields)

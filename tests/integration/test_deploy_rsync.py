@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import tools
-from tests.bundles import make_bundle, noise
-from tests.integration.sshd import Sshd, deploy
+from tests.support import tools
+from tests.support.bundles import make_bundle, noise
+from tests.support.sshd import Sshd, deploy
 
 pytestmark = pytest.mark.integration
 

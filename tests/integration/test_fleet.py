@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from deploy import fleet, rollout
-from deploy.fleet import Attempt, HostResult, Limits, Status, Work
-from deploy.inventory import Device
-from tests.bundles import make_bundle, noise
-from tests.integration.sshd import Sshd, processes_with, wait_until
+from deploy.inventory.reading import Device
+from deploy.release import fleet, rollout
+from deploy.release.fleet import Attempt, HostResult, Limits, Status, Work
+from tests.support.bundles import make_bundle, noise
+from tests.support.sshd import Sshd, processes_with, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -140,10 +140,10 @@ def test_a_transfer_that_stalls_is_given_up_in_time(sshd: Sshd, tmp_path: Path) 
                 began = time.monotonic()
                 sshd.freeze()
 
-        from deploy import release
+        from deploy.release import deployment
 
         with attempt.connect() as conn:
-            return "done", release.deploy(conn, folder, say=watch)
+            return "done", deployment.deploy(conn, folder, say=watch)
 
     (result,) = go([device], work, step=STEP)
     took = time.monotonic() - began

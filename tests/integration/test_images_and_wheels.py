@@ -11,9 +11,11 @@ from typing import Any
 from packaging.utils import parse_wheel_filename
 
 from tests.integration.conftest import TARGET, Product
-from toolchain import images, imagespec, targets
-from toolchain.engine import Engine
-from toolchain.store import Entry, Store, digest_of
+from toolchain import targets
+from toolchain.core.store import Entry, Store, digest_of
+from toolchain.images import build as images
+from toolchain.images import specification
+from toolchain.images.engine import Engine
 from toolchain.wheels import build, elf
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
@@ -25,7 +27,7 @@ def wheel_of(wheels: list[dict[str, Any]], recipe: str) -> Path:
 
 def test_the_dockerfile_run_again_gives_the_same_image_id(wheels: list[dict[str, Any]]) -> None:
     engine, store = Engine(), Store()
-    spec = imagespec.spec("device", targets.target(TARGET))
+    spec = specification.spec("device", targets.target(TARGET))
     before = images.build(spec, engine, store, progress=lambda _: None)
     # a device of the user's may run on the image, so it is not removed first
     root = images._root(spec, store, lambda _: None, None)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit import measured, test_report
-from toolchain import process, report
-from toolchain.report import comparison
-from toolchain.report.page import Compared
+from tests.support import measured
+from tests.unit import test_report
+from toolchain.core import process
+from toolchain.report import comparison, reports
+from toolchain.report.html_page import Compared
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(
@@ -39,7 +40,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = measured.result(*forms, measured.tvm(), host="other")
     emulated = measured.result(host="emu", emulated=True)
     changes = comparison.compare(board, other)
-    return report.build(
+    return reports.build(
         [emulated, board, other],
         runs=[test_report.a_run()],
         cards=[test_report.a_card()],

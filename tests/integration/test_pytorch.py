@@ -8,10 +8,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.integration.conversion import Bench
-from toolchain import extras, models, process
-from toolchain.errors import ModelError
-from toolchain.models.card import ModelCard
+from tests.support.conversion import Bench
+from toolchain import models
+from toolchain.core import process
+from toolchain.core.errors import ModelError
+from toolchain.models.manifest import ModelCard
+from toolchain.workstation import extras
 
 pytestmark = pytest.mark.skipif(
     not extras.present(extras.EXTRAS["pytorch"]),

@@ -8,11 +8,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.integration.conversion import joined, step
+from tests.support.conversion import joined, step
 from tests.unit.test_quantized import convolution
-from toolchain import compile as compiler
 from toolchain import matrix, models, targets
-from toolchain.models.card import ModelCard
+from toolchain.compile import compilation as compiler
+from toolchain.models.manifest import ModelCard
 from toolchain.models.variants import PLAIN
 
 TARGETS = ("aarch64", "cortex-a76")

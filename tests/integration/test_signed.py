@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy import connection, fleet, release, rollout
-from deploy.fleet import Limits
-from tests.bundles import make_bundle
-from tests.integration.sshd import Sshd, deploy
-from toolchain import bundle, signing
-from toolchain.errors import DeviceRefused
+from deploy.release import deployment, fleet, rollout
+from deploy.release.fleet import Limits
+from deploy.ssh import connection
+from tests.support.bundles import make_bundle
+from tests.support.sshd import Sshd, deploy
+from toolchain.bundle import assemble
+from toolchain.core import signing
+from toolchain.core.errors import DeviceRefused
 
 pytestmark = pytest.mark.integration
 
@@ -31,7 +33,7 @@ def test_a_device_with_a_key_takes_what_is_signed_and_nothing_else(
     assert "invoke keys" in caught.value.resolution
     assert {p.name for p in sshd.root.iterdir()} == {"lock", "trusted_keys"}
 
-    signing.seal_bundles({one: bundle.load(one).release})
+    signing.seal_bundles({one: assemble.load(one).release})
     first = deploy(sshd.device, one)
     assert first.status == "done"
     key = signing._private()
@@ -39,7 +41,7 @@ def test_a_device_with_a_key_takes_what_is_signed_and_nothing_else(
         "older": {"counter": 1, "expires": 2**40},
         "expired": {"counter": 2**40, "expires": 2**40 - 1},
     }.items():
-        seal = signing.seal(bundle.load(two).release, key=key, **changes)
+        seal = signing.seal(assemble.load(two).release, key=key, **changes)
         (two / signing.SEAL).write_text(seal.model_dump_json())
         with pytest.raises(DeviceRefused, match=words):
             deploy(sshd.device, two)
@@ -48,8 +50,8 @@ def test_a_device_with_a_key_takes_what_is_signed_and_nothing_else(
     (two / signing.SEAL).write_text((one / signing.SEAL).read_text())
     with pytest.raises(DeviceRefused, match="no key that this device trusts"):
         deploy(sshd.device, two)
-    signing.seal_bundles({two: bundle.load(two).release})
+    signing.seal_bundles({two: assemble.load(two).release})
     second = deploy(sshd.device, two)
     assert sshd.running() == second.folder
     with connection.connect(sshd.device) as conn:
-        assert release.rollback(conn).folder == first.folder
+        assert deployment.rollback(conn).folder == first.folder

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy import connection, fleet, inventory, rollout
-from deploy.fleet import Limits
-from tests.integration.sshd import Sshd
-from toolchain.errors import HostKeyError
+from deploy.inventory import reading
+from deploy.release import fleet, rollout
+from deploy.release.fleet import Limits
+from deploy.ssh import connection
+from tests.support.sshd import Sshd
+from toolchain.core.errors import HostKeyError
 
 pytestmark = pytest.mark.integration
 
@@ -59,7 +61,7 @@ def log(server: Sshd) -> str:
 
 
 def test_name_port_and_key_come_from_there(home: Path, servers: list[Sshd]) -> None:
-    device = inventory.load(write(home, servers, jump=False)).host("desk")
+    device = reading.load(write(home, servers, jump=False)).host("desk")
     with connection.connect(device) as conn:
         assert conn.run(["echo", "here"]) == "here\n"
     assert "Accepted publickey" in log(servers[0])
@@ -69,7 +71,7 @@ def test_name_port_and_key_come_from_there(home: Path, servers: list[Sshd]) -> N
 def test_a_device_behind_another_host_is_reached_through_it(
     home: Path, servers: list[Sshd]
 ) -> None:
-    device = inventory.load(write(home, servers, jump=True)).host("desk")
+    device = reading.load(write(home, servers, jump=True)).host("desk")
     (found,) = fleet.run([device], rollout.looked_at, limits=Limits(), show=lambda *_: None)
     assert found.status == "done", found.plain()
     assert all("Accepted publickey" in log(server) for server in servers)
@@ -79,13 +81,13 @@ def test_a_device_behind_another_host_is_reached_through_it(
 
 
 def test_the_host_to_jump_over_has_to_be_known_too(home: Path, servers: list[Sshd]) -> None:
-    device = inventory.load(write(home, servers, jump=True, trust_gate=False)).host("desk")
+    device = reading.load(write(home, servers, jump=True, trust_gate=False)).host("desk")
     with pytest.raises(HostKeyError, match="not known"), connection.connect(device):
         pass
 
 
 def test_the_inventory_wins_over_it(home: Path, servers: list[Sshd]) -> None:
-    device = inventory.load(write(home, servers, jump=False)).host("desk")
+    device = reading.load(write(home, servers, jump=False)).host("desk")
     gate = servers[1]
     (home / ".ssh" / "known_hosts").write_text((gate.folder / "known_hosts").read_text())
     other = dataclasses.replace(device, port=gate.port, key_file=gate.folder / "user_key")

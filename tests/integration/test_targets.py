@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.conftest import Product, measured
 from toolchain import targets
-from toolchain.store import Store, digest_of
+from toolchain.core.store import Store, digest_of
 from toolchain.wheels import build
 
 LONG = pytest.mark.skipif(

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from deploy import connection, inventory
+from deploy.inventory import reading
+from deploy.ssh import connection
 from tests.integration.conftest import Product
-from toolchain import process
+from toolchain.core import process
 
 NETWORKS = ("squeeze", "convolutions", "head")
 CPUS = (
@@ -56,7 +57,7 @@ def on_device(
     """The networks, made here and sent; the folder on the device."""
     folder = tmp_path_factory.mktemp("operators")
     process.run([sys.executable, str(MAKER), str(folder)])
-    with connection.connect(inventory.load(product.inventory).host(device)) as conn:
+    with connection.connect(reading.load(product.inventory).host(device)) as conn:
         conn.run(["mkdir", "-p", ON_DEVICE])
         for path in sorted(folder.iterdir()):
             conn.push(path, f"{ON_DEVICE}/{path.name}")
@@ -67,7 +68,7 @@ def on_device(
 def test_each_network_is_taken_whole_and_computed_right(
     product: Product, device: str, on_device: str, cpu: str
 ) -> None:
-    host = inventory.load(product.inventory).host(device)
+    host = reading.load(product.inventory).host(device)
     python = f"{host.root.removeprefix('~/')}/current/venv/bin/python"
     with connection.connect(host) as conn:
         command = ["env", f"QEMU_CPU={cpu}", python, "-c", PROGRAM, on_device, *NETWORKS]

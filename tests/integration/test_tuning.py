@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from deploy import connection, inventory
-from deploy.inventory import Device
+from deploy.inventory import reading
+from deploy.inventory.reading import Device
+from deploy.ssh import connection
 from tests.integration.conftest import Product
-from toolchain import paths, targets
-from toolchain.compile import release
-from toolchain.store import Store
+from toolchain import targets
+from toolchain.compile.compilation import release
+from toolchain.core import paths
+from toolchain.core.store import Store
 from toolchain.tuning import records
 from toolchain.tuning.records import Database, Header, TileRecord
 
@@ -42,7 +44,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def device(product: Product, shared_device: Callable[[str, str], list[str]]) -> Device:
     """One of this machine's own architecture."""
     _, name, *_ = shared_device(TARGET, SYSTEM)
-    return inventory.load(product.inventory).host(name)
+    return reading.load(product.inventory).host(name)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +128,7 @@ def test_a_search_without_an_end_or_on_a_device_without_a_release_is_refused(
             "target": TARGET, "known_hosts": str(device.known_hosts), "root": "~/bare",
         },
     }  # fmt: skip
-    inventory.add_host(path, "test-bare", entry)
+    reading.add_host(path, "test-bare", entry)
     on = ["--host", "test-bare", "--inventory", str(path)]
     refused = product.refused("tune", "--model", MODEL, "--trials", "1", *on)
     assert "invoke deploy --host test-bare" in refused.output

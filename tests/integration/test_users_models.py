@@ -11,12 +11,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.integration.conversion import TARGET, Bench, joined
-from toolchain import compile as compiler
-from toolchain import models, process
-from toolchain.convert import variant
-from toolchain.errors import EdgewrightError, ModelError, UsageError
-from toolchain.models.card import ModelCard
+from tests.support.conversion import TARGET, Bench, joined
+from toolchain import models
+from toolchain.compile import compilation as compiler
+from toolchain.convert import variant_conversion
+from toolchain.core import process
+from toolchain.core.errors import EdgewrightError, ModelError, UsageError
+from toolchain.models.manifest import ModelCard
 
 KERAS_FILES = """
 import os, sys
@@ -141,7 +142,7 @@ def test_a_users_tflite_file_is_used_with_its_open_batch_fixed(own: Path, tmp_pa
     )
     assert "O3" in compiled.libraries["rv64gc"]
     with pytest.raises(UsageError, match=r"not of a \.tflite file"):
-        variant.add(of(own, "plain.tflite"), 2, "int8", folder, cache=bench.cache)
+        variant_conversion.add(of(own, "plain.tflite"), 2, "int8", folder, cache=bench.cache)
 
 
 def test_labels_that_do_not_match_a_model_are_refused(own: Path, tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.integration.conversion import joined, step
-from toolchain import compile as compiler
+from tests.support.conversion import joined, step
 from toolchain import matrix, models, targets
-from toolchain.models.card import ModelCard
+from toolchain.compile import compilation as compiler
+from toolchain.models.manifest import ModelCard
 from toolchain.models.variants import VARIANTS
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from deploy import connection, inventory
+from deploy.inventory import reading
+from deploy.ssh import connection
 from tests.integration.conftest import HOST, Product
-from toolchain.engine import LABEL, PROCESS
-from toolchain.process import run
+from toolchain.core.process import run
+from toolchain.images.engine import LABEL, PROCESS
 
 QEMU_WITHOUT_V = "rv64,v=false"
 
@@ -119,7 +120,7 @@ interpreter.invoke()
 found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 print(float(abs(found - samples["reference"][:1]).max()))
 """
-    found = inventory.load(product.inventory).host(device)
+    found = reading.load(product.inventory).host(device)
     current = f"{found.root.removeprefix('~/')}/current"
     with connection.connect(found) as conn:
         command = ["env", f"QEMU_CPU={cpu}", f"{current}/venv/bin/python", "-c", program, current]

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from deploy import accuracy as measuring
-from deploy import bench
-from tests.unit import measured
+from deploy.measure import accuracy as measuring
+from deploy.measure import bench
+from tests.support import measured
 from tests.unit.test_bench import END, LISTED, started
-from toolchain import accuracy, store
-from toolchain.accuracy import Counts, Run
+from toolchain.accuracy import counts
+from toolchain.accuracy.counts import Counts, Run
 from toolchain.accuracy.shards import Shards
-from toolchain.errors import BenchError, ConnectionFailed, ReleaseError
-from toolchain.report import accuracies
+from toolchain.core import store
+from toolchain.core.errors import BenchError, ConnectionFailed, ReleaseError
+from toolchain.report import accuracy_section
 
 NAMES = ["shard-0000.npz", "shard-0001.npz"]
 
@@ -162,12 +163,12 @@ def test_every_runtime_runs_every_shard_and_nothing_stays(
 ) -> None:
     device, path = FakeDevice(), tmp_path / "run.json"
     done = measure(device, images, path, a_run())
-    assert accuracy.load(path) == done
+    assert counts.load(path) == done
     assert [len(jobs) for jobs in device.ran] == [3, 3]
     assert device.files == {}
     for subject in done.subjects:
         assert subject.sum() == Counts(total=8, top1=6, top5=8, reference_top1=6, agree=8)
-    name, total, top1, *_, published = accuracies.rows(done)[0]
+    name, total, top1, *_, published = accuracy_section.rows(done)[0]
     assert (name, total, published) == ("TFLite fp32, 1 thread", "8 of 8", "75 % / -")
     assert top1.startswith("75.0 % (")
 
@@ -186,7 +187,7 @@ def test_what_broke_off_goes_on_at_the_next_shard(images: measuring.Images, tmp_
     path = tmp_path / "run.json"
     with pytest.raises(ConnectionFailed):
         measure(FakeDevice(breaks_at=2), images, path, a_run())
-    kept = accuracy.load(path)
+    kept = counts.load(path)
     assert kept is not None
     assert [list(s.shards) for s in kept.subjects] == [NAMES[:1]] * 3
     device = FakeDevice()
@@ -199,9 +200,9 @@ def test_one_that_fails_does_not_stop_the_others(images: measuring.Images, tmp_p
     device = FakeDevice(fails=["O0"])
     done = measure(device, images, tmp_path / "run.json", a_run())
     assert [len(jobs) for jobs in device.ran] == [3, 2]
-    assert len(accuracies.rows(done)) == 2
+    assert len(accuracy_section.rows(done)) == 2
     with pytest.raises(BenchError, match="1 of 3") as caught:
-        accuracies.refuse_failures(done)
+        accuracy_section.refuse_failures(done)
     assert "TVM O0, 1 thread: load: killed by SIGSEGV" in caught.value.detail
 
 

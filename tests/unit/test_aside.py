@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from toolchain import worker
-from toolchain.errors import ModelError
+from toolchain.core import worker
+from toolchain.core.errors import ModelError
 
 JOBS = "tests.unit.worker_jobs"
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from deploy import bench, order
-from tests.unit import measured
-from toolchain import results
-from toolchain.errors import BenchError, ConnectionFailed, EdgewrightError, UsageError
+from deploy.measure import bench, matrix_order
+from tests.support import measured
+from toolchain.core.errors import BenchError, ConnectionFailed, EdgewrightError, UsageError
+from toolchain.results import measurement
 
 
 def card(model: str, batch: int = 1) -> dict[str, Any]:
@@ -93,11 +93,11 @@ END = {"event": "end", "failed": 0}
 DROPPED = ConnectionFailed("board: the connection was lost", detail="reset")
 
 
-def run(connection: FakeConnection, folder: Path, **options: Any) -> results.Result:
+def run(connection: FakeConnection, folder: Path, **options: Any) -> measurement.Result:
     result, path = bench.run(
         connection, host="board", release="~/edgewright/current", folder=folder, **options
     )
-    assert results.load(path) == result
+    assert measurement.load(path) == result
     return result
 
 
@@ -147,7 +147,9 @@ def test_a_result_comes_home(tmp_path: Path) -> None:
     seen: list[bench.Progress] = []
     where = {"event": "progress", "job": 0, "of": 6, "stage": "time", "done": 3, "seconds": 2.0}
     connection = FakeConnection(started(), where, RESULT, END)
-    result = run(connection, tmp_path, settings=results.Settings(budget_s=2), progress=seen.append)
+    result = run(
+        connection, tmp_path, settings=measurement.Settings(budget_s=2), progress=seen.append
+    )
     assert result.complete
     assert not result.emulated
     assert result.measurements == [measured.measurement()]
@@ -155,7 +157,7 @@ def test_a_result_comes_home(tmp_path: Path) -> None:
     assert len(connection.spec["jobs"]) == 6
     assert connection.commands[0][0] == "edgewright/current/venv/bin/python"
     assert [p.stage for p in seen] == ["time", "done"]
-    first = order.spread(bench.plan(DEPLOYED))[0]
+    first = matrix_order.spread(bench.plan(DEPLOYED))[0]
     assert seen[0].label == f"{first.model} b{first.batch} {first.runtime} {first.variant} 1 thread"
 
 
@@ -173,10 +175,10 @@ def test_a_level_leaves_the_other_runtime_alone() -> None:
 
 def test_neighbours_in_the_plan_are_spread_in_time_and_back_in_the_result(tmp_path: Path) -> None:
     jobs = bench.plan(DEPLOYED, threads=[1, 2])
-    spread = order.spread(jobs)
+    spread = matrix_order.spread(jobs)
     assert spread != jobs
-    assert sorted(map(order.key, spread)) == sorted(map(order.key, jobs))
-    assert spread == order.spread(list(reversed(jobs)))
+    assert sorted(map(matrix_order.key, spread)) == sorted(map(matrix_order.key, jobs))
+    assert spread == matrix_order.spread(list(reversed(jobs)))
     told = [
         {"event": "result", "job": number, "result": json.loads(measured_as(j).model_dump_json())}
         for number, j in enumerate(spread)
@@ -184,10 +186,10 @@ def test_neighbours_in_the_plan_are_spread_in_time_and_back_in_the_result(tmp_pa
     connection = FakeConnection(started(), *told, END)
     result = run(connection, tmp_path, jobs=jobs)
     assert [j["variant"] for j in connection.spec["jobs"]] == [j.variant for j in spread]
-    assert [order.key(m) for m in result.measurements] == [order.key(j) for j in jobs]
+    assert [matrix_order.key(m) for m in result.measurements] == [matrix_order.key(j) for j in jobs]
 
 
-def measured_as(job: bench.Job) -> results.Measurement:
+def measured_as(job: bench.Job) -> measurement.Measurement:
     return measured.measurement(
         model=job.model,
         batch=job.batch,
@@ -201,11 +203,13 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was(tmp_path: Path) -> None:
     jobs = bench.plan(DEPLOYED)
     with pytest.raises(BenchError):
         run(FakeConnection(started(), RESULT, breaks=DROPPED), tmp_path, jobs=jobs)
-    unfinished = partial(order.unfinished, host="board", settings=results.Settings(), counted=False)
-    before = unfinished(results.load_all(tmp_path), release="b" * 64)
+    unfinished = partial(
+        matrix_order.unfinished, host="board", settings=measurement.Settings(), counted=False
+    )
+    before = unfinished(measurement.load_all(tmp_path), release="b" * 64)
     assert before is not None
     assert unfinished([before], release="c" * 64) is None
-    rest = order.spread(order.left(jobs, before))
+    rest = matrix_order.spread(matrix_order.left(jobs, before))
     assert len(rest) == len(jobs) - 1
     told = [
         {"event": "result", "job": number, "result": json.loads(measured_as(j).model_dump_json())}
@@ -213,16 +217,16 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was(tmp_path: Path) -> None:
     ]
     connection = FakeConnection(started(), *told, END)
     result = run(connection, tmp_path, jobs=jobs, before=before)
-    assert [order.key(m) for m in result.measurements] == [order.key(j) for j in jobs]
+    assert [matrix_order.key(m) for m in result.measurements] == [matrix_order.key(j) for j in jobs]
     assert result.complete
-    assert unfinished(results.load_all(tmp_path), release="b" * 64) is None
-    assert results.latest(results.load_all(tmp_path)) == [result]
+    assert unfinished(measurement.load_all(tmp_path), release="b" * 64) is None
+    assert measurement.latest(measurement.load_all(tmp_path)) == [result]
 
 
 def test_what_was_measured_before_the_link_dropped_is_kept(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="after 1 of 6 jobs") as caught:
         run(FakeConnection(started(), RESULT, breaks=DROPPED), tmp_path)
-    (kept,) = results.load_all(tmp_path)
+    (kept,) = measurement.load_all(tmp_path)
     assert not kept.complete
     assert kept.measurements == [measured.measurement()]
     assert str(next(tmp_path.iterdir())) in caught.value.resolution

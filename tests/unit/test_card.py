@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.errors import ModelError
-from toolchain.models import card
-from toolchain.models.card import Check, File, Library, ModelCard, Samples, Source, Tensor
+from toolchain.core.errors import ModelError
+from toolchain.models import manifest
+from toolchain.models.manifest import Check, File, Library, ModelCard, Samples, Source, Tensor
 
 SHA = "0" * 64
 
@@ -41,8 +41,8 @@ def a_check(level: int) -> Check:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     a_card().save(tmp_path)
     assert ModelCard.load(tmp_path) == a_card()
-    assert json.loads((tmp_path / card.FILE).read_text())["schema"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == [card.FILE]
+    assert json.loads((tmp_path / manifest.FILE).read_text())["schema"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == [manifest.FILE]
 
 
 def test_a_folder_without_a_card_says_what_to_run(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_folder_without_a_card_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_a_damaged_card_is_refused(tmp_path: Path) -> None:
-    (tmp_path / card.FILE).write_text('{"schema": 1, "model": ')
+    (tmp_path / manifest.FILE).write_text('{"schema": 1, "model": ')
     with pytest.raises(ModelError, match="can't be used"):
         ModelCard.load(tmp_path)
 

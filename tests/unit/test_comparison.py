@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit import measured
-from toolchain import results
-from toolchain.errors import BenchError, UsageError
+from tests.support import measured
+from toolchain.core.errors import BenchError, UsageError
 from toolchain.report import comparison
+from toolchain.results import measurement
 
 MS = measured.MS
 
 
-def of(*times: int, **changes: object) -> results.Result:
+def of(*times: int, **changes: object) -> measurement.Result:
     return measured.result(measured.measurement(samples_ns=list(times), **changes))
 
 
 CALM = of(*(2 * MS + n for n in range(40)))
 
 
-def verdict(first: results.Result, second: results.Result) -> str:
+def verdict(first: measurement.Result, second: measurement.Result) -> str:
     (change,) = comparison.compare(first, second)
     return change.verdict
 
@@ -75,7 +75,7 @@ def test_emulated_times_are_not_compared_and_instructions_are() -> None:
 
 
 def test_a_result_is_found_by_file_name_or_host(tmp_path: Path) -> None:
-    path = results.save(CALM, tmp_path)
+    path = measurement.save(CALM, tmp_path)
     for name in (str(path), path.name, path.stem, "board"):
         assert comparison.find(name, tmp_path) == CALM
     with pytest.raises(UsageError, match="no result elsewhere"):

@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from toolchain import console
+from toolchain.core import console
 
 
 @pytest.fixture

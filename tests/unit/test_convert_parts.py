@@ -5,42 +5,43 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolchain import worker
-from toolchain.convert import agreement, samples
-from toolchain.convert.shapes import fixed_shape, refuse_unless_one
-from toolchain.errors import ModelError
+from toolchain.convert import parity
+from toolchain.core import worker
+from toolchain.core.errors import ModelError
+from toolchain.formats.shapes import fixed_shape, refuse_unless_one
 from toolchain.models import catalogue
+from toolchain.samples import public_images
 
 
 def test_samples_are_a_multiple_of_the_batch() -> None:
-    assert samples.count_for(8, 1, None) == 8
-    assert samples.count_for(8, 3, None) == 9
-    assert samples.count_for(8, 32, None) == 32
-    assert samples.count_for(500, 1, 500) == 500
-    assert samples.count_for(500, 32, 500) == 480
-    assert samples.count_for(500, 512, 500) == 512
+    assert public_images.count_for(8, 1, None) == 8
+    assert public_images.count_for(8, 3, None) == 9
+    assert public_images.count_for(8, 32, None) == 32
+    assert public_images.count_for(500, 1, 500) == 500
+    assert public_images.count_for(500, 32, 500) == 480
+    assert public_images.count_for(500, 512, 500) == 512
 
 
 def test_photographs_are_all_different_and_the_same_every_time() -> None:
     entry = catalogue()["densenet121"]
-    first = samples.of_entry(entry, 16)
+    first = public_images.of_entry(entry, 16)
     assert first.labels is None
     assert first.x.shape == (16, 224, 224, 3)
     assert len({image.tobytes() for image in first.x}) == 16
-    assert samples.of_entry(entry, 16).x.tobytes() == first.x.tobytes()
+    assert public_images.of_entry(entry, 16).x.tobytes() == first.x.tobytes()
     # "torch" preprocessing: about zero mean and unit variance
     assert abs(float(first.x.mean())) < 1
     assert 0.5 < float(first.x.std()) < 2
 
 
 def test_held_out_digits_are_not_trained_with() -> None:
-    train, _, held_out, labels = samples.digits()
+    train, _, held_out, labels = public_images.digits()
     assert len(held_out) == len(labels) == 500
     assert not {i.tobytes() for i in train} & {i.tobytes() for i in held_out}
 
 
 def test_digits_go_in_as_the_catalogue_says() -> None:
-    found = samples.of_entry(catalogue()["digits-cnn"], 1)
+    found = public_images.of_entry(catalogue()["digits-cnn"], 1)
     assert found.x.shape == (500, 8, 8, 1)
     assert (found.x.min(), found.x.max()) == (0.0, 1.0)
     assert found.labels is not None
@@ -49,22 +50,22 @@ def test_digits_go_in_as_the_catalogue_says() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 32, 24, 3), (1, 3, 32, 24), (1, 1, 16, 16), (1, 8, 8, 1)])
 def test_an_unknown_network_that_takes_images_gets_photographs(shape: tuple[int, ...]) -> None:
-    found = samples.of_shape(shape, 4).x
+    found = public_images.of_shape(shape, 4).x
     assert found.shape == (4, *shape[1:])
     assert found.dtype == np.float32
     assert 0 <= found.min() < found.max() <= 1
 
 
 def test_an_unknown_network_that_takes_vectors_gets_seeded_numbers() -> None:
-    found = samples.of_shape((2, 40), 8).x
+    found = public_images.of_shape((2, 40), 8).x
     assert found.shape == (8, 40)
-    assert found.tobytes() == samples.of_shape((2, 40), 8).x.tobytes()
+    assert found.tobytes() == public_images.of_shape((2, 40), 8).x.tobytes()
 
 
 def test_a_comparison_counts_what_differs() -> None:
     reference = np.array([[0.0, 1.0], [2.0, 0.0]], np.float32)
     found = np.array([[0.0, 1.0005], [2.0, 0.0]], np.float32)
-    check = agreement.compare("onnx", reference, found)
+    check = parity.compare("onnx", reference, found)
     assert check.max_abs == pytest.approx(5e-4, rel=1e-2)
     assert check.max_rel == pytest.approx(5e-4, rel=1e-2)
     assert check.top1_agreement == 1
@@ -75,12 +76,12 @@ def test_a_comparison_counts_what_differs() -> None:
 def test_a_conversion_that_computes_something_else_is_refused(wrong: list[list[float]]) -> None:
     reference = np.array([[0.0, 1.0]], np.float32)
     with pytest.raises(ModelError, match="disagrees"):
-        agreement.compare("onnx", reference, np.array(wrong, np.float32))
+        parity.compare("onnx", reference, np.array(wrong, np.float32))
 
 
 def test_an_output_of_another_shape_is_refused() -> None:
     with pytest.raises(ModelError, match="another shape"):
-        agreement.compare("onnx", np.zeros((1, 2), np.float32), np.zeros((1, 3), np.float32))
+        parity.compare("onnx", np.zeros((1, 2), np.float32), np.zeros((1, 3), np.float32))
 
 
 def test_only_the_batch_may_be_open() -> None:

@@ -10,12 +10,12 @@ import PIL.Image
 import pytest
 from edgewright_runner import job
 
-from toolchain.accuracy import dataset, evaluation, shards
-from toolchain.convert import samples, shard_work
-from toolchain.errors import ModelError, UsageError
+from toolchain.accuracy import dataset, evaluation, shards, shards_job
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.core.store import Store
 from toolchain.models import catalogue
 from toolchain.models.preprocessing import Preprocessing
-from toolchain.store import Store
+from toolchain.samples import public_images
 
 PLAIN = Preprocessing(
     channels="RGB", resize="bilinear", scale=1 / 255, mean=(0, 0, 0), std=(1, 1, 1), crop=1
@@ -80,7 +80,7 @@ def test_labels_that_do_not_match_are_refused(tmp_path: Path, text: str, said: s
 
 def prepare(arguments: dict[str, object], folder: Path) -> list[Path]:
     folder.mkdir()
-    shard_work.prepare(
+    shards_job.prepare(
         {"size": 2, "skip": False, "channels_first": False, **arguments, "folder": str(folder)},
         lambda _: None,
     )
@@ -102,10 +102,10 @@ def test_shards_hold_every_image_once_and_the_device_makes_the_same_inputs(tmp_p
     assert len(found) == 2
     seen = []
     for path in found:
-        here = shard_work.inputs(path)
+        here = shards_job.inputs(path)
         with np.load(path) as arrays:
             assert job.inputs(dict(arrays)).tobytes() == here.tobytes()
-            assert here.tobytes() == samples.prepared(arrays["pixels"], how).tobytes()
+            assert here.tobytes() == public_images.prepared(arrays["pixels"], how).tobytes()
             seen += arrays["labels"].tolist()
     assert seen == [i.label for i in images]
 
@@ -119,9 +119,9 @@ def test_a_network_that_takes_channels_first_gets_them_so(tmp_path: Path) -> Non
     }
     (last,) = prepare(given, tmp_path / "last")
     (first,) = prepare({**given, "channels_first": True}, tmp_path / "first")
-    found = shard_work.inputs(first)
+    found = shards_job.inputs(first)
     assert found.shape == (1, 3, 4, 6)
-    assert np.array_equal(found.transpose(0, 2, 3, 1), shard_work.inputs(last))
+    assert np.array_equal(found.transpose(0, 2, 3, 1), shards_job.inputs(last))
     with np.load(first) as arrays:
         assert job.inputs(dict(arrays)).tobytes() == found.tobytes()
 
@@ -138,18 +138,18 @@ def test_the_middle_of_an_image_is_taken(tmp_path: Path) -> None:
     image = PIL.Image.new("RGB", (30, 10))
     image.paste((255, 255, 255), (10, 0, 20, 10))
     image.save(tmp_path / "wide.png")
-    assert shard_work.read(tmp_path / "wide.png", whole, 5, 5, 3).min() == 255
+    assert shards_job.read(tmp_path / "wide.png", whole, 5, 5, 3).min() == 255
     half = whole.model_copy(update={"crop": 0.5})
     image.paste((0, 0, 0), (10, 0, 12, 10))
     image.save(tmp_path / "wide.png")
-    assert shard_work.read(tmp_path / "wide.png", whole, 5, 5, 3).min() == 0
-    assert shard_work.read(tmp_path / "wide.png", half, 5, 5, 3).min() == 255
+    assert shards_job.read(tmp_path / "wide.png", whole, 5, 5, 3).min() == 0
+    assert shards_job.read(tmp_path / "wide.png", half, 5, 5, 3).min() == 255
 
 
 def test_an_image_that_nothing_resizes_must_have_the_size(tmp_path: Path) -> None:
     fixed = PLAIN.model_copy(update={"resize": "none"})
     with pytest.raises(ValueError, match="8 x 8"):
-        shard_work.read(an_image(tmp_path / "one.png"), fixed, 5, 5, 3)
+        shards_job.read(an_image(tmp_path / "one.png"), fixed, 5, 5, 3)
 
 
 def test_unreadable_images_are_named_and_left_out_only_when_asked(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_an_image_is_resized_as_the_published_accuracy_was_measured(tmp_path: Pa
     # the shorter side to 16 (14 of 16 is 0.875), then the middle
     how = PLAIN.model_copy(update={"resize": "bicubic", "crop": 0.875})
     whole = cv2.resize(pixels, (21, 16), interpolation=cv2.INTER_CUBIC)
-    found = shard_work.read(tmp_path / "noise.png", how, 14, 14, 3)
+    found = shards_job.read(tmp_path / "noise.png", how, 14, 14, 3)
     assert np.array_equal(found, whole[1:15, 3:17])
 
 
@@ -186,7 +186,7 @@ def test_area_means_over_every_pixel(tmp_path: Path) -> None:
     pixels[::2] = 100
     PIL.Image.fromarray(pixels).save(tmp_path / "lines.png")
     how = PLAIN.model_copy(update={"resize": "area"})
-    assert np.unique(shard_work.read(tmp_path / "lines.png", how, 2, 2, 1)).tolist() == [50]
+    assert np.unique(shards_job.read(tmp_path / "lines.png", how, 2, 2, 1)).tolist() == [50]
 
 
 def test_a_picture_that_was_held_upright_is_seen_upright(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_picture_that_was_held_upright_is_seen_upright(tmp_path: Path) -> None
     turned = PIL.Image.Exif()
     turned[0x0112] = 3  # half a turn
     image.save(tmp_path / "turned.png", exif=turned)
-    found = shard_work.read(tmp_path / "turned.png", PLAIN, 4, 4, 3)
+    found = shards_job.read(tmp_path / "turned.png", PLAIN, 4, 4, 3)
     assert (found[:2].max(), found[2:].min()) == (0, 255)
 
 
@@ -206,4 +206,4 @@ def test_half_of_a_photograph_is_unreadable(tmp_path: Path) -> None:
     half = tmp_path / "half.jpg"
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(OSError, match="truncated"):
-        shard_work.read(half, PLAIN, 8, 8, 3)
+        shards_job.read(half, PLAIN, 8, 8, 3)

@@ -14,10 +14,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.conftest import Mirror
-from toolchain import convert, extras, mirrors, models, paths, process, relock
-from toolchain.convert import onnx_tflite, pytorch_file
-from toolchain.errors import LockError, ModelError, UsageError
-from toolchain.extras import Extra
+from toolchain import models
+from toolchain.convert import conversion, onnx2tf
+from toolchain.core import paths, process
+from toolchain.core.errors import LockError, ModelError, UsageError
+from toolchain.formats import pytorch_file
+from toolchain.lock import mirrors, resolve
+from toolchain.workstation import extras
+from toolchain.workstation.extras import Extra
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def test_a_program_without_pytorch_says_what_to_install(bare: Path) -> None:
 def test_a_graph_without_onnx2tf_says_what_to_install(bare: Path) -> None:
     assert not (bare / "cache").exists()
     with pytest.raises(ModelError, match="onnx2tf, which makes") as caught:
-        onnx_tflite.convert(graph())
+        onnx2tf.convert(graph())
     assert "invoke setup --extra onnx2tf" in caught.value.resolution
 
 
@@ -81,19 +85,19 @@ def test_installing_an_extra_makes_another_conversion_of_its_kinds_alone(bare: P
     path = bare / "net.onnx"
     path.write_bytes(graph().SerializeToString())
     own, known = models.resolve(model_file=path), models.resolve("digits-cnn")
-    before = [convert.identity(spec, 1) for spec in (own, known)]
+    before = [conversion.identity(spec, 1) for spec in (own, known)]
     folder = extras.environment(extras.EXTRAS["onnx2tf"])
     folder.mkdir(parents=True)
-    assert [convert.identity(spec, 1) for spec in (own, known)] == before
+    assert [conversion.identity(spec, 1) for spec in (own, known)] == before
     (folder / extras.INSTALLED).touch()
-    after = [convert.identity(spec, 1) for spec in (own, known)]
+    after = [conversion.identity(spec, 1) for spec in (own, known)]
     assert after[0] != before[0]
     assert after[1] == before[1]
 
 
 def test_every_extra_has_pins_with_hashes_that_the_lock_renews() -> None:
     for extra in extras.EXTRAS.values():
-        assert extra.requirements.stem in relock.REQUIREMENTS
+        assert extra.requirements.stem in resolve.REQUIREMENTS
         text = extra.requirements.read_text()
         pins = [line for line in text.splitlines() if "==" in line]
         assert pins
@@ -102,7 +106,7 @@ def test_every_extra_has_pins_with_hashes_that_the_lock_renews() -> None:
 
 
 def test_an_extra_beside_the_rest_keeps_its_versions() -> None:
-    names = {name: relock.pins(name) for name in relock.REQUIREMENTS}
+    names = {name: resolve.pins(name) for name in resolve.REQUIREMENTS}
     both = names["requirements"].keys() & names["requirements-pytorch"].keys()
     assert "numpy" in both
     assert {n: names["requirements-pytorch"][n] for n in both} == {
@@ -119,7 +123,7 @@ def test_wheels_that_are_on_no_index_are_looked_for_where_pip_looks(
 
 def test_unknown_requirements_are_answered_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="unknown requirements: jax") as caught:
-        relock.relock_requirements(["jax"])
+        resolve.relock_requirements(["jax"])
     assert "requirements-pytorch" in caught.value.resolution
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from deploy import fleet, inventory
-from deploy.fleet import Attempt, Limits, Status
-from deploy.inventory import Device
-from toolchain.errors import (
+from deploy.inventory import reading
+from deploy.inventory.reading import Device
+from deploy.release import fleet
+from deploy.release.fleet import Attempt, Limits, Status
+from toolchain.core.errors import (
     ConnectionFailed,
     DeviceRefused,
     HostKeyError,
@@ -155,13 +156,13 @@ def test_a_limit_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> inventory.Inventory:
+def shelf(tmp_path: Path) -> reading.Inventory:
     path = tmp_path / "inventory.yml"
     path.write_text(
         "all:\n  vars: {edgewright: {target: rv64gc}}\n  hosts: {desk: {}, web1: {}, web2: {}}\n"
         "  children:\n    boards: {hosts: {one: {}, two: {}}}\n    none: {}\n"
     )
-    return inventory.load(path)
+    return reading.load(path)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def shelf(tmp_path: Path) -> inventory.Inventory:
     ],
 )
 def test_devices_are_chosen_by_host_group_and_limit(
-    shelf: inventory.Inventory,
+    shelf: reading.Inventory,
     hosts: list[str],
     groups: list[str],
     limit: list[str],
@@ -197,7 +198,7 @@ def test_devices_are_chosen_by_host_group_and_limit(
     ],
 )
 def test_a_choice_that_means_nothing_is_an_error(
-    shelf: inventory.Inventory, hosts: list[str], groups: list[str], limit: list[str], words: str
+    shelf: reading.Inventory, hosts: list[str], groups: list[str], limit: list[str], words: str
 ) -> None:
     with pytest.raises(UsageError, match=words.replace("*", r"\*")):
         shelf.select(hosts, groups, limit)

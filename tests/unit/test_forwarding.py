@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from deploy.forwarding import Forward
-from toolchain.errors import ConnectionFailed
+from deploy.ssh.port_forwarding import Forward
+from toolchain.core.errors import ConnectionFailed
 
 
 @pytest.fixture

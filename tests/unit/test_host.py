@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import host
-from toolchain.engine import Engine
-from toolchain.errors import EngineError
+from toolchain.core.errors import EngineError
+from toolchain.images.engine import Engine
+from toolchain.workstation import setup
 
 
 def test_a_killed_engines_pid_file_is_removed(tmp_path: Path) -> None:
     left = tmp_path / "docker.pid"
     left.write_text("999999999")
-    host.remove_stale_pid(left)
+    setup.remove_stale_pid(left)
     assert not left.exists()
 
 
 def test_a_pid_that_another_program_got_since_is_stale(tmp_path: Path) -> None:
     left = tmp_path / "docker.pid"
     left.write_text(str(os.getpid()))
-    host.remove_stale_pid(left)
+    setup.remove_stale_pid(left)
     assert not left.exists()
 
 
@@ -30,7 +30,7 @@ def test_a_pid_that_another_program_got_since_is_stale(tmp_path: Path) -> None:
 def test_a_torn_pid_file_is_removed(tmp_path: Path, content: str) -> None:
     left = tmp_path / "docker.pid"
     left.write_text(content)
-    host.remove_stale_pid(left)
+    setup.remove_stale_pid(left)
     assert not left.exists()
 
 
@@ -41,10 +41,10 @@ def test_a_zombie_is_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     left = tmp_path / "docker.pid"
     left.write_text(str(child))
     mine = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
-    monkeypatch.setattr(host, "ENGINE_PROCESSES", (mine,))
+    monkeypatch.setattr(setup, "ENGINE_PROCESSES", (mine,))
     while Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
         pass
-    host.remove_stale_pid(left)
+    setup.remove_stale_pid(left)
     os.waitpid(child, 0)
     assert not left.exists()
 
@@ -55,9 +55,9 @@ def test_an_engine_that_runs_but_does_not_answer_is_left_alone(
     left = tmp_path / "docker.pid"
     left.write_text(str(os.getpid()))
     mine = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
-    monkeypatch.setattr(host, "ENGINE_PROCESSES", (mine,))
+    monkeypatch.setattr(setup, "ENGINE_PROCESSES", (mine,))
     with pytest.raises(EngineError, match="does not answer"):
-        host.remove_stale_pid(left)
+        setup.remove_stale_pid(left)
     assert left.exists()
 
 
@@ -70,15 +70,15 @@ def test_no_engine_is_an_error_that_says_what_to_run(monkeypatch: pytest.MonkeyP
 
 def test_without_root_the_packages_to_install_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(host, "PACKAGES", {"no-such-command": "some-package"})
+    monkeypatch.setattr(setup, "PACKAGES", {"no-such-command": "some-package"})
     with pytest.raises(EngineError) as caught:
-        host.install(lambda _: None)
+        setup.install(lambda _: None)
     assert "some-package" in caught.value.resolution
 
 
 def test_every_check_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
     monkeypatch.setenv("PATH", "/nonexistent")
-    failed = [c for c in host.checks() if not c.ok]
+    failed = [c for c in setup.checks() if not c.ok]
     assert {"Docker engine", "mmdebstrap"} <= {c.name for c in failed}
     assert all(c.resolution for c in failed)

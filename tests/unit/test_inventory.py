@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy import inventory, strict_yaml
-from deploy.inventory_schema import InventoryFile, validate
-from toolchain import paths
-from toolchain.errors import InventoryError, UsageError
+from deploy.inventory import reading, strict_yaml
+from deploy.inventory.schema import InventoryFile, validate
+from toolchain.core import paths
+from toolchain.core.errors import InventoryError, UsageError
 
 BOARD = """\
 # my boards
@@ -45,8 +45,8 @@ def write(folder: Path, text: str) -> Path:
 
 
 @pytest.fixture
-def boards(tmp_path: Path) -> inventory.Inventory:
-    return inventory.load(write(tmp_path, BOARD))
+def boards(tmp_path: Path) -> reading.Inventory:
+    return reading.load(write(tmp_path, BOARD))
 
 
 @pytest.fixture(autouse=True)
@@ -55,16 +55,16 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_starter_inventory_is_good_and_empty() -> None:
-    assert isinstance(inventory.load(paths.ROOT / "inventory.yml").names(), list)
+    assert isinstance(reading.load(paths.ROOT / "inventory.yml").names(), list)
 
 
-def test_a_host_has_its_own_variables_over_its_groups(boards: inventory.Inventory) -> None:
+def test_a_host_has_its_own_variables_over_its_groups(boards: reading.Inventory) -> None:
     desk = boards.host("desk")
     assert (desk.host, desk.port, desk.user) == ("192.0.2.10", 2222, "debian")
     assert (desk.target, desk.python, desk.root) == ("rv64gc", "3.12", "/opt/ours")
 
 
-def test_inner_groups_win_over_outer_ones(boards: inventory.Inventory) -> None:
+def test_inner_groups_win_over_outer_ones(boards: reading.Inventory) -> None:
     one, two = boards.host("one"), boards.host("two")
     assert one.root == two.root == "~/shelf"
     assert one.emulated
@@ -73,13 +73,13 @@ def test_inner_groups_win_over_outer_ones(boards: inventory.Inventory) -> None:
     assert one.groups == ("all", "shelf", "top")
 
 
-def test_a_group_has_the_hosts_of_those_below_it(boards: inventory.Inventory) -> None:
+def test_a_group_has_the_hosts_of_those_below_it(boards: reading.Inventory) -> None:
     assert boards.group("shelf") == ["one", "two"]
     assert boards.group("top") == ["one"]
     assert boards.group("all") == ["desk", "one", "two"]
 
 
-def test_an_unknown_host_or_group_is_a_usage_error(boards: inventory.Inventory) -> None:
+def test_an_unknown_host_or_group_is_a_usage_error(boards: reading.Inventory) -> None:
     with pytest.raises(UsageError, match="unknown host: dekk") as caught:
         boards.host("dekk")
     assert "did you mean desk" in caught.value.resolution
@@ -116,7 +116,7 @@ def test_a_wrong_entry_is_named_by_file_line_and_key(
 ) -> None:
     path = write(tmp_path, f"all:\n  hosts:\n    desk:\n      {entry}\n")
     with pytest.raises(InventoryError) as caught:
-        inventory.load(path)
+        reading.load(path)
     assert caught.value.brief.startswith(f"{path}, line {line}: ")
     assert words in caught.value.brief
 
@@ -142,7 +142,7 @@ def test_a_wrong_entry_is_named_by_file_line_and_key(
 )
 def test_a_wrong_file_is_said_to_be_one(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(InventoryError) as caught:
-        inventory.load(write(tmp_path, text))
+        reading.load(write(tmp_path, text))
     assert words in caught.value.brief
 
 
@@ -169,13 +169,13 @@ def test_a_hostile_file_is_refused_quickly(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, text)
     start = time.process_time()
     with pytest.raises(InventoryError):
-        inventory.load(path)
+        reading.load(path)
     assert time.process_time() - start < 1
 
 
 def test_a_few_anchors_are_fine(tmp_path: Path) -> None:
     text = "all:\n  hosts:\n    a: &a {edgewright: {target: rv64gc}}\n    b:\n      <<: *a\n"
-    assert inventory.load(write(tmp_path, text)).host("b").target == "rv64gc"
+    assert reading.load(write(tmp_path, text)).host("b").target == "rv64gc"
 
 
 @settings(deadline=None)
@@ -192,7 +192,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_a_host_name_that_is_read_is_harmless(name: str) -> None:
     document = strict_yaml.Document(path=Path("i.yml"), value={"all": {"hosts": {name: {}}}})
     try:
-        (found,) = inventory.Inventory(document, validate(document)).names()
+        (found,) = reading.Inventory(document, validate(document)).names()
     except InventoryError:
         return
     assert found == name
@@ -205,7 +205,7 @@ def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         "all:\n  hosts:\n    a:\n      ansible_ssh_private_key_file: nokey\n"
         "      edgewright: {target: rv64gc}\n    b:\n      edgewright: {target: rv64gc}\n"
     )
-    read = inventory.load(write(tmp_path, text))
+    read = reading.load(write(tmp_path, text))
     with pytest.raises(InventoryError, match=r"line 4: .*ansible_ssh_private_key_file") as caught:
         read.host("a")
     assert "nokey" in caught.value.brief
@@ -213,45 +213,45 @@ def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_host_without_a_target_is_refused_when_asked_for(tmp_path: Path) -> None:
-    read = inventory.load(write(tmp_path, "all:\n  hosts:\n    a: {}\n"))
+    read = reading.load(write(tmp_path, "all:\n  hosts:\n    a: {}\n"))
     with pytest.raises(InventoryError, match=r"line 3: .*target is missing"):
         read.host("a")
 
 
 def test_no_file_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match="can't be read"):
-        inventory.load(tmp_path / "none.yml")
+        reading.load(tmp_path / "none.yml")
 
 
 def test_a_host_comes_and_goes_and_the_rest_stays(tmp_path: Path) -> None:
     path = write(tmp_path, BOARD)
     entry = {"ansible_host": "127.0.0.1", "edgewright": {"target": "rv64gc", "emulated": True}}
-    inventory.add_host(path, "emu", entry)
-    assert inventory.load(path).host("emu").emulated
+    reading.add_host(path, "emu", entry)
+    assert reading.load(path).host("emu").emulated
     assert "# the one on the desk" in path.read_text()
-    assert inventory.remove_host(path, "emu")
-    assert not inventory.remove_host(path, "emu")
-    assert inventory.load(path).names() == ["desk", "one", "two"]
+    assert reading.remove_host(path, "emu")
+    assert not reading.remove_host(path, "emu")
+    assert reading.load(path).names() == ["desk", "one", "two"]
     for line in ("# my boards", "    desk:             # the one on the desk"):
         assert line in path.read_text().splitlines()
 
 
 def test_a_host_is_added_to_a_file_that_has_none(tmp_path: Path) -> None:
     path = tmp_path / "new" / "inventory.yml"
-    inventory.add_host(path, "emu", {"edgewright": {"target": "rv64gc"}})
-    inventory.add_host(path, "emu2", {"edgewright": {"target": "rv64gc"}})
-    assert inventory.load(path).names() == ["emu", "emu2"]
+    reading.add_host(path, "emu", {"edgewright": {"target": "rv64gc"}})
+    reading.add_host(path, "emu2", {"edgewright": {"target": "rv64gc"}})
+    assert reading.load(path).names() == ["emu", "emu2"]
     assert [p.name for p in path.parent.iterdir()] == ["inventory.yml"]
 
 
 def test_an_entry_that_is_no_good_leaves_the_file_alone(tmp_path: Path) -> None:
     path = write(tmp_path, BOARD)
     with pytest.raises(InventoryError, match="nonsense"):
-        inventory.add_host(path, "emu", {"edgewright": {"nonsense": 1}})
+        reading.add_host(path, "emu", {"edgewright": {"nonsense": 1}})
     assert path.read_text() == BOARD
 
 
 def test_the_schema_names_every_key_of_ours() -> None:
-    block = inventory.json_schema()["$defs"]["Block"]
+    block = reading.json_schema()["$defs"]["Block"]
     assert {"target", "python", "root", "emulated"} <= set(block["properties"])
     assert block["additionalProperties"] is False

@@ -20,10 +20,11 @@ from onnx import helper
 from tvm import te, tirx
 from tvm_ffi import structural_equal
 
-from tests.unit.test_passes import NEON, SCALAR, VECTORS, X86, convolution, model, random
-from toolchain import process
-from toolchain.compile import dialect, frontend, lengths, passes, space, tiles
-from toolchain.convert import onnx_reference
+from tests.support.networks import NEON, SCALAR, VECTORS, X86, convolution, model, random
+from toolchain.compile import onnx_import, pipeline, tvm_versions
+from toolchain.compile.tir import multiversioning, register_blocking, search_space
+from toolchain.core import process
+from toolchain.formats import onnx_reference
 from toolchain.tuning.functions import candidate, functions
 
 TARGET = tvm.target.Target(VECTORS)
@@ -32,7 +33,7 @@ NAME = "fused_conv2d_add_maximum_minimum"
 
 
 def scheduled(graph: onnx.ModelProto, target: tvm.target.Target = TARGET) -> tvm.IRModule:
-    module, _ = passes.schedule(passes.lower(frontend.load(graph), target, 3), target, 3)
+    module, _ = pipeline.schedule(pipeline.lower(onnx_import.load(graph), target, 3), target, 3)
     return module
 
 
@@ -48,16 +49,16 @@ def pointwise() -> tvm.IRModule:
 
 def test_a_function_that_most_work_is_in_has_two_forms(pointwise: tvm.IRModule) -> None:
     assert {NAME, f"{NAME}_long"} <= names(pointwise)
-    rest, long = lengths.split(pointwise)
+    rest, long = multiversioning.split(pointwise)
     assert f"{NAME}_long" in names(long)
     assert names(rest) == names(pointwise) - names(long)
 
 
 def test_each_form_fills_four_registers_of_its_length(pointwise: tvm.IRModule) -> None:
-    rest, long = lengths.split(pointwise)
+    rest, long = multiversioning.split(pointwise)
     short = tvm.IRModule({NAME: rest[NAME].with_attr("global_symbol", NAME)})
     long = tvm.IRModule({f"{NAME}_long": long[f"{NAME}_long"]})
-    for form, of, channels in ((short, TARGET, 16), (long, lengths.longer(TARGET), 32)):
+    for form, of, channels in ((short, TARGET, 16), (long, multiversioning.longer(TARGET), 32)):
         code: str = tvm.tirx.build(form, of).inspect_source("asm")
         assert len(re.findall(r"vfm(?:acc|add)\.vf", code)) == 2 * 7  # two steps
         before = code[: code.index("vfmacc.vf")].splitlines()
@@ -76,16 +77,16 @@ def of_function(code: str, symbol: str) -> list[str]:
 def test_what_has_the_functions_name_asks_how_long_vectors_are_and_goes_on(
     pointwise: tvm.IRModule,
 ) -> None:
-    library = passes.build(pointwise, TARGET).mod
+    library = pipeline.build(pointwise, TARGET).mod
     (code,) = [
         str(m.inspect_source("asm"))
         for m in library.imports
-        if f"\n{dialect.SYMBOL}{NAME}:\n" in m.inspect_source("asm")
+        if f"\n{tvm_versions.SYMBOL}{NAME}:\n" in m.inspect_source("asm")
     ]
-    chooser = of_function(code, f"{dialect.SYMBOL}{NAME}")
+    chooser = of_function(code, f"{tvm_versions.SYMBOL}{NAME}")
     assert any("vlenb" in instruction for instruction in chooser)
     assert [i for i in chooser if i.startswith("tail\t")] == [
-        f"tail\t{dialect.SYMBOL}{NAME}_{form}" for form in ("short", "long")
+        f"tail\t{tvm_versions.SYMBOL}{NAME}_{form}" for form in ("short", "long")
     ]
     # Nothing is stored: not the arguments anew, and no result where there is no place for one.
     assert not any(re.match(r"s[bhwd]\t|v?f?s[wd]\t|vs", instruction) for instruction in chooser)
@@ -99,20 +100,22 @@ def test_the_objects_of_a_library_have_all_that_they_call(
         for file in files:
             shutil.copyfile(file, tmp_path / Path(file).name)
 
-    passes.build(pointwise, TARGET).export_library(str(tmp_path / "unused.so"), fcompile=keep)
+    pipeline.build(pointwise, TARGET).export_library(str(tmp_path / "unused.so"), fcompile=keep)
     needed, defined = set(), []
     for path in tmp_path.glob("lib*.o"):
         with path.open("rb") as file:
             for symbol in ELFFile(file).get_section_by_name(".symtab").iter_symbols():
-                if not symbol.name.startswith(dialect.SYMBOL):
+                if not symbol.name.startswith(tvm_versions.SYMBOL):
                     continue
                 if symbol["st_shndx"] == "SHN_UNDEF":
                     needed.add(symbol.name)
                 elif symbol["st_info"]["bind"] == "STB_GLOBAL":
                     defined.append(symbol.name)
-    long = names(lengths.split(pointwise)[1])
-    assert needed == {f"{dialect.SYMBOL}{name}" for name in long}
-    assert {f"{dialect.SYMBOL}{NAME}{form}" for form in ("", "_short", "_long")} <= set(defined)
+    long = names(multiversioning.split(pointwise)[1])
+    assert needed == {f"{tvm_versions.SYMBOL}{name}" for name in long}
+    assert {f"{tvm_versions.SYMBOL}{NAME}{form}" for form in ("", "_short", "_long")} <= set(
+        defined
+    )
     assert len(defined) == len(set(defined))
 
 
@@ -125,15 +128,15 @@ def test_a_function_with_little_work_has_one_form() -> None:
         (1, 128, 14, 14),
         {"w": random(64, 128, 3, 3)},
     )
-    module = passes.lower(frontend.load(graph), TARGET, 3)
+    module = pipeline.lower(onnx_import.load(graph), TARGET, 3)
     work = {
-        variable.name_hint: lengths.values(module[variable])
+        variable.name_hint: multiversioning.values(module[variable])
         for variable in module.get_global_vars()
         if variable.name_hint in ("conv2d", "mean")
     }
     padding = 14 * 14 * 128  # of none: a copy
     assert work == {"conv2d": 12 * 12 * 64 * 128 * 9 + padding, "mean": 12 * 12 * 64 + 64}
-    heavy = lengths.heavy(module)
+    heavy = multiversioning.heavy(module)
     assert "conv2d" in heavy
     assert "mean" not in heavy
 
@@ -142,16 +145,16 @@ def test_what_no_rule_can_schedule_has_one_form() -> None:
     x = te.placeholder((8, 32), name="x")
     twice = te.create_prim_func([x, te.compute((8, 32), lambda i, j: x[i, j] * 2.0, name="root")])
     module = tvm.IRModule({"f": twice})  # two blocks have the name of the outermost
-    assert lengths.values(twice) == 0
-    found, others = passes.schedule(module, TARGET, 3)
+    assert multiversioning.values(twice) == 0
+    found, others = pipeline.schedule(module, TARGET, 3)
     assert others == ["f"]
     assert names(found) == {"f"}
 
 
 def test_a_function_whose_loops_are_the_same_for_both_lengths_has_one_form() -> None:
-    module = passes.lower(frontend.load(convolution((1, 32, 14, 14), 3, 1)), TARGET, 3)
-    assert len(lengths.heavy(module)) > 1
-    found, _ = passes.schedule(module, TARGET, 3)
+    module = pipeline.lower(onnx_import.load(convolution((1, 32, 14, 14), 3, 1)), TARGET, 3)
+    assert len(multiversioning.heavy(module)) > 1
+    found, _ = pipeline.schedule(module, TARGET, 3)
     assert any(name.endswith("_long") for name in names(found))  # the transpose of the input
     # Three channels are one vector of three, whatever the length.
     assert not [name for name in names(found) if name.startswith("fused") and "long" in name]
@@ -168,7 +171,7 @@ def test_a_model_of_one_input_is_reshaped_by_a_view_as_with_one_form() -> None:
     )
     module = scheduled(graph)
     assert any(name.endswith("_long") for name in names(module))
-    assert passes.build(module, TARGET).as_text()
+    assert pipeline.build(module, TARGET).as_text()
 
 
 @pytest.mark.parametrize(
@@ -185,22 +188,22 @@ def test_a_model_of_one_input_is_reshaped_by_a_view_as_with_one_form() -> None:
 )
 def test_vectors_of_one_length_have_one_form(target: dict[str, object]) -> None:
     known = tvm.target.Target(target)
-    assert lengths.longer(known) is None
+    assert multiversioning.longer(known) is None
     assert not [n for n in names(scheduled(convolution((1, 8, 4, 4), 8, 1), known)) if "long" in n]
 
 
 def test_registers_are_as_long_as_the_target_says() -> None:
-    assert tiles.Registers.of(TARGET).lanes == 4
-    assert tiles.Registers.of(lengths.longer(TARGET)).lanes == 8
-    assert tiles.Registers.of(PC).lanes == 8
-    assert tiles.Registers.of(lengths.longer(PC)).lanes == 16
+    assert register_blocking.Registers.of(TARGET).lanes == 4
+    assert register_blocking.Registers.of(multiversioning.longer(TARGET)).lanes == 8
+    assert register_blocking.Registers.of(PC).lanes == 8
+    assert register_blocking.Registers.of(multiversioning.longer(PC)).lanes == 16
 
 
 def test_on_x86_64_one_form_has_the_vectors_of_avx2_and_the_other_those_of_avx_512() -> None:
     module = scheduled(convolution((1, 32, 14, 14), 64, 1), PC)
-    rest, long = lengths.split(module)
+    rest, long = multiversioning.split(module)
     short = tvm.IRModule({NAME: rest[NAME].with_attr("global_symbol", NAME)})
-    for form, of, longest in ((short, PC, "ymm"), (long, lengths.longer(PC), "zmm")):
+    for form, of, longest in ((short, PC, "ymm"), (long, multiversioning.longer(PC), "zmm")):
         code: str = tirx.build(form, of).inspect_source("asm")
         assert max(re.findall(r"vfmadd.*%([xyz]mm)", code)) == longest
 
@@ -227,7 +230,7 @@ Array = npt.NDArray[np.float32]
 def run(module: tvm.IRModule, x: Array, env: dict[str, str], folder: Path) -> Array:
     """What a module computes, as a library in a process with these variables."""
     library, given, found = (folder / name for name in ("model.so", "x.npy", "y.npy"))
-    passes.build(module, PC).export_library(str(library))
+    pipeline.build(module, PC).export_library(str(library))
     np.save(given, x)
     process.run([sys.executable, "-c", RUN, library, given, found], env=env)
     result: Array = np.load(found)
@@ -238,7 +241,7 @@ def of_itself(operator: str) -> tuple[tvm.IRModule, str]:
     """A network of one operator with its input on both sides, and the name of its longer form."""
     graph = model([helper.make_node(operator, ["x", "x"], ["y"])], (1, 32, 14, 14))
     module = scheduled(graph, PC)
-    (name,) = {n for n in names(module) if n.endswith(lengths.LONG)}
+    (name,) = {n for n in names(module) if n.endswith(multiversioning.LONG)}
     return module, name
 
 
@@ -251,7 +254,7 @@ def test_a_library_runs_the_form_that_the_cpu_has(env: dict[str, str], tmp_path:
     x = random(1, 32, 14, 14)
     y = run(module, x, env, tmp_path)
     flags = re.findall(r"^flags.*", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split()
-    long = not env and set(lengths.AVX512) <= set(flags)
+    long = not env and set(multiversioning.AVX512) <= set(flags)
     np.testing.assert_allclose(y, x + x if long else x * x, rtol=1e-6)
 
 
@@ -269,46 +272,58 @@ def test_both_forms_compute_what_onnx_runtime_does(
 
 
 def test_a_tile_is_measured_in_both_forms_as_a_compilation_makes_them() -> None:
-    module = passes.lower(frontend.load(convolution((1, 32, 14, 14), 64, 1)), TARGET, 3)
-    registers = tiles.Registers.of(TARGET)
+    module = pipeline.lower(onnx_import.load(convolution((1, 32, 14, 14), 64, 1)), TARGET, 3)
+    registers = register_blocking.Registers.of(TARGET)
     (one,) = [f for f in functions(module, registers, lambda _: 1) if f.name == NAME]
-    tuned = tiles.Tile(rows=2, vectors=4, width=8)
+    tuned = register_blocking.Tile(rows=2, vectors=4, width=8)
     both = candidate(one, tuned, TARGET)
-    compiled, _ = passes.schedule(module, TARGET, 3, {one.workload: tuned})
+    compiled, _ = pipeline.schedule(module, TARGET, 3, {one.workload: tuned})
     for name, form in (("main", NAME), ("main_long", f"{NAME}_long")):
         assert structural_equal(
             both[name].with_attr("global_symbol", name),
             compiled[form].with_attr("global_symbol", name),
         )
-    library = passes.build_functions(both, TARGET)
-    main = of_function(library.inspect_source("asm"), f"{dialect.SYMBOL}main")
-    assert [i.removeprefix(f"tail\t{dialect.SYMBOL}") for i in main if i.startswith("tail")] == [
+    library = pipeline.build_functions(both, TARGET)
+    main = of_function(library.inspect_source("asm"), f"{tvm_versions.SYMBOL}main")
+    assert [
+        i.removeprefix(f"tail\t{tvm_versions.SYMBOL}") for i in main if i.startswith("tail")
+    ] == [
         "main_short",
         "main_long",
     ]
 
 
 def test_a_tuned_tile_is_as_many_registers_in_the_longer_form() -> None:
-    short, long = (tiles.Registers.of(t) for t in (TARGET, lengths.longer(TARGET)))
-    of = tiles.Extents(rows=14, columns=96)
-    tile = tiles.Tile(rows=2, vectors=2, width=12)
-    assert space.stretched(tile, of, short, long) == replace(tile, width=24)
+    short, long = (
+        register_blocking.Registers.of(t) for t in (TARGET, multiversioning.longer(TARGET))
+    )
+    of = register_blocking.Extents(rows=14, columns=96)
+    tile = register_blocking.Tile(rows=2, vectors=2, width=12)
+    assert search_space.stretched(tile, of, short, long) == replace(tile, width=24)
     odd = replace(tile, width=16)  # 2 times 32 does not divide 96
-    assert space.stretched(odd, of, short, long) == odd
-    own = tiles.by_instructions(short, of)
-    assert space.stretched(own, of, short, long) == tiles.by_instructions(long, of)
+    assert search_space.stretched(odd, of, short, long) == odd
+    own = register_blocking.by_instructions(short, of)
+    assert search_space.stretched(own, of, short, long) == register_blocking.by_instructions(
+        long, of
+    )
 
 
 def test_vectors_of_any_number_of_lanes_divide_what_powers_of_two_do_not() -> None:
-    short, long = (tiles.Registers.of(t) for t in (TARGET, lengths.longer(TARGET)))
-    tile = tiles.Tile.of(long, 28, 120)
-    assert tile == tiles.Tile(rows=7, vectors=1, width=30)
+    short, long = (
+        register_blocking.Registers.of(t) for t in (TARGET, multiversioning.longer(TARGET))
+    )
+    tile = register_blocking.Tile.of(long, 28, 120)
+    assert tile == register_blocking.Tile(rows=7, vectors=1, width=30)
     assert (long.grouped(30), short.grouped(15), short.grouped(8)) == (4, 4, 2)
     assert (long.besides(30), long.besides(32)) == (5, 3)
 
 
 def test_lanes_that_are_no_power_of_two_are_used_where_many_products_follow_each_load() -> None:
-    long = tiles.Registers.of(lengths.longer(PC))
+    long = register_blocking.Registers.of(multiversioning.longer(PC))
     assert [long.loads(width) for width in (8, 12, 10, 7)] == [1, 3, 3, 5]
-    assert tiles.Tile.of(long, 14, 24) == tiles.Tile(rows=14, vectors=2, width=12)
-    assert tiles.Tile.of(long, 1, 1000) == tiles.Tile(rows=1, vectors=5, width=8)
+    assert register_blocking.Tile.of(long, 14, 24) == register_blocking.Tile(
+        rows=14, vectors=2, width=12
+    )
+    assert register_blocking.Tile.of(long, 1, 1000) == register_blocking.Tile(
+        rows=1, vectors=5, width=8
+    )

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import images, imagespec, lock, relock, targets
-from toolchain.errors import LockError, UsageError
-from toolchain.lock import Package
+from toolchain import targets
+from toolchain.core.errors import LockError, UsageError
+from toolchain.images import build as images
+from toolchain.images import specification
+from toolchain.lock import pins, resolve
+from toolchain.lock.pins import Package
 from toolchain.wheels import build
 
-SHIPPED = lock.FOLDER
+SHIPPED = pins.FOLDER
 ENTRY = """
 [thing]
 origin = "debian"
@@ -32,15 +35,15 @@ def package(name: str, version: str) -> Package:
 
 
 def test_the_shipped_lock_holds_no_address() -> None:
-    for path in lock.FOLDER.iterdir():
+    for path in pins.FOLDER.iterdir():
         assert not re.search(r"\w+://", path.read_text()), path.name
 
 
 def test_every_image_of_every_target_is_locked_with_what_it_includes() -> None:
-    specs = imagespec.every(imagespec.kinds(), targets.all_targets().values())
-    assert {s.name for s in specs} == {path.stem for path in lock.FOLDER.glob("*.json")}
+    specs = specification.every(specification.kinds(), targets.all_targets().values())
+    assert {s.name for s in specs} == {path.stem for path in pins.FOLDER.glob("*.json")}
     for spec in specs:
-        locked = lock.image(spec.name)
+        locked = pins.image(spec.name)
         assert tuple(locked.include) == spec.include
         names = {p.name for p in locked.packages}
         assert {name.split(":")[0] for name in spec.include} <= names
@@ -51,13 +54,13 @@ def test_every_source_of_every_recipe_is_locked() -> None:
         made, _ = build.recipe(name)
         for target in targets.all_targets().values():
             entries = made.locked(target)
-            assert all(lock.source(entry).size > 0 for entry in entries.values())
+            assert all(pins.source(entry).size > 0 for entry in entries.values())
             assert {x.source for x in made.licences} <= entries.keys()
 
 
 def test_an_unknown_source_is_named_with_those_there_are() -> None:
     with pytest.raises(UsageError, match="no source named nothing"):
-        lock.source("nothing")
+        pins.source("nothing")
 
 
 @pytest.mark.parametrize(
@@ -74,17 +77,17 @@ def test_an_unknown_source_is_named_with_those_there_are() -> None:
 )
 def test_a_lock_edited_by_hand_is_refused(lock_folder: Path, text: str) -> None:
     (lock_folder / "sources.toml").write_text(text)
-    lock.sources.cache_clear()
+    pins.sources.cache_clear()
     with pytest.raises(LockError):
-        lock.sources()
+        pins.sources()
 
 
 def test_an_image_lock_that_is_missing_or_damaged_is_refused(lock_folder: Path) -> None:
     with pytest.raises(LockError, match="cross-x"):
-        lock.image("cross-x")
+        pins.image("cross-x")
     (lock_folder / "cross-x.json").write_text(json.dumps({"image": "cross-x"}))
     with pytest.raises(LockError, match="cross-x"):
-        lock.image("cross-x")
+        pins.image("cross-x")
 
 
 def test_an_image_lock_edited_by_hand_is_refused(lock_folder: Path) -> None:
@@ -92,12 +95,12 @@ def test_an_image_lock_edited_by_hand_is_refused(lock_folder: Path) -> None:
     fields["packages"].pop()
     (lock_folder / "cross-riscv64.json").write_text(json.dumps(fields))
     with pytest.raises(LockError, match="edited by hand") as caught:
-        lock.image("cross-riscv64")
+        pins.image("cross-riscv64")
     assert "invoke lock" in caught.value.resolution
 
 
 def test_an_image_list_that_is_newer_than_its_lock_is_refused() -> None:
-    spec = imagespec.spec("cross", targets.target("rv64gc"))
+    spec = specification.spec("cross", targets.target("rv64gc"))
     grown = dataclasses.replace(spec, include=(*spec.include, "gdb"))
     with pytest.raises(LockError, match="has changed since cross-riscv64 was locked") as caught:
         images.key_of(grown)
@@ -107,7 +110,7 @@ def test_an_image_list_that_is_newer_than_its_lock_is_refused() -> None:
 def test_what_moved_is_told_by_name() -> None:
     old = [package("same", "1"), package("newer", "1"), package("gone", "1")]
     new = [package("same", "1"), package("newer", "2"), package("fresh", "1")]
-    told = [(m.name, m.old, m.new) for m in relock.moved("i", old, new)]
+    told = [(m.name, m.old, m.new) for m in resolve.moved("i", old, new)]
     assert told == [
         ("fresh:amd64", "", "1"),
         ("gone:amd64", "1", ""),

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from toolchain import convert, matrix
-from toolchain.errors import ModelError
+from toolchain import matrix
+from toolchain.convert import conversion
+from toolchain.core.errors import ModelError
 from toolchain.models import ModelSpec
 
 SPECS = [ModelSpec(name=name, kind="keras", digest=name) for name in ("one", "two")]
@@ -31,7 +32,7 @@ def titles() -> None:
 
 
 def converted(monkeypatch: pytest.MonkeyPatch, work: Any, workers: int) -> matrix.Outcome:
-    monkeypatch.setattr(convert, "convert", work)
+    monkeypatch.setattr(conversion, "convert", work)
     return matrix.converted(SPECS, [1, 8], ["fp32"], step, workers)
 
 

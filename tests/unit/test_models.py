@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolchain import models
-from toolchain.errors import ModelError, UsageError
+from toolchain.core.errors import ModelError, UsageError
 
 
 def a_keras_file(path: Path, content: str = "a") -> Path:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.test_models import a_keras_file
 from toolchain import models
-from toolchain.convert import inputs, own_samples
-from toolchain.errors import ModelError, UsageError
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.samples import selection, user_arrays
 
 SHAPE = (2, 4, 4, 1)
 
@@ -61,12 +61,12 @@ def test_a_file_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None:
 def test_calibration_inputs_fill_whole_batches(tmp_path: Path) -> None:
     arrays(tmp_path / "some.npz", x=np.ones((3, 4, 4, 1), np.float32))
     spec = own(tmp_path, 'calibration = "some.npz"')
-    assert inputs.calibration(spec, SHAPE).x.shape == (4, 4, 4, 1)
+    assert selection.calibration(spec, SHAPE).x.shape == (4, 4, 4, 1)
 
 
 def test_without_anything_to_train_on_with_a_model_is_not_trained_on(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to train on") as caught:
-        inputs.training(own(tmp_path, ""), SHAPE)
+        selection.training(own(tmp_path, ""), SHAPE)
     assert "training" in caught.value.resolution
 
 
@@ -91,11 +91,11 @@ def test_arrays_of_another_shape_or_type_are_refused(
 ) -> None:
     path = arrays(tmp_path / "some.npz", **given)
     with pytest.raises(ModelError, match=said):
-        own_samples.load(path, SHAPE, labelled="labels" in said)
+        user_arrays.load(path, SHAPE, labelled="labels" in said)
 
 
 def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "some.npz"
     path.write_text("hello")
     with pytest.raises(ModelError, match=r"can't be read as \.npz"):
-        own_samples.load(path, SHAPE)
+        user_arrays.load(path, SHAPE)

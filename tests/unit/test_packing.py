@@ -9,10 +9,11 @@ import tvm
 from onnx import helper
 from tvm import relax, tirx
 
-from tests.unit.test_passes import NEON, VECTORS, convolution, expected, lowered, model, random
-from toolchain.compile import frontend, lengths, packing, passes, tiles, work
-from toolchain.compile.schedules import Rule
-from toolchain.compile.tiles import Extents, Registers, Tile
+from tests.support.networks import NEON, VECTORS, convolution, expected, lowered, model, random
+from toolchain.compile import compilation_job, onnx_import, pipeline
+from toolchain.compile.tir import multiversioning, register_blocking, weight_prepacking
+from toolchain.compile.tir.default_schedule import Rule
+from toolchain.compile.tir.register_blocking import Extents, Registers, Tile
 
 REGISTERS = Registers.of(tvm.target.Target(NEON))
 
@@ -28,7 +29,7 @@ def reductions(module: tvm.IRModule) -> dict[str, tirx.PrimFunc]:
 
 def test_the_columns_of_a_tile_stand_together() -> None:
     weights = np.arange(2 * 3 * 12).reshape(2, 3, 12)
-    found = packing.pack(weights, 4)
+    found = weight_prepacking.pack(weights, 4)
     assert found.shape == (3, 2, 3, 4)
     for column in range(12):
         np.testing.assert_array_equal(found[column // 4, :, :, column % 4], weights[..., column])
@@ -53,13 +54,13 @@ PACKED = {
 
 @pytest.mark.parametrize("case", PACKED)
 def test_a_network_with_packed_weights_computes_the_same(case: str) -> None:
-    graph, target = PACKED[case], work.this_machine()
+    graph, target = PACKED[case], compilation_job.this_machine()
     module = lowered(graph, 3)
     ((name, function),) = reductions(module).items()
-    scheduled, others = passes.schedule(module, target, 3)
+    scheduled, others = pipeline.schedule(module, target, 3)
     assert others == []
-    assert packing.packs(function, scheduled[name])
-    machine = relax.VirtualMachine(passes.build(scheduled, target), tvm.cpu())
+    assert weight_prepacking.packs(function, scheduled[name])
+    machine = relax.VirtualMachine(pipeline.build(scheduled, target), tvm.cpu())
     x = random(*(d.dim_value for d in graph.graph.input[0].type.tensor_type.shape.dim))
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, expected(graph, x), rtol=1e-4, atol=1e-5)
@@ -79,12 +80,12 @@ def twice(second: str) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(("second", "turned"), [("v", True), ("t", False)])
 def test_what_a_call_computes_itself_is_not_packed(second: str, turned: bool) -> None:
-    graph, target = twice(second), work.this_machine()
+    graph, target = twice(second), compilation_job.this_machine()
     module = lowered(graph, 3)
-    scheduled, _ = passes.schedule(module, target, 3)
+    scheduled, _ = pipeline.schedule(module, target, 3)
     ((name, function),) = reductions(module).items()
-    assert bool(packing.packs(function, scheduled[name])) == turned
-    machine = relax.VirtualMachine(passes.build(scheduled, target), tvm.cpu())
+    assert bool(weight_prepacking.packs(function, scheduled[name])) == turned
+    machine = relax.VirtualMachine(pipeline.build(scheduled, target), tvm.cpu())
     x = random(MANY, MANY)
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, expected(graph, x), rtol=1e-3, atol=1e-3)
@@ -99,27 +100,30 @@ def test_what_a_call_computes_itself_is_not_packed(second: str, turned: bool) ->
 )
 def test_weights_that_are_read_well_as_they_are_stay(graph: onnx.ModelProto, why: str) -> None:
     module = lowered(graph, 3)
-    scheduled, _ = passes.schedule(module, tvm.target.Target(NEON), 3)
+    scheduled, _ = pipeline.schedule(module, tvm.target.Target(NEON), 3)
     for name, function in reductions(module).items():
-        assert not packing.packs(function, scheduled[name]), why
+        assert not weight_prepacking.packs(function, scheduled[name]), why
 
 
-def forms(widths: dict[int, int]) -> list[packing.Packs]:
+def forms(widths: dict[int, int]) -> list[weight_prepacking.Packs]:
     """What a product of 96 columns packs in both forms, each with tiles of its lanes' width."""
 
     def choose(registers: Registers, _of: Extents) -> Tile:
         return Tile(rows=1, vectors=1, width=widths[registers.lanes])
 
     target = tvm.target.Target(VECTORS)
-    module = passes.lower(frontend.load(product(96)), target, 3)
+    module = pipeline.lower(onnx_import.load(product(96)), target, 3)
     ((name, function),) = reductions(module).items()
     short = Registers.of(target)
     rule = Rule(
-        registers=short, tiled=True, choose=choose, constant=packing.constants(module)[name]
+        registers=short,
+        tiled=True,
+        choose=choose,
+        constant=weight_prepacking.constants(module)[name],
     )
-    found = lengths.forms(rule, function, Registers.of(lengths.longer(target)))
+    found = multiversioning.forms(rule, function, Registers.of(multiversioning.longer(target)))
     assert found is not None
-    return [packing.packs(function, form) for form in found]
+    return [weight_prepacking.packs(function, form) for form in found]
 
 
 def test_both_forms_of_a_function_have_one_layout() -> None:
@@ -138,6 +142,8 @@ def test_tiles_that_have_no_layout_in_common_find_weights_as_they_came(
 def test_the_tile_of_the_registers_is_what_is_packed() -> None:
     module = lowered(PACKED["1x1"], 3)
     ((name, function),) = reductions(module).items()
-    scheduled, _ = passes.schedule(module, tvm.target.Target(NEON), 3)
-    tile = tiles.Tile.of(REGISTERS, 7, 96)
-    assert list(packing.packs(function, scheduled[name]).values()) == [tile.vectors * tile.width]
+    scheduled, _ = pipeline.schedule(module, tvm.target.Target(NEON), 3)
+    tile = register_blocking.Tile.of(REGISTERS, 7, 96)
+    assert list(weight_prepacking.packs(function, scheduled[name]).values()) == [
+        tile.vectors * tile.width
+    ]

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from deploy import probe
 from deploy.agent import facts as facts_program
-from deploy.inventory import Device
-from toolchain.bundle import Manifest
-from toolchain.errors import DeviceRefused
+from deploy.inventory.reading import Device
+from deploy.release import preflight
+from toolchain.bundle.assemble import Manifest
+from toolchain.core.errors import DeviceRefused
 
 DEVICE = Device(name="board", host="192.0.2.1", target="rv64gc", python="3.13")
 ANSWER: dict[str, Any] = {
@@ -47,12 +47,12 @@ def manifest(**requires: object) -> Manifest:
     )  # fmt: skip
 
 
-def device_facts(**changes: object) -> probe.DeviceFacts:
-    return probe.read_facts(DEVICE, {**ANSWER, **changes}, before=99.0, after=101.0)
+def device_facts(**changes: object) -> preflight.DeviceFacts:
+    return preflight.read_facts(DEVICE, {**ANSWER, **changes}, before=99.0, after=101.0)
 
 
 def test_a_fitting_device_is_not_refused() -> None:
-    probe.check(device_facts(), manifest())
+    preflight.check(device_facts(), manifest())
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_device_that_cannot_run_it_is_refused_with_what_to_do(
     changes: dict[str, object], what: str, remedy: str
 ) -> None:
     with pytest.raises(DeviceRefused) as caught:
-        probe.check(device_facts(**changes), manifest())
+        preflight.check(device_facts(**changes), manifest())
     assert what in caught.value.brief + caught.value.detail
     assert remedy in caught.value.resolution
 
@@ -93,7 +93,7 @@ def test_a_device_that_cannot_run_it_is_refused_with_what_to_do(
 def test_every_reason_is_given_at_once() -> None:
     facts = device_facts(python="3.9.1", glibc="2.31", modules={})
     with pytest.raises(DeviceRefused) as caught:
-        probe.check(facts, manifest())
+        preflight.check(facts, manifest())
     assert "glibc" in caught.value.detail
     assert "numpy" in caught.value.detail
 
@@ -101,18 +101,18 @@ def test_every_reason_is_given_at_once() -> None:
 def test_rvv_0_7_is_not_taken_for_v() -> None:
     facts = device_facts(isa=[*ANSWER["isa"], "xtheadvector"])
     with pytest.raises(DeviceRefused, match=r"lacks v .*RVV 0\.7"):
-        probe.check(facts, manifest(cpu=["i", "v"]))
+        preflight.check(facts, manifest(cpu=["i", "v"]))
 
 
 def test_a_32_bit_arm_with_the_soft_float_abi_is_refused() -> None:
     facts = device_facts(machine="armv7l", bits=32, multiarch="arm-linux-gnueabi", isa=[])
     with pytest.raises(DeviceRefused, match="float ABI"):
-        probe.check(facts, manifest(machine="armv7l", cpu=[]))
+        preflight.check(facts, manifest(machine="armv7l", cpu=[]))
 
 
 def test_a_pip_in_the_bundle_will_do() -> None:
     own = manifest().model_copy(update={"wheels": ["wheels/pip-25.0-py3-none-any.whl"]})
-    probe.check(device_facts(pip=False), own, needed=0)
+    preflight.check(device_facts(pip=False), own, needed=0)
 
 
 def test_the_clock_is_judged_by_the_time_the_answer_took() -> None:
@@ -124,14 +124,14 @@ def test_the_clock_is_judged_by_the_time_the_answer_took() -> None:
 def test_an_answer_that_is_none_is_refused() -> None:
     for answer in (None, "", "hello", {}, [], [1], {"time": "x"}, {**ANSWER, "more": 1}):
         with pytest.raises(DeviceRefused, match="can't be read"):
-            probe.read_facts(DEVICE, answer, before=0, after=1)
+            preflight.read_facts(DEVICE, answer, before=0, after=1)
 
 
 def test_the_facts_of_this_machine(tmp_path: Path) -> None:
     root = tmp_path / "not" / "there"
     found = facts_program.facts(str(root), ["json", "no_such_module"])
     # as it comes over the link
-    facts = probe.read_facts(DEVICE, json.loads(json.dumps(found)), before=0, after=10**10)
+    facts = preflight.read_facts(DEVICE, json.loads(json.dumps(found)), before=0, after=10**10)
     assert facts.python == platform.python_version()
     assert facts.machine == platform.machine()
     assert facts.multiarch == (sysconfig.get_config_var("MULTIARCH") or "")

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from toolchain import console, process
-from toolchain.errors import CommandError, EdgewrightError, LockError
+from toolchain.core import console, process
+from toolchain.core.errors import CommandError, EdgewrightError, LockError
 
 
 def test_output_comes_back_line_by_line() -> None:

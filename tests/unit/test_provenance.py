@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
-from toolchain import images, imagespec, lock, provenance, targets
-from toolchain.errors import UsageError
-from toolchain.images import Image
-from toolchain.provenance import Claim, Material
+from toolchain import targets
+from toolchain.core import provenance
+from toolchain.core.errors import UsageError
+from toolchain.core.provenance import Claim, Material
+from toolchain.images import build as images
+from toolchain.images import specification
+from toolchain.images.build import Image
+from toolchain.lock import pins as lock
 from toolchain.wheels import build
 
 TARGET = targets.target("rv64gc")
@@ -64,7 +68,7 @@ def test_a_wheels_statement_names_sources_and_image(tmp_path: Path) -> None:
 
 
 def test_an_images_statement_names_its_packages(tmp_path: Path) -> None:
-    spec = imagespec.spec("device", TARGET)
+    spec = specification.spec("device", TARGET)
     image = Image(name=spec.name, tag="t", id="sha256:" + "2" * 64, built=True)
     path = images.publish(image, spec, tmp_path)
     assert provenance.read(path).sha256 == "2" * 64

@@ -14,9 +14,10 @@ import tvm
 from onnx import helper
 from tvm import relax
 
-from tests.unit.test_passes import NEON, model, random
-from toolchain.compile import frontend, passes, quantized, simplify, work
-from toolchain.convert import onnx_file, onnx_reference
+from tests.support.networks import NEON, model, random
+from toolchain.compile import compilation_job, onnx_import, onnx_simplify, pipeline
+from toolchain.compile.relax import quantization
+from toolchain.formats import onnx_file, onnx_reference
 
 DOTS: dict[str, object] = {**NEON, "mcpu": "cortex-a76", "mattr": ["+neon", "+dotprod"]}
 ZERO = -37  # of the inputs: padding is not 0
@@ -111,7 +112,7 @@ def expected(case: onnx.ModelProto, x: npt.NDArray[np.float32]) -> npt.NDArray[n
 
 def lowered(case: onnx.ModelProto, kind: dict[str, object], level: int = 3) -> tvm.IRModule:
     target = tvm.target.Target(kind)
-    return passes.lower(frontend.load(simplify.simplify(case)), target, level)
+    return pipeline.lower(onnx_import.load(onnx_simplify.simplify(case)), target, level)
 
 
 def names(module: tvm.IRModule) -> list[str]:
@@ -120,7 +121,7 @@ def names(module: tvm.IRModule) -> list[str]:
 
 def assembly(module: tvm.IRModule, kind: dict[str, object]) -> str:
     target = tvm.target.Target(kind)
-    scheduled, others = passes.schedule(module, target, 3)
+    scheduled, others = pipeline.schedule(module, target, 3)
     assert others == []
     code: str = ""
     for name in names(scheduled):
@@ -133,9 +134,9 @@ def check(case: onnx.ModelProto, module: tvm.IRModule) -> None:
     """Compare a module, scheduled for this machine, with the network in float32."""
     shape: Sequence[int] = [d.dim_value for d in case.graph.input[0].type.tensor_type.shape.dim]
     x = random(*shape)
-    here = work.this_machine()
-    scheduled, _ = passes.schedule(module, here, 3)
-    machine = relax.VirtualMachine(passes.build(scheduled, here), tvm.cpu())
+    here = compilation_job.this_machine()
+    scheduled, _ = pipeline.schedule(module, here, 3)
+    machine = relax.VirtualMachine(pipeline.build(scheduled, here), tvm.cpu())
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
     steps = np.abs(found - expected(case, x)) / rounding()["s"]
     # sums in another order may fall on the other side of a half: one step, seldom
@@ -199,7 +200,7 @@ def test_images_are_not_turned_around_rounding() -> None:
 
 def test_weights_stay_int8_and_packed_by_four() -> None:
     steps = integers(3, 3, 6, 8)
-    packed = quantized._packed(steps)
+    packed = quantization._packed(steps)
     assert packed.shape == (3, 3, 2, 8, 4)
     assert packed.dtype == np.int8
     for channel in range(6):
@@ -253,9 +254,9 @@ def test_a_sum_that_no_float32_holds_is_exact() -> None:
         },
     )
     x = np.full((1, inputs), 127, np.float32)
-    here = work.this_machine()
-    scheduled, _ = passes.schedule(lowered(large, DOTS), here, 3)
-    machine = relax.VirtualMachine(passes.build(scheduled, here), tvm.cpu())
+    here = compilation_job.this_machine()
+    scheduled, _ = pipeline.schedule(lowered(large, DOTS), here, 3)
+    machine = relax.VirtualMachine(pipeline.build(scheduled, here), tvm.cpu())
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
     exact = 127 * (127 * inputs - 1)
     np.testing.assert_array_equal(found, np.full((1, 4), exact, np.float32))

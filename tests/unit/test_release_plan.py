@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import session
 from deploy.agent.files import Failure, safe
 from deploy.agent.state import State
 from deploy.agent.steps import Steps
-from deploy.release_plan import Plan, make_plan
-from tests.bundles import make_bundle
-from toolchain import bundle
-from toolchain.bundle import Manifest
+from deploy.release import agent_session
+from deploy.release.plan import Plan, make_plan
+from tests.support.bundles import make_bundle
+from toolchain.bundle import assemble
+from toolchain.bundle.assemble import Manifest
 
 
 def seen(**changes: Any) -> dict[str, Any]:
@@ -37,16 +37,16 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def manifest(folder: Path) -> Manifest:
-    return bundle.load(folder)
+    return assemble.load(folder)
 
 
 def deliver(steps: Steps, folder: Path, *, authorize: bool = True) -> str:
     """Do by hand what a deployment does up to the venv."""
     if authorize:
-        steps.authorize(bundle.load(folder).release, None)
-    files = [{"sha256": f.sha256, "size": f.size} for f in bundle.load(folder).files]
+        steps.authorize(assemble.load(folder).release, None)
+    files = [{"sha256": f.sha256, "size": f.size} for f in assemble.load(folder).files]
     for item in steps.prepare(files)["missing"]:
-        source = next(f for f in bundle.load(folder).files if f.sha256 == item["sha256"])
+        source = next(f for f in assemble.load(folder).files if f.sha256 == item["sha256"])
         target = Path(steps.root) / "incoming" / item["sha256"]
         target.write_bytes((folder / source.path).read_bytes())
         assert steps.take(item["sha256"])
@@ -139,7 +139,7 @@ def test_a_release_is_switched_to_only_when_complete(steps: Steps, folder: Path)
     steps.finish(name)
     switch(steps, name)
     assert str((Path(steps.root) / "current").readlink()) == f"releases/{name}"
-    assert steps.intact(bundle.load(folder).release) == name
+    assert steps.intact(assemble.load(folder).release) == name
 
 
 def test_a_cut_off_release_is_cleared_by_the_next_one(steps: Steps, folder: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_received_file_with_wrong_bytes_is_dropped(steps: Steps, manifest: Man
 
 def test_a_kept_file_that_went_bad_is_asked_for_again(steps: Steps, folder: Path) -> None:
     complete(steps, folder)
-    files = [{"sha256": f.sha256, "size": f.size} for f in bundle.load(folder).files]
+    files = [{"sha256": f.sha256, "size": f.size} for f in assemble.load(folder).files]
     blob = Path(steps.root) / "blobs" / str(files[0]["sha256"])
     size = blob.stat().st_size
     blob.unlink()
@@ -180,7 +180,7 @@ def test_a_damaged_release_is_not_intact(steps: Steps, folder: Path, harm: str) 
         (base / "manifest.json").write_text(text.replace('"rv64gc"', '"rv64gd"'))
     else:
         (base / "installed.json").write_text("{")
-    assert steps.intact(bundle.load(folder).release) is None
+    assert steps.intact(assemble.load(folder).release) is None
 
 
 def test_a_manifest_whose_id_is_not_its_hash_is_refused(steps: Steps, folder: Path) -> None:
@@ -216,7 +216,7 @@ def test_rollback_needs_a_release_that_is_whole(steps: Steps, tmp_path: Path) ->
     two = complete(steps, make_bundle(tmp_path / "2", version="2.0"))
     switch(steps, two)
     assert steps.rollback() == {
-        "from": two, "to": one, "release": bundle.load(tmp_path / "1").release,
+        "from": two, "to": one, "release": assemble.load(tmp_path / "1").release,
     }  # fmt: skip
     (Path(steps.release(two)) / "runner" / "main.py").unlink()
     with pytest.raises(Failure, match="damaged"):
@@ -224,9 +224,9 @@ def test_rollback_needs_a_release_that_is_whole(steps: Steps, tmp_path: Path) ->
     assert steps.linked("current") == one
 
 
-@pytest.mark.parametrize("name", [*session.MODULES, "selfcheck"])
+@pytest.mark.parametrize("name", [*agent_session.MODULES, "selfcheck"])
 def test_device_programs_use_the_standard_library_alone(name: str) -> None:
-    tree = ast.parse((session.AGENT / f"{name}.py").read_text(), feature_version=(3, 8))
+    tree = ast.parse((agent_session.AGENT / f"{name}.py").read_text(), feature_version=(3, 8))
     names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
     names += [str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     foreign = {n for n in names if n.split(".")[0] not in sys.stdlib_module_names}

@@ -14,27 +14,27 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from tests.unit import measured
-from toolchain import report, results
-from toolchain.accuracy import Counts, Run, Subject
-from toolchain.errors import BenchError
-from toolchain.models.card import ModelCard
-from toolchain.report import comparison, forms, page, wording
+from tests.support import measured
+from toolchain.accuracy.counts import Counts, Run, Subject
+from toolchain.core.errors import BenchError
+from toolchain.models.manifest import ModelCard
+from toolchain.report import comparison, formatting, html_page, reports, variant_chart
+from toolchain.results import measurement
 
 REAL = measured.result(measured.measurement(), measured.tvm(), measured.failed())
 EMULATED = measured.result(host="emu", emulated=True)
 
 
-def terminal(*found: results.Result, width: int = 120) -> str:
+def terminal(*found: measurement.Result, width: int = 120) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    report.show(list(found), console)
+    reports.show(list(found), console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
 @pytest.fixture
-def built(tmp_path: Path) -> report.Built:
-    return report.build([EMULATED, REAL], folder=tmp_path)
+def built(tmp_path: Path) -> reports.Built:
+    return reports.build([EMULATED, REAL], folder=tmp_path)
 
 
 class Page(HTMLParser):
@@ -85,11 +85,11 @@ def test_the_terminal_has_the_failure_and_the_ratio() -> None:
 
 
 def test_no_ratio_is_given_under_emulation() -> None:
-    assert wording.comparisons(EMULATED) == []
+    assert formatting.comparisons(EMULATED) == []
     assert "times as long" not in terminal(EMULATED)
 
 
-def test_emulated_times_are_in_columns_of_their_own(built: report.Built) -> None:
+def test_emulated_times_are_in_columns_of_their_own(built: reports.Built) -> None:
     rows = list(csv.DictReader(built.csv.read_text().splitlines()))
     times = ["latency_ms", "p90_ms", "p99_ms", "fps", "load_ms"]
     for row in rows:
@@ -102,7 +102,7 @@ def test_emulated_times_are_in_columns_of_their_own(built: report.Built) -> None
     assert rows[2]["latency_ms"].startswith("2.0")
 
 
-def test_the_json_says_that_some_are_emulated(built: report.Built) -> None:
+def test_the_json_says_that_some_are_emulated(built: reports.Built) -> None:
     content = json.loads(built.json.read_text())
     assert content["emulated"] is True
     assert "EMULATED" in content["warning"]
@@ -110,13 +110,13 @@ def test_the_json_says_that_some_are_emulated(built: report.Built) -> None:
 
 
 def test_every_time_of_an_emulated_device_on_the_page_is_marked(tmp_path: Path) -> None:
-    shown = Page(report.build([EMULATED], folder=tmp_path).html.read_text())
+    shown = Page(reports.build([EMULATED], folder=tmp_path).html.read_text())
     times = [c for c in shown.cells if re.match("(Latency|p90|p99|FPS|Load):", c)]
     assert len(times) == 10
     assert all("EMULATED" in cell for cell in times)
 
 
-def test_every_plot_of_an_emulated_time_is_marked(built: report.Built) -> None:
+def test_every_plot_of_an_emulated_time_is_marked(built: reports.Built) -> None:
     found = re.findall(r"<svg.*?</svg>", built.html.read_text())
     plots = [ET.fromstring(svg) for svg in found]  # noqa: S314 (our own page)
     assert len(plots) == 10
@@ -133,7 +133,7 @@ def test_every_plot_of_an_emulated_time_is_marked(built: report.Built) -> None:
     assert len(marked) == 3
 
 
-def test_the_page_needs_no_network(built: report.Built) -> None:
+def test_the_page_needs_no_network(built: reports.Built) -> None:
     text = built.html.read_text()
     assert [url for url in Page(text).fetched if not url.startswith(("data:", "#"))] == []
     assert "http" not in text
@@ -142,13 +142,13 @@ def test_the_page_needs_no_network(built: report.Built) -> None:
 
 
 def test_a_page_of_boards_alone_has_no_mark(tmp_path: Path) -> None:
-    assert "EMULATED" not in report.build([REAL], folder=tmp_path).html.read_text()
+    assert "EMULATED" not in reports.build([REAL], folder=tmp_path).html.read_text()
 
 
 def test_what_a_device_or_a_runtime_says_is_text_on_the_page(tmp_path: Path) -> None:
     nasty = '<img src=x onerror="alert(1)">'
     one = measured.measurement(model=nasty, variant=nasty)
-    text = report.build([measured.result(one, host=nasty)], folder=tmp_path).html.read_text()
+    text = reports.build([measured.result(one, host=nasty)], folder=tmp_path).html.read_text()
     assert "<img" not in text
     assert "&lt;img" in text
 
@@ -160,18 +160,18 @@ def test_a_wrong_answer_is_said(tmp_path: Path) -> None:
     assert "not finite" in text
     assert "499/500" in text
     assert "differs from the reference" in text
-    assert "not finite" in report.build([found], folder=tmp_path).html.read_text()
+    assert "not finite" in reports.build([found], folder=tmp_path).html.read_text()
 
 
 def test_a_run_that_was_cut_short_says_so(tmp_path: Path) -> None:
     short = REAL.model_copy(update={"complete": False})
     assert "cut short" in terminal(short)
-    assert "cut short" in report.build([short], folder=tmp_path).html.read_text()
+    assert "cut short" in reports.build([short], folder=tmp_path).html.read_text()
 
 
 def test_a_second_report_replaces_the_first(tmp_path: Path) -> None:
-    report.build([EMULATED], folder=tmp_path)
-    report.build([REAL], folder=tmp_path)
+    reports.build([EMULATED], folder=tmp_path)
+    reports.build([REAL], folder=tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "report-accuracy.csv",
         "report.csv",
@@ -182,7 +182,7 @@ def test_a_second_report_replaces_the_first(tmp_path: Path) -> None:
 
 def test_no_results_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no results") as caught:
-        report.build([], folder=tmp_path)
+        reports.build([], folder=tmp_path)
     assert "invoke bench" in caught.value.resolution
 
 
@@ -192,7 +192,7 @@ def test_no_results_is_one_clear_error(tmp_path: Path) -> None:
      (7.45e-8, "7.45e-08"), (-2, "-2.00")],
 )  # fmt: skip
 def test_numbers_have_three_digits(value: float, text: str) -> None:
-    assert wording.number(value) == text
+    assert formatting.number(value) == text
 
 
 def test_counted_instructions_stand_where_times_do(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_counted_instructions_stand_where_times_do(tmp_path: Path) -> None:
     assert "6.000 M" in text
     assert "takes 3.00 times the instructions" in text
     assert "Latency" not in text
-    text = report.build(found, folder=tmp_path).html.read_text()
+    text = reports.build(found, folder=tmp_path).html.read_text()
     assert "2.000 M" in text
     assert "takes 3.00 times the instructions" in text
     assert "<th>Latency" not in text
@@ -236,7 +236,7 @@ def a_run(**changes: Any) -> Run:
 
 
 def test_accuracy_on_images_is_on_the_page_and_behind_it(tmp_path: Path) -> None:
-    built = report.build([REAL], runs=[a_run()], folder=tmp_path)
+    built = reports.build([REAL], runs=[a_run()], folder=tmp_path)
     shown = Page(built.html.read_text())
     assert "Top-1 (95 %): 75.0 % (63.2 to 84.0)" in shown.cells
     assert "Published top-1 / top-5: 74.9 % / 92.1 %" in shown.cells
@@ -246,7 +246,7 @@ def test_accuracy_on_images_is_on_the_page_and_behind_it(tmp_path: Path) -> None
 
 
 def test_accuracy_bars_stand_where_the_shares_are(tmp_path: Path) -> None:
-    text = report.build([], runs=[a_run()], folder=tmp_path).html.read_text()
+    text = reports.build([], runs=[a_run()], folder=tmp_path).html.read_text()
     (svg,) = re.findall(r"<svg.*?</svg>", text)
     plot = ET.fromstring(svg)  # noqa: S314 (our own page)
     widths = [float(bar.attrib["width"]) for bar in plot.iter("rect")]
@@ -259,7 +259,7 @@ def test_accuracy_bars_stand_where_the_shares_are(tmp_path: Path) -> None:
 def test_all_that_failed_is_in_one_table(tmp_path: Path) -> None:
     short = REAL.model_copy(update={"complete": False})
     run = a_run(unreadable=[f"{n}.jpg" for n in range(7)])
-    built = report.build([short], runs=[run], cards=[a_card()], folder=tmp_path)
+    built = reports.build([short], runs=[run], cards=[a_card()], folder=tmp_path)
     failed = json.loads(built.json.read_text())["failed"]
     assert [(one["where"], one["stage"]) for one in failed] == [
         ("this machine", "conversion"),
@@ -278,7 +278,7 @@ def test_all_that_failed_is_in_one_table(tmp_path: Path) -> None:
 
 def test_a_page_of_which_nothing_failed_says_so(tmp_path: Path) -> None:
     whole = measured.result(measured.measurement())
-    assert "Nothing: all that was asked" in report.build([whole], folder=tmp_path).html.read_text()
+    assert "Nothing: all that was asked" in reports.build([whole], folder=tmp_path).html.read_text()
 
 
 def a_card() -> ModelCard:
@@ -306,8 +306,8 @@ def test_two_results_side_by_side_are_on_the_page(tmp_path: Path) -> None:
     slow = measured.result(measured.measurement(samples_ns=[3 * measured.MS] * 20), host="other")
     fast = measured.result(measured.measurement())
     changes = comparison.compare(slow, fast)
-    compared = page.Compared(first=slow, second=fast, changes=changes)
-    built = report.build([slow, fast], compared=compared, folder=tmp_path)
+    compared = html_page.Compared(first=slow, second=fast, changes=changes)
+    built = reports.build([slow, fast], compared=compared, folder=tmp_path)
     cells = Page(built.html.read_text()).cells
     assert "Verdict: faster" in cells
     assert "Ratio: 0.667" in cells
@@ -321,16 +321,16 @@ def test_forms_stand_side_by_side_with_their_size_over_the_plain_one() -> None:
     plain = measured.measurement(artifact=artifact(1000))
     two = measured.measurement(artifact=artifact(1000), threads=2, samples_ns=[measured.MS] * 20)
     small = measured.measurement(variant="int8", artifact=artifact(250))
-    found = forms.of([plain, two, small], emulated=False)
+    found = variant_chart.of([plain, two, small], emulated=False)
     assert [(f.label, f.of_plain, f.latency_ms) for f in found] == [
         ("TFLite fp32, 2 threads", 1.0, 1.0),
         ("TFLite int8", 0.25, pytest.approx(2, rel=1e-3)),
     ]
-    (plot,) = forms.by_model(measured.result(plain, two, small))
+    (plot,) = variant_chart.by_model(measured.result(plain, two, small))
     assert "0.250 kB, 25 %" in plot
-    (emulated,) = forms.by_model(measured.result(plain, small, emulated=True))
+    (emulated,) = variant_chart.by_model(measured.result(plain, small, emulated=True))
     assert " ms" not in emulated
 
 
 def test_one_form_alone_has_nothing_to_stand_beside() -> None:
-    assert forms.by_model(REAL) == []
+    assert variant_chart.by_model(REAL) == []

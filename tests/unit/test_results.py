@@ -9,30 +9,30 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tests.unit import measured
-from toolchain import results
-from toolchain.errors import BenchError
+from tests.support import measured
+from toolchain.core.errors import BenchError
+from toolchain.results import measurement
 
 
 def test_a_saved_result_is_read_back_whole(tmp_path: Path) -> None:
     saved = measured.result(measured.measurement(), measured.failed())
-    path = results.save(saved, tmp_path / "results")
+    path = measurement.save(saved, tmp_path / "results")
     assert path.name == "20261121T040506Z-board.json"
-    assert results.load(path) == saved
+    assert measurement.load(path) == saved
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_a_second_result_of_the_same_second_does_not_replace_the_first(tmp_path: Path) -> None:
-    first = results.save(measured.result(), tmp_path)
-    second = results.save(measured.result(), tmp_path)
+    first = measurement.save(measured.result(), tmp_path)
+    second = measurement.save(measured.result(), tmp_path)
     assert first != second
-    assert len(results.load_all(tmp_path)) == 2
+    assert len(measurement.load_all(tmp_path)) == 2
 
 
 def test_the_latest_of_each_host_is_chosen() -> None:
     old, other = measured.result(), measured.result(host="other")
     new = old.model_copy(update={"started": old.started + timedelta(hours=1)})
-    assert results.latest([new, other, old]) == [other, new]
+    assert measurement.latest([new, other, old]) == [other, new]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 2}', '{"schema": 1, "host": 3}'])
@@ -40,7 +40,7 @@ def test_a_file_that_is_no_result_is_one_clear_error(tmp_path: Path, content: st
     path = tmp_path / "x.json"
     path.write_text(content)
     with pytest.raises(BenchError, match=r"x\.json") as caught:
-        results.load(path)
+        measurement.load(path)
     assert caught.value.resolution
 
 
@@ -48,18 +48,18 @@ def test_a_key_that_is_unknown_is_refused() -> None:
     content = json.loads(measured.result().model_dump_json(by_alias=True))
     content["measurements"][0]["speed"] = 1
     with pytest.raises(ValidationError, match="speed"):
-        results.Result.model_validate(content)
+        measurement.Result.model_validate(content)
 
 
 def test_the_file_has_every_sample_and_no_statistics(tmp_path: Path) -> None:
-    text = results.save(measured.result(), tmp_path).read_text()
+    text = measurement.save(measured.result(), tmp_path).read_text()
     assert json.loads(text)["measurements"][0]["samples_ns"] == measured.measurement().samples_ns
     assert "latency" not in text
 
 
 def test_the_schema_names_what_a_file_has(tmp_path: Path) -> None:
-    schema = results.schema()
-    content = json.loads(results.save(measured.result(), tmp_path).read_text())
+    schema = measurement.schema()
+    content = json.loads(measurement.save(measured.result(), tmp_path).read_text())
     assert set(content) == set(schema["properties"])
     assert set(schema["required"]) <= set(content)
 
@@ -69,32 +69,32 @@ def test_an_emulated_latency_is_never_compared_with_a_real_one() -> None:
     one, other = real.measurements[0], emulated.measurements[0]
     for pair in [((real, one), (emulated, other)), ((emulated, other), (real, one))]:
         with pytest.raises(BenchError, match="never compared") as caught:
-            results.latency_ratio(*pair)
+            measurement.latency_ratio(*pair)
         assert "emu" in caught.value.detail
 
 
 def test_the_ratio_of_two_runtimes() -> None:
     result = measured.result()
     tflite, tvm = result.measurements
-    assert results.latency_ratio((result, tvm), (result, tflite)) == pytest.approx(3, rel=1e-3)
+    assert measurement.latency_ratio((result, tvm), (result, tflite)) == pytest.approx(3, rel=1e-3)
 
 
 def test_different_models_have_no_ratio() -> None:
     result = measured.result()
     other = measured.measurement(model="densenet121")
     with pytest.raises(BenchError, match="different models"):
-        results.latency_ratio((result, result.measurements[0]), (result, other))
+        measurement.latency_ratio((result, result.measurements[0]), (result, other))
 
 
 def test_a_job_without_times_has_no_ratio() -> None:
     result = measured.result()
     empty = measured.measurement(samples_ns=[])
     with pytest.raises(BenchError, match="missing"):
-        results.latency_ratio((result, result.measurements[0]), (result, empty))
+        measurement.latency_ratio((result, result.measurements[0]), (result, empty))
 
 
 def test_a_calm_device_disturbs_nothing() -> None:
-    assert results.disturbances(measured.measurement()) == []
+    assert measurement.disturbances(measured.measurement()) == []
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_a_calm_device_disturbs_nothing() -> None:
 )
 def test_what_disturbs_is_said(after: dict[str, object], said: str) -> None:
     conditions = {"before": measured.snapshot(0), "after": measured.snapshot(5, **after)}
-    assert results.disturbances(measured.measurement(conditions=conditions)) == [said]
+    assert measurement.disturbances(measured.measurement(conditions=conditions)) == [said]
 
 
 def test_counting_hides_no_times() -> None:
     timed, counted = measured.result(host="emu", emulated=True), measured.counted()
-    assert results.latest([timed, counted, counted]) == [timed, counted]
+    assert measurement.latest([timed, counted, counted]) == [timed, counted]

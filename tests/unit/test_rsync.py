@@ -14,10 +14,10 @@ from typing import IO, Any, Self, cast
 
 import pytest
 
-from deploy import rsync
-from deploy.remote_process import RemoteProcess
-from tests.bundles import noise
-from toolchain.errors import ConnectionFailed
+from deploy.ssh import rsync_transfer
+from deploy.ssh.remote_process import RemoteProcess
+from tests.support.bundles import noise
+from toolchain.core.errors import ConnectionFailed
 
 # rsync as far as it is one: starts its remote shell, and what it wants to run there
 RSYNC = """#!{python}
@@ -105,7 +105,7 @@ def push(
         made: Any = device(args, heard)
         return cast("RemoteProcess", made)
 
-    sent = rsync.push(
+    sent = rsync_transfer.push(
         source, str(folder / "part"), version="3", start=start, report=sizes.append, stall=stall
     )
     return sent, sizes
@@ -117,7 +117,7 @@ def test_what_rsync_sends_arrives_and_is_counted(
     sent, sizes = push(tmp_path, monkeypatch, 'cat > "$1"')
     assert (tmp_path / "part").read_bytes() == (tmp_path / "large").read_bytes()
     assert sent == sum(sizes) == 3 << 20
-    assert max(sizes) <= rsync.PIECE
+    assert max(sizes) <= rsync_transfer.PIECE
 
 
 def test_a_device_whose_rsync_says_no_is_left_to_other_ways(
@@ -147,16 +147,16 @@ def test_no_more_is_under_way_than_the_bound(
             went.append(len(content))
             super().write(content)
 
-    monkeypatch.setattr(rsync, "UNDER_WAY", 100_000)
+    monkeypatch.setattr(rsync_transfer, "UNDER_WAY", 100_000)
     with pytest.raises(ConnectionFailed):
         push(tmp_path, monkeypatch, 'cat > "$1"', device=Counted, stall=0.3)
-    assert 100_000 < sum(went) <= 100_000 + rsync.PIECE
+    assert 100_000 < sum(went) <= 100_000 + rsync_transfer.PIECE
 
 
 def test_a_link_that_ends_while_a_count_is_awaited_is_seen_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rsync, "UNDER_WAY", 0)
+    monkeypatch.setattr(rsync_transfer, "UNDER_WAY", 0)
     monkeypatch.setitem(globals(), "RSYNC", RSYNC.replace("ended.returncode", "12"))
     # longer than the test may take: only the end of the device's output can end the wait
     sent, _ = push(tmp_path, monkeypatch, "exit 3", device=DeafDevice, stall=600)
@@ -186,7 +186,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def ready(there: Path, *, resume: bool) -> int:
     part, basis = str(there / "incoming" / "m.part"), str(there / "old")
-    return subprocess.run(rsync.ready(part, basis, resume=resume), check=False).returncode
+    return subprocess.run(rsync_transfer.ready(part, basis, resume=resume), check=False).returncode
 
 
 @pytest.mark.parametrize("resume", [True, False])
@@ -196,19 +196,19 @@ def test_what_it_is_compared_with_is_linked_and_not_touched(there: Path, resume:
     part.write_bytes(b"begun")
     assert ready(there, resume=resume) == 0
     assert part.exists() == resume
-    assert (there / "incoming" / rsync.BASIS / "m.part").samefile(old)
+    assert (there / "incoming" / rsync_transfer.BASIS / "m.part").samefile(old)
     assert ready(there, resume=resume) == 0, "again, after a try that was cut off"
     part.write_bytes(b"whole")
     whole = there / "incoming" / "m"
-    assert subprocess.run(rsync.finish(str(part), str(whole)), check=False).returncode == 0
+    assert subprocess.run(rsync_transfer.finish(str(part), str(whole)), check=False).returncode == 0
     assert whole.read_bytes() == b"whole"
     assert old.read_bytes() == b"old"
-    assert list((there / "incoming" / rsync.BASIS).iterdir()) == []
+    assert list((there / "incoming" / rsync_transfer.BASIS).iterdir()) == []
 
 
 def test_without_an_earlier_file_or_rsync_there_it_says_which(there: Path, tmp_path: Path) -> None:
-    assert ready(there, resume=True) == rsync.NO_BASIS
+    assert ready(there, resume=True) == rsync_transfer.NO_BASIS
     (tmp_path / "programs" / "rsync").unlink()
     (there / "old").write_bytes(b"old")
-    assert ready(there, resume=True) == rsync.NO_RSYNC
+    assert ready(there, resume=True) == rsync_transfer.NO_RSYNC
     assert list((there / "incoming").iterdir()) == []

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toolchain import paths, results
+from toolchain.core import paths
+from toolchain.results import measurement as results
 
 FAKES = Path(__file__).with_name("fake_runtimes")
 SAMPLES, CLASSES = 20, 4

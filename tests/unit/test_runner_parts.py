@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from edgewright_runner import backends, device, job, watch
 
-from toolchain import results
+from toolchain.results import measurement
 
 
 def node(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
@@ -44,18 +44,18 @@ def test_hwcap_letters_of_riscv() -> None:
 
 
 def test_this_machine_is_described_and_is_not_emulated() -> None:
-    found = results.Device.model_validate(device.describe())
+    found = measurement.Device.model_validate(device.describe())
     assert found.ram_bytes > 0
     assert found.python
     assert found.emulation is None
 
 
 def test_a_snapshot_is_what_a_result_holds() -> None:
-    found = results.Snapshot.model_validate(watch.snapshot())
+    found = measurement.Snapshot.model_validate(watch.snapshot())
     assert found.cpu_seconds > 0
     assert watch.peak_rss_bytes() > 1 << 20
 
 
 def test_the_runners_defaults_are_those_of_the_settings() -> None:
-    settings = results.Settings().model_dump()
+    settings = measurement.Settings().model_dump()
     assert {key: settings[key] for key in job.DEFAULTS} == job.DEFAULTS

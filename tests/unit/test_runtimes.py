@@ -11,13 +11,17 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.bundles import make_bundle
+from tests.support.bundles import make_bundle
 from tests.unit.test_card import a_card, a_check, a_library
-from toolchain import bundle, imagespec, paths, process, targets, tvm_source
-from toolchain.compile import release as the_release
-from toolchain.errors import BuildError, UsageError
-from toolchain.models.card import Check, ModelCard
-from toolchain.store import Store
+from toolchain import targets
+from toolchain.bundle import assemble
+from toolchain.compile import source_compiler
+from toolchain.compile.compilation import release as the_release
+from toolchain.core import paths, process
+from toolchain.core.errors import BuildError, UsageError
+from toolchain.core.store import Store
+from toolchain.images import specification
+from toolchain.models.manifest import Check, ModelCard
 from toolchain.wheels import audit, build
 
 RELEASE, SOURCE = "0.27.0.post1", "0.25.dev0"
@@ -60,7 +64,7 @@ def test_a_bundle_with_the_compilers_own_runtime_is_good(
     version: str, runtime: str, tmp_path: Path
 ) -> None:
     folder = a_bundle(tmp_path, version, runtime=f"{runtime}-{version}")
-    assert bundle.load(folder).models[0].model == "net"
+    assert assemble.load(folder).models[0].model == "net"
 
 
 @pytest.mark.parametrize("versions", [(SOURCE,), (RELEASE, SOURCE), ("unknown",)])
@@ -69,7 +73,7 @@ def test_a_bundle_with_another_runtime_is_refused(
 ) -> None:
     folder = a_bundle(tmp_path, *versions, runtime=f"edgewright_tvm_runtime-{RELEASE}")
     with pytest.raises(BuildError) as caught:
-        bundle.load(folder)
+        assemble.load(folder)
     assert versions[-1] in caught.value.brief
     assert f"its runtime is {RELEASE}" in caught.value.brief
     assert "--compiler" in caught.value.resolution
@@ -77,20 +81,20 @@ def test_a_bundle_with_another_runtime_is_refused(
 
 def test_a_bundle_takes_the_runtime_of_its_libraries(tmp_path: Path) -> None:
     release, source = dist(tmp_path, RELEASE), dist(tmp_path, SOURCE)
-    assert bundle._runtime([], RV64GC) == "tvm_runtime"
-    assert bundle._runtime([release], RV64GC) == "tvm_runtime"
-    assert bundle._runtime([source], RV64GC) == "tvm_runtime_source"
+    assert assemble._runtime([], RV64GC) == "tvm_runtime"
+    assert assemble._runtime([release], RV64GC) == "tvm_runtime"
+    assert assemble._runtime([source], RV64GC) == "tvm_runtime_source"
     # what is compiled for other targets does not count
-    assert bundle._runtime([source], X86_64) == "tvm_runtime"
+    assert assemble._runtime([source], X86_64) == "tvm_runtime"
 
 
 def test_compiling_for_another_target_changes_no_release(tmp_path: Path) -> None:
     place = dist(tmp_path / "dist", RELEASE)
     (place / RV64GC.name).mkdir()
-    before = tmp_path / "before" / bundle._model(place, tmp_path / "before", RV64GC).card
+    before = tmp_path / "before" / assemble._model(place, tmp_path / "before", RV64GC).card
     other = Check(stage="tvm-x86", max_abs=1, max_rel=1, top1_agreement=0, count=8, opt_level=0)
     ModelCard.load(place).with_library(X86_64.name, a_library(0), other).save(place)
-    after = tmp_path / "after" / bundle._model(place, tmp_path / "after", RV64GC).card
+    after = tmp_path / "after" / assemble._model(place, tmp_path / "after", RV64GC).card
     assert before.read_text() == after.read_text()
     assert ModelCard.load(after.parent).libraries.keys() == {RV64GC.name}
 
@@ -98,14 +102,14 @@ def test_compiling_for_another_target_changes_no_release(tmp_path: Path) -> None
 def test_libraries_of_two_tvms_make_no_bundle(tmp_path: Path) -> None:
     folders = [dist(tmp_path, RELEASE), dist(tmp_path, SOURCE)]
     with pytest.raises(UsageError, match=r"not of 0\.25\.dev0, 0\.27\.0\.post1") as caught:
-        bundle._runtime(folders, RV64GC)
+        assemble._runtime(folders, RV64GC)
     assert "0.25.dev0, batch 1: 0.25.dev0" in caught.value.detail
 
 
 def test_each_compiler_has_a_runtime_of_its_version(tmp_path: Path) -> None:
-    source = tvm_source.compiler(Store(tmp_path), lambda _: None)
+    source = source_compiler.compiler(Store(tmp_path), lambda _: None)
     release = the_release()
-    versions = {build.recipe(name)[0].version for name in bundle.RUNTIMES}
+    versions = {build.recipe(name)[0].version for name in assemble.RUNTIMES}
     assert {source.version, release.version} == versions
     assert source.identity != release.identity
 
@@ -116,7 +120,7 @@ def test_the_compiler_is_for_the_image_that_built_it() -> None:
     assert audit.local_tag(audit.Audit(), X86_64) == "linux_x86_64"
     audit.refuse_above(Path("a-1-py3-none-linux_x86_64.whl"), {"GLIBC": "2.41"}, X86_64)
     with pytest.raises(UsageError, match="no image tvm-compiler for rv64gc"):
-        imagespec.spec(made.image, RV64GC)
+        specification.spec(made.image, RV64GC)
 
 
 def with_what_they_need(distributions: Iterable[str]) -> set[str]:
@@ -136,11 +140,12 @@ def with_what_they_need(distributions: Iterable[str]) -> set[str]:
 
 
 def test_a_compilation_needs_no_more_than_the_image_of_the_source_compiler_has() -> None:
-    spec = imagespec.spec("tvm-compiler", X86_64)
+    spec = specification.spec("tvm-compiler", X86_64)
     inside = {name.removeprefix("python3-") for name in spec.include if "python3-" in name}
     code = (
-        "import sys, toolchain.compile.work, toolchain.compile.passes, toolchain.compile.frontend, "
-        "toolchain.compile.simplify; print(*{name.split('.')[0] for name in sys.modules})"
+        "import sys, toolchain.compile.compilation_job, toolchain.compile.pipeline, "
+        "toolchain.compile.onnx_import, toolchain.compile.onnx_simplify; "
+        "print(*{name.split('.')[0] for name in sys.modules})"
     )
     loaded = process.run([sys.executable, "-c", code], cwd=paths.ROOT).split()
     owners = metadata.packages_distributions()

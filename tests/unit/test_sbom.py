@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from toolchain import lock, targets
-from toolchain.wheels import build, patching, sbom
+from toolchain import targets
+from toolchain.lock import pins as lock
+from toolchain.wheels import build, patch_series, sbom
 
 TARGET = targets.target("aarch64")
 
@@ -27,7 +28,7 @@ def test_the_bill_names_every_source_by_its_hash_and_package(name: str) -> None:
         assert parts[part]["hashes"] == [{"alg": "SHA-256", "content": pin.sha256}]
         assert parts[part]["purl"].startswith(("pkg:deb/debian/", "pkg:pypi/"))
     for source, folders in made.patches.items():
-        count = sum(len(patching.series(folder)) for folder in folders)
+        count = sum(len(patch_series.series(folder)) for folder in folders)
         assert len(parts[source]["pedigree"]["patches"]) == count
 
 

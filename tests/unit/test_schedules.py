@@ -18,15 +18,23 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tvm import relax, tirx
 
-from toolchain.compile import frontend, packing, passes, schedules, simplify, space, tiles, work
+from toolchain.compile import compilation_job, onnx_import, onnx_simplify, pipeline
+from toolchain.compile.tir import (
+    default_schedule,
+    register_blocking,
+    search_space,
+    weight_prepacking,
+)
 
 Array = npt.NDArray[np.float32]
 REGISTERS = {
-    "avx2": tiles.Registers(lanes=8, count=16),
-    "neon": tiles.Registers(lanes=4, count=32, indexed=True),
-    "rvv": tiles.Registers(lanes=4, count=32, group=4, inputs=0, resized=2, steps=2),
-    "rvv, 256 bits": tiles.Registers(lanes=8, count=32, group=4, inputs=0, resized=2, steps=2),
-    "scalar": tiles.Registers(lanes=1, count=32, steps=2),
+    "avx2": register_blocking.Registers(lanes=8, count=16),
+    "neon": register_blocking.Registers(lanes=4, count=32, indexed=True),
+    "rvv": register_blocking.Registers(lanes=4, count=32, group=4, inputs=0, resized=2, steps=2),
+    "rvv, 256 bits": register_blocking.Registers(
+        lanes=8, count=32, group=4, inputs=0, resized=2, steps=2
+    ),
+    "scalar": register_blocking.Registers(lanes=1, count=32, steps=2),
 }
 RELATIVE = 1e-4  # of the largest value: what the reference's own rounding leaves open
 
@@ -148,24 +156,24 @@ def convolutions(draw: st.DrawFn) -> Convolution:
 
 def scheduled(
     graph: onnx.ModelProto,
-    registers: tiles.Registers,
-    choose: space.Choose = tiles.by_instructions,
+    registers: register_blocking.Registers,
+    choose: search_space.Choose = register_blocking.by_instructions,
 ) -> tvm.IRModule:
     """The graph's functions with the tiles of these registers; all of them must have some."""
-    target = work.this_machine()
-    module = passes.lower(frontend.load(simplify.simplify(graph)), target, 3)
-    constant, packs = packing.constants(module), {}
+    target = compilation_job.this_machine()
+    module = pipeline.lower(onnx_import.load(onnx_simplify.simplify(graph)), target, 3)
+    constant, packs = weight_prepacking.constants(module), {}
     for variable, function in list(module.functions_items()):
         if isinstance(function, tirx.PrimFunc):
             name = variable.name_hint
-            rule = schedules.Rule(
+            rule = default_schedule.Rule(
                 registers=registers, tiled=True, choose=choose, constant=constant[name]
             )
             better = rule.apply(function)
             assert better is not None, name
-            packs[name] = packing.packs(function, better)
+            packs[name] = weight_prepacking.packs(function, better)
             module.update_func(variable, better)
-    return packing.packed(module, packs)
+    return weight_prepacking.packed(module, packs)
 
 
 @pytest.mark.parametrize("kind", REGISTERS)
@@ -181,15 +189,17 @@ def test_convolutions_of_any_shape_are_what_numpy_says(kind: str, case: Convolut
 def test_convolutions_with_any_tile_of_the_space_are_what_numpy_says(
     kind: str, case: Convolution, draw: st.DataObject
 ) -> None:
-    def choose(registers: tiles.Registers, of: tiles.Extents) -> tiles.Tile:
-        return draw.draw(st.sampled_from(space.tiles(of, registers)))
+    def choose(
+        registers: register_blocking.Registers, of: register_blocking.Extents
+    ) -> register_blocking.Tile:
+        return draw.draw(st.sampled_from(search_space.tiles(of, registers)))
 
     assert_right(case, scheduled(case.graph(), REGISTERS[kind], choose))
 
 
 def assert_right(case: Convolution, module: tvm.IRModule) -> None:
     """The module computes the convolution."""
-    executable = passes.build(module, work.this_machine())
+    executable = pipeline.build(module, compilation_job.this_machine())
     shape = (case.batch, case.channels, case.height, case.width)
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     found = relax.VirtualMachine(executable, tvm.cpu())["main"](tvm.runtime.tensor(x)).numpy()

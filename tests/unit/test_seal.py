@@ -7,7 +7,7 @@ import json
 import tarfile
 from pathlib import Path
 
-from toolchain import seal
+from toolchain.images import normalise
 
 EPOCH = 1_700_000_000
 
@@ -42,7 +42,7 @@ def seal_of(folder: Path, order: list[str], mtime: int) -> list[str]:
     base = layer(folder / "base.tar", ["a"], mtime=1)
     added = layer(folder / "added.tar", order, mtime=mtime)
     archive = saved(folder / "saved.tar", [base, added])
-    return [x.diff_id for x in seal.added_layers(archive, folder, EPOCH)]
+    return [x.diff_id for x in normalise.added_layers(archive, folder, EPOCH)]
 
 
 def test_order_and_time_leave_no_trace(tmp_path: Path) -> None:
@@ -63,21 +63,21 @@ def test_a_layer_of_logs_and_backups_alone_is_dropped(tmp_path: Path) -> None:
 
 
 def test_the_id_ignores_what_an_engine_adds_to_the_configuration(tmp_path: Path) -> None:
-    base = seal.Layer.of(layer(tmp_path / "base.tar", ["a"], mtime=1))
+    base = normalise.Layer.of(layer(tmp_path / "base.tar", ["a"], mtime=1))
     plain = {"Env": ["A=1"], "Cmd": ["sh"]}
     noisy = {**plain, "Hostname": "f00", "Image": "sha256:1", "Labels": None, "User": ""}
     ids = {
-        seal.write_archive(tmp_path / "out.tar", [base], config, "riscv64", EPOCH, "t:1")
+        normalise.write_archive(tmp_path / "out.tar", [base], config, "riscv64", EPOCH, "t:1")
         for config in (plain, noisy)
     }
     assert len(ids) == 1
-    other = seal.write_archive(tmp_path / "out.tar", [base], plain, "amd64", EPOCH, "t:1")
+    other = normalise.write_archive(tmp_path / "out.tar", [base], plain, "amd64", EPOCH, "t:1")
     assert other not in ids
 
 
 def test_the_archive_is_one_that_an_engine_can_load(tmp_path: Path) -> None:
-    base = seal.Layer.of(layer(tmp_path / "base.tar", ["a"], mtime=1))
-    image_id = seal.write_archive(tmp_path / "out.tar", [base], {}, "riscv64", EPOCH, "t:1")
+    base = normalise.Layer.of(layer(tmp_path / "base.tar", ["a"], mtime=1))
+    image_id = normalise.write_archive(tmp_path / "out.tar", [base], {}, "riscv64", EPOCH, "t:1")
     with tarfile.open(tmp_path / "out.tar") as tar:
         stream = tar.extractfile("manifest.json")
         assert stream is not None

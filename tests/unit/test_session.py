@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import session
+from deploy.release import agent_session
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +21,8 @@ def test_a_file_where_a_login_begins_is_no_module_of_the_agents(tmp_path: Path) 
     for name in ("json", "glob", "queue", "deploy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not the library')\n")
     ended = subprocess.run(
-        [sys.executable, "-u", "-c", session.BOOT, str(tmp_path / "root"), "60"],
-        input=session.sources() + b'{"do": "look", "modules": ["json"]}\n{"do": "bye"}\n',
+        [sys.executable, "-u", "-c", agent_session.BOOT, str(tmp_path / "root"), "60"],
+        input=agent_session.sources() + b'{"do": "look", "modules": ["json"]}\n{"do": "bye"}\n',
         cwd=tmp_path, capture_output=True, check=True,
     )  # fmt: skip
     hello, facts = (json.loads(line)["ok"] for line in ended.stdout.splitlines())
@@ -35,9 +35,9 @@ def test_what_an_unchanged_deployment_imports_is_little(tmp_path: Path) -> None:
     slow = ("typing", "platform", "sysconfig", "subprocess", "ctypes.util", "shutil", "tempfile")
     requests = [{"do": "look", "modules": []}, {"do": "inspect", "release": "", "files": []}]
     lines = "".join(f"{json.dumps(r)}\n" for r in [*requests, {"do": "bye"}])
-    boot = session.BOOT + "print([n for n in sys.argv[3:] if n in sys.modules])\n"
+    boot = agent_session.BOOT + "print([n for n in sys.argv[3:] if n in sys.modules])\n"
     ended = subprocess.run(
         [sys.executable, "-S", "-u", "-c", boot, str(tmp_path / "root"), "60", *slow],
-        input=session.sources() + lines.encode(), capture_output=True, check=True,
+        input=agent_session.sources() + lines.encode(), capture_output=True, check=True,
     )  # fmt: skip
     assert ended.stdout.splitlines()[-1] == b"[]"

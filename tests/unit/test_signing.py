@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from deploy.agent import ed25519, trust
 from deploy.agent.files import Failure
 from deploy.agent.steps import Steps
-from tests.bundles import make_bundle
+from tests.support.bundles import make_bundle
 from tests.unit.test_release_plan import deliver
-from toolchain import bundle, signing
-from toolchain.errors import BuildError, UsageError
+from toolchain.bundle import assemble
+from toolchain.core import signing
+from toolchain.core.errors import BuildError, UsageError
 
 # RFC 8032, section 7.1: TEST 1, 2, 3
 RFC = (
@@ -127,7 +128,7 @@ def test_every_change_of_one_byte_of_a_seal_or_its_manifest_is_refused(
     signer: Signer, tmp_path: Path
 ) -> None:
     folder = make_bundle(tmp_path / "b")
-    release = bundle.load(folder).release
+    release = assemble.load(folder).release
     seal = json.dumps(signer.seal(release))
     manifest = (folder / "manifest.json").read_text()
     good, taken = Steps(str(signer.root)), 0
@@ -151,7 +152,7 @@ def test_every_change_of_one_byte_of_a_seal_or_its_manifest_is_refused(
 
 
 def deliver_files(steps: Steps, folder: Path) -> None:
-    for file in bundle.load(folder).files:
+    for file in assemble.load(folder).files:
         target = Path(steps.root) / "incoming" / file.sha256
         target.write_bytes((folder / file.path).read_bytes())
         assert steps.take(file.sha256)
@@ -163,7 +164,7 @@ def test_steps_without_authorization_are_refused(signer: Signer, tmp_path: Path)
     steps.lock("test")
     with pytest.raises(Failure, match="not authorized"):
         deliver(steps, folder, authorize=False)
-    release = bundle.load(folder).release
+    release = assemble.load(folder).release
     steps.authorize(release, signer.seal(release))
     name = deliver(steps, folder, authorize=False)
     (Path(steps.release(name)) / "venv").mkdir()
@@ -199,7 +200,7 @@ def test_a_bundle_is_sealed_when_there_is_a_key(
 ) -> None:
     monkeypatch.setenv("EDGEWRIGHT_KEYS", str(tmp_path / "keys"))
     folder = make_bundle(tmp_path / "b")
-    release = bundle.load(folder).release
+    release = assemble.load(folder).release
     assert not signing.seal_bundles({folder: release})
     assert signing.load(folder) is None
     with pytest.raises(UsageError, match="no key"):
@@ -209,7 +210,7 @@ def test_a_bundle_is_sealed_when_there_is_a_key(
     found = signing.load(folder)
     assert found is not None
     assert found.release == release
-    assert bundle.load(folder).release == release
+    assert assemble.load(folder).release == release
     (folder / signing.SEAL).write_text("{")
     with pytest.raises(BuildError):
         signing.load(folder)

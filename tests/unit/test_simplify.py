@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from toolchain.compile.simplify import simplify
-from toolchain.convert import onnx_reference
+from toolchain.compile.onnx_simplify import simplify
+from toolchain.formats import onnx_reference
 
 IMAGE = (1, 3, 9, 9)
 PADS = np.array([0, 0, 1, 0, 0, 0, 2, 1])  # before and after each axis, the images' only

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Mirror
-from toolchain import sources
-from toolchain.errors import LockError, NoSpaceError
-from toolchain.lock import Pinned
-from toolchain.store import Store
+from toolchain.core.errors import LockError, NoSpaceError
+from toolchain.core.store import Store
+from toolchain.lock import fetch
+from toolchain.lock.pins import Pinned
 
 Unpack = Callable[..., None]
 
@@ -49,10 +49,10 @@ def tar(*members: tuple[str, bytes | str]) -> bytes:
 def test_a_file_is_fetched_once(store: Store, mirror: Mirror) -> None:
     wanted = pin(b"bytes")
     mirror.put(wanted.path, b"bytes")
-    sources.fetch_all([wanted, wanted], store)
-    sources.fetch_all([wanted], store)
+    fetch.fetch_all([wanted, wanted], store)
+    fetch.fetch_all([wanted], store)
     assert len(mirror.asked) == 1
-    assert sources.path_of(wanted, store).read_bytes() == b"bytes"
+    assert fetch.path_of(wanted, store).read_bytes() == b"bytes"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_other_bytes_are_refused(store: Store, mirror: Mirror, served: bytes, sa
     wanted = pin(b"bytes")
     mirror.put(wanted.path, served)
     with pytest.raises(LockError, match=said):
-        sources.fetch_all([wanted], store)
+        fetch.fetch_all([wanted], store)
     assert store.blob(wanted.sha256) is None
     assert list((store.root / "tmp").iterdir()) == []
 
@@ -71,7 +71,7 @@ def test_other_bytes_are_refused(store: Store, mirror: Mirror, served: bytes, sa
 def test_a_redirect_is_refused(store: Store, mirror: Mirror) -> None:
     mirror.redirect = True
     with pytest.raises(LockError) as caught:
-        sources.fetch_all([pin(b"bytes")], store)
+        fetch.fetch_all([pin(b"bytes")], store)
     assert "redirect" in caught.value.detail
 
 
@@ -80,7 +80,7 @@ def test_all_files_that_are_gone_are_named_in_one_error(store: Store, mirror: Mi
     there = pin(b"c", "pool/c_1.deb")
     mirror.put(there.path, b"c")
     with pytest.raises(LockError) as caught:
-        sources.fetch_all([*gone, there], store)
+        fetch.fetch_all([*gone, there], store)
     assert "a_1.deb" in caught.value.detail
     assert "b_1.deb" in caught.value.detail
     assert "invoke lock" in caught.value.resolution
@@ -90,8 +90,8 @@ def test_all_files_that_are_gone_are_named_in_one_error(store: Store, mirror: Mi
 def test_a_damaged_blob_is_fetched_again(store: Store, mirror: Mirror) -> None:
     wanted = pin(b"bytes")
     mirror.put(wanted.path, b"bytes")
-    sources.path_of(wanted, store).write_bytes(b"rotte")
-    assert sources.path_of(wanted, store).read_bytes() == b"bytes"
+    fetch.path_of(wanted, store).write_bytes(b"rotte")
+    assert fetch.path_of(wanted, store).read_bytes() == b"bytes"
     assert len(mirror.asked) == 2
 
 
@@ -101,12 +101,12 @@ def test_a_source_is_unpacked_without_its_top_folder(
     content = tar(("x-1/a", b"1"), ("x-1/sub/b", b"2"))
     wanted = pin(content)
     mirror.put(wanted.path, content)
-    sources.unpack(wanted, store, tmp_path / "x")
+    fetch.unpack(wanted, store, tmp_path / "x")
     assert (tmp_path / "x" / "a").read_bytes() == b"1"
     assert (tmp_path / "x" / "sub" / "b").read_bytes() == b"2"
 
 
-@pytest.mark.parametrize("unpack", [sources.unpack, sources.unpack_apart])
+@pytest.mark.parametrize("unpack", [fetch.unpack, fetch.unpack_apart])
 @pytest.mark.parametrize("top", ["x-1", "./x-1"])
 def test_of_a_source_only_the_wanted_parts_are_unpacked(
     unpack: Unpack, top: str, store: Store, mirror: Mirror, tmp_path: Path
@@ -129,11 +129,11 @@ def test_a_full_disk_is_called_so_by_the_process_that_unpacks(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(sources, "unpack", full)
+    monkeypatch.setattr(fetch, "unpack", full)
     wanted = pin(b"")
     given = {"pin": wanted.model_dump(), "store": str(store.root), "into": str(tmp_path / "x")}
     with pytest.raises(NoSpaceError, match="no space left"):
-        sources._unpack_given({**given, "parts": []}, lambda _: None)
+        fetch._unpack_given({**given, "parts": []}, lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_archive_that_leaves_its_folder_is_refused(
     wanted = pin(content)
     mirror.put(wanted.path, content)
     with pytest.raises(LockError, match="can't be unpacked"):
-        sources.unpack(wanted, store, tmp_path / "deep" / "er" / "x")
+        fetch.unpack(wanted, store, tmp_path / "deep" / "er" / "x")
     inside = tmp_path / "deep" / "er" / "x"
     assert not [p for p in tmp_path.rglob("outside") if inside not in p.parents]
 
@@ -165,5 +165,5 @@ def test_a_wheel_that_leaves_its_folder_is_refused(
     wanted = pin(buffer.getvalue(), "pool/x-1-py3-none-any.whl")
     mirror.put(wanted.path, buffer.getvalue())
     with pytest.raises(LockError, match="can't be unpacked"):
-        sources.unpack(wanted, store, tmp_path / "deep" / "x")
+        fetch.unpack(wanted, store, tmp_path / "deep" / "x")
     assert not list(tmp_path.rglob("outside"))

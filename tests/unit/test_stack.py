@@ -9,24 +9,25 @@ import tvm
 from onnx import helper
 from tvm import tirx
 
+from tests.support.networks import X86, convolution, model
 from tests.unit.test_lengths import PC, scheduled
-from tests.unit.test_passes import X86, convolution, model
-from toolchain.compile import lengths, passes, stack, tiles
+from toolchain.compile import pipeline
+from toolchain.compile.tir import multiversioning, register_blocking, stack_allocation
 
 ALLOCATION = "TVMBackendAllocWorkspace"
 TVM_S_OWN_LIMIT = 1024  # bytes
 
 
 def assembly(module: tvm.IRModule, target: tvm.target.Target) -> str:
-    library = passes.build(module, target).mod
+    library = pipeline.build(module, target).mod
     return "".join(str(m.inspect_source("asm")) for m in library.imports)
 
 
 @pytest.mark.parametrize("channels", [576, 192, 144])
 def test_the_sums_of_a_tile_for_long_registers_are_in_registers(channels: int) -> None:
     module = scheduled(convolution((1, 96, 14, 14), channels, 1), PC)
-    longer = tiles.Registers.of(lengths.longer(PC))
-    tile = tiles.Tile.of(longer, 14, channels)
+    longer = register_blocking.Registers.of(multiversioning.longer(PC))
+    tile = register_blocking.Tile.of(longer, 14, channels)
     assert 4 * tile.rows * tile.vectors * tile.width >= TVM_S_OWN_LIMIT, "TVM would allocate them"
     code = assembly(module, PC)
     assert "zmm" in code
@@ -40,7 +41,8 @@ def test_an_image_is_the_runtime_s_to_allocate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "kept"), [(stack.LARGEST // 4, True), (stack.LARGEST // 4 + 1, False)]
+    ("size", "kept"),
+    [(stack_allocation.LARGEST // 4, True), (stack_allocation.LARGEST // 4 + 1, False)],
 )
 def test_how_much_is_kept(size: int, kept: bool) -> None:
     buffer = tirx.decl_buffer((size,), "float32")
@@ -51,9 +53,9 @@ def test_how_much_is_kept(size: int, kept: bool) -> None:
         ]
     )
     module = tvm.IRModule({"main": tirx.PrimFunc([], body)})
-    annotations = stack.keeping()(module)["main"].body[0].annotations
+    annotations = stack_allocation.keeping()(module)["main"].body[0].annotations
     assert "other" in annotations
-    assert (stack.LEFT_ALONE in annotations) == kept
+    assert (stack_allocation.LEFT_ALONE in annotations) == kept
 
 
 def test_a_target_of_one_length_keeps_them_too() -> None:

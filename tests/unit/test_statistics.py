@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolchain import statistics
+from toolchain.results import statistics
 
 times = st.lists(st.integers(min_value=1_000, max_value=10**12), min_size=1, max_size=200)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.errors import LockError, NoSpaceError
-from toolchain.store import Store, digest_file, digest_of, explain_no_space
+from toolchain.core.errors import LockError, NoSpaceError
+from toolchain.core.store import Store, digest_file, digest_of, explain_no_space
 
 KEY = "ab" + "0" * 62
 

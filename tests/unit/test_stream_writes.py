@@ -12,18 +12,18 @@ from typing import IO, cast
 
 import pytest
 
-from deploy import stream_writes
-from deploy.remote_process import RemoteProcess
-from deploy.stream_writes import StreamWrites
-from tests.bundles import noise
-from toolchain.errors import ConnectionFailed, ReleaseError
+from deploy.ssh import stream_transfer
+from deploy.ssh.remote_process import RemoteProcess
+from deploy.ssh.stream_transfer import StreamWrites
+from tests.support.bundles import noise
+from toolchain.core.errors import ConnectionFailed, ReleaseError
 
 
 class LocalProcess:
     """The device's program as a process of this machine, with the methods of a remote one."""
 
     def __init__(self, part: Path, whole: Path, size: int, *, resume: bool) -> None:
-        command = stream_writes.command("3", str(part), str(whole), size, resume=resume)
+        command = stream_transfer.command("3", str(part), str(whole), size, resume=resume)
         program = [sys.executable, *command[command.index("-I") :]]
         self.popen = subprocess.Popen(
             program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -75,9 +75,9 @@ def test_a_file_goes_on_where_it_was_and_gets_its_name_when_whole(
     part.write_bytes(content[:begun])
     writes = writes_of(start(part, whole, len(content), resume=True))
     assert writes.offset == begun
-    for place in range(begun, len(content), stream_writes.PIECE):
+    for place in range(begun, len(content), stream_transfer.PIECE):
         assert not whole.exists()
-        writes.write(content[place : place + stream_writes.PIECE])
+        writes.write(content[place : place + stream_transfer.PIECE])
     writes.finish()
     assert whole.read_bytes() == content
     assert not part.exists()
@@ -158,10 +158,10 @@ def test_no_more_is_under_way_than_the_bound() -> None:
     process = SlowProcess()
     writes = writes_of(process)
     for _ in range(100):
-        writes.write(bytes(stream_writes.PIECE))
-    assert process.sent == 100 * stream_writes.PIECE
-    assert process.most <= stream_writes.UNDER_WAY + stream_writes.PIECE
-    assert process.most > stream_writes.UNDER_WAY - stream_writes.PIECE
+        writes.write(bytes(stream_transfer.PIECE))
+    assert process.sent == 100 * stream_transfer.PIECE
+    assert process.most <= stream_transfer.UNDER_WAY + stream_transfer.PIECE
+    assert process.most > stream_transfer.UNDER_WAY - stream_transfer.PIECE
 
 
 def test_what_is_no_number_is_not_taken_for_one() -> None:

@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 from deploy import schemas
-from toolchain import paths, process
+from toolchain.core import paths, process
 
 SEAMS = {
-    "docker": {"toolchain/engine.py"},
-    "cryptography": {"toolchain/signing.py"},
-    "subprocess": {"toolchain/process.py"},
-    "fabric": {"deploy/connection.py", "deploy/login.py", "deploy/remote_process.py"},
+    "docker": {"toolchain/images/engine.py"},
+    "cryptography": {"toolchain/core/signing.py"},
+    "subprocess": {"toolchain/core/process.py"},
+    "fabric": {"deploy/ssh/connection.py", "deploy/ssh/login.py", "deploy/ssh/remote_process.py"},
     "paramiko": {
-        "deploy/connection.py",
-        "deploy/login.py",
-        "deploy/remote_process.py",
-        "deploy/sftp_writes.py",
+        "deploy/ssh/connection.py",
+        "deploy/ssh/login.py",
+        "deploy/ssh/remote_process.py",
+        "deploy/ssh/sftp_transfer.py",
     },
 }
 # programs that run on a device: they have no seams of ours, and none of our modules
@@ -65,7 +65,7 @@ def test_every_value_of_an_onnx_graph_comes_from_the_one_session_that_gets_it_ri
     every = [p for f in ("toolchain", "deploy", "tests") for p in (paths.ROOT / f).rglob("*.py")]
     call = "InferenceSession" + "("
     users = {p.relative_to(paths.ROOT).as_posix() for p in every if call in p.read_text()}
-    assert users == {"toolchain/convert/onnx_reference.py"}
+    assert users == {"toolchain/formats/onnx_reference.py"}
 
 
 def test_no_module_is_longer_than_can_be_read_in_one_sitting() -> None:
@@ -92,7 +92,7 @@ def test_listing_the_tasks_imports_nothing_heavy() -> None:
 
 def test_a_matrix_that_is_built_is_looked_up_without_anything_heavy() -> None:
     heavy = ("tensorflow", "tvm", "onnx", "numpy", "docker", "paramiko", "requests", "auditwheel")
-    used = "toolchain.matrix, toolchain.crosslink, toolchain.tvm_source"
+    used = "toolchain.matrix, toolchain.compile.cross_link, toolchain.compile.source_compiler"
     script = f"import sys, {used}; print([m for m in {heavy!r} if m in sys.modules])"
     text = process.run([sys.executable, "-c", script], cwd=paths.ROOT, env=dict(os.environ))
     assert text.strip().splitlines()[-1] == "[]"

@@ -7,16 +7,16 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.unit import measured
-from toolchain import results
-from toolchain.report import curves, summary
+from tests.support import measured
+from toolchain.report import batch_chart, summary
+from toolchain.results import measurement
 
 MS = measured.MS
 
 
 def at(
     runtime: str, variant: str, batch: int, milliseconds: float, threads: int = 1
-) -> results.Measurement:
+) -> measurement.Measurement:
     return measured.measurement(
         runtime=runtime,
         variant=variant,
@@ -67,7 +67,7 @@ def test_an_emulated_matrix_has_no_best() -> None:
 
 
 def test_a_matrix_is_plotted_by_batch_for_each_number_of_threads() -> None:
-    plots = curves.by_batch(MATRIX)
+    plots = batch_chart.by_batch(MATRIX)
     titles = [re.findall('aria-label="([^"]*)"', plot)[0] for plot in plots]
     assert titles == [
         "digits-cnn fp32: FPS by batch, 1 thread",
@@ -80,5 +80,5 @@ def test_a_matrix_is_plotted_by_batch_for_each_number_of_threads() -> None:
 
 
 def test_one_batch_or_an_emulated_device_is_not_plotted_by_batch() -> None:
-    assert curves.by_batch(measured.result()) == []
-    assert curves.by_batch(MATRIX.model_copy(update={"emulated": True})) == []
+    assert batch_chart.by_batch(measured.result()) == []
+    assert batch_chart.by_batch(MATRIX.model_copy(update={"emulated": True})) == []

@@ -14,11 +14,13 @@ import pytest
 
 from tests.conftest import Mirror
 from tests.unit.test_sources import pin
-from toolchain import process, sources, targets
-from toolchain.errors import CommandError, LockError, NoSpaceError
-from toolchain.lock import Pinned
-from toolchain.store import Store
-from toolchain.wheels import trees
+from toolchain import targets
+from toolchain.core import process
+from toolchain.core.errors import CommandError, LockError, NoSpaceError
+from toolchain.core.store import Store
+from toolchain.lock import fetch
+from toolchain.lock.pins import Pinned
+from toolchain.wheels import source_trees
 from toolchain.wheels.recipe import Job, Recipe
 
 RECIPE = Recipe(
@@ -54,7 +56,7 @@ def archive(mirror: Mirror) -> Pinned:
 def lay_out(source: Pinned, store: Store, into: Path, *, kept: bool = True) -> dict[str, str]:
     """What lies below the folder: a link's target, or mode and content of a file."""
     job = Job(target=targets.target("rv64gc"), headers="", jobs=2, epoch=0)
-    trees.lay_out(RECIPE, {"x": source}, store, into, job, kept=kept)
+    source_trees.lay_out(RECIPE, {"x": source}, store, into, job, kept=kept)
     found = {}
     for path in sorted(into.rglob("*")):
         name = str(path.relative_to(into))
@@ -79,13 +81,13 @@ def test_an_archive_is_read_once_for_a_kept_tree(
     archive: Pinned, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = lay_out(archive, store, tmp_path / "first")
-    monkeypatch.setattr(sources, "unpack_apart", None)
+    monkeypatch.setattr(fetch, "unpack_apart", None)
     assert lay_out(archive, store, tmp_path / "second") == first
 
 
 def test_a_damaged_tree_is_made_again(archive: Pinned, store: Store, tmp_path: Path) -> None:
     first = lay_out(archive, store, tmp_path / "first")
-    (tree,) = (store.root / "entries").rglob(trees.TREE)
+    (tree,) = (store.root / "entries").rglob(source_trees.TREE)
     tree.write_bytes(tree.read_bytes().replace(b"x", b"y"))
     assert lay_out(archive, store, tmp_path / "second") == first
 

@@ -9,13 +9,14 @@ import tvm
 from tvm import te, tirx
 from tvm_ffi import structural_equal
 
-from deploy import tune
-from deploy.inventory import Device
+from deploy.inventory.reading import Device
+from deploy.measure import tuning_devices
 from toolchain import targets
-from toolchain.compile import passes, space
-from toolchain.compile.tiles import Extents, Registers, Tile, by_instructions
-from toolchain.errors import UsageError
-from toolchain.store import Store
+from toolchain.compile import pipeline
+from toolchain.compile.tir import search_space
+from toolchain.compile.tir.register_blocking import Extents, Registers, Tile, by_instructions
+from toolchain.core.errors import UsageError
+from toolchain.core.store import Store
 from toolchain.tuning import records, run
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.records import Database, Header, TileRecord, Trial
@@ -61,10 +62,10 @@ def test_the_space_has_our_own_tile_first_and_legal_ones_only(
     registers: Registers, stride: int | None
 ) -> None:
     extents = Extents(rows=28, columns=96, stride=stride)
-    tiles = space.tiles(extents, registers)
+    tiles = search_space.tiles(extents, registers)
     assert tiles[0] == by_instructions(registers, extents)
     assert len(tiles) == len(set(tiles)) > 4
-    assert all(space.legal(tile, extents) for tile in tiles)
+    assert all(search_space.legal(tile, extents) for tile in tiles)
 
 
 @pytest.mark.parametrize(
@@ -86,28 +87,28 @@ def test_what_is_read_again_for_each_tile_stays_in_the_cache(
 def test_a_workload_is_what_a_function_computes_not_its_name() -> None:
     function = product(8, 16, 32)
     renamed = function.with_attr("global_symbol", "another")
-    assert space.workload(function) == space.workload(renamed)
-    assert space.workload(function) != space.workload(product(8, 16, 64))
-    assert len(space.workload(function)) == 16
+    assert search_space.workload(function) == search_space.workload(renamed)
+    assert search_space.workload(function) != search_space.workload(product(8, 16, 64))
+    assert len(search_space.workload(function)) == 16
 
 
 def test_only_what_has_a_tile_can_be_tuned() -> None:
-    assert space.extents(product(8, 16, 32), AVX2) == Extents(
+    assert search_space.extents(product(8, 16, 32), AVX2) == Extents(
         rows=8, columns=32, positions=8, weights=4 * 16 * 32, inputs=4 * 8 * 16
     )
     x = te.placeholder((8, 32), name="x")
     copied = te.create_prim_func([x, te.compute((8, 32), lambda i, j: x[i, j] + 1.0)])
-    assert space.extents(copied, AVX2) is None
+    assert search_space.extents(copied, AVX2) is None
 
 
 def test_a_compilation_takes_the_tuned_tile_of_a_function_and_of_no_other() -> None:
     function, other = product(8, 16, 32), product(4, 16, 32)
     module = tvm.IRModule({"f": function, "g": other})
     target = tvm.target.Target(TARGET.tvm())
-    tuned = {space.workload(function): Tile(rows=2, vectors=1, width=8, columns_first=True)}
-    plain, _ = passes.schedule(module, target, 3)
-    better, _ = passes.schedule(module, target, 3, tuned)
-    assert space.count(tuned, module) == 1
+    tuned = {search_space.workload(function): Tile(rows=2, vectors=1, width=8, columns_first=True)}
+    plain, _ = pipeline.schedule(module, target, 3)
+    better, _ = pipeline.schedule(module, target, 3, tuned)
+    assert search_space.count(tuned, module) == 1
     assert not structural_equal(plain["f"], better["f"])
     assert structural_equal(plain["g"], better["g"])
 
@@ -116,9 +117,9 @@ def test_a_tile_that_does_not_divide_is_not_used() -> None:
     function = product(8, 16, 32)
     module = tvm.IRModule({"f": function})
     target = tvm.target.Target(TARGET.tvm())
-    tuned = {space.workload(function): Tile(rows=3, vectors=1, width=8)}
-    plain, _ = passes.schedule(module, target, 3)
-    better, _ = passes.schedule(module, target, 3, tuned)
+    tuned = {search_space.workload(function): Tile(rows=3, vectors=1, width=8)}
+    plain, _ = pipeline.schedule(module, target, 3)
+    better, _ = pipeline.schedule(module, target, 3, tuned)
     assert structural_equal(plain["f"], better["f"])
 
 
@@ -195,8 +196,8 @@ def board(name: str, target: str, *, emulated: bool = False) -> Device:
 
 def test_devices_of_several_targets_and_emulated_ones_are_refused() -> None:
     foreign = next(name for name, t in targets.all_targets().items() if not t.native())
-    assert tune.only_target([board("a", foreign), board("b", foreign)]).name == foreign
+    assert tuning_devices.only_target([board("a", foreign), board("b", foreign)]).name == foreign
     with pytest.raises(UsageError, match="several targets"):
-        tune.only_target([board("a", "rv64gc"), board("b", "x86_64")])
+        tuning_devices.only_target([board("a", "rv64gc"), board("b", "x86_64")])
     with pytest.raises(UsageError, match="emulated"):
-        tune.only_target([board("a", foreign, emulated=True)])
+        tuning_devices.only_target([board("a", foreign, emulated=True)])

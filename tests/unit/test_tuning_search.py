@@ -18,14 +18,17 @@ import tvm
 from tvm import relax
 
 from deploy.agent import __file__ as agent
-from tests.unit.test_passes import CASES
-from toolchain import process, targets
-from toolchain.compile import TILED, frontend, passes, space, work
-from toolchain.compile.tiles import Tile
-from toolchain.errors import ConnectionFailed
-from toolchain.store import Store
+from tests.support.networks import CASES
+from toolchain import targets
+from toolchain.compile import compilation_job, onnx_import, pipeline
+from toolchain.compile.compilation import TILED
+from toolchain.compile.tir import search_space
+from toolchain.compile.tir.register_blocking import Tile
+from toolchain.core import process
+from toolchain.core.errors import ConnectionFailed
+from toolchain.core.store import Store
 from toolchain.tuning import records
-from toolchain.tuning import work as tuning_work
+from toolchain.tuning import search_job as tuning_work
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import RemoteDevice
 from toolchain.tuning.records import Database, Header
@@ -73,7 +76,7 @@ def module() -> tvm.IRModule:
                 y = builder.emit(relax.op.matmul(y, weights))
             out = builder.emit_output(y)
         builder.emit_func_output(out)
-    return passes.lower(builder.get(), work.this_machine(), TILED)
+    return pipeline.lower(builder.get(), compilation_job.this_machine(), TILED)
 
 
 def link(objects: list[Path], output: Path) -> None:
@@ -90,7 +93,7 @@ def searched(
     scratch.mkdir(exist_ok=True)
     prepared = tuning_work.prepared(
         lowered,
-        work.this_machine(),
+        compilation_job.this_machine(),
         database=Database(Store(folder), Header.of(TARGET, "1")),
         link=link,
         folder=scratch,
@@ -120,19 +123,21 @@ def test_a_search_begins_with_our_own_goes_on_where_it_was_and_changes_no_result
     assert second["curve"]
     # whatever it found: all that was tried is used, and the network computes the same
     tuned = {t.workload: Tile(**t.tile.model_dump()) for t in trials if not t.own}
-    assert space.count(tuned, lowered) > 0
+    assert search_space.count(tuned, lowered) > 0
     x = tvm.runtime.tensor(np.ones((16, 24), np.float32))
     outputs = []
     for tiles in ({}, tuned):
-        scheduled, _ = passes.schedule(lowered, work.this_machine(), TILED, tiles)
-        machine = relax.VirtualMachine(passes.build(scheduled, work.this_machine()), tvm.cpu())
+        scheduled, _ = pipeline.schedule(lowered, compilation_job.this_machine(), TILED, tiles)
+        machine = relax.VirtualMachine(
+            pipeline.build(scheduled, compilation_job.this_machine()), tvm.cpu()
+        )
         outputs.append(machine["main"](x).numpy())
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4)
 
 
 def test_a_function_with_an_exponential_is_tuned_too(tmp_path: Path) -> None:
-    lowered = passes.lower(
-        frontend.load(CASES["x * sigmoid(x), its tanh"]), work.this_machine(), TILED
+    lowered = pipeline.lower(
+        onnx_import.load(CASES["x * sigmoid(x), its tanh"]), compilation_job.this_machine(), TILED
     )
     with server() as (_, port):
         assert searched(lowered, tmp_path, {"a": port}, 2)["trials"] == 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.test_card import SHA, a_card
-from toolchain.errors import UsageError
+from toolchain.core.errors import UsageError
 from toolchain.models import variants
-from toolchain.models.card import Check, File, Library, ModelCard, Tflite, VariantPart
+from toolchain.models.manifest import Check, File, Library, ModelCard, Tflite, VariantPart
 
 
 def a_file(name: str, sha: str = SHA) -> File:

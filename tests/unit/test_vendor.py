@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Mirror
-from toolchain import sources, vendor
-from toolchain.errors import LockError, UsageError
-from toolchain.lock import Pinned
-from toolchain.store import Store
+from toolchain.core.errors import LockError, UsageError
+from toolchain.core.store import Store
+from toolchain.lock import fetch, vendor
+from toolchain.lock.pins import Pinned
 
 CONTENT = b"bytes"
 
@@ -85,15 +85,15 @@ def from_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_files_come_from_the_folder_and_no_mirror_is_asked(
     from_folder: Path, store: Store, mirror: Mirror
 ) -> None:
-    sources.fetch_all(PINS, store)
-    assert sources.path_of(PINS[0], store).read_bytes() == CONTENT
+    fetch.fetch_all(PINS, store)
+    assert fetch.path_of(PINS[0], store).read_bytes() == CONTENT
     assert mirror.asked == []
 
 
 def test_other_bytes_of_the_same_size_are_refused(from_folder: Path, store: Store) -> None:
     vendor.place(from_folder, PINS[0]).write_bytes(b"bytez")
     with pytest.raises(LockError, match="match"):
-        sources.fetch_all(PINS[:1], store)
+        fetch.fetch_all(PINS[:1], store)
     assert not store.has_blob(PINS[0].sha256, PINS[0].size)
 
 
@@ -118,5 +118,5 @@ def test_an_incomplete_folder_is_refused_before_anything_is_taken(
 ) -> None:
     vendor.place(from_folder, PINS[1]).unlink()
     with pytest.raises(LockError, match="not the lock's"):
-        sources.fetch_all(PINS[:1], store)
+        fetch.fetch_all(PINS[:1], store)
     assert not store.has_blob(PINS[0].sha256, PINS[0].size)

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
-from toolchain import images, imagespec, provenance, targets, verify
-from toolchain.errors import BuildError, UsageError
-from toolchain.provenance import Claim
-from toolchain.store import Store
-from toolchain.wheels import build, conditions
-from toolchain.wheels.conditions import Conditions
+from toolchain import targets, verify
+from toolchain.core import provenance
+from toolchain.core.errors import BuildError, UsageError
+from toolchain.core.provenance import Claim
+from toolchain.core.store import Store
+from toolchain.images import build as images
+from toolchain.images import specification
+from toolchain.wheels import build, variations
+from toolchain.wheels.variations import Conditions
 
 TARGET = targets.target("rv64gc")
 
@@ -41,7 +44,7 @@ def statement(folder: Path, **changes: Any) -> Path:
 
 
 def test_the_other_conditions_differ_in_all_that_this_machine_can_change() -> None:
-    usual, (others, lacking) = Conditions(), conditions.other()
+    usual, (others, lacking) = Conditions(), variations.other()
     same = {
         f.name
         for f in dataclasses.fields(Conditions)
@@ -99,7 +102,7 @@ def test_a_statement_that_lacks_an_option_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_image_is_known_by_its_name(tmp_path: Path) -> None:
-    spec = imagespec.spec("device", TARGET)
+    spec = specification.spec("device", TARGET)
     changes = {"kind": "image", "subject": spec.name, "inputs": images.inputs(spec)}
     path = statement(tmp_path, parameters={"image": spec.name}, **changes)
     title, _ = verify.from_provenance(path, Store(tmp_path / "store"))

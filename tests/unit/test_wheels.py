@@ -12,8 +12,8 @@ from numpy.random import _philox
 
 from tests.conftest import FakeBox
 from toolchain import targets
-from toolchain.errors import BuildError, UsageError
-from toolchain.wheels import audit, build, elf, metadata, pack, patching, recipe
+from toolchain.core.errors import BuildError, UsageError
+from toolchain.wheels import audit, build, elf, metadata, pack, patch_series, recipe
 from toolchain.wheels.audit import Audit
 from toolchain.wheels.recipe import Licence, Recipe
 
@@ -157,10 +157,10 @@ def test_versions_compare_as_numbers() -> None:
 
 
 def test_every_patch_folder_has_a_complete_series_with_reasons() -> None:
-    folders = [p for p in patching.FOLDER.iterdir() if p.is_dir()]
+    folders = [p for p in patch_series.FOLDER.iterdir() if p.is_dir()]
     assert folders
     for folder in folders:
-        for name in patching.series(folder.name):
+        for name in patch_series.series(folder.name):
             head = (folder / name).read_text().split("\n--- ")[0]
             assert len(head.split()) > 8, f"{name} does not say why"
 
@@ -168,25 +168,25 @@ def test_every_patch_folder_has_a_complete_series_with_reasons() -> None:
 def test_a_patch_that_does_not_apply_names_file_and_hunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patching, "FOLDER", tmp_path)
+    monkeypatch.setattr(patch_series, "FOLDER", tmp_path)
     (tmp_path / "x-1").mkdir()
     (tmp_path / "x-1" / "0001-a.patch").write_text("why\n")
     (tmp_path / "x-1" / "series").write_text("0001-a.patch\n")
     box = FakeBox({"patch": "Hunk #2 FAILED at 12."})
     with pytest.raises(BuildError, match=r"x-1/0001-a\.patch does not apply") as caught:
-        patching.apply(box, "x-1", "/src/x", "/patches", lambda _: None)
+        patch_series.apply(box, "x-1", "/src/x", "/patches", lambda _: None)
     assert "Hunk #2" in caught.value.detail
 
 
 def test_a_series_that_leaves_a_patch_out_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patching, "FOLDER", tmp_path)
+    monkeypatch.setattr(patch_series, "FOLDER", tmp_path)
     (tmp_path / "x-1").mkdir()
     (tmp_path / "x-1" / "0001-a.patch").touch()
     (tmp_path / "x-1" / "series").touch()
     with pytest.raises(BuildError, match="disagree") as caught:
-        patching.series("x-1")
+        patch_series.series("x-1")
     assert "0001-a.patch" in caught.value.detail
 
 

@@ -10,9 +10,9 @@ import time
 import weakref
 from typing import Any
 
-from toolchain.compile.aside import beside
-from toolchain.errors import ModelError
-from toolchain.worker import Progress
+from toolchain.compile.forked_worker import beside
+from toolchain.core.errors import ModelError
+from toolchain.core.worker import Progress
 
 
 def double(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -73,9 +73,9 @@ def copies_freed(_arguments: dict[str, Any], _progress: Progress) -> dict[str, A
     """Whether what only Python's search for cycles frees is gone when an optimiser begins."""
     import tf2onnx.optimizer
 
-    from toolchain.convert import frozen
+    from toolchain.convert import tensorflow_graph
 
-    frozen.settle_tf2onnx()
+    tensorflow_graph.settle_tf2onnx()
     gc.disable()
     graph = type("Graph", (), {})()
     graph.node = graph

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.errors import UsageError
+from toolchain.core.errors import UsageError
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 HOW = "a list has a line an image, NAME CLASS; without --labels each class is a folder of images"

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import models, paths, store, worker
-from toolchain.accuracy import Run, dataset, shards
+from toolchain import models
+from toolchain.accuracy import dataset, shards
+from toolchain.accuracy.counts import Run
 from toolchain.accuracy.shards import Shards
-from toolchain.errors import UsageError
+from toolchain.core import paths, store, worker
+from toolchain.core.errors import UsageError
+from toolchain.core.worker import Progress
 from toolchain.models import ModelSpec
-from toolchain.models.card import ModelCard
+from toolchain.models.manifest import ModelCard
 from toolchain.models.preprocessing import Preprocessing
-from toolchain.worker import Progress
 
 CHANNELS = (1, 3)
 

@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import paths, store, worker
 from toolchain.accuracy.dataset import Image
-from toolchain.models.card import ModelCard
+from toolchain.core import paths, store, worker
+from toolchain.core.worker import Progress
+from toolchain.models.manifest import ModelCard
 from toolchain.models.preprocessing import Preprocessing
-from toolchain.worker import Progress
 
 SIZE = 64  # images; 10 MB of 224 x 224 x 3
 TOOLS = ("opencv-python-headless", "pillow", "numpy")
 CODE = (
-    "convert/shard_work.py",
-    "convert/samples.py",
+    "accuracy/shards_job.py",
+    "samples/public_images.py",
     "models/preprocessing.py",
     "accuracy/shards.py",
 )
@@ -86,7 +86,7 @@ def prepare(
     entry = _entry(
         where,
         made_from,
-        "toolchain.convert.shard_work:prepare",
+        "toolchain.accuracy.shards_job:prepare",
         {
             "images": [[str(image.path), image.label] for image in images],
             "preprocessing": how.model_dump(mode="json"),
@@ -138,7 +138,7 @@ def references(
         "batch": card.batch,
         "shards": [str(shards.entry.file(name)) for name in shards.files],
     }
-    function = "toolchain.convert.shard_work:references"
+    function = "toolchain.accuracy.shards_job:references"
     return _entry(where, made_from, function, arguments, f"running {card.model} here", progress)
 
 

@@ -17,11 +17,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from toolchain import store
-from toolchain.errors import ModelError, UsageError
-from toolchain.models import own
-from toolchain.models.own import OwnEntry
+from toolchain.core import store
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.models import user_model as own
 from toolchain.models.preprocessing import Preprocessing
+from toolchain.models.user_model import OwnEntry
 
 DATA = Path(__file__).with_name("catalogue.toml")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolchain.errors import UsageError
+from toolchain.core.errors import UsageError
 
 PLAIN = "fp32"
 

@@ -17,9 +17,9 @@ from typing import Literal
 from rich import box
 from rich.table import Table
 
-from toolchain import results
-from toolchain.errors import BenchError, UsageError
-from toolchain.report import wording
+from toolchain.core.errors import BenchError, UsageError
+from toolchain.report import formatting
+from toolchain.results import measurement
 
 BLOCKS = 8
 FEWEST = 2 * BLOCKS  # times that a run needs for its noise to be judged
@@ -50,7 +50,7 @@ class Change:
     same_file: bool | None
 
 
-def find(name: str, folder: Path) -> results.Result:
+def find(name: str, folder: Path) -> measurement.Result:
     """A result by its file, the file's name in results/, or a host's latest.
 
     Raises:
@@ -58,8 +58,8 @@ def find(name: str, folder: Path) -> results.Result:
     """
     for path in (Path(name), folder / name, folder / f"{name}.json"):
         if path.is_file():
-            return results.load(path)
-    of_host = [r for r in results.load_all(folder) if r.host == name]
+            return measurement.load(path)
+    of_host = [r for r in measurement.load_all(folder) if r.host == name]
     if not of_host:
         raise UsageError(
             f"no result {name}",
@@ -68,7 +68,7 @@ def find(name: str, folder: Path) -> results.Result:
     return of_host[-1]
 
 
-def compare(first: results.Result, second: results.Result) -> list[Change]:
+def compare(first: measurement.Result, second: measurement.Result) -> list[Change]:
     """Every job of either result, in the order of the first and then of the second.
 
     Raises:
@@ -86,10 +86,10 @@ def compare(first: results.Result, second: results.Result) -> list[Change]:
             "one result counted instructions and the other took times",
             resolution="compare two of the same kind",
         )
-    pairs: dict[str, list[results.Measurement | None]] = {}
+    pairs: dict[str, list[measurement.Measurement | None]] = {}
     for place, result in enumerate((first, second)):
         for m in result.measurements:
-            name = f"{wording.title(m)}, {wording.configuration(m)}"
+            name = f"{formatting.title(m)}, {formatting.configuration(m)}"
             pairs.setdefault(name, [None, None])[place] = m
     return [
         _change(what, one, other, emulated=first.emulated) for what, (one, other) in pairs.items()
@@ -98,8 +98,8 @@ def compare(first: results.Result, second: results.Result) -> list[Change]:
 
 def _change(
     what: str,
-    one: results.Measurement | None,
-    other: results.Measurement | None,
+    one: measurement.Measurement | None,
+    other: measurement.Measurement | None,
     *,
     emulated: bool,
 ) -> Change:
@@ -124,7 +124,7 @@ def _change(
     )
 
 
-def _value(m: results.Measurement | None, *, emulated: bool) -> float | None:
+def _value(m: measurement.Measurement | None, *, emulated: bool) -> float | None:
     if m is None:
         return None
     if m.instructions is not None:
@@ -154,14 +154,16 @@ def blocks(times: Sequence[int]) -> list[float]:
     return [statistics.median(times[a:b]) for a, b in itertools.pairwise(ends)]
 
 
-def _classes(one: results.Measurement | None, other: results.Measurement | None) -> int | None:
+def _classes(
+    one: measurement.Measurement | None, other: measurement.Measurement | None
+) -> int | None:
     if one is None or other is None or not one.predictions or not other.predictions:
         return None
     both = zip(one.predictions, other.predictions, strict=False)
     return sum(a != b for a, b in both)
 
 
-def table(first: results.Result, second: results.Result, found: Sequence[Change]) -> Table:
+def table(first: measurement.Result, second: measurement.Result, found: Sequence[Change]) -> Table:
     """The changes for the terminal."""
     unit = "M instructions" if first.counted else "ms"
     made = Table(
@@ -176,7 +178,7 @@ def table(first: results.Result, second: results.Result, found: Sequence[Change]
     for one in found:
         made.add_row(
             one.what,
-            *(wording.perhaps(v) for v in (one.before, one.after, one.ratio)),
+            *(formatting.perhaps(v) for v in (one.before, one.after, one.ratio)),
             one.verdict,
             "-" if one.classes is None else str(one.classes),
             {True: "yes", False: "no", None: "-"}[one.same_file],

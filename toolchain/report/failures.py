@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from toolchain import results
-from toolchain.accuracy import Run
-from toolchain.models.card import ModelCard
-from toolchain.report import accuracies, wording
+from toolchain.accuracy.counts import Run
+from toolchain.models.manifest import ModelCard
+from toolchain.report import accuracy_section, formatting
+from toolchain.results import measurement
 
 MOST_NAMES = 5
 
@@ -34,7 +34,7 @@ HERE = "this machine"
 
 
 def found(
-    measured: Sequence[results.Result], runs: Iterable[Run], cards: Iterable[ModelCard]
+    measured: Sequence[measurement.Result], runs: Iterable[Run], cards: Iterable[ModelCard]
 ) -> list[Failed]:
     """What failed: forms that were not made, jobs, runs that were cut short, images left out."""
     return [
@@ -50,12 +50,12 @@ def _not_made(card: ModelCard) -> Iterator[Failed]:
         yield Failed(where=HERE, what=what, stage="conversion", why=why)
 
 
-def _of_result(result: results.Result) -> Iterator[Failed]:
+def _of_result(result: measurement.Result) -> Iterator[Failed]:
     for m in result.measurements:
         if m.error is not None:
             yield Failed(
                 where=result.host,
-                what=f"{wording.title(m)}, {wording.configuration(m)}",
+                what=f"{formatting.title(m)}, {formatting.configuration(m)}",
                 stage=m.error.stage,
                 why=f"{m.error.kind}: {m.error.message}",
             )
@@ -72,7 +72,7 @@ def _of_run(run: Run) -> Iterator[Failed]:
     for subject in run.subjects:
         if subject.error:
             stage, _, why = subject.error.partition(": ")
-            what = f"{run.model}, {accuracies.name(subject)}"
+            what = f"{run.model}, {accuracy_section.name(subject)}"
             yield Failed(where=run.host, what=what, stage=f"accuracy, {stage}", why=why or stage)
     if run.unreadable:
         names = ", ".join(run.unreadable[:MOST_NAMES])

@@ -9,9 +9,9 @@ import statistics as plain
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolchain import results
 from toolchain.models.variants import form_of
-from toolchain.report import wording
+from toolchain.report import formatting
+from toolchain.results import measurement as results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +98,8 @@ def best_lines(result: results.Result) -> list[str]:
         key = (point.measurement.model, point.measurement.runtime)
         tried[key] = tried.get(key, 0) + 1
     return [
-        f"{m.model}: fastest of {tried[m.model, m.runtime]} by {wording.configuration(m)}, "
-        f"batch {m.batch}: {wording.number(point.fps)} FPS"
+        f"{m.model}: fastest of {tried[m.model, m.runtime]} by {formatting.configuration(m)}, "
+        f"batch {m.batch}: {formatting.number(point.fps)} FPS"
         for point in best(result)
         if tried[(m := point.measurement).model, m.runtime] > 1
     ]
@@ -108,8 +108,8 @@ def best_lines(result: results.Result) -> list[str]:
 def ratio_lines(result: results.Result) -> list[str]:
     """The mean ratios in words, where there are several batches to take a mean of."""
     return [
-        f"{ratio.model} {ratio.form}: TVM's FPS is on average {wording.number(ratio.mean)} times "
-        f"TensorFlow Lite's over batches {', '.join(map(str, ratio.by_batch))}"
+        f"{ratio.model} {ratio.form}: TVM's FPS is on average {formatting.number(ratio.mean)} "
+        f"times TensorFlow Lite's over batches {', '.join(map(str, ratio.by_batch))}"
         for ratio in ratios(result)
         if len(ratio.by_batch) > 1
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolchain.errors import UsageError
+from toolchain.core.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,11 @@ import tvm
 from tvm import tirx
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
-from toolchain.compile import lengths, packing, passes, space
-from toolchain.compile.dotproduct import DotProduct
-from toolchain.compile.schedules import Rule
-from toolchain.compile.tiles import Registers, Tile
+from toolchain.compile import pipeline
+from toolchain.compile.tir import multiversioning, search_space, weight_prepacking
+from toolchain.compile.tir.default_schedule import Rule
+from toolchain.compile.tir.dot_product import DotProduct
+from toolchain.compile.tir.register_blocking import Registers, Tile
 from toolchain.tuning import records
 from toolchain.tuning.records import Trial
 
@@ -96,20 +97,20 @@ def functions(
         calls: how often an inference calls the function of that name.
     """
     found: dict[str, Function] = {}
-    constant = packing.constants(module)
+    constant = weight_prepacking.constants(module)
     for variable, function in module.functions_items():
         if not isinstance(function, tirx.PrimFunc):
             continue
-        extents = space.extents(function, registers)
+        extents = search_space.extents(function, registers)
         if extents is None:
             continue
-        name, key = variable.name_hint, space.workload(function)
+        name, key = variable.name_hint, search_space.workload(function)
         given = constant.get(name, frozenset())
         if key in found:
             found[key].calls += calls(name)
             found[key].constant &= given
             continue
-        tiles = space.tiles(extents, registers)
+        tiles = search_space.tiles(extents, registers)
         found[key] = Function(
             name=name, workload=key, calls=calls(name), function=function, constant=given,
             tiles=tiles,
@@ -122,19 +123,19 @@ def candidate(function: Function, tile: Tile, target: tvm.target.Target) -> tvm.
 
     So a device measures what it would run. `passes.build_functions` makes a library of it.
     """
-    registers, longer = Registers.of(target), lengths.longer(target)
+    registers, longer = Registers.of(target), multiversioning.longer(target)
     main = function.function.with_attr("global_symbol", "main")
     rule = Rule(
         registers=registers,
         tiled=True,
-        choose=space.chosen({function.workload: tile}, main, registers),
+        choose=search_space.chosen({function.workload: tile}, main, registers),
         dot=DotProduct.of(target),
         constant=function.constant,
     )
-    forms = lengths.forms(rule, main, Registers.of(longer) if longer else None)
+    forms = multiversioning.forms(rule, main, Registers.of(longer) if longer else None)
     assert forms is not None, "it had extents"
     module = tvm.IRModule({"main": main})
-    passes.put(module, module.get_global_var("main"), forms, target)
+    pipeline.put(module, module.get_global_var("main"), forms, target)
     return module
 
 

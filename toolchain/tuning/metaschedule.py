@@ -19,7 +19,7 @@ from tvm import s_tir
 from tvm.ir.utils import derived_object
 from tvm.s_tir import meta_schedule as ms
 
-from toolchain.compile import lengths
+from toolchain.compile.tir import multiversioning
 from toolchain.tuning.functions import Function, candidate
 from toolchain.tuning.records import Trial
 from toolchain.tuning.search import BATCH, BuildFailedError, Tuning
@@ -62,7 +62,7 @@ def _counted(one: Function) -> tvm.tirx.PrimFunc:
     MetaSchedule would count it, and fails at what an exponential binds to a name.
     """
     named = one.function.with_attr("global_symbol", "main")
-    return named.with_attr("estimated_flops", lengths.values(one.function))
+    return named.with_attr("estimated_flops", multiversioning.values(one.function))
 
 
 @contextmanager

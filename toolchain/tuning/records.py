@@ -21,7 +21,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from toolchain import store
+from toolchain.core import store
 from toolchain.targets import Target
 
 # Tiles of schedules that mean something else by them are no use, nor times of code that is made

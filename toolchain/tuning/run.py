@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from toolchain import worker
-from toolchain.crosslink import Standing
-from toolchain.models.card import ModelCard
-from toolchain.store import Store, write_atomically
+from toolchain.compile.cross_link import Standing
+from toolchain.core import worker
+from toolchain.core.store import Store, write_atomically
+from toolchain.core.worker import Progress
+from toolchain.models.manifest import ModelCard
 from toolchain.tuning.budget import Budget
-from toolchain.worker import Progress
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -47,7 +47,7 @@ def search(
         progress: called with each step.
 
     Returns:
-        what came of it: `toolchain.tuning.work.summary`, and of what.
+        what came of it: `toolchain.tuning.search_job.summary`, and of what.
 
     Raises:
         ConnectionFailed: no device is left.
@@ -55,7 +55,7 @@ def search(
     """
     what = f"tuning {card.model} ({variant}) for {target}"
     found = worker.call(
-        "toolchain.tuning.work:tune",
+        "toolchain.tuning.search_job:tune",
         {
             "onnx": str(folder / card.graph(variant).file),
             "target": target,

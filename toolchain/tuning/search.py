@@ -20,8 +20,8 @@ from typing import Any
 
 import tvm
 
-from toolchain.compile.tiles import Tile
-from toolchain.errors import EdgewrightError
+from toolchain.compile.tir.register_blocking import Tile
+from toolchain.core.errors import EdgewrightError
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import GoneError, MeasuringError, RemoteDevice
 from toolchain.tuning.functions import UNKNOWN, Function, Shapes, candidate, shapes

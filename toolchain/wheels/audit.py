@@ -19,7 +19,7 @@ from auditwheel.policy import WheelPolicies
 from auditwheel.wheel_abi import analyze_wheel_abi
 from packaging.version import Version
 
-from toolchain.errors import BuildError
+from toolchain.core.errors import BuildError
 from toolchain.targets import Target
 from toolchain.wheels import elf
 from toolchain.wheels.recipe import EXTENSION, PYTHON_SINCE

@@ -20,27 +20,31 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolchain import images, imagespec, lock, paths, provenance
-from toolchain.box import Mount
-from toolchain.errors import BuildError, UsageError
-from toolchain.lock import Pinned
-from toolchain.provenance import Claim, Material
-from toolchain.store import Entry, Store, digest_file, digest_of, digest_tree
+from toolchain.core import paths, provenance
+from toolchain.core.errors import BuildError, UsageError
+from toolchain.core.provenance import Claim, Material
+from toolchain.core.store import Entry, Store, digest_file, digest_of, digest_tree
+from toolchain.images import build as images
+from toolchain.images import specification
+from toolchain.images.build_container import Mount
+from toolchain.lock import pins as lock
+from toolchain.lock.pins import Pinned
 from toolchain.targets import Target
-from toolchain.wheels import audit, metadata, patching, trees
-from toolchain.wheels.conditions import Conditions, in_order_of
+from toolchain.wheels import audit, metadata, patch_series, source_trees
 from toolchain.wheels.recipe import Build, Job, Recipe
+from toolchain.wheels.variations import Conditions, in_order_of
 
 FORMAT = 1
 if TYPE_CHECKING:
-    from toolchain.engine import Engine
-    from toolchain.sources import Progress
+    from toolchain.images.engine import Engine
+    from toolchain.lock.fetch import Progress
 
 HERE = Path(__file__).parent
-SHARED = HERE / "shared_files"
+RECIPES = HERE / "recipes"
+SHARED = RECIPES / "shared_files"
 SHARED_CODE = (
-    *("audit.py", "cross.py", "elf.py", "metadata.py", "pack.py"),
-    *("patching.py", "recipe.py", "sbom.py"),
+    *("audit.py", "cross_compiler.py", "elf.py", "metadata.py", "pack.py"),
+    *("patch_series.py", "recipe.py", "sbom.py"),
 )
 LIBRARIES = ("abi3info", "auditwheel", "cyclonedx-python-lib")
 PROVENANCE = "provenance.json"  # in the store
@@ -84,7 +88,7 @@ def recipe(name: str) -> tuple[Recipe, Build]:
     known = (*ALL, *FROM_SOURCE)
     if name not in known:
         raise UsageError(f"unknown wheel: {name}", resolution=f"known wheels: {', '.join(known)}")
-    module = importlib.import_module(f"toolchain.wheels.{name}")
+    module = importlib.import_module(f"toolchain.wheels.recipes.{name}")
     return module.RECIPE, module.build
 
 
@@ -116,14 +120,14 @@ def build(
         if entry is not None:
             return _built(name, target, entry, 0.0)
         # the SDK and what fetches take half a second to import, and a wheel is mostly there
-        from toolchain import sources
-        from toolchain.engine import Engine
+        from toolchain.images.engine import Engine
+        from toolchain.lock import fetch
 
         engine = Engine()
         made, _ = recipe(name)
-        spec = imagespec.spec(made.image, target)
+        spec = specification.spec(made.image, target)
         image = images.build(spec, engine, store, progress=progress, fetched=fetched)
-        sources.fetch_all(_pins(made, target).values(), store, fetched)
+        fetch.fetch_all(_pins(made, target).values(), store, fetched)
         with store.building(key, made_from) as folder:
             wheel = _build(name, target, engine, image.tag, store, folder, progress, Conditions())
             (folder / PROVENANCE).write_text(_statement(name, target, wheel, image.id))
@@ -159,14 +163,14 @@ def again(
 
     Errors are those of `build`.
     """
-    from toolchain import sources
-    from toolchain.engine import Engine
+    from toolchain.images.engine import Engine
+    from toolchain.lock import fetch
 
     engine = Engine()
     made, _ = recipe(name)
-    spec = imagespec.spec(conditions.image or made.image, target)
+    spec = specification.spec(conditions.image or made.image, target)
     image = images.build(spec, engine, store, progress=progress)
-    sources.fetch_all(_pins(made, target).values(), store)
+    fetch.fetch_all(_pins(made, target).values(), store)
     return _build(name, target, engine, image.tag, store, into, progress, conditions)
 
 
@@ -179,7 +183,7 @@ def _headers(made: Recipe, target: Target) -> str:
     """The Python whose headers for the target are in the lock of an extension's image."""
     if not made.extension:
         return ""
-    spec = imagespec.spec(made.image, target)
+    spec = specification.spec(made.image, target)
     for package in lock.image(spec.name).packages:
         found = re.fullmatch(r"libpython(3\.\d+)-dev", package.name)
         if found and package.arch == target.debian:
@@ -190,11 +194,11 @@ def _headers(made: Recipe, target: Target) -> str:
 def inputs(name: str, target: Target) -> dict[str, object]:
     """All that makes a wheel; its key in the store is the hash of it."""
     made, _ = recipe(name)
-    files = HERE / made.files if made.files else None
+    files = RECIPES / made.files if made.files else None
     return {
         "kind": "wheel",
         "format": FORMAT,
-        "recipe": [digest_file(HERE / f"{module}.py") for module in (name, *made.uses)],
+        "recipe": [digest_file(RECIPES / f"{module}.py") for module in (name, *made.uses)],
         "files": digest_tree(files) if files else {},
         "shared": [digest_file(HERE / shared) for shared in SHARED_CODE],
         "shared files": digest_tree(SHARED),
@@ -202,11 +206,11 @@ def inputs(name: str, target: Target) -> dict[str, object]:
         # they write the bill of materials, choose the tag, judge the extensions
         "libraries": {name: version(name) for name in LIBRARIES},
         "patches": {
-            folder: digest_tree(patching.FOLDER / folder)
+            folder: digest_tree(patch_series.FOLDER / folder)
             for folders in made.patches.values()
             for folder in folders
         },
-        "image": images.key_of(imagespec.spec(made.image, target)),
+        "image": images.key_of(specification.spec(made.image, target)),
         # without its name: targets that differ in nothing else share their wheels
         "target": target.model_dump(exclude={"name", "emulator", "cpu", "llvm", "glibc"}),
         "epoch": images.EPOCH,
@@ -247,7 +251,7 @@ def _build(
         progress=without_remarks(say),
     )
     with store.scratch() as scratch, ExitStack() as stack:
-        trees.lay_out(made, pins, store, scratch / "src", job, kept=not conditions.cold)
+        source_trees.lay_out(made, pins, store, scratch / "src", job, kept=not conditions.cold)
         for part in ("build", "stage", "out", "ccache"):
             (scratch / part).mkdir()
         cache = scratch / "ccache" if conditions.cold else store.root / "ccache"
@@ -271,7 +275,7 @@ def _build(
         with start(mounts=_mounts(made, scratch, src, cache, conditions)) as box:
             for source, folders in made.patches.items():
                 for series in folders:
-                    patching.apply(box, series, job.source(source), f"{job.root}/patches", say)
+                    patch_series.apply(box, series, job.source(source), f"{job.root}/patches", say)
         # in a box of its own: the patched sources may come in another order from here on
         seen = stack.enter_context(in_order_of(conditions, src))
         mounts = _mounts(made, scratch, seen, cache, conditions)
@@ -306,11 +310,11 @@ def _mounts(
         *(Mount(source=scratch / p, target=f"{root}/{p}") for p in ("build", "stage", "out")),
         Mount(source=cache, target="/edgewright/ccache"),
         Mount(source=HERE / "pack.py", target=f"{root}/pack.py", read_only=True),
-        Mount(source=patching.FOLDER, target=f"{root}/patches", read_only=True),
+        Mount(source=patch_series.FOLDER, target=f"{root}/patches", read_only=True),
         Mount(source=SHARED, target=f"{root}/shared", read_only=True),
     ]
     if made.files:
-        mounts.append(Mount(source=HERE / made.files, target=f"{root}/recipe", read_only=True))
+        mounts.append(Mount(source=RECIPES / made.files, target=f"{root}/recipe", read_only=True))
     if conditions.clock is not None:
         mounts.append(Mount(source=conditions.clock, target="/faketime.so", read_only=True))
     return mounts

@@ -16,7 +16,7 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.sections import SymbolTableSection
 from packaging.version import InvalidVersion, Version
 
-from toolchain.errors import BuildError
+from toolchain.core.errors import BuildError
 
 MAGIC = b"\x7fELF"
 UNVERSIONED = ("VER_NDX_GLOBAL", "VER_NDX_LOCAL")

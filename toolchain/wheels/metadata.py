@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from toolchain.errors import BuildError
+from toolchain.core.errors import BuildError
 from toolchain.wheels.recipe import PYTHON_SINCE, Recipe
 
 

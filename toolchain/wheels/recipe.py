@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from toolchain.box import Box
-from toolchain.errors import UsageError
+from toolchain.core.errors import UsageError
+from toolchain.images.build_container import Box
 from toolchain.targets import Target
 
 # The lowest Python that the wheels serve: Debian 12's.

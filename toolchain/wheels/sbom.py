@@ -20,8 +20,8 @@ from cyclonedx.model.license import LicenseExpression
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from toolchain.lock import Pinned
-from toolchain.wheels import patching
+from toolchain.lock.pins import Pinned
+from toolchain.wheels import patch_series
 from toolchain.wheels.recipe import Recipe
 
 
@@ -62,7 +62,7 @@ def _component(name: str, pin: Pinned, recipe: Recipe) -> Component:
             type=PatchClassification.UNOFFICIAL, diff=Diff(url=XsUri(f"patches/{folder}/{patch}"))
         )
         for folder in recipe.patches.get(name, ())
-        for patch in patching.series(folder)
+        for patch in patch_series.series(folder)
     ]
     return Component(
         type=ComponentType.LIBRARY,

@@ -24,7 +24,7 @@ def read(path: str) -> str:
 
 
 def describe() -> dict[str, Any]:
-    """The device's description, as `toolchain.results.Device` reads it."""
+    """The device's description, as `toolchain.results.measurement.Device` reads it."""
     return {
         "machine": platform.machine(),
         "cpu": cpu_name(),

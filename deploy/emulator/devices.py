@@ -1,0 +1,236 @@
+"""Devices for those who have none: containers with a real sshd, under qemu-user where needed.
+
+An emulated device is reached like any other, over SSH on a port of 127.0.0.1, with an entry in
+inventory.yml and a host key of its own. `down` takes all of it away. Its times are not a board's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.inventory import reading
+from toolchain import targets
+from toolchain.core import paths, process
+from toolchain.core.errors import EngineError, UsageError
+from toolchain.core.store import Store
+from toolchain.images import build, specification
+from toolchain.images import instruction_counter as counting
+from toolchain.images.engine import Engine
+from toolchain.targets import Target
+
+USER = "edge"
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
+START_S = 90
+# Where a device has the emulator that counts.
+COUNTER = "/opt/edgewright-counter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emulated:
+    """An emulated device.
+
+    Attributes:
+        name: its name in the inventory.
+        target: the target's name.
+        port: of its sshd on 127.0.0.1.
+        state: as the engine says it, such as running.
+        image: the image's name, such as device-riscv64-debian13.
+    """
+
+    name: str
+    target: str
+    port: int
+    state: str
+    image: str
+
+
+def default_name(target: Target, system: str = "") -> str:
+    """The name of a target's emulated device, of its first system when none is named."""
+    usual = system in ("", *target.systems()[:1])
+    return f"emu-{target.name}" if usual else f"emu-{target.name}-{system}"
+
+
+def folder(name: str) -> Path:
+    """Where the device's keys and known_hosts are kept on this machine."""
+    return paths.cache() / "emulator" / name
+
+
+def up(
+    target: Target,
+    name: str,
+    inventory_path: Path,
+    *,
+    cpu: str,
+    system: str = "",
+    progress: Callable[[str], None],
+) -> Emulated:
+    """Start an emulated device and enter it into the inventory; one that runs is kept.
+
+    Args:
+        target: what it is.
+        name: its name in the inventory.
+        inventory_path: the file that gets the entry.
+        cpu: QEMU_CPU; the target's own when empty.
+        system: such as debian12; the target's first when empty.
+        progress: called with each step.
+
+    Raises:
+        UsageError: the target has no emulator, or none of that system.
+        EngineError: the device did not start.
+    """
+    if target.emulator is None:
+        raise UsageError(f"{target.name} has no emulator")
+    model = cpu or target.emulator.cpu
+    spec = specification.spec("device", target, system)
+    engine = Engine()
+    running = status(engine).get(name)
+    # without its keys (the cache was emptied) nobody can reach it: it is made anew
+    reachable = (folder(name) / "known_hosts").is_file()
+    if (
+        running is not None
+        and running.state == "running"
+        and reachable
+        and running.image == spec.name
+    ):
+        _enter(inventory_path, target, running.name, running.port)
+        return running
+    image = build.build(spec, engine, Store(), progress=progress)
+    _remove(engine, name)
+    home = folder(name)
+    home.mkdir(parents=True, mode=0o700)
+    port = _free_port()
+    try:
+        process.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", home / "id_ed25519"]
+        )
+        progress("starting the device")
+        container = engine.start_service(
+            image.tag,
+            name=f"edgewright-{name}",
+            port=22,
+            publish=port,
+            env={
+                "AUTHORIZED_KEY": (home / "id_ed25519.pub").read_text().strip(),
+                **({"QEMU_CPU": model} if model else {}),
+            },
+            labels={"name": name, "target": target.name, "port": str(port), "image": spec.name},
+        )
+        progress("waiting for its sshd")
+        _await_sshd(port)
+        key = container.call(["cat", HOST_KEY]).split()
+        (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
+        _enter(inventory_path, target, name, port)
+    except BaseException:
+        down(name, inventory_path)
+        raise
+    return Emulated(name=name, target=target.name, port=port, state="running", image=spec.name)
+
+
+def down(name: str, inventory_path: Path) -> bool:
+    """Stop an emulated device and take away its container, keys and inventory entry.
+
+    Returns:
+        whether there was one.
+    """
+    there = _remove(Engine(), name)
+    reading.remove_host(inventory_path, name)
+    return there
+
+
+def counter(name: str, progress: Callable[[str], None]) -> dict[str, object]:
+    """Give a running emulated device the emulator that counts instructions.
+
+    Args:
+        name: the device's.
+        progress: called with each step.
+
+    Returns:
+        what the runner needs to use it: the emulator's command line and the plugin's path.
+
+    Raises:
+        UsageError: there is no emulated device of that name on this machine.
+        EdgewrightError: it can't be built or copied.
+    """
+    engine = Engine()
+    running = status(engine).get(name)
+    if running is None:
+        raise UsageError(
+            f"{name} is no emulated device of this machine: its instructions can't be counted",
+            resolution="start one with: invoke emulator.up",
+        )
+    made = counting.folder(Store(), progress)
+    progress("copying the emulator that counts")
+    engine.copy_in(f"edgewright-{name}", made, COUNTER)
+    return {
+        "emulator": counting.emulator(COUNTER, targets.target(running.target)),
+        "plugin": f"{COUNTER}/{counting.PLUGIN}",
+    }
+
+
+def status(engine: Engine) -> dict[str, Emulated]:
+    """Every emulated device of this machine, by name."""
+    return {
+        labels["name"]: Emulated(
+            name=labels["name"],
+            target=labels["target"],
+            port=int(labels["port"]),
+            state=labels["state"],
+            image=labels.get("image", ""),
+        )
+        for labels in engine.services().values()
+    }
+
+
+def _remove(engine: Engine, name: str) -> bool:
+    there = name in status(engine)
+    engine.remove_container(f"edgewright-{name}")
+    shutil.rmtree(folder(name), ignore_errors=True)
+    return there
+
+
+def _enter(path: Path, target: Target, name: str, port: int) -> None:
+    home = folder(name)
+    reading.add_host(
+        path,
+        name,
+        {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": port,
+            "ansible_user": USER,
+            "ansible_ssh_private_key_file": str(home / "id_ed25519"),
+            "edgewright": {
+                "target": target.name,
+                "known_hosts": str(home / "known_hosts"),
+                "emulated": not target.native(),
+            },
+        },
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_sshd(port: int) -> None:
+    """Wait until something on the port says that it speaks SSH."""
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                if connection.recv(4) == b"SSH-":
+                    return
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            raise EngineError(
+                f"the emulated device's sshd did not answer within {START_S} s",
+                resolution="look at its log: docker logs edgewright-NAME",
+            )
+        time.sleep(0.3)

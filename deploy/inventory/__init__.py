@@ -1,0 +1,1 @@
+"""inventory.yml: what it may say, read and edited."""

@@ -1,0 +1,1 @@
+"""Runs measurements on devices and brings them home."""

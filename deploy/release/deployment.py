@@ -1,0 +1,341 @@
+"""Puts a bundle on a device: plan, send what is missing, verify, install, check, switch.
+
+A plan is plain data; `apply` does what it says. Whatever interrupts it, the device goes on running
+the release that it ran before, and the next deployment clears up and succeeds. The steps on the
+device are `deploy.agent`'s.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from deploy.release import preflight, wheel_compatibility
+from deploy.release.agent_session import AGENT, Session, open_session
+from deploy.release.plan import Installed, Outcome, Plan, RolledBack, make_plan
+from deploy.release.preflight import DeviceFacts
+from deploy.ssh.connection import Connection
+from toolchain.bundle import assemble
+from toolchain.bundle.assemble import Manifest
+from toolchain.core import signing
+from toolchain.core.errors import ConnectionFailed, EdgewrightError, OutcomeUnknown, ReleaseError
+
+KEEP = 3
+INSTALL_LIMIT = 900.0
+VERIFY_LIMIT = 600.0
+TRIES = 2
+CONFIRM_WITHIN = 60.0
+
+Say = Callable[[str], None]
+
+
+def plan(conn: Connection, manifest: Manifest) -> Plan:
+    """What a deployment of this bundle would do; changes nothing on the device.
+
+    Raises:
+        DeviceRefused: it has no Python.
+        ConnectionFailed: the link dropped.
+    """
+    with open_session(conn) as session:
+        return _plan(session, conn.device.name, manifest)
+
+
+def deploy(
+    conn: Connection,
+    folder: Path,
+    *,
+    keep: int = KEEP,
+    say: Say = lambda _: None,
+    facts: DeviceFacts | None = None,
+) -> Outcome:
+    """Probe a device, refuse it or bring it to a bundle's release.
+
+    Args:
+        conn: an open connection.
+        folder: the bundle.
+        keep: releases that stay there, the running and the previous one always among them.
+        say: told what happens, for the reader.
+        facts: what `probe` found just now; asked for when not given.
+
+    Raises:
+        DeviceRefused: the device can't run it, does not trust it, or another deployment is under
+            way; nothing was written.
+        ReleaseError: a step failed; the old release still runs.
+        OutcomeUnknown: the link dropped while it switched.
+        ConnectionFailed: the link dropped; the old release still runs.
+    """
+    manifest = assemble.load(folder)
+    say("looking at the device")
+    with open_session(conn) as session:
+        if facts is None:
+            facts = preflight.ask(session, conn.device, modules=manifest.requires.modules)
+        planned = _plan(session, conn.device.name, manifest)
+        needs_room = planned.action == "install"
+        contents = wheel_compatibility.contents(folder, manifest.release) if needs_room else ()
+        preflight.check(facts, manifest, needed=None if needs_room else 0, contents=contents)
+        return _apply(conn, session, folder, manifest, planned, keep=keep, say=say)
+
+
+def apply(
+    conn: Connection,
+    folder: Path,
+    planned: Plan,
+    *,
+    keep: int = KEEP,
+    say: Say = lambda _: None,
+) -> Outcome:
+    """Do what a plan says, without a probe. Raises as `deploy`.
+
+    Raises:
+        ReleaseError: also when the bundle is no longer the plan's.
+    """
+    manifest = assemble.load(folder)
+    if manifest.release != planned.release:
+        raise ReleaseError(
+            f"{planned.host}: the plan is for another release",
+            detail=f"plan {planned.release[:16]}, bundle {manifest.release[:16]}",
+            resolution="make the plan anew",
+        )
+    with open_session(conn) as session:
+        return _apply(conn, session, folder, manifest, planned, keep=keep, say=say)
+
+
+def releases(conn: Connection) -> list[Installed]:
+    """The complete releases on a device, oldest first.
+
+    Raises:
+        DeviceRefused: it has no Python.
+        ConnectionFailed: the link dropped.
+    """
+    with open_session(conn) as session:
+        state = session.ask("inspect", release="", files=[])
+    return [
+        Installed(
+            **{key: entry[key] for key in ("folder", "release", "serial", "at", "models")},
+            running=entry["folder"] == state["current"],
+            previous=entry["folder"] == state["previous"],
+        )
+        for entry in state["releases"]
+    ]
+
+
+def running_in(conn: Connection, release: str, *, wait: float = 0.0) -> str | None:
+    """The folder in which a device runs that release, when nothing is about to undo it.
+
+    Args:
+        conn: an open connection.
+        release: its id.
+        wait: seconds that a switch still unconfirmed there may take to be undone.
+
+    Raises:
+        OutcomeUnknown: it was still unconfirmed after that.
+        ConnectionFailed: the link dropped.
+    """
+    until = time.monotonic() + wait
+    with open_session(conn) as session:
+        while True:
+            state = session.ask("inspect", release=release, files=[], limit=VERIFY_LIMIT)
+            if state["pending"] is None:
+                intact: str | None = state["intact"]
+                return intact if intact == state["current"] else None
+            if time.monotonic() > until:
+                raise OutcomeUnknown(f"{conn.device.name}: its switch is still unconfirmed")
+            if state["holder"] is None:
+                # nobody waits there any more: whoever takes the lock goes back
+                session.ask("lock", who=_me())
+            time.sleep(1)
+
+
+def trust(conn: Connection, key: str) -> bool:
+    """Give a device a public key, after which it takes signed releases only.
+
+    Args:
+        conn: an open connection.
+        key: `ssh-ed25519 …`.
+
+    Returns:
+        False when the device trusted it already.
+
+    Raises:
+        DeviceRefused: another deployment is under way.
+        ReleaseError: the device could not keep it.
+        ConnectionFailed: the link dropped.
+    """
+    with open_session(conn) as session:
+        session.ask("lock", who=_me())
+        return bool(session.ask("trust", key=key))
+
+
+def rollback(conn: Connection) -> RolledBack:
+    """Switch a device back to the release that it ran before.
+
+    Raises:
+        DeviceRefused: another deployment is under way.
+        ReleaseError: there is none, or it is damaged.
+        OutcomeUnknown: the link dropped while it switched.
+        ConnectionFailed: the link dropped.
+    """
+    with open_session(conn) as session:
+        session.ask("lock", who=_me())
+        try:
+            done = session.ask("rollback", limit=VERIFY_LIMIT)
+        except ConnectionFailed as error:
+            raise OutcomeUnknown(
+                f"{session.name}: the connection was lost while it switched back",
+                detail=f"{error.brief} ({error.detail})",
+                resolution=f"see: invoke releases --host {session.name}",
+            ) from error
+    return RolledBack(
+        host=conn.device.name, release=done["release"], folder=done["to"], replaced=done["from"]
+    )
+
+
+def _plan(session: Session, host: str, manifest: Manifest) -> Plan:
+    files = [{"sha256": f.sha256, "size": f.size} for f in manifest.files]
+    state = session.ask("inspect", release=manifest.release, files=files, limit=VERIFY_LIMIT)
+    return make_plan(host, state, manifest)
+
+
+def _apply(
+    conn: Connection,
+    session: Session,
+    folder: Path,
+    manifest: Manifest,
+    planned: Plan,
+    *,
+    keep: int,
+    say: Say,
+) -> Outcome:
+    started = time.monotonic()
+    sent, removed = 0, []
+    checked: dict[str, Any] = {"imported": [], "models": 0}
+    there = planned.folder
+    replaced = planned.replaces
+    if planned.action != "unchanged":
+        session.ask("lock", who=_me())
+        # Someone else may have deployed between the plan and the lock.
+        seal = signing.load(folder)
+        session.ask("authorize", release=manifest.release, seal=seal.model_dump() if seal else None)
+        now = _plan(session, planned.host, manifest)
+        there, replaced = now.folder, now.replaces
+        try:
+            if there is None:
+                sent = _send(conn, session, folder, manifest, now.replaces, say)
+                there = _install(session, folder, say)
+            say("checking that packages import and models load")
+            checked = _check(session, there)
+            if now.folder is None:
+                session.ask("finish", folder=there, limit=VERIFY_LIMIT)
+        except EdgewrightError:
+            with suppress(EdgewrightError):
+                session.ask("abandon")
+            raise
+        say("switching")
+        _switch(session, there)
+        try:
+            removed = session.ask("clean", keep=keep, limit=VERIFY_LIMIT)
+        except ReleaseError as error:
+            # The new release runs and is on disk; the next deployment clears up what is left.
+            say(f"old releases could not be removed: {error.brief} ({error.detail})")
+    assert there is not None
+    return Outcome(
+        host=planned.host,
+        status="unchanged" if planned.action == "unchanged" else "done",
+        release=manifest.release,
+        folder=there,
+        replaced=replaced,
+        sent=sent,
+        removed=removed,
+        imported=checked["imported"],
+        models_loaded=checked["models"],
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _send(
+    conn: Connection,
+    session: Session,
+    folder: Path,
+    manifest: Manifest,
+    running: str | None,
+    say: Say,
+) -> int:
+    """Send what is missing and have each file verified there; return the bytes sent.
+
+    The file of the same path in the running release may have much in common with a new one.
+    """
+    files = [{"sha256": f.sha256, "size": f.size} for f in manifest.files]
+    found = session.ask("prepare", files=files, limit=VERIFY_LIMIT)
+    paths = {f.sha256: f.path for f in manifest.files}
+    whole = sum(item["size"] - item["offset"] for item in found["missing"])
+    sent = 0
+
+    def count(size: int) -> None:
+        nonlocal sent
+        sent += size
+        say(f"sending: {sent / 1e6:.1f} of {whole / 1e6:.1f} MB")
+        session.keep_awake()
+
+    for item in found["missing"]:
+        digest, remote = item["sha256"], f"{found['incoming']}/{item['sha256']}"
+        local = folder / paths[digest]
+        earlier = f"{session.root}/releases/{running}/{paths[digest]}" if running else None
+        for attempt in range(TRIES):
+            # What an interrupted try left is only trusted once; it is verified as a whole there.
+            conn.push(local, remote, resume=attempt == 0, basis=earlier, on_bytes=count)
+            if session.ask("take", sha256=digest, limit=VERIFY_LIMIT):
+                break
+        else:
+            raise ReleaseError(
+                f"{conn.device.name}: {paths[digest]} arrived damaged",
+                detail=f"its sha256 on the device is not {digest}",
+                resolution="make the bundle anew and deploy again; if it stays so, the device's "
+                "disk or memory is failing",
+            )
+    return sent
+
+
+def _install(session: Session, folder: Path, say: Say) -> str:
+    say("installing the wheels")
+    text = (folder / assemble.MANIFEST).read_text()
+    there = str(session.ask("assemble", manifest=text, limit=VERIFY_LIMIT))
+    session.ask("install", folder=there, limit=INSTALL_LIMIT + 30, seconds=INSTALL_LIMIT)
+    return there
+
+
+def _check(session: Session, there: str) -> dict[str, Any]:
+    program = (AGENT / "selfcheck.py").read_text()
+    found = session.ask(
+        "check", folder=there, program=program, limit=INSTALL_LIMIT + 30, seconds=INSTALL_LIMIT
+    )
+    assert isinstance(found, dict)
+    return found
+
+
+def _switch(session: Session, there: str) -> None:
+    """Switch, and confirm it: without that the device goes back by itself.
+
+    Raises:
+        OutcomeUnknown: the link dropped in between.
+        ReleaseError: the device could not, or had gone back when the confirmation came.
+    """
+    try:
+        if session.ask("switch", folder=there, seconds=CONFIRM_WITHIN):
+            session.ask("confirm")
+    except ConnectionFailed as error:
+        raise OutcomeUnknown(
+            f"{session.name}: the connection was lost while it switched",
+            detail=f"{error.brief} ({error.detail})",
+            resolution=f"it goes back by itself within {CONFIRM_WITHIN:.0f} s if it was not told "
+            f"that all is well; see: invoke releases --host {session.name}",
+        ) from error
+
+
+def _me() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"

@@ -1,0 +1,139 @@
+"""What a deployment will do and what it did, as plain data.
+
+Nothing here talks to a device; `deploy.release.deployment` does what a plan says.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from toolchain.bundle.assemble import Manifest
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Upload(_Plain):
+    """A file that the device lacks; `offset` bytes of it are there from an earlier try."""
+
+    path: str
+    sha256: str
+    size: int
+    offset: int
+
+
+class Installed(_Plain):
+    """A complete release on a device."""
+
+    folder: str
+    release: str
+    serial: int
+    at: str
+    models: list[str]
+    running: bool
+    previous: bool
+
+
+class Plan(_Plain):
+    """What a deployment will do.
+
+    Attributes:
+        action: `install` a new release, `switch` to one that is there, or nothing: `unchanged`.
+        folder: the release that is there already, for `switch` and `unchanged`.
+        replaces: the folder of the release that runs now.
+        uploads: what will be sent.
+        payload: bytes that will be sent.
+        total: bytes of the whole bundle.
+        busy: who else deploys to this device just now; empty when nobody does.
+    """
+
+    host: str
+    root: str
+    release: str
+    action: Literal["install", "switch", "unchanged"]
+    folder: str | None
+    replaces: str | None
+    uploads: tuple[Upload, ...]
+    payload: int
+    total: int
+    busy: str
+
+    def steps(self) -> list[str]:
+        """The plan in words, one step a line."""
+        if self.action == "unchanged":
+            return [f"{self.release[:16]} runs already: nothing to send"]
+        install = [
+            *(f"send {u.path} ({u.size - u.offset} bytes)" for u in self.uploads),
+            f"lay out {self.root}/releases/{self.release[:16]}",
+            "make its venv and install its wheels",
+            "check that its packages import and its models load",
+        ]
+        switch = f"switch from {self.replaces or 'nothing'} to {self.release[:16]}"
+        return [*(install if self.action == "install" else ["check it again"]), switch]
+
+
+class Outcome(_Plain):
+    """What a deployment did.
+
+    `sent` counts payload bytes, `seconds` all after the probe and the plan.
+    """
+
+    host: str
+    status: Literal["done", "unchanged"]
+    release: str
+    folder: str
+    replaced: str | None
+    sent: int
+    removed: list[str]
+    imported: list[str]
+    models_loaded: int
+    seconds: float
+
+
+class RolledBack(_Plain):
+    """What a rollback did."""
+
+    host: str
+    release: str
+    folder: str
+    replaced: str
+
+
+def make_plan(host: str, state: dict[str, Any], manifest: Manifest) -> Plan:
+    """The plan for a device in that state, as the agent's `inspect` describes it."""
+    folder = state["intact"]
+    uploads: tuple[Upload, ...] = ()
+    if folder is None:
+        have, partial = set(state["have"]), state["partial"]
+        unique = {f.sha256: f for f in reversed(manifest.files)}
+        uploads = tuple(
+            Upload(
+                path=f.path,
+                sha256=f.sha256,
+                size=f.size,
+                offset=partial.get(f.sha256, 0) if partial.get(f.sha256, 0) <= f.size else 0,
+            )
+            for f in sorted(unique.values(), key=lambda f: f.path)
+            if f.sha256 not in have
+        )
+    # a switch that nobody confirmed is undone before anything else is done there
+    pending = state["pending"]
+    running = pending["back"] if pending is not None else state["current"]
+    action: Literal["install", "switch", "unchanged"] = "install"
+    if folder is not None:
+        action = "unchanged" if folder == running and pending is None else "switch"
+    return Plan(
+        host=host,
+        root=state["root"],
+        release=manifest.release,
+        action=action,
+        folder=folder,
+        replaces=running,
+        uploads=uploads,
+        payload=sum(u.size - u.offset for u in uploads),
+        total=manifest.payload_size(),
+        busy=state["holder"] or "",
+    )

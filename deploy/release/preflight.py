@@ -1,0 +1,284 @@
+"""What a device is, and what it can't run.
+
+`probe` asks the agent, which leaves nothing there. `check` compares with what a bundle
+asks for and refuses before a byte is written. Nothing here changes a device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from packaging.version import InvalidVersion, Version
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deploy.inventory.reading import Device
+from deploy.release import wheel_compatibility
+from deploy.release.agent_session import Session, open_session
+from deploy.release.wheel_compatibility import Content
+from deploy.ssh.connection import Connection
+from toolchain.bundle.assemble import Manifest
+from toolchain.core.errors import DeviceRefused
+
+LIMIT = 120.0
+CLOCK_TOLERANCE = 24 * 3600.0
+# Wheels are zip files; what they unpack to is seldom more than this many times their size.
+UNPACKED = 4
+# a venv with our wheels is some hundred files
+FILES_NEEDED = 4000
+FLOAT_ABI = {"armv7l": "arm-linux-gnueabihf"}
+
+
+class DeviceFacts(BaseModel):
+    """What a device is. Sizes in bytes; an empty text is what could not be read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    machine: str
+    bits: int
+    kernel: str
+    hostname: str
+    os: str
+    python: str
+    implementation: str
+    abiflags: str
+    multiarch: str
+    libc: str
+    glibc: str
+    glibcxx: str
+    modules: dict[str, str | None]
+    venv: bool
+    pip: bool
+    root: str
+    disk_free: int
+    files_free: int
+    writable: bool
+    executable: bool
+    ram: int
+    cores: int
+    cpu: str
+    board: str
+    isa: list[str]
+    governor: str
+    temperature: float | None
+    emulation: str
+    emulated: bool
+    clock_offset: float
+
+
+def probe(conn: Connection, *, modules: Sequence[str] = ("numpy",)) -> DeviceFacts:
+    """Ask a device what it is.
+
+    Args:
+        conn: an open connection.
+        modules: Python modules whose versions to look up.
+
+    Raises:
+        DeviceRefused: it has no Python 3, or its answer can't be read.
+        ConnectionFailed: the link dropped.
+    """
+    with open_session(conn) as session:
+        return ask(session, conn.device, modules=modules)
+
+
+def ask(session: Session, device: Device, *, modules: Sequence[str]) -> DeviceFacts:
+    """`probe`, of a device whose agent runs already.
+
+    Raises:
+        DeviceRefused: its answer can't be read.
+        ConnectionFailed: the link dropped.
+    """
+    before = time.time()
+    answer = session.ask("look", modules=list(modules), limit=LIMIT)
+    return read_facts(device, answer, before=before, after=time.time())
+
+
+def read_facts(device: Device, answer: Any, *, before: float, after: float) -> DeviceFacts:
+    """The facts in the agent's answer.
+
+    Args:
+        device: whose they are.
+        answer: what the agent said.
+        before: this machine's clock when it was asked, in seconds.
+        after: the same when the answer had come.
+
+    Raises:
+        DeviceRefused: the answer can't be read.
+    """
+    try:
+        found = dict(answer)
+        clock = float(found.pop("time"))
+        # The device read its clock somewhere between the two moments.
+        offset = min((clock - before, clock - after), key=abs)
+        offset = 0.0 if before <= clock <= after else offset
+        return DeviceFacts(
+            **found,
+            name=device.name,
+            clock_offset=round(offset, 3),
+            emulated=device.emulated or bool(found["emulation"]),
+        )
+    except (ValueError, TypeError, KeyError, ValidationError) as error:
+        raise DeviceRefused(
+            f"{device.name}: its answer to what it is can't be read",
+            detail=f"{str(answer)[:300]}\n{error}",
+        ) from error
+
+
+def space_needed(manifest: Manifest) -> int:
+    """Bytes that two releases of this bundle may take on the device."""
+    wheels = sum(f.size for f in manifest.files if f.path in manifest.wheels)
+    return 2 * (manifest.payload_size() + UNPACKED * wheels)
+
+
+def check(
+    facts: DeviceFacts,
+    manifest: Manifest,
+    *,
+    needed: int | None = None,
+    contents: tuple[Content, ...] = (),
+) -> None:
+    """Refuse a device that can't run a bundle.
+
+    Args:
+        facts: what the device is.
+        manifest: what the bundle is.
+        needed: bytes that must be free; room for two releases when not given.
+        contents: what its wheels and libraries really are.
+
+    Raises:
+        DeviceRefused: with every reason, and what to do about each.
+    """
+    found = problems(facts, manifest, space_needed(manifest) if needed is None else needed)
+    if facts.machine == manifest.requires.machine:
+        found += wheel_compatibility.problems(contents, facts)
+    if found:
+        raise DeviceRefused(
+            f"{facts.name}: {found[0][0]}",
+            detail="\n".join(f"- {what}" for what, _ in found[1:]),
+            resolution="\n".join(dict.fromkeys(remedy for _, remedy in found)),
+        )
+
+
+def problems(facts: DeviceFacts, manifest: Manifest, needed: int) -> list[tuple[str, str]]:
+    """Everything that stands in the way: what is wrong, and what to do about it."""
+    requires = manifest.requires
+    if facts.machine != requires.machine:
+        # Nothing else that was built for another machine is worth comparing.
+        what = f"the device is {facts.machine}, the bundle is for {requires.machine}"
+        remedy = (
+            f"set this host's edgewright.target in the inventory to one for {facts.machine}, "
+            "then build and deploy again"
+        )
+        return [(what, remedy)]
+    return [
+        *_python(facts, manifest),
+        *_libraries(facts, manifest),
+        *_cpu(facts, manifest),
+        *_room(facts, needed),
+    ]
+
+
+def _python(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
+    found = []
+    lowest = manifest.requires.python
+    if _older(facts.python, lowest):
+        found.append((
+            f"its Python is {facts.python}, the wheels need {lowest}",
+            "install a newer one there and name it in the inventory: edgewright.python",
+        ))  # fmt: skip
+    if facts.implementation != "cpython":
+        found.append((f"its Python is {facts.implementation}", "install CPython there"))
+    if facts.abiflags:
+        found.append((
+            f"its Python has another ABI (flags {facts.abiflags!r})",
+            "install the distribution's ordinary python3 there",
+        ))  # fmt: skip
+    if facts.bits != (64 if "64" in facts.machine else 32):
+        found.append((
+            f"its Python is a {facts.bits}-bit one on a {facts.machine} kernel",
+            f"install a {facts.machine} system there, or build for the one it has",
+        ))  # fmt: skip
+    expected = FLOAT_ABI.get(facts.machine)
+    if expected and facts.multiarch and facts.multiarch != expected:
+        found.append((
+            f"its float ABI is {facts.multiarch}, the wheels are for {expected}",
+            f"install an {expected} system there",
+        ))  # fmt: skip
+    found += [
+        (f"it has no {name}", f"there: apt-get install python3-{name}")
+        for name in manifest.requires.modules
+        if facts.modules.get(name) is None
+    ]
+    if not facts.venv:
+        found.append(("its Python has no venv", "there: apt-get install python3-venv"))
+    if not facts.pip and not any(w.startswith("wheels/pip-") for w in manifest.wheels):
+        found.append(("it has no pip", "there: apt-get install python3-pip"))
+    return found
+
+
+def _libraries(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
+    found = []
+    upgrade = "use a newer release of its distribution"
+    if facts.libc != "glibc":
+        found.append((
+            f"its C library is {facts.libc or 'not glibc'}",
+            "the wheels need glibc: use Debian, Ubuntu or another that has it",
+        ))  # fmt: skip
+    elif _older(facts.glibc, manifest.requires.glibc):
+        found.append((
+            f"its glibc is {facts.glibc}, the wheels need {manifest.requires.glibc}", upgrade
+        ))  # fmt: skip
+    if not facts.glibcxx:
+        found.append(("it has no libstdc++", "there: apt-get install libstdc++6"))
+    elif _older(facts.glibcxx, manifest.requires.glibcxx):
+        wanted = manifest.requires.glibcxx
+        found.append((f"its libstdc++ has {facts.glibcxx}, the wheels need {wanted}", upgrade))
+    return found
+
+
+def _cpu(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
+    missing = [name for name in manifest.requires.cpu if name not in facts.isa]
+    if not missing:
+        return []
+    note = ""
+    if "v" in missing and "xtheadvector" in facts.isa:
+        note = " (its vector unit is RVV 0.7, which runs no code for 1.0)"
+    return [(
+        f"its CPU lacks {', '.join(missing)}{note}",
+        f"compile for a target without {', '.join(missing)}",
+    )]  # fmt: skip
+
+
+def _room(facts: DeviceFacts, needed: int) -> list[tuple[str, str]]:
+    found = []
+    if facts.disk_free < needed:
+        free, need = facts.disk_free / 1e6, needed / 1e6
+        found.append((
+            f"{free:.0f} MB are free below {facts.root}, two releases may need {need:.0f} MB",
+            "free some space there, or set edgewright.root to a folder on a larger disk",
+        ))  # fmt: skip
+    if facts.files_free < FILES_NEEDED and needed:
+        found.append((
+            f"{facts.files_free} files may be made below {facts.root}, of {FILES_NEEDED} needed",
+            "remove some files there, or set edgewright.root to a folder on another disk",
+        ))  # fmt: skip
+    elsewhere = "set edgewright.root in the inventory to a folder of the user on another disk"
+    if not facts.writable:
+        found.append((f"nothing can be written below {facts.root}", elsewhere))
+    if not facts.executable:
+        found.append((f"nothing below {facts.root} can be run (mounted noexec)", elsewhere))
+    if abs(facts.clock_offset) > CLOCK_TOLERANCE:
+        found.append((
+            f"its clock is {facts.clock_offset / 3600:.0f} hours off",
+            "set it there: timedatectl set-ntp true",
+        ))  # fmt: skip
+    return found
+
+
+def _older(found: str, wanted: str) -> bool:
+    try:
+        return Version(found) < Version(wanted)
+    except InvalidVersion:
+        return True

@@ -1,0 +1,1 @@
+"""The seam to devices: SSH, logins, and the ways a file goes there."""

@@ -1,0 +1,1 @@
+"""The tasks that talk to devices: parse, call, print."""

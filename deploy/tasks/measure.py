@@ -1,0 +1,337 @@
+"""The tasks of emulated devices and of measurements: parse, call, print.
+
+Those that take several devices are in deploy/tasks/fleet.py. Modules are imported by the task that
+needs them, so that listing the tasks is quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke import Context, task
+
+from toolchain.core import console, options
+from toolchain.core.console import guarded
+from toolchain.core.options import (
+    DEFAULT_TARGET,
+    HOST_HELP,
+    INVENTORY,
+    INVENTORY_HELP,
+    JSON,
+    OS,
+    TARGET,
+    Devices,
+)
+
+if TYPE_CHECKING:
+    from deploy.emulator.devices import Emulated
+    from deploy.inventory.reading import Device
+    from deploy.ssh.connection import Connection
+    from toolchain.core.console import Say
+
+
+@task(
+    help={
+        "target": TARGET,
+        "name": "name in the inventory; emu-TARGET or emu-TARGET-OS when left out",
+        "cpu": "QEMU_CPU of the device; the target's own when left out",
+        "os": OS,
+        "inventory": INVENTORY_HELP,
+        "json": JSON,
+    }
+)
+@guarded
+def emulator_up(
+    _: Context,
+    target: str = DEFAULT_TARGET,
+    name: str = "",
+    cpu: str = "",
+    os: str = "",
+    inventory: str = INVENTORY,
+    json: bool = False,
+) -> None:
+    """Start an emulated device with a real sshd and enter it into the inventory."""
+    from deploy.emulator import devices as emulator
+    from toolchain import targets
+
+    chosen = targets.target(target)
+    chosen_name = name or emulator.default_name(chosen, os)
+    with console.step(f"emulated device {chosen_name}") as say:
+        device = emulator.up(chosen, chosen_name, Path(inventory), cpu=cpu, system=os, progress=say)
+    _show_emulated([device], json=json)
+
+
+@task(help={"name": "name in the inventory", "inventory": INVENTORY_HELP})
+@guarded
+def emulator_down(
+    _: Context, name: str = f"emu-{DEFAULT_TARGET}", inventory: str = INVENTORY
+) -> None:
+    """Take an emulated device away: container, keys and inventory entry."""
+    from deploy.emulator import devices as emulator
+
+    with console.step(f"emulated device {name}"):
+        there = emulator.down(name, Path(inventory))
+    console.note(f"{name} is gone" if there else f"there was no {name}")
+
+
+@task(help={"json": JSON})
+@guarded
+def emulator_status(_: Context, json: bool = False) -> None:
+    """List the emulated devices of this machine."""
+    from deploy.emulator import devices as emulator
+    from toolchain.images.engine import Engine
+
+    _show_emulated(list(emulator.status(Engine()).values()), json=json)
+
+
+def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
+    if json:
+        console.show_json([vars(d) for d in devices])
+        return
+    rows = [[d.name, d.target, f"127.0.0.1:{d.port}", d.state] for d in devices]
+    console.show_table("emulated devices", ["name", "target", "sshd", "state"], rows)
+
+
+@task(
+    help=HOST_HELP
+    | {
+        "budget": "seconds to measure each model under each runtime; at least three samples",
+        "model": "models, separated by commas; all that are deployed when left out",
+        "runtime": "tflite, tvm; both when left out",
+        "batch": "batch sizes, separated by commas; all that are deployed when left out",
+        "variant": "forms such as fp32,int8; all that are deployed when left out",
+        "opt-level": "TVM's levels, separated by commas; all that are deployed when left out",
+        "threads": "thread counts, separated by commas",
+        "parity-samples": "inputs whose outputs are compared with the reference",
+        "count-instructions": "count guest instructions an inference instead (emulated devices)",
+        "anew": "measure all again, also when the last run was cut short",
+        "quiet": "no table",
+    }
+)
+@guarded
+def bench(
+    _: Context,
+    host: str,
+    budget: float = 10.0,
+    model: str = "",
+    runtime: str = "",
+    batch: str = "",
+    variant: str = "",
+    opt_level: str = "",
+    threads: str = "1",
+    parity_samples: int = 8,
+    count_instructions: bool = False,
+    anew: bool = False,
+    inventory: str = INVENTORY,
+    json: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Measure the deployed models on a device and bring the samples home to results/."""
+    from deploy.emulator import devices as emulator
+    from deploy.measure import bench as benchmark
+    from deploy.measure import matrix_order
+    from toolchain.core import paths
+    from toolchain.report import reports
+    from toolchain.results import measurement
+
+    with _connected(f"bench on {host}", host, inventory) as (device, conn, say):
+        current = f"{device.root}/current"
+        there = benchmark.deployed(conn, current)
+        jobs = benchmark.plan(
+            there,
+            models=options.names(model),
+            runtimes=options.names(runtime),
+            variants=options.names(variant),
+            batches=options.numbers("batch", batch),
+            levels=options.numbers("opt-level", opt_level),
+            threads=options.numbers("threads", threads),
+        )
+        settings = measurement.Settings(budget_s=budget, parity_samples=parity_samples)
+        before = (
+            None
+            if anew
+            else matrix_order.unfinished(
+                measurement.load_all(paths.results()),
+                host=host,
+                release=there.release,
+                settings=settings,
+                counted=count_instructions,
+            )
+        )
+        counter = emulator.counter(host, say) if count_instructions else None
+        result, path = benchmark.run(
+            conn,
+            host=host,
+            release=current,
+            emulated=device.emulated,
+            settings=settings,
+            jobs=jobs,
+            before=before,
+            counter=counter,
+            progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
+        )
+    if json:
+        console.show_json(result.model_dump(mode="json"))
+    elif not quiet:
+        reports.show([result], console.out)
+    console.note(f"samples: {path}")
+
+
+@task(
+    help=HOST_HELP
+    | {
+        "data": "the folder of images",
+        "labels": "a list, a line an image: NAME CLASS; a folder a class when left out",
+        "model": "the model, deployed at batch 1",
+        "model-file": "the model's file, when it is not from the catalogue",
+        "runtime": "tflite, tvm; both when left out",
+        "variant": "forms such as fp32,int8; all that are deployed when left out",
+        "opt-level": "TVM's levels, separated by commas; all that are deployed when left out",
+        "threads": "threads of each runtime",
+        "limit": "so many of the images; all when left out",
+        "skip-unreadable": "leave out images that can't be read",
+    }
+)
+@guarded
+def accuracy(
+    _: Context,
+    host: str,
+    data: str,
+    model: str = "",
+    labels: str = "",
+    model_file: str = "",
+    runtime: str = "",
+    variant: str = "",
+    opt_level: str = "",
+    threads: int = 1,
+    limit: int = 0,
+    skip_unreadable: bool = False,
+    inventory: str = INVENTORY,
+    json: bool = False,
+) -> None:
+    """Run labelled images of yours on a device: top-1, top-5, beside the same here."""
+    from deploy.measure import accuracy as measuring
+    from deploy.measure import bench as benchmark
+    from toolchain.accuracy import counts as accuracies
+    from toolchain.accuracy import evaluation
+    from toolchain.core import paths
+    from toolchain.report import accuracy_section as words
+
+    with console.step("images") as say:
+        plan = evaluation.prepare(
+            Path(data), Path(labels) if labels else None, model=model, limit=limit,
+            model_file=Path(model_file) if model_file else None,
+            skip_unreadable=skip_unreadable, progress=say,
+        )  # fmt: skip
+    with _connected(f"accuracy on {host}", host, inventory) as (device, conn, say):
+        there = benchmark.deployed(conn, f"{device.root}/current")
+        jobs = benchmark.plan(
+            there,
+            models=[plan.card.model],
+            runtimes=options.names(runtime),
+            variants=options.names(variant),
+            batches=[1],
+            levels=options.numbers("opt-level", opt_level),
+            threads=[threads],
+        )
+        plan.refuse_others({(j.runtime, j.variant): j.sha256 for j in jobs}, there.target)
+        run = plan.run(host=host, release=there.release, emulated=device.emulated)
+        path = paths.results() / "accuracy" / f"{plan.name(host)}.json"
+        images = measuring.Images(
+            shards=plan.shards, references=plan.references({j.form for j in jobs}, say)
+        )
+        run = measuring.measure(
+            conn, root=device.root, jobs=jobs, images=images,
+            run=plan.resumed(accuracies.load(path), run), path=path, progress=say,
+        )  # fmt: skip
+    if json:
+        console.show_json(run.model_dump(mode="json"))
+    else:
+        title = f"{plan.card.title} on {host}: {run.dataset}"
+        console.show_table(title, words.COLUMNS, words.rows(run))
+    if run.unreadable:
+        console.note(f"{len(run.unreadable)} images could not be read and were left out")
+    console.note(f"counts: {path}")
+    words.refuse_failures(run)
+
+
+@task(
+    help=options.help_of(Devices)
+    | {
+        "model": "the model; the catalogue's first when left out",
+        "model-file": "the model's file, when it is not from the catalogue",
+        "batch": "its batch size",
+        "variant": "its form, such as fp32 or int8",
+        "trials": "so many candidates, those of earlier searches included",
+        "minutes": "so many minutes; with --trials, whichever ends first",
+        "json": JSON,
+    }
+)
+@guarded
+@options.given(asked=Devices)
+def tune(
+    _: Context,
+    model: str = "",
+    model_file: str = "",
+    batch: int = 1,
+    variant: str = "fp32",
+    trials: int = 0,
+    minutes: float = 0.0,
+    json: bool = False,
+    *,
+    asked: Devices,
+) -> None:
+    """Search on devices for better tiles, which `compile` then uses."""
+    from deploy.inventory import selection
+    from deploy.measure import tuning_devices as tuning
+    from toolchain import matrix
+    from toolchain import models as catalogue
+    from toolchain.core import paths
+    from toolchain.models import variants
+    from toolchain.tuning import run
+    from toolchain.tuning.budget import Budget
+
+    devices = selection.devices(asked)
+    target = tuning.only_target(devices)
+    budget = Budget(trials=trials or None, minutes=minutes or None)
+    spec = catalogue.resolve(model or None, model_file=Path(model_file) if model_file else None)
+    (form,) = variants.chosen([variant])
+    made = matrix.converted([spec], [batch], [form], console.step)
+    made.refuse()
+    ((folder, card),) = made.cards.items()
+    names = ", ".join(device.name for device in devices)
+    with console.step(f"tune {card.model} on {names}") as say:
+        found = tuning.tune(devices, folder, form, budget, say)
+        path = run.save(found, paths.results() / "tuning")
+    if json:
+        console.show_json(found)
+    else:
+        console.show_table(f"better tiles for {target.name}", run.COLUMNS, run.rows(found))
+        for line in run.told(found):
+            console.note(line)
+    console.note(f"what came of it: {path}")
+    console.note(f"to use it: invoke compile --model {card.model} --target {target.name}")
+
+
+@task
+@guarded
+def schemas(_: Context) -> None:
+    """Write the JSON Schemas of inventory, manifest, model and result to docs/schemas/."""
+    from deploy import schemas as generated
+
+    for path in generated.write():
+        console.note(str(path))
+
+
+@contextmanager
+def _connected(title: str, host: str, inventory: str) -> Iterator[tuple[Device, Connection, Say]]:
+    """A step on a device of the inventory: the device, the open connection, what takes a line."""
+    from deploy.inventory import selection
+    from deploy.ssh import connection
+
+    (device,) = selection.devices(Devices(host=host, inventory=inventory))
+    with console.step(title) as say, connection.connect(device) as conn:
+        yield device, conn, say

@@ -1,0 +1,1 @@
+"""What tests share: small networks, bundles, results, programs of this machine."""

@@ -1,0 +1,310 @@
+"""ONNX to a TVM library for a target, checked on this machine, linked by the caller.
+
+`compile_model` is the plan and the cache; the work is done by `work` in a process of its own, so
+that TVM is imported only when there is something to do. What the optimisation levels mean stands
+in `passes`. Which TVM compiles is the caller's choice: `Compiler`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain.core import provenance, store, worker
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.core.provenance import Claim, Material
+from toolchain.core.worker import Progress
+from toolchain.models import manifest, variants
+from toolchain.models.manifest import Check, Library, ModelCard
+from toolchain.models.variants import PLAIN
+from toolchain.targets import Target
+from toolchain.tuning import records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linker:
+    """What makes a shared library for a target of object files.
+
+    Attributes:
+        identity: all that decides its output; another one links again.
+        link: given the objects and the library to write.
+        image: the id of the image it runs in; empty while that is not known.
+    """
+
+    identity: str
+    link: Callable[[list[Path], Path], None]
+    image: Callable[[], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiler:
+    """A TVM that compiles.
+
+    Attributes:
+        name: how users choose it.
+        version: of TVM; the device's runtime must be of the same.
+        identity: all that decides its output, for the keys of what it makes.
+        run: given the folder that a compilation reads and the one that it fills, what runs it.
+    """
+
+    name: str
+    version: str
+    identity: Mapping[str, object]
+    run: Callable[[Path, Path], worker.Run]
+
+
+TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "numpy")
+OPT_LEVELS = (0, 1, 2, 3)
+OBJECTS, CHECK, LIBRARY, TUNED = "objects", "check.json", "model.so", "tuned.json"
+TILED = 3  # the level that has tiles
+
+
+def release() -> Compiler:
+    """The release of TVM that is installed with edgewright."""
+    tools = {name: importlib.metadata.version(name) for name in TOOLS}
+    return Compiler(
+        name="release",
+        version=tools["apache-tvm"],
+        identity={"tools": tools},
+        run=lambda _read, _fill: worker.here,
+    )
+
+
+def inputs(
+    present: ModelCard,
+    target: Target,
+    opt_level: int,
+    linker: Linker,
+    by: Compiler,
+    variant: str = PLAIN,
+    tuned: Mapping[str, records.Tile] | None = None,
+) -> dict[str, object]:
+    """All that decides a library; its key in the store is the hash of it."""
+    reference = present.references.get(variant)
+    of_variant: dict[str, object] = (
+        {"variant": variant, "reference": reference.sha256} if reference else {}
+    )
+    return {
+        **of_variant,
+        "step": "link",
+        "link": linker.identity,
+        "recipe": {"code": _code(), **by.identity},
+        "onnx": present.graph(variant).sha256,
+        "samples": present.samples.sha256,
+        "target": target.tvm(),
+        "opt_level": opt_level,
+        **(records.as_inputs(tuned or {}) if opt_level >= TILED else {}),
+    }
+
+
+def compile_model(
+    folder: Path,
+    target: Target,
+    opt_level: int = 3,
+    *,
+    linker: Linker,
+    variant: str = PLAIN,
+    compiler: Compiler | None = None,
+    tuned: Mapping[str, records.Tile] | None = None,
+    both_at_once: bool = True,
+    progress: Progress = worker.silent,
+    cache: store.Store | None = None,
+) -> ModelCard:
+    """Compile a converted model and put the library in FOLDER/<target>/[<variant>-]O<level>.so.
+
+    Its provenance statement goes beside it. The library's function is `main`; its weights are
+    inside. Does nothing but check hashes when it was done before with the same input and tools.
+
+    Args:
+        folder: of the model, as `convert` made it.
+        target: what to compile for.
+        opt_level: 0 to 3.
+        linker: makes the library of object files for the target.
+        variant: of the network; its ONNX graph must be there.
+        compiler: the TVM to use; the release when not given.
+        tuned: tiles by workload; what tuning has found, when not given.
+        both_at_once: whether there is a core for compiling for this machine, which the check takes,
+            beside compiling for the target.
+        progress: called with each step.
+        cache: the store; this machine's when not given.
+
+    Raises:
+        UsageError: no such opt_level, or the variant was not made.
+        ModelError: the model can't be compiled, or computes something else; nothing is written.
+    """
+    if opt_level not in OPT_LEVELS:
+        raise UsageError(
+            f"opt_level {opt_level} can't be used", resolution="give one of 0, 1, 2, 3"
+        )
+    where = store.Store() if cache is None else cache
+    by = release() if compiler is None else compiler
+    present = ModelCard.load(folder)
+    _refuse_changed(folder, _needed(present, variant))
+    tiles = records.tuned(where, target, by.version) if tuned is None else tuned
+    linked = inputs(present, target, opt_level, linker, by, variant, tiles)
+    # the objects are the same whatever links them
+    compiled = {**linked, "step": "compile", "link": ""}
+    key = store.digest_of(linked)
+    entry = where.entry(key)
+    if entry is None:
+        with where.locked(key):
+            entry = where.entry(key)
+            if entry is None:
+                objects = _objects(
+                    where, compiled, folder, present, variant, target, by, both_at_once, progress
+                )
+                progress("linking")
+                entry = _linked(where, key, linked, objects, linker)
+    made = _publish(where, entry, folder, target, opt_level, variant, by.version)
+    _state(folder, made, target, opt_level, variant, linked, linker, by)
+    return made
+
+
+def _needed(present: ModelCard, variant: str) -> list[manifest.File]:
+    """The files that a compilation reads: the graph, the samples, what a variant gave for them."""
+    reference = present.references.get(variant)
+    return [present.graph(variant), present.samples, *([reference] if reference else [])]
+
+
+def _state(
+    folder: Path,
+    made: ModelCard,
+    target: Target,
+    opt_level: int,
+    variant: str,
+    linked: Mapping[str, object],
+    linker: Linker,
+    by: Compiler,
+) -> None:
+    """Write a library's provenance statement beside it."""
+    library = made.libraries[target.name][variants.library(variant, opt_level)]
+    claim = Claim(
+        kind="library",
+        subject=f"{made.model}/b{made.batch}/{library.file}",
+        sha256=library.sha256,
+        parameters={
+            "target": target.name,
+            "opt-level": str(opt_level),
+            "compiler": by.name,
+            **({} if variant == PLAIN else {"variant": variant}),
+        },
+        inputs=linked,
+    )
+    materials = [Material(name=file.file, sha256=file.sha256) for file in _needed(made, variant)]
+    if image := linker.image():
+        materials.append(provenance.image(image))
+    text = provenance.statement(claim, materials).encode()
+    place = folder / f"{library.file}{provenance.SUFFIX}"
+    if not place.is_file() or place.read_bytes() != text:
+        store.write_atomically(place, text)
+
+
+def _code() -> dict[str, str]:
+    """Our own code that decides what comes out."""
+    files = [*Path(__file__).parent.rglob("*.py"), Path(manifest.__file__), Path(worker.__file__)]
+    return {path.name: store.digest_file(path) for path in sorted(files)}
+
+
+def _refuse_changed(folder: Path, files: Sequence[manifest.File]) -> None:
+    for file in files:
+        path = folder / file.file
+        if not path.is_file() or store.digest_file(path) != file.sha256:
+            raise ModelError(
+                f"{path} is not the file that was converted",
+                resolution="run `invoke convert` again",
+            )
+
+
+def _objects(
+    where: store.Store,
+    made_from: dict[str, object],
+    folder: Path,
+    present: ModelCard,
+    variant: str,
+    target: Target,
+    by: Compiler,
+    both_at_once: bool,
+    progress: Progress,
+) -> store.Entry:
+    """The object files and their check, from the store or compiled now."""
+    key = store.digest_of(made_from)
+    with where.locked(key):
+        entry = where.entry(key)
+        if entry is not None:
+            return entry
+        reference = present.references.get(variant)
+        with where.building(key, made_from) as made:
+            worker.call(
+                "toolchain.compile.compilation_job:compile_objects",
+                {
+                    "onnx": str(folder / present.graph(variant).file),
+                    "samples": str(folder / present.samples.file),
+                    "variant": variant,
+                    "reference": str(folder / reference.file) if reference else None,
+                    "batch": present.batch,
+                    "target": target.tvm(),
+                    "opt_level": made_from["opt_level"],
+                    "tuned": made_from.get("tuned", {}),
+                    "both_at_once": both_at_once,
+                    "folder": str(made),
+                },
+                what=f"compiling {present.model} ({variant}) for {target.name} "
+                f"at O{made_from['opt_level']}",
+                progress=progress,
+                run=by.run(folder, made),
+            )
+        entry = where.entry(key)
+        assert entry is not None
+        return entry
+
+
+def _linked(
+    where: store.Store, key: str, made_from: dict[str, object], objects: store.Entry, linker: Linker
+) -> store.Entry:
+    with where.building(key, made_from) as made:
+        files = [objects.file(n) for n in sorted(objects.files) if n.startswith(f"{OBJECTS}/")]
+        output = made / LIBRARY
+        linker.link(files, output)
+        if not output.is_file() or output.stat().st_size == 0:
+            raise ModelError("the linker made no library", detail=f"expected {output.name}")
+        for name in (CHECK, TUNED):
+            (made / name).write_bytes(objects.file(name).read_bytes())
+    entry = where.entry(key)
+    assert entry is not None
+    return entry
+
+
+def _publish(
+    where: store.Store,
+    entry: store.Entry,
+    folder: Path,
+    target: Target,
+    opt_level: int,
+    variant: str,
+    version: str,
+) -> ModelCard:
+    """Copy the library beside the model, then name it in the card."""
+    name = f"{target.name}/{variants.library(variant, opt_level)}.so"
+    place = folder / name
+    digest = entry.files[LIBRARY]
+    # Several compiles of one model may end at once; each adds its line to the same card.
+    with where.locked(store.digest_of(["card", str(folder.resolve())])):
+        if not place.is_file() or store.digest_file(place) != digest:
+            with store.explain_no_space(folder):
+                store.write_atomically(place, entry.file(LIBRARY).read_bytes())
+        library = Library(
+            **manifest.record(folder, name).model_dump(),
+            opt_level=opt_level,
+            variant=variant,
+            tvm=version,
+            tuned=int(json.loads(entry.file(TUNED).read_bytes())["functions"]),
+        )
+        check = Check.model_validate_json(entry.file(CHECK).read_bytes())
+        present = ModelCard.load(folder)
+        updated = present.with_library(target.name, library, check)
+        if updated != present:
+            updated.save(folder)
+    return updated

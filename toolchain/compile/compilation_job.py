@@ -1,0 +1,152 @@
+"""The work of one compilation, in the worker: import, optimise, check here, write objects.
+
+A network is compiled twice: for this machine, to check what it computes, and for the target. The
+second is done by a copy of the process, forked when the graph is ready, at the same time when there
+is a core for it. The copy is made in either case, so that the same objects come out.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from toolchain.compile.forked_worker import beside
+from toolchain.convert import parity
+from toolchain.core.errors import ModelError
+from toolchain.core.worker import Json, Progress
+from toolchain.models.manifest import Check
+from toolchain.models.variants import VARIANTS
+
+
+def compile_objects(arguments: Json, progress: Progress) -> Json:
+    """Fill `folder` with object files for the target and the check; the worker's entry.
+
+    Raises:
+        ModelError: TVM can't import or compile the model, or it computes something else.
+    """
+    folder = Path(arguments["folder"])
+    opt_level: int = arguments["opt_level"]
+    progress("starting TVM")
+    import tvm
+
+    from toolchain.compile import onnx_import, onnx_simplify, pipeline
+    from toolchain.compile.tir import search_space
+    from toolchain.compile.tir.register_blocking import Tile
+
+    progress("importing the ONNX graph")
+    model = onnx.load(arguments["onnx"])
+    if opt_level >= 1:
+        model = onnx_simplify.simplify(model)
+    module = onnx_import.load(model)
+    target = tvm.target.Target(arguments["target"])
+    progress("optimising the graph")
+    with _named_failure(opt_level):
+        lowered = pipeline.lower(module, target, opt_level)
+    tuned = {workload: Tile(**tile) for workload, tile in arguments["tuned"].items()}
+    both: bool = arguments["both_at_once"]
+
+    def for_target() -> Json:
+        executable, others = _executable(lowered, target, opt_level, tuned)
+        _export(executable, folder / "objects")
+        return {"unscheduled": others, "tuned": search_space.count(tuned, lowered)}
+
+    with beside(for_target) as copy:
+        made = None
+        if both:
+            progress("compiling for this machine and the target")
+        else:
+            progress("compiling for the target")
+            made = copy.result()
+            progress("compiling for this machine")
+        here, _ = _executable(lowered, this_machine(), opt_level, tuned)
+        progress("checking against the source")
+        check = _check(here, arguments, opt_level, parity.rounds(model))
+        made = copy.result() if made is None else made
+    if made["tuned"]:
+        progress(f"with tiles that tuning found: {made['tuned']} functions")
+    if made["unscheduled"]:
+        progress(f"without a schedule of ours: {', '.join(made['unscheduled'])}")
+    (folder / "check.json").write_text(check.model_dump_json(exclude_none=True))
+    (folder / "tuned.json").write_text(json.dumps({"functions": made["tuned"]}))
+    return {"unscheduled": made["unscheduled"]}
+
+
+def _export(executable: Any, objects: Path) -> None:
+    """The object files of a library, into a new folder."""
+    objects.mkdir()
+
+    def keep(_output: str, files: list[str], **_options: Any) -> None:
+        for file in files:
+            shutil.copyfile(file, objects / Path(file).name)
+
+    executable.export_library(str(objects / "unused.so"), fcompile=keep)
+
+
+def this_machine() -> Any:
+    """The TVM target of this machine's own CPU."""
+    import tvm
+    from tvm.target import codegen
+
+    return tvm.target.Target(
+        {
+            "kind": "llvm",
+            "mtriple": codegen.llvm_get_system_triple(),
+            "mcpu": codegen.llvm_get_system_cpu(),
+        }
+    )
+
+
+def _executable(
+    lowered: Any, target: Any, opt_level: int, tuned: Mapping[str, Any]
+) -> tuple[Any, list[str]]:
+    from toolchain.compile import pipeline
+
+    with _named_failure(opt_level):
+        scheduled, others = pipeline.schedule(lowered, target, opt_level, tuned)
+        return pipeline.build(scheduled, target), others
+
+
+@contextmanager
+def _named_failure(opt_level: int) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever a pass or LLVM raises
+        lines = str(error).strip().splitlines()
+        raise ModelError(
+            f"TVM can't compile the model at O{opt_level}",
+            detail="\n".join(lines[-5:]),
+            resolution="try --opt-level 1, which changes the graph less"
+            if opt_level > 1
+            else "use TensorFlow Lite for this model",
+        ) from error
+
+
+def _check(executable: Any, arguments: Json, opt_level: int, rounded: bool) -> Check:
+    """Run the samples through the code for this machine."""
+    import tvm
+    from tvm import relax
+
+    with np.load(arguments["samples"]) as arrays:
+        x, reference = arrays["x"], arrays["reference"]
+    if arguments["reference"]:
+        reference = np.load(arguments["reference"], allow_pickle=False)
+    variant = VARIANTS[arguments["variant"]]
+    machine = relax.VirtualMachine(executable, tvm.cpu())
+    batch: int = arguments["batch"]
+    pieces = []
+    for start in range(0, len(x), batch):
+        output = machine["main"](tvm.runtime.tensor(x[start : start + batch]))
+        pieces.append(output.numpy())
+    found = np.concatenate(pieces)
+    stage = "tvm-x86" if platform.machine() == "x86_64" else f"tvm-{platform.machine()}"
+    return parity.compare(
+        stage, reference, found, opt_level, variant=variant.name, rounded=variant.rounded or rounded
+    )

@@ -1,0 +1,110 @@
+"""Link a model's object file into a library for a target, with the cross g++ in the cross image."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolchain.compile.compilation import Linker
+from toolchain.core.store import Store, digest_of
+from toolchain.images import build, specification
+from toolchain.images.build_container import Mount
+from toolchain.targets import Target
+
+if TYPE_CHECKING:
+    from toolchain.images.engine import Container, Engine
+
+IN_BOX = "/edgewright/link"
+# No id, no path: the library's bytes are those of its objects.
+FLAGS = ("-shared", "-fPIC", "-O2", "-Wl,--build-id=none", "-Wl,--gc-sections", "-s")
+
+
+def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Linker:
+    """What links objects for a target.
+
+    The image is built, and an engine needed, only when it first links. It raises EngineError when
+    no engine answers and BuildError when the linker refuses.
+    """
+    spec = specification.spec("cross", target)
+    tag: str | None = None
+    known = ""
+
+    def image() -> str:
+        nonlocal known
+        known = known or build.known_id(spec, store) or ""
+        return known
+
+    def link(objects: list[Path], output: Path) -> None:
+        from toolchain.images.engine import Engine  # takes a quarter of a second
+
+        nonlocal tag
+        engine = Engine()
+        if tag is None:
+            tag = build.build(spec, engine, store, progress=progress).tag
+        with store.scratch() as scratch, _container(engine, tag, scratch) as box:
+            names = [f"{number}.o" for number in range(len(objects))]
+            for name, item in zip(names, objects, strict=True):
+                shutil.copyfile(item, scratch / name)
+            box.call(_command(target, names, "out.so"))
+            shutil.move(scratch / "out.so", output)
+
+    identity = digest_of([build.key_of(spec), target.triple, target.cflags, FLAGS])
+    return Linker(identity=identity, link=link, image=image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A linker that stays, for many small libraries: any process of ours may use it.
+
+    Attributes:
+        container: its id.
+        folder: what it sees: objects and libraries are in it.
+    """
+
+    container: str
+    folder: Path
+
+    def link(self, target: Target, objects: Sequence[str], output: str) -> None:
+        """Link objects of the folder into a library there, all by their names.
+
+        Raises:
+            BuildError: the linker refuses.
+            EngineError: the engine went away.
+        """
+        from toolchain.images.engine import Engine
+
+        Engine().attach(self.container).call(_command(target, objects, output))
+
+
+@contextmanager
+def standing(target: Target, store: Store, progress: Callable[[str], None]) -> Iterator[Standing]:
+    """A linker for a target that is there for as long as the block runs.
+
+    Raises:
+        EngineError: no engine answers.
+    """
+    from toolchain.images.engine import Engine
+
+    engine = Engine()
+    tag = build.build(specification.spec("cross", target), engine, store, progress=progress).tag
+    with store.scratch() as scratch, _container(engine, tag, scratch) as box:
+        yield Standing(container=box.id, folder=scratch)
+
+
+def _container(engine: Engine, tag: str, folder: Path) -> AbstractContextManager[Container]:
+    return engine.container(
+        tag,
+        mounts=[Mount(source=folder, target=IN_BOX)],
+        user=f"{os.getuid()}:{os.getgid()}",
+    )
+
+
+def _command(target: Target, objects: Sequence[str], output: str) -> list[str]:
+    files = [f"{IN_BOX}/{name}" for name in objects]
+    compiler = f"{target.triple}-g++"
+    return [compiler, *target.cflags, *FLAGS, *files, "-o", f"{IN_BOX}/{output}"]

@@ -1,0 +1,80 @@
+"""Work in a copy of this process, beside it: with all that it has in memory, and nothing to send.
+
+A compiled module can't be handed to another process, but a fork has it already. What is forked has
+one thread, so nothing may be forked once TVM has run code of its own (its thread pool).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+from toolchain.core.errors import EdgewrightError
+from toolchain.core.worker import Json
+
+
+class Aside:
+    """The copy, at work.
+
+    Attributes:
+        process_id: of the copy.
+
+    Args:
+        work: what it does; its result is the copy's only trace here, besides the files it writes.
+    """
+
+    def __init__(self, work: Callable[[], Json]) -> None:
+        # the standard library's newer ways of starting a process copy no memory
+        context = multiprocessing.get_context("fork")
+        self._answers, answers = context.Pipe(duplex=False)
+        self._process = context.Process(target=_tell, args=(work, answers), daemon=True)
+        self._process.start()
+        self.process_id = self._process.pid
+        answers.close()
+
+    def result(self) -> Json:
+        """What the work returned; waits for it.
+
+        Raises:
+            EdgewrightError: the one that it raised.
+            RuntimeError: it failed in another way, and has said how on standard error.
+        """
+        try:
+            answer: Json | EdgewrightError = self._answers.recv()
+        except EOFError as error:
+            self._process.join()
+            code = self._process.exitcode or 0
+            if code < 0:
+                # killed, or crashed: end the same way, and whoever waits for us explains it
+                os.kill(os.getpid(), -code)
+            raise RuntimeError("the copy of this process failed") from error
+        self._process.join()
+        if isinstance(answer, EdgewrightError):
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        """Stop it, when it is still at work."""
+        self._process.kill()
+        self._process.join()
+        self._answers.close()
+
+
+@contextmanager
+def beside(work: Callable[[], Json]) -> Iterator[Aside]:
+    """Start work in a copy of this process; it is stopped with the block."""
+    copy = Aside(work)
+    try:
+        yield copy
+    finally:
+        copy.end()
+
+
+def _tell(work: Callable[[], Json], answers: Connection) -> None:
+    try:
+        answers.send(work())
+    except EdgewrightError as error:
+        answers.send(error)

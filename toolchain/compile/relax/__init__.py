@@ -1,0 +1,1 @@
+"""Passes over the graph of a network, in Relax."""

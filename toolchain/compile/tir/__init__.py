@@ -1,0 +1,1 @@
+"""Schedules and passes over the loops of one function, in TensorIR."""

@@ -1,0 +1,211 @@
+"""A model of any source to ONNX and TFLite, with a fixed batch, checked against its source.
+
+`convert` is the plan and the cache; the work is done by `work` in a process of its own, so that
+TensorFlow is imported only when there is something to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+
+from toolchain.core import paths, provenance, store, worker
+from toolchain.core.errors import UsageError
+from toolchain.core.worker import Progress
+from toolchain.models import ModelSpec, manifest
+from toolchain.models.manifest import ModelCard
+from toolchain.workstation import extras
+
+TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "scikit-learn", "pillow")
+LARGEST_BATCH = 1024
+# what reads or converts a kind of model, and is not always installed
+EXTRAS = {"onnx": ("onnx2tf",), "pytorch": ("pytorch", "onnx2tf")}
+
+
+def convert(
+    spec: ModelSpec,
+    batch: int = 1,
+    *,
+    out: Path | None = None,
+    progress: Progress = worker.silent,
+    cache: store.Store | None = None,
+) -> ModelCard:
+    """Convert a model and put the result in OUT/<model>/b<batch>.
+
+    Does nothing but check hashes when it was done before with the same input and tools. Libraries
+    compiled from the same ONNX bytes stay.
+
+    Args:
+        spec: the model, from `models.resolve`.
+        batch: the batch that its graphs are fixed at.
+        out: the folder of all models; dist/models when not given.
+        progress: called with each step.
+        cache: the store; this machine's when not given.
+
+    Raises:
+        UsageError: no such batch.
+        ModelError: the model can't be read or converted; nothing is written.
+    """
+    if not 1 <= batch <= LARGEST_BATCH:
+        raise UsageError(
+            f"batch {batch} can't be used", resolution=f"give a batch of 1 to {LARGEST_BATCH}"
+        )
+    where = store.Store() if cache is None else cache
+    made_from = identity(spec, batch)
+    key = store.digest_of(made_from)
+    entry = where.entry(key)
+    if entry is None:
+        with where.locked(key):
+            entry = where.entry(key) or _make(where, key, made_from, spec, batch, progress)
+    folder = (out if out is not None else paths.dist() / "models") / spec.name / f"b{batch}"
+    return _publish(where, entry, folder)
+
+
+def identity(spec: ModelSpec, batch: int) -> dict[str, object]:
+    """All that decides a conversion; its key in the store is the hash of it."""
+    used = {name: extras.identity(name) for name in EXTRAS.get(spec.kind, ())}
+    return {
+        "step": "convert",
+        "recipe": {**_recipe(), **({"extras": used} if used else {})},
+        "model": spec.digest,
+        "batch": batch,
+        "name": spec.name,
+    }
+
+
+def _recipe() -> dict[str, object]:
+    """All that decides the result besides the model: our own code and the libraries."""
+    files = [*Path(__file__).parent.rglob("*.py"), Path(manifest.__file__), Path(worker.__file__)]
+    code = {path.name: store.digest_file(path) for path in sorted(files)}
+    return {"code": code, "tools": _versions(TOOLS), "python": platform.python_version()}
+
+
+@functools.cache
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _make(
+    where: store.Store,
+    key: str,
+    made_from: dict[str, object],
+    spec: ModelSpec,
+    batch: int,
+    progress: Progress,
+) -> store.Entry:
+    """Convert into a new store entry; weights made here get an entry of their own."""
+    with contextlib.ExitStack() as stack:
+        arguments: dict[str, object] = {"spec": plain(spec), "batch": batch}
+        weights(where, stack, spec, arguments)
+        arguments["folder"] = str(stack.enter_context(where.building(key, made_from)))
+        worker.call(
+            "toolchain.convert.conversion_job:convert",
+            arguments,
+            what=f"converting {spec.name}",
+            progress=progress,
+        )
+    entry = where.entry(key)
+    assert entry is not None
+    return entry
+
+
+def weights(
+    where: store.Store,
+    stack: contextlib.ExitStack,
+    spec: ModelSpec,
+    arguments: dict[str, object],
+) -> None:
+    """Say in `arguments` where the weights of a catalogue model are, or are to be put."""
+    arguments |= {"weights_in": None, "weights_out": None}
+    if spec.entry is not None and spec.weights is None:
+        made_from = {**identity(spec, 0), "step": "weights", "batch": None}
+        made_once(where, stack, made_from, arguments, "weights")
+
+
+def made_once(
+    where: store.Store,
+    stack: contextlib.ExitStack,
+    made_from: dict[str, object],
+    arguments: dict[str, object],
+    name: str,
+) -> None:
+    """Say in `arguments` the folder of a part: NAME_in when it is there, NAME_out when not yet.
+
+    What is put into the second becomes an entry of the store when the stack closes.
+    """
+    key = store.digest_of(made_from)
+    with contextlib.ExitStack() as waiting:
+        waiting.enter_context(where.locked(key))
+        entry = where.entry(key)
+        if entry is not None:
+            arguments |= {f"{name}_in": str(entry.folder), f"{name}_out": None}
+            return
+        stack.enter_context(waiting.pop_all())
+    folder = stack.enter_context(where.building(key, made_from))
+    arguments |= {f"{name}_in": None, f"{name}_out": str(folder)}
+
+
+def plain(spec: ModelSpec) -> dict[str, object]:
+    """A spec as JSON; `work` reads it back."""
+    fields = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec)}
+    for name in ("entry", "own"):
+        fields[name] = fields[name].model_dump(mode="json") if fields[name] else None
+    for name in ("path", "weights"):
+        fields[name] = str(fields[name]) if fields[name] else None
+    return fields
+
+
+def _publish(where: store.Store, entry: store.Entry, folder: Path) -> ModelCard:
+    """Copy an entry into its folder of dist; the card last, so that it never names a lie."""
+    made = ModelCard.load(entry.folder)
+    with where.locked(store.digest_of(["card", str(folder.resolve())])):
+        made = _kept(folder, made, set(entry.files)) or made
+        for name, digest in sorted(entry.files.items()):
+            place = folder / name
+            if name == manifest.FILE or (place.is_file() and store.digest_file(place) == digest):
+                continue
+            with store.explain_no_space(folder):
+                store.write_atomically(place, entry.file(name).read_bytes())
+        if (
+            not (folder / manifest.FILE).is_file()
+            or (folder / manifest.FILE).read_text() != made.dump()
+        ):
+            made.save(folder)
+        remove_stale(folder, made)
+    return made
+
+
+def _kept(folder: Path, made: ModelCard, written: set[str]) -> ModelCard | None:
+    """The folder's own card when it differs only by variants and libraries still there."""
+    try:
+        present = ModelCard.model_validate(json.loads((folder / manifest.FILE).read_text()))
+    except (OSError, ValueError):
+        return None
+    if present.plain() != made:
+        return None
+    for name, digest in present.files().items():
+        place = folder / name
+        if name not in written and (not place.is_file() or store.digest_file(place) != digest):
+            return None
+    return present
+
+
+def remove_stale(folder: Path, made: ModelCard) -> None:
+    """Remove what the card doesn't name: libraries and variants of an earlier model."""
+    named = {manifest.FILE, *made.files()}
+    named |= {f"{name}{provenance.SUFFIX}" for name in named}
+    for path in [p for p in folder.rglob("*") if p.is_file()]:
+        if path.relative_to(folder).as_posix() not in named:
+            path.unlink()
+    for path in sorted((p for p in folder.iterdir() if p.is_dir()), reverse=True):
+        if not any(path.iterdir()):
+            path.rmdir()

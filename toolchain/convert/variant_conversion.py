@@ -1,0 +1,121 @@
+"""One more variant of a converted model: the plan and the cache; `variant_work` does the work."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from toolchain.convert import conversion as base
+from toolchain.core import store, worker
+from toolchain.core.errors import UsageError
+from toolchain.core.worker import Progress
+from toolchain.models import ModelSpec
+from toolchain.models.manifest import ModelCard, VariantPart
+from toolchain.models.variants import PLAIN, VARIANTS
+
+PART = "variant.json"
+# What a variant is made of: the graph of these is TensorFlow's.
+SOURCES = ("keras-applications", "digits", "keras", "savedmodel", "frozen")
+
+
+def add(
+    spec: ModelSpec,
+    batch: int,
+    variant: str,
+    folder: Path,
+    *,
+    progress: Progress = worker.silent,
+    cache: store.Store | None = None,
+) -> ModelCard:
+    """Make a variant of a model and put it into its folder beside the plain form.
+
+    Does nothing but check hashes when it was done before with the same input and tools.
+
+    Args:
+        spec: the model, as it was given to `convert`.
+        batch: the batch of the folder.
+        variant: one of `variants.VARIANTS`.
+        folder: what `convert` filled.
+        progress: called with each step.
+        cache: the store; this machine's when not given.
+
+    Raises:
+        UsageError: this model has no such variant.
+        ModelError: it can't be made; nothing is written.
+    """
+    present = ModelCard.load(folder)
+    if variant == PLAIN:
+        return present
+    if spec.kind not in SOURCES:
+        raise UsageError(
+            f"{spec.name}: variants are made of TensorFlow's models, not of a .{spec.kind} file",
+            resolution="give the model as a .keras file or SavedModel folder",
+        )
+    where = store.Store() if cache is None else cache
+    inputs = {
+        **base.identity(spec, batch),
+        "step": "variant",
+        "variant": variant,
+        "samples": present.samples.sha256,
+    }
+    key = store.digest_of(inputs)
+    entry = where.entry(key)
+    if entry is None:
+        with where.locked(key):
+            entry = where.entry(key)
+            if entry is None:
+                _make(where, key, inputs, spec, batch, variant, folder, progress)
+                entry = where.entry(key)
+                assert entry is not None
+    return _publish(where, entry, variant, folder)
+
+
+def _make(
+    where: store.Store,
+    key: str,
+    inputs: dict[str, object],
+    spec: ModelSpec,
+    batch: int,
+    variant: str,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    present = ModelCard.load(folder)
+    with contextlib.ExitStack() as stack:
+        arguments: dict[str, object] = {
+            "spec": base.plain(spec),
+            "batch": batch,
+            "variant": variant,
+            "samples": str(folder / present.samples.file),
+            "tuned_in": None,
+            "tuned_out": None,
+        }
+        base.weights(where, stack, spec, arguments)
+        if VARIANTS[variant].tuned:
+            made_from = {**base.identity(spec, batch), "step": f"tuned {variant}", "batch": None}
+            base.made_once(where, stack, made_from, arguments, "tuned")
+        arguments["folder"] = str(stack.enter_context(where.building(key, inputs)))
+        worker.call(
+            "toolchain.convert.variant_job:make",
+            arguments,
+            what=f"converting {spec.name} to {variant}",
+            progress=progress,
+        )
+
+
+def _publish(where: store.Store, entry: store.Entry, variant: str, folder: Path) -> ModelCard:
+    """Copy the files beside the model, then name them in the card."""
+    part = VariantPart.model_validate_json(entry.file(PART).read_bytes())
+    with where.locked(store.digest_of(["card", str(folder.resolve())])):
+        for name, digest in sorted(entry.files.items()):
+            place = folder / name
+            if name == PART or (place.is_file() and store.digest_file(place) == digest):
+                continue
+            with store.explain_no_space(folder):
+                store.write_atomically(place, entry.file(name).read_bytes())
+        present = ModelCard.load(folder)
+        updated = present.with_variant(variant, part)
+        if updated != present:
+            updated.save(folder)
+            base.remove_stale(folder, updated)
+    return updated

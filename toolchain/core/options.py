@@ -1,0 +1,139 @@
+"""What options of tasks mean: lists, numbers, and the options that several tasks share.
+
+Shared options are the fields of a dataclass: a task that is `given` one has them all, and its body
+takes them as one argument.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from toolchain.core.errors import UsageError
+
+INVENTORY = "inventory.yml"
+DEFAULT_TARGET = "rv64gc"
+JSON = "print JSON instead of a table"
+TARGET = "name of a target in toolchain/targets/targets.toml"
+OS = "system of the device, such as debian12; the target's usual one when left out"
+HOST = "name of a device in the inventory"
+INVENTORY_HELP = "the inventory file"
+HOST_HELP = {"host": HOST, "inventory": INVENTORY_HELP, "json": JSON}
+
+
+def option(default: Any, said: str) -> Any:
+    """A field that is an option of tasks: its default and its help."""
+    return field(default=default, metadata={"help": said})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """Which models, of what, in which forms."""
+
+    model: str = option(
+        "", "names from the catalogue, separated by commas; a name for --model-file"
+    )
+    model_file: str = option(
+        "", "a model of yours: .onnx, .keras, .h5, .tflite, .pt2, .pb or a SavedModel folder"
+    )
+    weights: str = option(
+        "", "file with the weights of a catalogue model; without it they are drawn"
+    )
+    batch: str = option("1", "batch sizes, separated by commas")
+    variant: str = option(
+        "fp32",
+        "forms, separated by commas, or all: fp32, float16, dynamic, int8, int16x8, qat, "
+        "pruned, clustered",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Devices:
+    """Which devices of which inventory."""
+
+    host: str = option("", "names of devices in the inventory, separated by commas")
+    group: str = option("", "groups of the inventory, separated by commas; with or without --host")
+    limit: str = option(
+        "", "only those of them: names, groups or patterns; `!` before one leaves it out"
+    )
+    inventory: str = option(INVENTORY, INVENTORY_HELP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet(Devices):
+    """Devices, and how many are worked on at once and how long."""
+
+    parallel: int = option(10, "devices at once")
+    step_limit: float = option(1000.0, "seconds in which a device must come to its next step")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderedFleet(Fleet):
+    """A fleet that is changed, and when that ends early."""
+
+    canary: int = option(0, "devices that go first; the others only when these are done")
+    max_failures: int = option(0, "begin no other device after so many that failed; 0 is never")
+
+
+def help_of(kind: type[Any]) -> dict[str, str]:
+    """The help of shared options, as invoke takes it."""
+    return {f.name.replace("_", "-"): f.metadata["help"] for f in fields(kind)}
+
+
+def given(**shared: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a task shared options, where its body has an argument for all of them.
+
+    Args:
+        shared: the dataclass of each such argument.
+    """
+
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(body).parameters.values():
+            here = shared.get(parameter.name)
+            options = (
+                [parameter]
+                if here is None
+                else [
+                    inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default)
+                    for f in fields(here)
+                ]
+            )
+            parameters += options
+
+        @functools.wraps(body)
+        def wrapper(*args: object, **said: object) -> None:
+            for name, kind in shared.items():
+                said[name] = kind(
+                    **{f.name: said.pop(f.name) for f in fields(kind) if f.name in said}
+                )
+            body(*args, **said)
+
+        # what invoke makes the flags of
+        vars(wrapper)["__signature__"] = inspect.Signature(parameters)
+        return wrapper
+
+    return decorate
+
+
+def names(text: str) -> list[str]:
+    """The parts of a list separated by commas, without blanks."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """The whole numbers of a list separated by commas.
+
+    Raises:
+        UsageError: a part is no whole number; the error names the option.
+    """
+    try:
+        return [int(part) for part in names(text)]
+    except ValueError as error:
+        raise UsageError(
+            f"--{option} takes whole numbers separated by commas, not {text!r}",
+            resolution=f"for example: --{option} 1,2,4",
+        ) from error

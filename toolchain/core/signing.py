@@ -1,0 +1,164 @@
+"""Keys that sign releases, and the seals that they make.
+
+A seal says, signed by an ed25519 key: this release, this counter, not after this second. A release
+is named by the hash of its manifest, which holds the hash of every file, so the seal covers all of
+it; and the same content stays the same release, however often it is sealed. What a device makes of
+a seal is `deploy.agent.trust`'s. The key file is OpenSSH's: `ssh-keygen -p` gives it a passphrase.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import time
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from toolchain.core import paths
+from toolchain.core.errors import BuildError, UsageError
+from toolchain.core.store import fsync_path, write_atomically
+from toolchain.lock.pins import Sha256
+
+SEAL = "seal.json"
+DOMAIN = b"edgewright release 1\n"
+VALID_S = 90 * 24 * 3600
+
+
+class Seal(BaseModel):
+    """What lets a release into a device that trusts the key.
+
+    Attributes:
+        release: its id.
+        counter: the second in which the seal was made, since 1970; a device takes no older one.
+        expires: the last second in which it is taken.
+        signature: Ed25519, in hexadecimal.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    release: Sha256
+    counter: int
+    expires: int
+    signature: str
+
+
+def key_path() -> Path:
+    """Where the key is."""
+    return paths.keys() / "release"
+
+
+def make_key() -> tuple[Path, bool]:
+    """The key's file, and whether it was made just now.
+
+    Raises:
+        UsageError: it can't be written.
+    """
+    path = key_path()
+    if path.exists():
+        return path, False
+    private = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.OpenSSH,
+        serialization.NoEncryption(),
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(private)
+            stream.flush()
+            os.fsync(descriptor)
+        try:
+            # of two that make one at once, the first one's key is kept
+            os.link(temporary, path)
+        except FileExistsError:
+            return path, False
+        finally:
+            temporary.unlink()
+        fsync_path(path.parent)
+    except OSError as error:
+        raise UsageError(
+            f"no key can be written to {path}",
+            detail=str(error),
+            resolution="set EDGEWRIGHT_KEYS to a folder of yours",
+        ) from error
+    return path, True
+
+
+def public_key() -> str:
+    """The public key as a line of OpenSSH's.
+
+    Raises:
+        UsageError: there is no key, or it can't be read.
+    """
+    encoded = (
+        _private()
+        .public_key()
+        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    )
+    return f"{encoded.decode()} edgewright"
+
+
+def seal(release: str, *, counter: int, expires: int, key: Ed25519PrivateKey) -> Seal:
+    """Sign a release."""
+    fields = {"counter": counter, "expires": expires, "release": release}
+    message = DOMAIN + json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+    signature = key.sign(message).hex()
+    return Seal(release=release, counter=counter, expires=expires, signature=signature)
+
+
+def seal_bundles(bundles: dict[Path, str]) -> bool:
+    """Put a seal into each bundle, when this machine has a key. Whether it has one.
+
+    Args:
+        bundles: release ids by the bundles' folders.
+
+    Raises:
+        UsageError: the key can't be read.
+    """
+    if not key_path().exists():
+        return False
+    key, now = _private(), int(time.time())
+    for folder, release in bundles.items():
+        made = seal(release, counter=now, expires=now + VALID_S, key=key)
+        write_atomically(folder / SEAL, made.model_dump_json(indent=1).encode())
+    return True
+
+
+def load(folder: Path) -> Seal | None:
+    """The seal of a bundle; None when it has none.
+
+    Raises:
+        BuildError: it can't be read.
+    """
+    path = folder / SEAL
+    try:
+        return Seal(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, ValidationError) as error:
+        raise BuildError(f"{path} can't be used", detail=str(error)) from error
+
+
+def _private() -> Ed25519PrivateKey:
+    path = key_path()
+    try:
+        content = path.read_bytes()
+        try:
+            key = serialization.load_ssh_private_key(content, password=None)
+        except TypeError:
+            phrase = getpass.getpass(f"passphrase of {path}: ")
+            key = serialization.load_ssh_private_key(content, password=phrase.encode())
+    except FileNotFoundError as error:
+        raise UsageError("there is no key to sign with", resolution="run: invoke keys") from error
+    except (OSError, ValueError, EOFError, UnsupportedAlgorithm) as error:
+        raise UsageError(f"the key {path} can't be used", detail=str(error)) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise UsageError(f"the key {path} is not an ed25519 key")
+    return key

@@ -1,0 +1,212 @@
+"""Content-addressed files: everything fetched or built is looked up by what made it.
+
+`blobs` holds fetched files by their sha256. `entries` holds built folders by the hash of all that
+made them. Both are hashed again when read; one whose bytes changed is removed, so that the caller
+makes it again. What is here can always be made again, but for `tuning`, what searches have measured
+on devices (`toolchain.tuning.records`): nothing else keeps state in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from toolchain.core import paths
+from toolchain.core.errors import LockError, NoSpaceError
+
+CHUNK = 1 << 20
+MANIFEST = "entry.json"
+
+
+def digest_file(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of(value: object) -> str:
+    """The sha256 of a JSON value in its canonical form (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_tree(folder: Path) -> dict[str, str]:
+    """The sha256 of each regular file below a folder, by its relative path, sorted."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
+    return {p.relative_to(folder).as_posix(): digest_file(p) for p in files}
+
+
+def fsync_path(path: Path) -> None:
+    """Bring a file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file by temporary name, fsync and rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        fsync_path(temporary)
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explain_no_space(where: Path) -> Iterator[None]:
+    """Turn ENOSPC and EDQUOT into the error that says which disk and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise NoSpaceError(
+            "no space left on this machine",
+            detail=f"{error}\nthe cache is in {where}",
+            resolution="free some space, or move the cache with EDGEWRIGHT_CACHE=FOLDER",
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A built folder whose bytes were just checked."""
+
+    key: str
+    folder: Path
+    inputs: Mapping[str, object]
+    files: Mapping[str, str]
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files."""
+        if name not in self.files:
+            raise KeyError(name)
+        return self.folder / name
+
+
+class Store:
+    """The cache of this machine.
+
+    Args:
+        root: its folder; `paths.cache()` when not given.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root if root is not None else paths.cache()
+
+    def blob(self, sha256: str) -> Path | None:
+        """The fetched file with that hash, checked; None when absent or damaged."""
+        path = self._blob_path(sha256)
+        if not path.is_file():
+            return None
+        if digest_file(path) != sha256:
+            path.unlink()
+            return None
+        return path
+
+    def has_blob(self, sha256: str, size: int) -> bool:
+        """Whether a file of that name and size is there, without reading it."""
+        path = self._blob_path(sha256)
+        return path.is_file() and path.stat().st_size == size
+
+    def add_blob(self, temporary: Path, sha256: str) -> Path:
+        """Take a finished file of `scratch` into the store.
+
+        Raises:
+            LockError: its bytes don't have that hash; the file is removed.
+        """
+        found = digest_file(temporary)
+        if found != sha256:
+            temporary.unlink()
+            raise LockError(
+                f"{temporary.name}: its bytes don't match the lock",
+                detail=f"expected sha256 {sha256}\nfound    sha256 {found}",
+            )
+        path = self._blob_path(sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fsync_path(temporary)
+        temporary.rename(path)
+        fsync_path(path.parent)
+        return path
+
+    def entry(self, key: str) -> Entry | None:
+        """The built folder with that key, checked; None when absent or damaged."""
+        folder = self._entry_path(key)
+        manifest = folder / MANIFEST
+        try:
+            recorded = json.loads(manifest.read_text())
+            inputs, files = recorded["inputs"], recorded["files"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            shutil.rmtree(folder)
+            return None
+        found = digest_tree(folder)
+        found.pop(MANIFEST, None)
+        if found != files:
+            shutil.rmtree(folder)
+            return None
+        return Entry(key=key, folder=folder, inputs=inputs, files=files)
+
+    @contextmanager
+    def building(self, key: str, inputs: Mapping[str, object]) -> Iterator[Path]:
+        """A folder to fill; when the block ends well it becomes the entry with that key.
+
+        Nothing is kept of a block that raised. Two builders of one key wait for each other: the
+        second should look the entry up again inside `locked`.
+        """
+        with self.scratch() as folder, explain_no_space(self.root):
+            yield folder
+            files = digest_tree(folder)
+            (folder / MANIFEST).write_text(
+                json.dumps({"inputs": inputs, "files": files}, indent=1, sort_keys=True)
+            )
+            for path in [*folder.rglob("*"), folder]:
+                if not path.is_symlink():
+                    fsync_path(path)
+            final = self._entry_path(key)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            if final.exists():
+                shutil.rmtree(final)
+            folder.chmod(0o755)
+            folder.rename(final)
+            fsync_path(final.parent)
+
+    @contextmanager
+    def locked(self, key: str) -> Iterator[None]:
+        """Hold a key, so that one process at a time builds it."""
+        locks = self.root / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{key}.lock"):
+            yield
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A temporary folder on the store's own disk, removed at the end whatever happens."""
+        base = self.root / "tmp"
+        base.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=base))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _blob_path(self, sha256: str) -> Path:
+        return self.root / "blobs" / sha256[:2] / sha256
+
+    def _entry_path(self, key: str) -> Path:
+        return self.root / "entries" / key[:2] / key

@@ -1,0 +1,136 @@
+"""Runs one function of ours in a fresh Python process.
+
+What it imports (TensorFlow, TVM) and the memory it takes end with it; its hash seed and thread
+counts are fixed, so that the same arguments give the same bytes; a crash in native code becomes an
+error here. It is not a pool: a job is a process. A caller may run that process elsewhere: all that
+it reads and writes besides its arguments' files is in the request's folder.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from toolchain.core import errors, paths, process
+from toolchain.core.errors import CommandError, EdgewrightError, ModelError
+
+MARK = "@@step "
+REQUEST, ANSWER = "request.json", "answer.json"
+FIXED_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONUNBUFFERED": "1",
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "KERAS_BACKEND": "tensorflow",
+}
+
+Progress = Callable[[str], None]
+Json = dict[str, Any]
+# Runs `python -m toolchain.core.worker` on a request file, its output given line by line; raises
+# CommandError when it fails.
+Run = Callable[[Path, Callable[[str], None]], None]
+
+
+def silent(_step: str) -> None:
+    """The progress of a caller that wants none."""
+
+
+def here(request: Path, on_line: Callable[[str], None]) -> None:
+    """Run a request by this Python."""
+    process.run(
+        [sys.executable, "-m", "toolchain.core.worker", str(request)],
+        env={**FIXED_ENVIRONMENT, "PYTHONPATH": str(paths.ROOT)},
+        on_line=on_line,
+    )
+
+
+def call(
+    function: str, arguments: Json, *, what: str, progress: Progress = silent, run: Run = here
+) -> Json:
+    """Call `module:function` with a JSON object and return the one it returns.
+
+    Args:
+        function: where it is; it takes (arguments, progress).
+        arguments: what it is given.
+        what: the job in words, for the error of a crash.
+        progress: called with each step it reports.
+        run: runs the process.
+
+    Raises:
+        EdgewrightError: the one that it raised.
+        ModelError: it crashed.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
+        request, answer = Path(folder) / REQUEST, Path(folder) / ANSWER
+        request.write_text(json.dumps({"function": function, "arguments": arguments}))
+
+        def on_line(line: str) -> None:
+            if line.startswith(MARK):
+                progress(line.removeprefix(MARK))
+
+        try:
+            run(request, on_line)
+        except CommandError as error:
+            raise _explained(error, answer, what) from error
+        result: Json = json.loads(answer.read_text())["result"]
+        return result
+
+
+def _explained(failure: CommandError, answer: Path, what: str) -> EdgewrightError:
+    if answer.is_file():
+        told: Mapping[str, str] = json.loads(answer.read_text())["error"]
+        kind: type[EdgewrightError] = getattr(errors, told["class"])
+        return kind(told["brief"], detail=told["detail"], resolution=told["resolution"])
+    lines = [line for line in failure.output.splitlines() if not line.startswith(MARK)]
+    if failure.returncode == -9:
+        return ModelError(
+            f"{what} was killed",
+            detail="\n".join(lines),
+            resolution="this machine most likely ran out of memory: close programs, or use a "
+            "smaller batch",
+        )
+    return ModelError(
+        f"{what} failed",
+        detail="\n".join(lines),
+        resolution="the model uses something that edgewright or the libraries it uses can't "
+        "handle; the last lines above say what",
+    )
+
+
+def main() -> int:
+    """The process's side: read the request, call, write the answer beside it."""
+    path = Path(sys.argv[1])
+    request = json.loads(path.read_text())
+    module, _, name = request["function"].partition(":")
+    answer = path.with_name(ANSWER)
+    home = path.with_name("home")  # Keras reads and writes its settings there
+    home.mkdir()
+    os.environ["KERAS_HOME"] = str(home)
+
+    def progress(step: str) -> None:
+        print(f"{MARK}{step}", flush=True)
+
+    try:
+        result = getattr(importlib.import_module(module), name)(request["arguments"], progress)
+    except EdgewrightError as error:
+        told = {
+            "class": type(error).__name__,
+            "brief": error.brief,
+            "detail": error.detail,
+            "resolution": error.resolution,
+        }
+        answer.write_text(json.dumps({"error": told}))
+        return 1
+    answer.write_text(json.dumps({"result": result}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Docker images with the same id everywhere, and the seam to the engine."""

@@ -1,0 +1,272 @@
+"""docker/NAME + lock -> an image with the same id everywhere.
+
+Three steps: the locked packages become a root (`rootfs`), loaded as an image of one layer; the
+engine runs the folder's Dockerfile on it with no network; what the Dockerfile added is put into
+a form that holds no time and no order of the engine's (`seal`), so that the image's id is the
+hash of its content and the same on every engine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolchain.core import provenance
+from toolchain.core.errors import LockError
+from toolchain.core.provenance import SUFFIX, Claim, Material
+from toolchain.core.store import Store, digest_file, digest_of, digest_tree, write_atomically
+from toolchain.images import normalise
+from toolchain.images.specification import ImageSpec
+from toolchain.lock import pins
+from toolchain.lock.pins import ImageLock
+
+EPOCH = 1_700_000_000
+if TYPE_CHECKING:
+    from toolchain.images.engine import Engine
+    from toolchain.lock.fetch import Progress
+
+KINDS = ("cross", "device")
+ROOT_RECIPE = Path(__file__).with_name("rootfs.py")
+RECORD = "image.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A built image.
+
+    Attributes:
+        name: such as cross-riscv64.
+        tag: how the engine names it.
+        id: sha256:… of its configuration.
+        built: whether anything was built now.
+    """
+
+    name: str
+    tag: str
+    id: str
+    built: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """What an image is, wherever it is built.
+
+    Attributes:
+        id: sha256:… of its configuration.
+        layers: sha256:… of each layer's tar.
+    """
+
+    id: str
+    layers: tuple[str, ...]
+
+
+def key_of(spec: ImageSpec) -> str:
+    """The hash of all that makes the image: packages, Dockerfile's folder, the recipe."""
+    return digest_of(inputs(spec))
+
+
+def known_id(spec: ImageSpec, store: Store) -> str | None:
+    """The id the image has or will have, when it was built once with this cache."""
+    recorded = _recorded(spec, store)
+    return recorded.id if recorded else None
+
+
+def build(
+    spec: ImageSpec,
+    engine: Engine,
+    store: Store,
+    *,
+    progress: Callable[[str], None],
+    fetched: Progress | None = None,
+) -> Image:
+    """Build an image, or find that it is there.
+
+    Raises:
+        LockError: a package's file can't be had or doesn't match.
+        BuildError: a step failed.
+        EngineError: the engine refused or went away.
+    """
+    key = key_of(spec)
+    tag = f"edgewright/{spec.name}:{key[:12]}"
+    with store.locked(f"image-{key}"):
+        recorded = _recorded(spec, store)
+        if recorded is not None and _is_there(recorded, engine, tag):
+            return Image(name=spec.name, tag=tag, id=recorded.id, built=False)
+        root = _root(spec, store, progress, fetched)
+        made = _image(spec, root, engine, store, tag, progress)
+        if made != recorded:
+            with store.building(key, inputs(spec)) as folder:
+                (folder / RECORD).write_text(json.dumps(asdict(made)))
+    return Image(name=spec.name, tag=tag, id=made.id, built=True)
+
+
+def _recorded(spec: ImageSpec, store: Store) -> Sealed | None:
+    """What a build with this cache came to."""
+    entry = store.entry(key_of(spec))
+    if entry is None:
+        return None
+    record = json.loads(entry.file(RECORD).read_text())
+    return Sealed(id=record["id"], layers=tuple(record.get("layers", ())))
+
+
+def _is_there(image: Sealed, engine: Engine, tag: str) -> bool:
+    """Whether the engine has an image, under its tag.
+
+    An engine that keeps images in containerd's store knows them by another id, of how they are
+    packed there: then what is under the tag must have the same layers.
+    """
+    if engine.image_id(image.id) == image.id:
+        engine.tag(image.id, tag)
+        return True
+    return engine.image_id(tag) is not None and image.layers == _layers(engine.image_config(tag))
+
+
+def _layers(inspected: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(inspected["RootFS"]["Layers"])
+
+
+def publish(image: Image, spec: ImageSpec, into: Path) -> Path:
+    """Write an image's provenance statement to a folder, under its name."""
+    claim = Claim(
+        kind="image",
+        subject=image.name,
+        sha256=image.id.removeprefix("sha256:"),
+        parameters={"image": image.name},
+        inputs=inputs(spec),
+    )
+    materials = [
+        Material(name=p.path, sha256=p.sha256, version=p.version)
+        for p in pins.image(spec.name).packages
+    ]
+    path = into / f"{image.name}{SUFFIX}"
+    write_atomically(path, provenance.statement(claim, materials).encode())
+    return path
+
+
+def build_all(
+    specs: Sequence[ImageSpec],
+    engine: Engine,
+    store: Store,
+    *,
+    progress: Callable[[str], None],
+    fetched: Progress | None = None,
+) -> list[Image]:
+    """Build several images at once: installing packages keeps one core busy each.
+
+    Args and errors are as for `build`; `progress` is called with the image's name first. When one
+    fails, the others are finished before its error is raised.
+    """
+
+    def one(spec: ImageSpec) -> Image:
+        def say(line: str) -> None:
+            progress(f"{spec.name}: {line}")
+
+        return build(spec, engine, store, progress=say, fetched=fetched)
+
+    with ThreadPoolExecutor(max_workers=max(1, len(specs))) as pool:
+        return list(pool.map(one, specs))
+
+
+def inputs(spec: ImageSpec) -> dict[str, object]:
+    """All that makes an image; its key in the store is the hash of it."""
+    return {
+        "kind": "image",
+        "root": _root_inputs(spec),
+        "context": digest_tree(spec.folder),
+        "recipe": normalise.FORMAT,
+    }
+
+
+def _locked(spec: ImageSpec) -> ImageLock:
+    """An image's lock.
+
+    Raises:
+        LockError: it can't be used, or is of another image.toml than this one.
+    """
+    locked = pins.image(spec.name)
+    wanted = (spec.suite, list(spec.arches), list(spec.include))
+    if wanted != (locked.suite, locked.arches, locked.include):
+        moved = sorted({*spec.include} ^ {*locked.include})
+        raise LockError(
+            f"docker/{spec.folder.name}/image.toml has changed since {spec.name} was locked",
+            detail="it differs in: " + (", ".join(moved) or "suite, architectures or order"),
+            resolution=pins.RENEW,
+        )
+    return locked
+
+
+def _root_inputs(spec: ImageSpec) -> dict[str, object]:
+    locked = _locked(spec)
+    return {
+        "kind": "root",
+        "arches": locked.arches,
+        "include": locked.include,
+        "packages": [p.sha256 for p in locked.packages],
+        "epoch": EPOCH,
+        "recipe": digest_file(ROOT_RECIPE),
+    }
+
+
+def _root(
+    spec: ImageSpec, store: Store, progress: Callable[[str], None], fetched: Progress | None
+) -> Path:
+    # what reads archives and indices takes half a second to import, and few runs need it
+    from toolchain.images import rootfs
+    from toolchain.lock.fetch import fetch_all
+
+    made_from = _root_inputs(spec)
+    key = digest_of(made_from)
+    entry = store.entry(key)
+    if entry is None:
+        locked = _locked(spec)
+        fetch_all([p.pinned() for p in locked.packages], store, fetched)
+        with store.building(key, made_from) as folder:
+            rootfs.build(spec, locked, store, folder / "root.tar", epoch=EPOCH, progress=progress)
+        entry = store.entry(key)
+        assert entry is not None
+    return entry.file("root.tar")
+
+
+def _image(
+    spec: ImageSpec,
+    root: Path,
+    engine: Engine,
+    store: Store,
+    tag: str,
+    progress: Callable[[str], None],
+) -> Sealed:
+    base = normalise.Layer.of(root)
+    config = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
+    with store.scratch() as scratch:
+        progress("loading the packages' root")
+        root_tag = f"edgewright/root-{spec.name}:{base.diff_id[:12]}"
+        archive = scratch / "root-image.tar"
+        normalise.write_archive(archive, [base], config, spec.arches[0], EPOCH, root_tag)
+        engine.load_image(archive)
+        archive.unlink()
+        draft = f"edgewright/draft-{spec.name}:{base.diff_id[:12]}"
+        try:
+            progress("running the Dockerfile")
+            engine.build_image(
+                spec.folder, tag=draft, arguments={"ROOT": root_tag}, on_line=progress
+            )
+            inspected = engine.image_config(draft)
+            layers = [base]
+            if len(_layers(inspected)) > 1:
+                saved = scratch / "draft.tar"
+                engine.save_image(draft, saved)
+                layers += normalise.added_layers(saved, scratch, EPOCH)
+                saved.unlink()
+            progress("sealing")
+            image_id = normalise.write_archive(
+                archive, layers, inspected["Config"], spec.arches[0], EPOCH, tag
+            )
+            engine.load_image(archive)
+        finally:
+            engine.remove_image(draft)
+            engine.remove_image(root_tag)
+    return Sealed(id=image_id, layers=tuple(f"sha256:{x.diff_id}" for x in layers))

@@ -1,0 +1,282 @@
+"""model.json: what one folder of dist/models holds, and how well each conversion agrees.
+
+Convert writes it, compile adds libraries to it; bundle, runner and report read it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from toolchain.core import store
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.models import variants
+from toolchain.models.variants import PLAIN
+
+FILE = "model.json"
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+F = TypeVar("F")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Part):
+    """Where the model came from; weights are "seeded:N", "trained:SHA256" or "file:SHA256"."""
+
+    kind: Literal["keras", "savedmodel", "frozen", "onnx", "tflite", "pytorch"]
+    weights: str
+
+
+class Tensor(_Part):
+    """An input or output with its fixed shape, batch first."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32"] = "float32"
+
+
+class File(_Part):
+    """A file of the folder, by relative path."""
+
+    file: str
+    sha256: Sha256
+    size: int
+
+
+class Tflite(File):
+    """A TFLite file; `compressed` is its size in zlib's best form, where zeros cost nothing."""
+
+    compressed: int | None = None
+
+
+class Samples(File):
+    """samples.npz: x, reference (the source model's output here) and, when real, labels."""
+
+    count: int
+    labelled: bool
+
+
+class Library(File):
+    """A TVM library.
+
+    Attributes:
+        opt_level: what our pipeline did.
+        variant: of the network, as `variants` names them.
+        tvm: version of TVM that compiled it; only the runtime of the same version runs it. Cards of
+            before this was recorded have none.
+        tuned: how many of its functions have tiles that tuning found.
+    """
+
+    opt_level: Annotated[int, Field(ge=0, le=3)]
+    variant: str = PLAIN
+    tvm: str = "unknown"
+    tuned: Annotated[int, Field(ge=0)] = 0
+
+
+class Check(_Part):
+    """A conversion against what it was made from, on the samples.
+
+    A variant's TFLite form is compared with the source model, the others with that form.
+
+    Attributes:
+        stage: "tflite", "onnx", or "tvm-x86" (compiled for this machine with the same passes).
+        max_abs: largest absolute difference.
+        max_rel: largest difference over the largest magnitude in the same sample's reference.
+        top1_agreement: share of samples whose largest output is the same.
+        count: samples.
+        opt_level: TVM only.
+        variant: of the network.
+    """
+
+    stage: str
+    max_abs: float
+    max_rel: float
+    top1_agreement: float
+    count: int
+    opt_level: int | None = None
+    variant: str = PLAIN
+
+
+class VariantPart(_Part):
+    """What making one variant adds to a card; also a file of its own, variant.json."""
+
+    tflite: Tflite
+    reference: File
+    graph: File | None = None
+    checks: list[Check]
+    missing: dict[str, str] = Field(default_factory=dict)
+
+
+class ModelCard(_Part):
+    """model.json, schema 1.
+
+    `onnx` and `samples` are of the network as it was trained; `graphs` and `references` hold the
+    ONNX graph of each other variant and what its TFLite form gave here (.npy, the samples' order).
+    `missing` says of each form that was not made why.
+    """
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    model: str
+    title: str
+    batch: Annotated[int, Field(ge=1)]
+    source: Source
+    input: Tensor
+    output: Tensor
+    tvm_input: Tensor
+    tflite: dict[str, Tflite] = Field(default_factory=dict)
+    onnx: File
+    graphs: dict[str, File] = Field(default_factory=dict)
+    references: dict[str, File] = Field(default_factory=dict)
+    samples: Samples
+    libraries: dict[str, dict[str, Library]] = Field(default_factory=dict)
+    checks: list[Check]
+    missing: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelCard:
+        """The card of a folder.
+
+        Raises:
+            ModelError: there is none, or it can't be used.
+        """
+        path = folder / FILE
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError as error:
+            raise ModelError(
+                f"no converted model in {folder}", resolution="run `invoke convert` first"
+            ) from error
+        except ValidationError as error:
+            raise ModelError(
+                f"{path} can't be used",
+                detail=str(error),
+                resolution=f"remove {folder} and run `invoke convert` again",
+            ) from error
+
+    def dump(self) -> str:
+        """The card as the JSON text that is written."""
+        return self.model_dump_json(by_alias=True, exclude_none=True, indent=1) + "\n"
+
+    def save(self, folder: Path) -> None:
+        """Write the card: last, by temporary name and rename."""
+        store.write_atomically(folder / FILE, self.dump().encode())
+
+    def with_library(self, target: str, library: Library, check: Check) -> ModelCard:
+        """The card with one more library and its check, in the place of an older one."""
+        libraries = {name: dict(levels) for name, levels in self.libraries.items()}
+        name = variants.library(library.variant, library.opt_level)
+        libraries.setdefault(target, {})[name] = library
+        return self.model_copy(
+            update={
+                "libraries": {
+                    name: dict(sorted(levels.items())) for name, levels in sorted(libraries.items())
+                },
+                "checks": self._checks_with([check]),
+            }
+        )
+
+    def graph(self, variant: str) -> File:
+        """The ONNX graph of a variant.
+
+        Raises:
+            UsageError: it was not made.
+        """
+        if variant == PLAIN:
+            return self.onnx
+        if variant not in self.graphs:
+            raise UsageError(
+                f"{self.model}, batch {self.batch}: there is no ONNX graph of variant {variant}",
+                detail=self.missing.get(f"tvm {variant}", ""),
+                resolution=f"run: invoke convert --model {self.model} --variant {variant}",
+            )
+        return self.graphs[variant]
+
+    def with_variant(self, variant: str, part: VariantPart) -> ModelCard:
+        """The card with a variant's files, in the place of its older ones.
+
+        Libraries of the variant go when they are of another graph.
+        """
+        kept = {name: why for name, why in self.missing.items() if name != f"tvm {variant}"}
+        same_graph = part.graph == self.graphs.get(variant)
+        libraries = {
+            target: {n: lib for n, lib in levels.items() if same_graph or lib.variant != variant}
+            for target, levels in self.libraries.items()
+        }
+        return self.model_copy(
+            update={
+                "tflite": _with(self.tflite, variant, part.tflite),
+                "graphs": _with(self.graphs, variant, part.graph),
+                "references": _with(self.references, variant, part.reference),
+                "checks": self._checks_with(part.checks),
+                "missing": dict(sorted({**kept, **part.missing}.items())),
+                "libraries": {target: levels for target, levels in libraries.items() if levels},
+            }
+        )
+
+    def plain(self) -> ModelCard:
+        """The card as conversion made it: without libraries and other variants."""
+        return self.model_copy(
+            update={
+                "tflite": {n: f for n, f in self.tflite.items() if n == PLAIN},
+                "graphs": {},
+                "references": {},
+                "libraries": {},
+                "checks": [c for c in self.checks if c.opt_level is None and c.variant == PLAIN],
+                "missing": {n: why for n, why in self.missing.items() if not n.startswith("tvm ")},
+            }
+        )
+
+    def for_device(self, target: str) -> ModelCard:
+        """The card that goes into a bundle: the same whatever else was compiled here.
+
+        Args:
+            target: the device's; libraries of others are left out, and so are checks of libraries,
+                which are about this machine's.
+        """
+        return self.model_copy(
+            update={
+                "libraries": {n: of for n, of in self.libraries.items() if n == target},
+                "checks": [c for c in self.checks if c.opt_level is None],
+            }
+        )
+
+    def files(self) -> dict[str, str]:
+        """Every file that the card names and its sha256."""
+        parts: list[File] = [
+            self.onnx,
+            self.samples,
+            *self.tflite.values(),
+            *self.graphs.values(),
+            *self.references.values(),
+            *(library for levels in self.libraries.values() for library in levels.values()),
+        ]
+        return {part.file: part.sha256 for part in parts}
+
+    def _checks_with(self, new: list[Check]) -> list[Check]:
+        replaced = {(c.stage, c.opt_level, c.variant) for c in new}
+        kept = [c for c in self.checks if (c.stage, c.opt_level, c.variant) not in replaced]
+        return sorted([*kept, *new], key=lambda c: (c.variant, c.stage, c.opt_level or 0))
+
+
+def _with(files: dict[str, F], name: str, file: F | None) -> dict[str, F]:
+    others = {n: f for n, f in files.items() if n != name}
+    return dict(sorted({**others, **({} if file is None else {name: file})}.items()))
+
+
+def record(folder: Path, name: str) -> File:
+    """A file of a folder as the card names it."""
+    path = folder / name
+    return File(file=name, sha256=store.digest_file(path), size=path.stat().st_size)
+
+
+def record_tflite(folder: Path, name: str) -> Tflite:
+    """A TFLite file of a folder as the card names it."""
+    compressed = len(zlib.compress((folder / name).read_bytes(), 9))
+    return Tflite(**record(folder, name).model_dump(), compressed=compressed)

@@ -1,0 +1,82 @@
+"""What a user says of a model file of theirs, in a small TOML file of its name beside it.
+
+`net.toml` beside `net.keras`, `net.onnx` or the folder `net`. Every key may be left out:
+
+    title = "My network"
+    labels = "classes.txt"       # a name a line
+    samples = "samples.npz"      # x: inputs as the network takes them; labels: their classes
+    calibration = "some.npz"     # x: what int8's ranges are measured on
+    training = "more.npz"        # x and labels: what qat, pruned and clustered are trained with
+
+    [preprocessing]              # as in toolchain/models/catalogue.toml
+    channels = "RGB"
+
+Paths are relative to the file. The arrays are read by `convert.own_samples`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from toolchain.core import store
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.models.preprocessing import Preprocessing
+
+
+class OwnEntry(BaseModel):
+    """The keys of the file; paths are absolute once it is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str | None = None
+    labels: Path | None = None
+    samples: Path | None = None
+    calibration: Path | None = None
+    training: Path | None = None
+    preprocessing: Preprocessing | None = None
+
+    def files(self) -> dict[str, Path]:
+        """The files that it names, by key."""
+        named = {
+            "labels": self.labels,
+            "samples": self.samples,
+            "calibration": self.calibration,
+            "training": self.training,
+        }
+        return {key: path for key, path in named.items() if path is not None}
+
+    def identity(self) -> dict[str, object]:
+        """All that it says, with files by their content."""
+        said = self.model_dump(mode="json", exclude=set(self.files()))
+        return {**said, **{key: store.digest_file(path) for key, path in self.files().items()}}
+
+
+def beside(model: Path) -> OwnEntry | None:
+    """The entry of a model file or SavedModel folder; None when there is none.
+
+    Raises:
+        ModelError: the file beside it can't be used; the error names the key.
+        UsageError: it names a file that isn't there.
+    """
+    path = model.with_name(f"{model.name}.toml") if model.is_dir() else model.with_suffix(".toml")
+    if not path.is_file():
+        return None
+    try:
+        entry = OwnEntry(**tomllib.loads(path.read_text()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
+        raise ModelError(f"{path.name} can't be read as TOML", detail=str(error)) from error
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
+        raise ModelError(
+            f"{path.name} can't be used",
+            detail="\n".join(lines),
+            resolution=f"known keys: {', '.join(OwnEntry.model_fields)}",
+        ) from error
+    found = {key: path.parent / given for key, given in entry.files().items()}
+    for key, file in found.items():
+        if not file.is_file():
+            raise UsageError(f"{path.name}: {key} names {file.name}, which isn't there")
+    return entry.model_copy(update=found)

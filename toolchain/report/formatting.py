@@ -1,0 +1,246 @@
+"""How a measurement is put into words and numbers, the same on the terminal and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from toolchain.models import variants
+from toolchain.report.measurement_rows import MIB, accuracy_of
+from toolchain.results import measurement, statistics
+
+_Scored = tuple[float, measurement.Measurement]
+
+WARNING = (
+    "EMULATED: these times were taken on an emulated CPU, under a program that translates its "
+    "instructions for another. They say nothing about the speed of a board and are never compared "
+    "with times of a real one. Parity and accuracy are as on a board."
+)
+COUNTED = (
+    "Guest instructions an inference, on one thread: the difference of runs that differ in nothing "
+    "but their number of inferences. What a board makes of them depends on its CPU."
+)
+NO_RATIO = "No ratio of runtimes is given: under emulation it would not be that of a board."
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent for everyday sizes."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) < 1e-3:
+        return f"{value:.2e}"
+    text = f"{value:#.3g}"
+    return text.rstrip(".")
+
+
+def perhaps(value: float | None) -> str:
+    """A number, or a dash where there is none."""
+    return "-" if value is None else number(value)
+
+
+def milliseconds(nanoseconds: float) -> str:
+    """A time in ms."""
+    return f"{number(nanoseconds / 1e6)} ms"
+
+
+def mebibytes(size: float) -> str:
+    """A size in MiB."""
+    return f"{number(size / MIB)} MiB"
+
+
+def threads(count: int) -> str:
+    """A number of threads."""
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def form(runtime: measurement.Runtime, variant: str) -> str:
+    """Runtime and variant."""
+    names = {"tflite": "TFLite", "tvm": "TVM"}
+    return f"{names[runtime]} {variant}"
+
+
+def runtime(m: measurement.Measurement) -> str:
+    """Runtime and variant of a measurement."""
+    return form(m.runtime, m.variant)
+
+
+def configuration(m: measurement.Measurement) -> str:
+    """Runtime, variant and threads."""
+    return f"{runtime(m)}, {threads(m.threads)}"
+
+
+def title(m: measurement.Measurement) -> str:
+    """The model, with its batch when that isn't 1."""
+    return m.model if m.batch == 1 else f"{m.model}, batch {m.batch}"
+
+
+def agreement(parity: measurement.Parity | None) -> str:
+    """On how many inputs the top class is the reference's."""
+    if parity is None:
+        return "-"
+    return f"{parity.top1_agree}/{parity.count}"
+
+
+def difference(parity: measurement.Parity | None) -> str:
+    """The largest absolute difference from the reference."""
+    if parity is None:
+        return "-"
+    return "not finite" if parity.max_abs is None else number(parity.max_abs)
+
+
+def delegated(found: measurement.Delegated | None) -> str:
+    """How many nodes the delegate took."""
+    return "-" if found is None else f"{found.taken}/{found.total}"
+
+
+def percent(share: float) -> str:
+    """A share in percent with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def interval(share: statistics.Proportion) -> str:
+    """A share in percent with its 95 % interval."""
+    return f"{percent(share.share)} ({100 * share.low:.1f} to {100 * share.high:.1f})"
+
+
+def accuracy(found: measurement.Accuracy | None) -> str:
+    """Top-1 accuracy with its 95 % interval."""
+    if found is None:
+        return "-"
+    text = interval(accuracy_of(found))
+    if found.total < found.available:
+        text += f", {found.total} of {found.available}"
+    return text
+
+
+def reference_accuracy(found: measurement.Accuracy | None) -> str:
+    """The reference's top-1 accuracy on the same inputs."""
+    return "-" if found is None else percent(found.reference_correct / found.total)
+
+
+def device_name(result: measurement.Result) -> str:
+    """The device in a few words."""
+    device = result.device
+    what = device.board or device.cpu or device.machine
+    if result.emulated:
+        what = f"{device.machine} on {device.cpu}" if device.cpu else device.machine
+    return f"{what}, {device.cores} cores, {device.os}"
+
+
+def device_lines(result: measurement.Result) -> list[tuple[str, str]]:
+    """The device's description, as pairs; what is not known is left out."""
+    device = result.device
+    temperatures = [
+        snapshot.temperature_c
+        for m in result.measurements
+        if m.conditions
+        for snapshot in (m.conditions.before, m.conditions.after)
+        if snapshot.temperature_c is not None
+    ]
+    span = ""
+    if temperatures:
+        span = f"{min(temperatures):g} to {max(temperatures):g} °C"
+    pairs = [
+        ("Board", device.board),
+        ("Emulated on" if result.emulated else "CPU", device.cpu),
+        ("Architecture", device.machine),
+        ("Extensions", shortened(device.isa)),
+        ("Emulation", device.emulation or ("so says the inventory" if result.emulated else "")),
+        ("Cores", str(device.cores)),
+        ("RAM", f"{device.ram_bytes / (1 << 30):.1f} GiB" if device.ram_bytes else ""),
+        ("System", device.os),
+        ("Kernel", device.kernel),
+        ("C library", device.libc),
+        ("Python", device.python),
+        ("Runtimes", ", ".join(f"{k} {v}" for k, v in sorted(versions(result).items()))),
+        ("Governor", device.governor or "not visible"),
+        ("Temperature", span or "not visible"),
+        ("Target", result.target),
+        ("Release", result.release[:16]),
+        ("Measured", f"{result.started:%Y-%m-%d %H:%M} UTC"),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def versions(result: measurement.Result) -> dict[str, str]:
+    """Versions of all runtimes that took part."""
+    return {k: v for m in result.measurements for k, v in m.versions.items()}
+
+
+def shortened(text: str, limit: int = 100) -> str:
+    """A long list of words, cut at a word."""
+    return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0] + " …"
+
+
+def instructions(m: measurement.Measurement) -> str:
+    """Guest instructions an inference, in millions."""
+    return "-" if m.instructions is None else f"{m.instructions.each / 1e6:,.3f} M"
+
+
+def instruction_ratios(result: measurement.Result) -> list[str]:
+    """For each model, how the fewest instructions of one runtime stand to those of the other."""
+    return [
+        f"{title(few)}: {configuration(many)} takes {number(more / less)} times the "
+        f"instructions of {configuration(few)}"
+        for (less, few), (more, many) in _best(
+            (m.instructions.each, m) for m in result.measurements if m.instructions is not None
+        )
+    ]
+
+
+def comparisons(result: measurement.Result) -> list[str]:
+    """For each model, how the best of one runtime stands to the best of the other.
+
+    Empty for an emulated device.
+    """
+    if result.emulated:
+        return []
+    timed = ((m, m.timing()) for m in result.measurements if m.status == "ok")
+    return [
+        f"{title(fast)}: {configuration(slow)} takes "
+        f"{number(measurement.latency_ratio((result, slow), (result, fast)))} times as long as "
+        f"{configuration(fast)}"
+        for (_, fast), (_, slow) in _best((t.latency_ns, m) for m, t in timed if t is not None)
+    ]
+
+
+def _best(found: Iterable[_Scored]) -> Iterator[tuple[_Scored, _Scored]]:
+    """For each form of a model that both runtimes ran, the least of each: the lesser first."""
+    best: dict[tuple[str, int, str], dict[str, _Scored]] = {}
+    for value, m in found:
+        of_model = best.setdefault((m.model, m.batch, variants.form_of(m.runtime, m.variant)), {})
+        if m.runtime not in of_model or value < of_model[m.runtime][0]:
+            of_model[m.runtime] = (value, m)
+    for runtimes in best.values():
+        if len(runtimes) == 2:
+            less, more = sorted(runtimes.values(), key=lambda pair: pair[0])
+            yield less, more
+
+
+def notes(m: measurement.Measurement) -> list[str]:
+    """What a reader should know about a measurement beside its numbers."""
+    found = measurement.disturbances(m)
+    timing = m.timing()
+    if timing is not None and timing.kept < MANY:
+        found.append(f"{timing.kept} samples only")
+    if m.delegated is not None and m.delegated.taken < m.delegated.total:
+        found.append(f"{m.delegated.total - m.delegated.taken} nodes were not delegated")
+    if m.parity is not None and not m.parity.agrees:
+        found.append("differs from the reference")
+    return found
+
+
+# Fewer kept samples than this, and a percentile is little more than the largest of them.
+MANY = 10
+
+
+def summary(timing: statistics.Timing) -> str:
+    """One line on the times' spread."""
+    kept = f"{timing.kept} of {timing.samples} samples"
+    return f"{kept}, mean {milliseconds(timing.mean_ns)}, std {milliseconds(timing.std_ns)}"
+
+
+def kinds(found: Sequence[measurement.Result]) -> tuple[bool, bool]:
+    """Whether there are emulated results, and whether there are real ones."""
+    return any(r.emulated for r in found), any(not r.emulated for r in found)

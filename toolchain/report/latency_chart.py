@@ -1,0 +1,222 @@
+"""The report's plots as inline SVG.
+
+Colours are CSS variables of the page, so that dark mode and print work; text stays text. The
+viewBox is a phone's width, so that nothing is shrunk there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TypeVar
+
+from toolchain.report import formatting
+from toolchain.results.measurement import EMULATED
+from toolchain.results.statistics import Proportion, percentile
+
+T = TypeVar("T")
+
+WIDTH = 400
+ROW = 46
+SHARE_ROW = 54
+LEFT = 2
+RIGHT = WIDTH - 2
+MOST_TICKS = 120
+MOST_DOTS = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One bar: its label, value, the text of the value, its runtime, and single observations."""
+
+    label: str
+    value: float
+    text: str
+    runtime: str
+    observations: Sequence[float] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """One configuration's accuracy, as shares of 1.
+
+    Attributes:
+        label: what was run.
+        runtime: its colour.
+        top1, top5: with their intervals.
+        here: the reference's top-1 on the same inputs.
+        published: top-1 and top-5 that others measured; None where there is none.
+    """
+
+    label: str
+    runtime: str
+    top1: Proportion
+    top5: Proportion
+    here: float
+    published: tuple[float | None, float | None] = (None, None)
+
+
+def bars(title: str, found: Sequence[Bar], *, emulated: bool, key: str) -> str:
+    """Horizontal bars from zero; ticks under a bar are its observations.
+
+    Args:
+        title: said above the plot.
+        found: the bars, top to bottom.
+        emulated: hatch them and say so.
+        key: unique in the page; names the hatch pattern.
+    """
+    # Rare outliers must not squeeze all bars: the scale ends at the 99th percentile, and no later
+    # than at twice the longest bar.
+    tails = [percentile(b.observations, 99) for b in found if b.observations]
+    longest = max(b.value for b in found)
+    top = min(max([longest, *tails]), 2 * longest) or 1.0
+    body, y = _head(title, emulated=emulated)
+    for number, bar in enumerate(found):
+        fill = f"url(#{key}-{number})" if emulated else f"var(--{bar.runtime})"
+        if emulated:
+            body.append(_hatch(f"{key}-{number}", bar.runtime))
+        width = _scale(bar.value, top)
+        mark = f' <tspan class="mark">{EMULATED}</tspan>' if emulated else ""
+        body += [
+            f'<text x="{LEFT}" y="{y + 12}" class="label">{escape(bar.label)}</text>',
+            (
+                f'<text x="{RIGHT}" y="{y + 12}" class="value" text-anchor="end">'
+                f"{escape(bar.text)}{mark}</text>"
+            ),
+            (
+                f'<rect x="{LEFT}" y="{y + 18}" width="{width:.1f}" height="14" rx="2" '
+                f'fill="{fill}" stroke="var(--{bar.runtime})"/>'
+            ),
+        ]
+        body += [
+            f'<path d="M{LEFT + _scale(t, top):.1f} {y + 34}v5" class="tick"/>'
+            for t in _thinned(sorted(bar.observations), MOST_TICKS)
+            if t <= top
+        ]
+        y += ROW
+    return _svg(title, body, y, emulated=emulated)
+
+
+def shares(title: str, found: Sequence[Shares]) -> str:
+    """Top-1 (thick) and top-5 (thin) as bars from zero to all, with whiskers for their intervals.
+
+    An upright dashed line is the reference on the same inputs, a diamond what others published.
+    """
+    body, y = _head(title, emulated=False)
+    for one in found:
+        colour = f"var(--{one.runtime})"
+        text = f"{formatting.percent(one.top1.share)} / {formatting.percent(one.top5.share)}"
+        body += [
+            f'<text x="{LEFT}" y="{y + 12}" class="label">{escape(one.label)}</text>',
+            (
+                f'<text x="{RIGHT}" y="{y + 12}" class="value" text-anchor="end">'
+                f"{escape(text)}</text>"
+            ),
+            *_share(one.top1, y + 18, 14, f'fill="{colour}"'),
+            *_share(one.top5, y + 36, 7, f'fill="{colour}" fill-opacity=".45"'),
+            f'<path d="M{LEFT + _scale(one.here, 1):.1f} {y + 15}v20" class="reference"/>',
+        ]
+        body += [
+            f'<path d="M{LEFT + _scale(share, 1):.1f} {middle - 5}l5 5l-5 5l-5 -5z" '
+            'class="published"/>'
+            for share, middle in zip(one.published, (y + 25, y + 39.5), strict=True)
+            if share is not None
+        ]
+        y += SHARE_ROW
+    body += [
+        f'<path d="M{LEFT} {y}H{RIGHT}" class="axis"/>',
+        f'<text x="{LEFT}" y="{y + 13}" class="axis-text">0 %</text>',
+        f'<text x="{RIGHT}" y="{y + 13}" class="axis-text" text-anchor="end">100 %</text>',
+    ]
+    return _svg(title, body, y + 18, emulated=False)
+
+
+def _share(share: Proportion, y: float, height: float, fill: str) -> list[str]:
+    middle, reach = y + height / 2, height / 2 - 1
+    low, high = (LEFT + _scale(value, 1) for value in (share.low, share.high))
+    return [
+        (
+            f'<rect x="{LEFT}" y="{y}" width="{_scale(share.share, 1):.1f}" height="{height}" '
+            f'rx="2" {fill}/>'
+        ),
+        (
+            f'<path d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - reach}v{2 * reach}'
+            f'M{high:.1f} {middle - reach}v{2 * reach}" class="whisker"/>'
+        ),
+    ]
+
+
+def trace(title: str, times_ms: Sequence[float], runtime: str, *, emulated: bool) -> str:
+    """Each time in the order measured, from zero: drift and throttling show as a slope."""
+    top = percentile(times_ms, 99) * 1.15 or 1.0
+    height = 84
+    body, y = _head(title, emulated=emulated)
+    kept = _thinned(list(enumerate(times_ms)), MOST_DOTS)
+    last = max(len(times_ms) - 1, 1)
+    for number, value in kept:
+        x = LEFT + 4 + number / last * (RIGHT - LEFT - 8)
+        beyond = value > top
+        dot_y = y + 2 if beyond else y + height - value / top * (height - 6)
+        shape = "beyond" if beyond else "dot"
+        body.append(
+            f'<circle cx="{x:.1f}" cy="{dot_y:.1f}" r="1.8" class="{shape}" '
+            f'fill="var(--{runtime})"/>'
+        )
+    foot = y + height
+    mark = f"{EMULATED} " if emulated else ""
+    body += [
+        f'<path d="M{LEFT} {foot}H{RIGHT}" class="axis"/>',
+        f'<text x="{LEFT}" y="{foot + 13}" class="axis-text">first</text>',
+        (
+            f'<text x="{WIDTH / 2}" y="{foot + 13}" class="axis-text" text-anchor="middle">'
+            f"0 to {mark}{formatting.number(top)} ms</text>"
+        ),
+        (
+            f'<text x="{RIGHT}" y="{foot + 13}" class="axis-text" text-anchor="end">'
+            f"last of {len(times_ms)}</text>"
+        ),
+    ]
+    return _svg(title, body, foot + 20, emulated=emulated)
+
+
+def figure(title: str, body: Sequence[str], height: float) -> str:
+    """A plot of real times made of SVG elements below its title."""
+    return _svg(title, body, height, emulated=False)
+
+
+def _head(title: str, *, emulated: bool) -> tuple[list[str], int]:
+    body = [f'<text x="{LEFT}" y="14" class="title">{escape(title)}</text>']
+    if not emulated:
+        return body, 26
+    body.append(f'<text x="{LEFT}" y="31" class="mark">{EMULATED}: not the speed of a board</text>')
+    return body, 42
+
+
+def _hatch(key: str, runtime: str) -> str:
+    return (
+        f'<pattern id="{key}" width="7" height="7" patternUnits="userSpaceOnUse" '
+        f'patternTransform="rotate(45)"><rect width="7" height="7" fill="var(--paper)"/>'
+        f'<rect width="3" height="7" fill="var(--{runtime})"/></pattern>'
+    )
+
+
+def _svg(title: str, body: Sequence[str], height: float, *, emulated: bool) -> str:
+    name = f"{title} ({EMULATED})" if emulated else title
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(name)}">'
+        + "".join(body)
+        + "</svg>"
+    )
+
+
+def _scale(value: float, top: float) -> float:
+    return value / top * (RIGHT - LEFT)
+
+
+def _thinned(values: Sequence[T], most: int) -> list[T]:
+    """At most so many of the values, evenly spread, the first and the last among them."""
+    if len(values) <= most:
+        return list(values)
+    step = (len(values) - 1) / (most - 1)
+    return [values[round(i * step)] for i in range(most)]

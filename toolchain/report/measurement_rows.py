@@ -1,0 +1,152 @@
+"""Results as flat rows: what the tables, the CSV and the JSON of a report say of each measurement.
+
+An emulated row has its times in columns of their own, so that whoever plots `latency_ms` of a CSV
+can't mix the two kinds unawares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from toolchain.results import measurement, statistics
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measurement; units are in the names, None is what is not known."""
+
+    emulated: str
+    host: str
+    target: str
+    model: str
+    batch: int
+    runtime: str
+    variant: str
+    threads: int
+    status: str
+    latency_ms: float | None
+    p90_ms: float | None
+    p99_ms: float | None
+    fps: float | None
+    load_ms: float | None
+    emulated_latency_ms: float | None
+    emulated_p90_ms: float | None
+    emulated_p99_ms: float | None
+    emulated_fps: float | None
+    emulated_load_ms: float | None
+    instructions: float | None
+    samples: int
+    samples_kept: int
+    peak_rss_mib: float | None
+    base_rss_mib: float | None
+    delegated_nodes: int | None
+    graph_nodes: int | None
+    parity_max_abs: float | None
+    parity_reference_max_abs: float | None
+    parity_top1_agree: int | None
+    parity_count: int | None
+    accuracy_top1: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    accuracy_correct: int | None
+    accuracy_total: int | None
+    accuracy_available: int | None
+    accuracy_top5: float | None
+    reference_top1: float | None
+    disturbances: str
+    error: str
+    artifact: str
+    artifact_sha256: str
+    artifact_bytes: int | None
+    versions: str
+    release: str
+    measured: str
+    device_cpu: str
+    device_machine: str
+    device_cores: int
+    device_kernel: str
+    device_libc: str
+    device_python: str
+    device_governor: str
+    temperature_before_c: float | None
+    temperature_after_c: float | None
+
+
+def flatten(found: Iterable[measurement.Result]) -> list[Row]:
+    """Every measurement of the results, in their order."""
+    return [_row(result, m) for result in found for m in result.measurements]
+
+
+def accuracy_of(accuracy: measurement.Accuracy) -> statistics.Proportion:
+    """Top-1 accuracy with Wilson's interval."""
+    return statistics.wilson(accuracy.correct, accuracy.total)
+
+
+def _row(result: measurement.Result, m: measurement.Measurement) -> Row:
+    timing = m.timing()
+    times = {
+        "latency_ms": timing.latency_ns / 1e6 if timing else None,
+        "p90_ms": timing.p90_ns / 1e6 if timing else None,
+        "p99_ms": timing.p99_ns / 1e6 if timing else None,
+        "fps": timing.fps if timing else None,
+        "load_ms": m.load_ns / 1e6 if m.load_ns is not None else None,
+    }
+    marked = {f"emulated_{name}": value for name, value in times.items()}
+    nothing: dict[str, float | None] = dict.fromkeys([*times, *marked])
+    share = accuracy_of(m.accuracy) if m.accuracy else None
+    device, conditions = result.device, m.conditions
+    return Row(
+        **{**nothing, **(marked if result.emulated else times)},
+        emulated=measurement.EMULATED if result.emulated else "no",
+        host=result.host,
+        target=result.target,
+        model=m.model,
+        batch=m.batch,
+        runtime=m.runtime,
+        variant=m.variant,
+        threads=m.threads,
+        status=m.status,
+        instructions=m.instructions.each if m.instructions else None,
+        samples=len(m.samples_ns),
+        samples_kept=timing.kept if timing else 0,
+        peak_rss_mib=_mib(m.peak_rss_bytes),
+        base_rss_mib=_mib(m.base_rss_bytes),
+        delegated_nodes=m.delegated.taken if m.delegated else None,
+        graph_nodes=m.delegated.total if m.delegated else None,
+        parity_max_abs=m.parity.max_abs if m.parity else None,
+        parity_reference_max_abs=m.parity.reference_max_abs if m.parity else None,
+        parity_top1_agree=m.parity.top1_agree if m.parity else None,
+        parity_count=m.parity.count if m.parity else None,
+        accuracy_top1=share.share if share else None,
+        accuracy_low=share.low if share else None,
+        accuracy_high=share.high if share else None,
+        accuracy_correct=m.accuracy.correct if m.accuracy else None,
+        accuracy_total=m.accuracy.total if m.accuracy else None,
+        accuracy_available=m.accuracy.available if m.accuracy else None,
+        accuracy_top5=m.accuracy.correct_top5 / m.accuracy.total if m.accuracy else None,
+        reference_top1=m.accuracy.reference_correct / m.accuracy.total if m.accuracy else None,
+        disturbances="; ".join(measurement.disturbances(m)),
+        error=f"{m.error.stage}: {m.error.kind}: {m.error.message}" if m.error else "",
+        artifact=m.artifact.file if m.artifact else "",
+        artifact_sha256=m.artifact.sha256 if m.artifact else "",
+        artifact_bytes=m.artifact.size if m.artifact else None,
+        versions=" ".join(f"{name}={version}" for name, version in sorted(m.versions.items())),
+        release=result.release,
+        measured=result.started.isoformat(timespec="seconds"),
+        device_cpu=device.cpu,
+        device_machine=device.machine,
+        device_cores=device.cores,
+        device_kernel=device.kernel,
+        device_libc=device.libc,
+        device_python=device.python,
+        device_governor=device.governor,
+        temperature_before_c=conditions.before.temperature_c if conditions else None,
+        temperature_after_c=conditions.after.temperature_c if conditions else None,
+    )
+
+
+def _mib(size: int | None) -> float | None:
+    return None if size is None else size / MIB

@@ -1,0 +1,252 @@
+"""Results for people and programs: a table on the terminal; an HTML page, CSV and JSON as files.
+
+Everything shown is computed here and now from the raw samples. Emulated results are marked
+wherever a time of theirs is shown, and stand apart from real ones: a section, a plot, a ratio is
+of one host.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from toolchain.accuracy.counts import Run
+from toolchain.core import paths
+from toolchain.core.errors import BenchError
+from toolchain.core.store import write_atomically
+from toolchain.models.manifest import ModelCard
+from toolchain.report import (
+    accuracy_section,
+    csv_file,
+    failures,
+    formatting,
+    html_page,
+    measurement_rows,
+    summary,
+)
+from toolchain.report.html_page import Compared
+from toolchain.results import measurement
+
+NARROW = 100
+LATENCY, LOAD = "Latency\nms", "Load\nms"
+TIMES = [LATENCY, "p90\nms", "p99\nms", "FPS", LOAD]
+NARROW_TIMES = [LATENCY, "p90\nms", "FPS"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """The files of a report."""
+
+    html: Path
+    csv: Path
+    accuracy_csv: Path
+    json: Path
+
+
+def show(found: Sequence[measurement.Result], console: Console) -> None:
+    """Print the table of each result, and the mark when any is emulated."""
+    console.print(rendered(found, narrow=console.width < NARROW))
+
+
+def rendered(found: Sequence[measurement.Result], *, narrow: bool = False) -> RenderableType:
+    """The terminal's form of a report; a narrow one leaves some columns out.
+
+    Raises:
+        BenchError: there are no results.
+    """
+    _need(found)
+    parts: list[RenderableType] = []
+    if any(result.emulated and not result.counted for result in found):
+        parts.append(Panel(Text(formatting.WARNING, style="bold"), style="bold red"))
+    for result in found:
+        if result.counted:
+            parts += [_counts(result)]
+        else:
+            parts += [_speed(result, narrow=narrow), _agreement(result, narrow=narrow)]
+        parts += [*_below(result), Text("")]
+    return Group(*parts)
+
+
+def build(
+    found: Sequence[measurement.Result],
+    *,
+    runs: Sequence[Run] = (),
+    cards: Sequence[ModelCard] = (),
+    compared: Compared | None = None,
+    folder: Path | None = None,
+    name: str = "report",
+) -> Built:
+    """Write the HTML page, the CSVs and the JSON of some results.
+
+    Args:
+        found: the results, in the order to show them.
+        runs: accuracy on images of the user's.
+        cards: of models that were converted here; what they say was not made is told.
+        compared: two of the results, side by side.
+        folder: where to; reports/ when not given.
+        name: the files' name without the ending.
+
+    Raises:
+        BenchError: there are no results.
+    """
+    _need([*found, *runs])
+    where = folder if folder is not None else paths.reports()
+    flat, accuracy = measurement_rows.flatten(found), accuracy_section.flatten(runs)
+    failed = failures.found(found, runs, cards)
+    built = Built(
+        html=where / f"{name}.html",
+        csv=where / f"{name}.csv",
+        accuracy_csv=where / f"{name}-accuracy.csv",
+        json=where / f"{name}.json",
+    )
+    emulated, _ = formatting.kinds(found)
+    content: dict[str, Any] = {
+        "schema": 1,
+        "emulated": emulated,
+        "warning": formatting.WARNING if emulated else None,
+        "rows": [asdict(row) for row in flat],
+        "accuracy": [asdict(row) for row in accuracy],
+        "failed": [asdict(one) for one in failed],
+        "changes": [asdict(change) for change in compared.changes] if compared else [],
+    }
+    text = html_page.render(found, runs=runs, failed=failed, compared=compared)
+    write_atomically(built.html, text.encode())
+    write_atomically(built.csv, csv_file.dump(measurement_rows.Row, flat).encode())
+    write_atomically(built.accuracy_csv, csv_file.dump(accuracy_section.Row, accuracy).encode())
+    write_atomically(built.json, (json.dumps(content, indent=1) + "\n").encode())
+    return built
+
+
+def _need(found: Sequence[object]) -> None:
+    if not found:
+        raise BenchError(
+            "there are no results to report", resolution="run `invoke bench --host NAME` first"
+        )
+
+
+def _speed(result: measurement.Result, *, narrow: bool) -> Table:
+    heading = Text(f"{result.host}: {formatting.device_name(result)}")
+    if result.emulated:
+        heading.append(f" [{measurement.EMULATED}]", style="bold red")
+    table = _grid(heading)
+    style = "red" if result.emulated else ""
+    if result.emulated:
+        table.add_column("Times\nare", style="bold red", no_wrap=True)
+    times = NARROW_TIMES if narrow else TIMES
+    for name in times:
+        table.add_column(name, justify="right", style=style, no_wrap=True)
+    table.add_column("Peak\nMiB", justify="right", no_wrap=True)
+    for m, name in _named(result):
+        timing = m.timing()
+        shown = dict.fromkeys(TIMES, "-")
+        if timing is not None:
+            shown |= {
+                LATENCY: formatting.number(timing.latency_ns / 1e6),
+                "p90\nms": formatting.number(timing.p90_ns / 1e6),
+                "p99\nms": formatting.number(timing.p99_ns / 1e6),
+                "FPS": formatting.number(timing.fps),
+            }
+        if m.load_ns is not None:
+            shown[LOAD] = formatting.number(m.load_ns / 1e6)
+        if m.status != "ok" and timing is None:
+            shown[LATENCY] = "failed"
+        table.add_row(
+            *(name, _runtime(m), str(m.threads)),
+            *([measurement.EMULATED] if result.emulated else []),
+            *(shown[column] for column in times),
+            formatting.number(m.peak_rss_bytes / measurement_rows.MIB) if m.peak_rss_bytes else "-",
+        )
+    return table
+
+
+def _counts(result: measurement.Result) -> Table:
+    table = _grid(Text(f"{result.host}: {formatting.device_name(result)}"))
+    table.add_column("Instructions\nan inference", justify="right", no_wrap=True)
+    table.add_column("Nodes\ndelegated", justify="right", no_wrap=True)
+    for m, name in _named(result):
+        delegated = formatting.delegated(m.delegated)
+        table.add_row(name, _runtime(m), str(m.threads), formatting.instructions(m), delegated)
+    return table
+
+
+def _agreement(result: measurement.Result, *, narrow: bool) -> Table:
+    table = _grid(Text("Agreement with the reference"))
+    columns = ["Largest\ndifference", "Same\ntop-1", "Accuracy\n(95 %)", "Reference\naccuracy"]
+    for name in columns if narrow else [*columns, "Nodes\ndelegated"]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for m, name in _named(result):
+        style = "" if m.parity is None or m.parity.agrees else "bold red"
+        accuracy = formatting.accuracy(m.accuracy)
+        table.add_row(
+            *(name, _runtime(m), str(m.threads)),
+            Text(formatting.difference(m.parity), style=style),
+            Text(formatting.agreement(m.parity), style=style),
+            accuracy.replace(" (", "\n(") if narrow else accuracy,
+            formatting.reference_accuracy(m.accuracy),
+            *([] if narrow else [formatting.delegated(m.delegated)]),
+        )
+    return table
+
+
+def _grid(title: Text) -> Table:
+    """A table that begins with what was measured."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    table.add_column("Model", overflow="fold", min_width=9)
+    table.add_column("Runtime", no_wrap=True)
+    table.add_column("Thr.", justify="right", no_wrap=True)
+    return table
+
+
+def _named(result: measurement.Result) -> Iterator[tuple[measurement.Measurement, str]]:
+    """The measurements with their model's name where it is not that of the row above."""
+    last = ""
+    for m in result.measurements:
+        name = formatting.title(m)
+        yield m, name if name != last else ""
+        last = name
+
+
+def _runtime(m: measurement.Measurement) -> Text:
+    text = Text(formatting.runtime(m))
+    return text if m.status == "ok" else text.append("\nfailed", style="bold red")
+
+
+def _below(result: measurement.Result) -> list[RenderableType]:
+    lines: list[RenderableType] = [
+        Text(line)
+        for line in (
+            *formatting.comparisons(result),
+            *summary.best_lines(result),
+            *summary.ratio_lines(result),
+        )
+    ]
+    if result.counted:
+        lines += [Text(line) for line in formatting.instruction_ratios(result)]
+        lines.append(Text(formatting.COUNTED))
+    elif result.emulated:
+        lines.append(Text(formatting.NO_RATIO, style="red"))
+    if not result.complete:
+        lines.append(Text("This run was cut short; not all jobs are here.", style="bold red"))
+    for m in result.measurements:
+        name = f"{formatting.title(m)}, {formatting.configuration(m)}"
+        if m.error is not None:
+            failure = f"{name} failed ({m.error.stage}): {m.error.kind}: {m.error.message}"
+            lines.append(Text(failure, style="bold red"))
+        lines += [Text(f"{name}: {note}", style="yellow") for note in formatting.notes(m)]
+    return lines

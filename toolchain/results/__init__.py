@@ -1,0 +1,1 @@
+"""What was measured, as files, and the statistics computed from it."""

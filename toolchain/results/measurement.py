@@ -1,0 +1,345 @@
+"""What one measurement is: raw samples and all that could explain them, as a JSON file.
+
+The statistics are computed from it on demand and are not in the file. This module doesn't
+measure (deploy/runner does) and doesn't show (report does).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from toolchain.core import store
+from toolchain.results import statistics
+from toolchain.core.errors import BenchError
+
+SCHEMA = 1
+EMULATED = "EMULATED"
+# A board's firmware begins to lower the clock at 80 to 85 degrees (Raspberry Pi: 80).
+HOT_C = 80.0
+# The clock after the run over the clock before it, below which it counts as lowered.
+SLOWED = 0.9
+# CPU time over wall time of one thread, below which something else was computing.
+STARVED = 0.9
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Runtime = Literal["tflite", "tvm"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False
+    )
+
+
+class Device(_Part):
+    """The device as the runner found it; an empty string is what it could not read."""
+
+    machine: str
+    cpu: str = ""
+    isa: str = ""
+    cores: Positive
+    ram_bytes: Count
+    kernel: str
+    os: str = ""
+    libc: str = ""
+    python: str
+    governor: str = ""
+    board: str = ""
+    hostname: str = ""
+    emulation: str | None = Field(
+        default=None, description="why the device looks emulated; null when it does not"
+    )
+
+
+class Snapshot(_Part):
+    """The device's state at one moment: see deploy/runner's `watch`."""
+
+    monotonic_ns: Count
+    cpu_khz: list[int] = Field(default_factory=list)
+    cpu_max_khz: list[int] = Field(default_factory=list)
+    temperature_c: float | None = None
+    throttle_events: Count = 0
+    firmware_throttled: Count | None = None
+    swapped_pages: Count = 0
+    major_faults: Count = 0
+    cpu_seconds: Annotated[float, Field(ge=0)] = 0.0
+    load_1min: float | None = None
+
+
+class Conditions(_Part):
+    """The state just before and just after the timed inferences."""
+
+    before: Snapshot
+    after: Snapshot
+
+
+class Artifact(_Part):
+    """The file that was run, hashed on the device."""
+
+    file: str
+    sha256: Sha256
+    size: Count
+
+
+class Delegated(_Part):
+    """Nodes of a TFLite graph: in all, taken by delegates, and in how many parts."""
+
+    total: Count
+    taken: Count
+    parts: Count
+
+
+class Parity(_Part):
+    """Agreement with the reference on the same real inputs.
+
+    `max_abs` is the largest absolute difference of any output value; null when an output was not
+    finite. `reference_max_abs` is the reference's largest value, to judge it by.
+    """
+
+    count: Positive
+    available: Positive
+    max_abs: Annotated[float, Field(ge=0)] | None
+    reference_max_abs: Annotated[float, Field(ge=0)]
+    top1_agree: Count
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every output was finite and had the reference's top class."""
+        return self.max_abs is not None and self.top1_agree == self.count
+
+
+class Accuracy(_Part):
+    """Correct classes among labelled samples, of this runtime and of the reference."""
+
+    total: Positive
+    available: Positive
+    correct: Count
+    correct_top5: Count
+    reference_correct: Count
+
+
+class Failure(_Part):
+    """Why a job ended early: its stage, the exception's class or how the process ended."""
+
+    stage: str
+    kind: str
+    message: str
+    output: str = ""
+
+
+class Instructions(_Part):
+    """Guest instructions of two runs that differ in their number of inferences alone."""
+
+    inferences: tuple[Positive, Positive]
+    totals: tuple[Count, Count]
+
+    @property
+    def each(self) -> float:
+        """Instructions an inference."""
+        (few, many), (less, more) = self.inferences, self.totals
+        return (more - less) / (many - few)
+
+
+class Measurement(_Part):
+    """One job: a model under a runtime. A failed one keeps what it had measured by then."""
+
+    model: str
+    batch: Positive
+    runtime: Runtime
+    variant: str = Field(description="fp32 and the like for tflite; O0 to O3 for tvm")
+    threads: Positive
+    status: Literal["ok", "failed"]
+    error: Failure | None = None
+    artifact: Artifact | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    load_ns: Count | None = None
+    warmup_ns: list[Count] = Field(default_factory=list)
+    samples_ns: list[Count] = Field(default_factory=list)
+    base_rss_bytes: Count | None = None
+    peak_rss_bytes: Count | None = None
+    delegated: Delegated | None = None
+    instructions: Instructions | None = Field(
+        default=None, description="counted on an emulated device, in a run of its own"
+    )
+    conditions: Conditions | None = None
+    parity: Parity | None = None
+    accuracy: Accuracy | None = None
+    predictions: list[Count] = Field(default_factory=list)
+
+    def timing(self, floor_ns: int = statistics.FLOOR_NS) -> statistics.Timing | None:
+        """Statistics of its times; None when it has no usable ones."""
+        try:
+            return statistics.summarise(self.samples_ns, batch=self.batch, floor_ns=floor_ns)
+        except ValueError:
+            return None
+
+
+class Settings(_Part):
+    """What the runner was asked for, but for the jobs."""
+
+    budget_s: Annotated[float, Field(ge=0)] = 10.0
+    min_samples: Positive = 3
+    max_samples: Positive = 5000
+    warmup: Positive = 1
+    parity_samples: Positive = 8
+    check_s: Annotated[float, Field(ge=0)] = 60.0
+    accuracy_s: Annotated[float, Field(ge=0)] = 900.0
+    timeout_s: Annotated[float, Field(gt=0)] = 1800.0
+
+
+class Result(_Part):
+    """One run of the runner on one host."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    host: str
+    target: str
+    release: str
+    emulated: bool
+    started: datetime
+    finished: datetime
+    complete: bool = Field(description="false when the link or the runner ended before its time")
+    counted: bool = Field(
+        default=False, description="true when instructions were counted and no times taken"
+    )
+    device: Device
+    settings: Settings
+    measurements: list[Measurement]
+
+    @property
+    def name(self) -> str:
+        """Its file's name without the ending: time in UTC, then host."""
+        return f"{self.started.astimezone(UTC):%Y%m%dT%H%M%SZ}-{self.host}"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a result's file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Result.model_json_schema(by_alias=True),
+    }
+
+
+def save(result: Result, folder: Path) -> Path:
+    """Write a result to a file of its own in the folder; nothing half-written is left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = result.model_dump_json(by_alias=True, indent=None)
+    with store.explain_no_space(folder):
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "w") as stream:
+                stream.write(text + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).chmod(0o644)
+            final = _free_name(folder, result.name)
+            Path(temporary).rename(final)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    store.fsync_path(folder)
+    return final
+
+
+def load(path: Path) -> Result:
+    """Read a result.
+
+    Raises:
+        BenchError: the file can't be read or isn't a result of this version.
+    """
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BenchError(f"{path}: can't be read", detail=str(error)) from error
+    except ValidationError as error:
+        raise BenchError(
+            f"{path}: not a result that this version reads",
+            detail=_first_errors(error),
+            resolution="move the file away, or measure again with `invoke bench`",
+        ) from error
+
+
+def load_all(folder: Path) -> list[Result]:
+    """Every result of a folder, oldest first.
+
+    Raises:
+        BenchError: one of them can't be read.
+    """
+    found = [load(path) for path in sorted(folder.glob("*.json"))]
+    return sorted(found, key=lambda r: (r.started, r.host))
+
+
+def latest(results: list[Result]) -> list[Result]:
+    """The last result of each host, of times and of instructions; oldest first."""
+    last = {(r.host, r.counted): r for r in sorted(results, key=lambda r: r.started)}
+    return sorted(last.values(), key=lambda r: (r.started, r.host))
+
+
+def latency_ratio(a: tuple[Result, Measurement], b: tuple[Result, Measurement]) -> float:
+    """How many times the latency of `a` is that of `b`.
+
+    Raises:
+        BenchError: one is emulated and the other is not, they are of different models, or one
+            has no times.
+    """
+    (result_a, one), (result_b, other) = a, b
+    if result_a.emulated != result_b.emulated:
+        which = result_a.host if result_a.emulated else result_b.host
+        raise BenchError(
+            "an emulated latency is never compared with a real one",
+            detail=f"{which} is emulated: its times are the emulator's, not a CPU's",
+            resolution="compare results of real devices; under emulation compare instructions",
+        )
+    if (one.model, one.batch) != (other.model, other.batch):
+        raise BenchError(
+            "latencies of different models can't be compared",
+            detail=f"{one.model} at batch {one.batch}, {other.model} at batch {other.batch}",
+        )
+    first, second = one.timing(), other.timing()
+    if first is None or second is None:
+        raise BenchError("a latency is missing: that job has no times to compare")
+    return first.latency_ns / second.latency_ns
+
+
+def disturbances(measurement: Measurement) -> list[str]:
+    """What may have disturbed the times, judged from the two snapshots; empty when nothing did."""
+    if measurement.conditions is None:
+        return []
+    before, after = measurement.conditions.before, measurement.conditions.after
+    found = []
+    if after.swapped_pages > before.swapped_pages:
+        found.append(f"swapped {after.swapped_pages - before.swapped_pages} pages")
+    if after.throttle_events > before.throttle_events or after.firmware_throttled:
+        found.append("throttled")
+    if before.cpu_khz and after.cpu_khz and max(after.cpu_khz) < SLOWED * max(before.cpu_khz):
+        found.append(
+            f"clock fell from {max(before.cpu_khz) // 1000} to {max(after.cpu_khz) // 1000} MHz"
+        )
+    if after.temperature_c is not None and after.temperature_c >= HOT_C:
+        found.append(f"hot: {after.temperature_c:g} °C")
+    seconds = (after.monotonic_ns - before.monotonic_ns) / 1e9
+    share = (after.cpu_seconds - before.cpu_seconds) / seconds if seconds > 0 else 1.0
+    if measurement.threads == 1 and seconds >= 1 and share < STARVED:
+        found.append(f"had a CPU for {share:.0%} of the time")
+    return found
+
+
+def _free_name(folder: Path, name: str) -> Path:
+    path, number = folder / f"{name}.json", 2
+    while path.exists():
+        path, number = folder / f"{name}-{number}.json", number + 1
+    return path
+
+
+def _first_errors(error: ValidationError) -> str:
+    lines = [
+        f"{'.'.join(str(p) for p in one['loc']) or 'file'}: {one['msg']}" for one in error.errors()
+    ]
+    return "\n".join(lines[:5])

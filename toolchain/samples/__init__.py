@@ -1,0 +1,1 @@
+"""The inputs that a network is checked, calibrated and trained with."""

@@ -1,0 +1,1 @@
+"""The tasks of this machine: parse, call, print."""

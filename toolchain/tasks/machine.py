@@ -1,0 +1,266 @@
+"""The tasks of this machine, the lock, images and wheels: parse, call, print.
+
+Modules are imported by the task that needs them, so that listing the tasks is quick.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke import Context, task
+
+from toolchain.core import console, options
+from toolchain.core.console import guarded
+from toolchain.core.errors import UsageError
+from toolchain.core.options import DEFAULT_TARGET, JSON, OS, TARGET
+
+if TYPE_CHECKING:
+    from toolchain.lock.resolve import Moved
+    from toolchain.verify import Verdict
+
+
+@task(help={"json": JSON})
+@guarded
+def doctor(_: Context, json: bool = False) -> None:
+    """Show what this machine has of what the tasks need; exit 1 when something is missing."""
+    from toolchain.workstation import setup as host
+
+    checks = host.checks()
+    if json:
+        console.show_json([vars(c) for c in checks])
+    else:
+        rows = [
+            ["✓" if c.ok else "✗", c.name, c.found, "" if c.ok else c.resolution] for c in checks
+        ]
+        console.show_table("this machine", ["", "what", "found", "what to do"], rows)
+    if not all(c.ok for c in checks):
+        raise SystemExit(1)
+
+
+@task(
+    help={
+        "tests": "also what the tests alone need",
+        "extra": "pytorch (reads .pt2) or onnx2tf (.tflite of .onnx), and nothing else",
+    }
+)
+@guarded
+def setup(_: Context, tests: bool = False, extra: str = "") -> None:
+    """Install and start what this machine lacks: Docker engine, emulators (Debian, root)."""
+    from toolchain.workstation import extras
+    from toolchain.workstation import setup as host
+
+    if extra:
+        for name in options.names(extra):
+            with console.step(f"extra {name}") as say:
+                extras.install(name, say)
+        return
+    with console.step("set-up of this machine") as say:
+        host.install(say, tests=tests)
+
+
+@task(help={"target": TARGET, "os": OS, "json": JSON})
+@guarded
+def build_images(
+    _: Context, target: str = DEFAULT_TARGET, os: str = "", json: bool = False
+) -> None:
+    """Build the images of a target: the cross image and the emulated device's."""
+    from toolchain import targets
+    from toolchain.core import paths
+    from toolchain.core.store import Store
+    from toolchain.images import build as images
+    from toolchain.images import specification
+    from toolchain.images.engine import Engine
+
+    chosen = targets.target(target)
+    specs = [specification.spec(kind, chosen, os) for kind in images.KINDS]
+    with console.step(f"images {', '.join(spec.name for spec in specs)}") as say:
+        counter = console.counter(say)
+        built = images.build_all(specs, Engine(), Store(), progress=say, fetched=counter)
+        for image, spec in zip(built, specs, strict=True):
+            images.publish(image, spec, paths.dist() / "images")
+    if json:
+        console.show_json([vars(image) for image in built])
+    else:
+        rows = [[i.name, i.tag, i.id, "built" if i.built else "unchanged"] for i in built]
+        console.show_table("images", ["image", "tag", "id", ""], rows)
+
+
+@task(
+    help={
+        "target": TARGET,
+        "only": "wheels to build, separated by commas; all when left out",
+        "python": "a Python that they must serve, such as 3.12; refused when they don't",
+        "glibc": "highest glibc that they may ask for, such as 2.35; the target's when left out",
+        "json": JSON,
+    }
+)
+@guarded
+def build_wheels(
+    _: Context,
+    target: str = DEFAULT_TARGET,
+    only: str = "",
+    python: str = "",
+    glibc: str = "",
+    json: bool = False,
+) -> None:
+    """Cross-build the wheels of a target into dist/wheels/<target>/."""
+    from toolchain import targets
+    from toolchain.core.store import Store
+    from toolchain.wheels import build, recipe
+
+    chosen = targets.target(target)
+    if glibc:
+        chosen = chosen.promising(glibc)
+    if python:
+        recipe.refuse_python(python)
+    built = []
+    for name in options.names(only) or build.ALL:
+        with console.step(f"wheel {name} for {target}") as say:
+            counter = console.counter(say)
+            built.append(build.build(chosen, name, Store(), progress=say, fetched=counter))
+    if json:
+        console.show_json([vars(b) | {"path": str(b.path)} for b in built])
+        return
+    rows = [
+        [
+            b.path.name,
+            f"{b.size / 1e6:.2f} MB",
+            b.versions.get("GLIBC", "-"),
+            b.versions.get("GLIBCXX", "-"),
+            f"{b.seconds:.0f} s" if b.fresh else "unchanged",
+        ]
+        for b in built
+    ]
+    console.show_table(
+        f"wheels of {target}", ["wheel", "size", "GLIBC", "GLIBCXX", "built in"], rows
+    )
+
+
+@task(
+    help={
+        "wheels": "verify the wheels",
+        "images": "verify the images",
+        "models": "verify a model's files and library",
+        "provenance": "a .provenance.json of dist/: build what it is of again and compare",
+        "target": TARGET,
+        "only": "wheels to verify, separated by commas; all when left out",
+        "json": JSON,
+    }
+)
+@guarded
+def verify(
+    _: Context,
+    wheels: bool = False,
+    images: bool = False,
+    models: bool = False,
+    provenance: str = "",
+    target: str = DEFAULT_TARGET,
+    only: str = "",
+    json: bool = False,
+) -> None:
+    """Build everything again, elsewhere and from nothing, and compare; exit 1 when it differs."""
+    from toolchain import targets, verify
+    from toolchain.core.store import Store
+    from toolchain.wheels import variations
+
+    kinds = {"images": images, "wheels": wheels or bool(only), "models": models}
+    if not provenance and not any(kinds.values()):
+        kinds = dict.fromkeys(kinds, True)
+    steps = verify.steps(targets.target(target), Store(), kinds, options.names(only))
+    if provenance:
+        steps.append(verify.from_provenance(Path(provenance), Store()))
+    verdicts = []
+    for title, step in steps:
+        with console.step(f"{title} again") as say:
+            verdicts += step(say)
+    for lacking in variations.other()[1]:
+        console.note(f"not varied: {lacking}")
+    if json:
+        console.show_json([vars(v) | {"same": v.same} for v in verdicts])
+    else:
+        _show_verdicts(verdicts)
+    if not all(v.same for v in verdicts):
+        raise SystemExit(1)
+
+
+def _show_verdicts(verdicts: Sequence[Verdict]) -> None:
+    rows = [
+        [v.what, "the same" if v.same else "differs", v.first[:19], v.second[:19]] for v in verdicts
+    ]
+    console.show_table("built twice", ["what", "", "first", "second"], rows)
+    for verdict in verdicts:
+        if verdict.account:
+            console.note(f"{verdict.what}:\n{verdict.account}")
+
+
+@task(
+    help={
+        "images": "names such as cross,device; all when left out",
+        "requirements": "names such as requirements-pytorch; with this, no images' unless named",
+        "keep": "keep the pins as they are; with --requirements only what is new is pinned",
+        "vendor": "a folder to fill with every file of the lock, for builds without a network",
+        "json": JSON,
+    }
+)
+@guarded
+def lock(
+    _: Context,
+    images: str = "",
+    requirements: str = "",
+    keep: bool = False,
+    vendor: str = "",
+    json: bool = False,
+) -> None:
+    """Renew the pins of every image's packages and of the Python requirements; show what moved."""
+    if keep and not vendor and not requirements:
+        raise UsageError(
+            "--keep leaves nothing to do",
+            resolution="give it with --vendor FOLDER or --requirements NAME, or leave it out",
+        )
+    moved = [] if keep and not requirements else _renewed(images, requirements, keep=keep)
+    if vendor:
+        _keep_vendor(Path(vendor))
+    if json:
+        console.show_json([vars(m) for m in moved])
+    elif not keep or requirements:
+        rows = [[m.image, m.name, m.old or "-", m.new or "-"] for m in moved]
+        console.show_table(f"{len(rows)} moved", ["lock", "package", "old", "new"], rows)
+
+
+def _renewed(images: str, requirements: str, *, keep: bool) -> list[Moved]:
+    from toolchain import targets
+    from toolchain.core.store import Store
+    from toolchain.images import specification
+    from toolchain.lock import resolve
+
+    moved = []
+    everything = not images and not requirements
+    kinds = specification.kinds() if everything else options.names(images)
+    for spec in specification.every(kinds, targets.all_targets().values()):
+        with console.step(f"lock of {spec.name}") as say:
+            moved += resolve.relock_image(spec, Store(), say)
+    if everything or requirements:
+        with console.step("lock of the Python requirements"):
+            names = options.names(requirements) or resolve.REQUIREMENTS
+            moved += resolve.relock_requirements(names, keep=keep)
+    return moved
+
+
+def _keep_vendor(folder: Path) -> None:
+    from toolchain.core import paths
+    from toolchain.core.store import Store
+    from toolchain.lock import fetch, vendor
+    from toolchain.workstation import extras
+
+    # the files come from the mirrors, whichever vendor folder builds are told to use
+    os.environ.pop("EDGEWRIGHT_VENDOR", None)
+    store, pins = Store(), vendor.pins()
+    with console.step(f"files of the lock into {folder}") as say:
+        fetch.fetch_all(pins, store, console.counter(say))
+        count = vendor.keep(folder, pins, lambda pin: fetch.path_of(pin, store), say)
+        vendor.keep_requirements(folder, paths.ROOT / "requirements.txt", say)
+        extras.keep(folder, say)
+    console.note(f"{count} files; build from them with EDGEWRIGHT_VENDOR={folder}")

@@ -1,0 +1,258 @@
+"""The tasks that turn models into files for devices, and results into reports: parse, call, print.
+
+Modules are imported by the task that needs them, so that listing the tasks is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke import Context, task
+
+from toolchain.core import console, options
+from toolchain.core.console import guarded
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.core.options import DEFAULT_TARGET, JSON, TARGET, Models
+
+if TYPE_CHECKING:
+    from toolchain.matrix import Outcome
+    from toolchain.models.manifest import ModelCard
+    from toolchain.results.measurement import Result
+
+
+@task(help={"json": JSON})
+@guarded
+def models(_: Context, json: bool = False) -> None:
+    """List the models of the catalogue."""
+    from toolchain import models as catalogue
+
+    known = catalogue.catalogue()
+    if json:
+        console.show_json({name: entry.model_dump(mode="json") for name, entry in known.items()})
+        return
+    rows = [
+        [
+            name,
+            "×".join(str(n) for n in entry.shape),
+            str(entry.classes),
+            f"{entry.published_top1:g} %" if entry.published_top1 else "-",
+            entry.title,
+        ]
+        for name, entry in known.items()
+    ]
+    console.show_table("models", ["model", "input", "classes", "published top-1", ""], rows)
+
+
+MODEL_HELP = options.help_of(Models) | {"json": JSON}
+
+
+@task(help=MODEL_HELP)
+@guarded
+@options.given(asked=Models)
+def convert(_: Context, *, asked: Models, json: bool = False) -> None:
+    """Convert models to TFLite and ONNX and check them against their source."""
+    _, made = _converted(asked)
+    cards = list(made.cards.values())
+    if json:
+        console.show_json([card.model_dump(mode="json") for card in cards])
+    elif cards:
+        _show_checks(cards)
+    made.refuse()
+
+
+@task(
+    help=MODEL_HELP
+    | {
+        "target": TARGET,
+        "opt-level": "0 to 3, separated by commas; what they mean is in docs/",
+        "jobs": "compilations at once; as many as there are cores when left out",
+        "compiler": "release, or source: built from source with Debian's LLVM, an hour the first "
+        "time",
+    }
+)
+@guarded
+@options.given(asked=Models)
+def compile(  # noqa: A001  # the task's name is the field's word
+    _: Context,
+    *,
+    asked: Models,
+    target: str = DEFAULT_TARGET,
+    opt_level: str = "3",
+    compiler: str = "release",
+    jobs: int = 0,
+    json: bool = False,
+) -> None:
+    """Compile models by TVM to libraries for a target; converts them first where needed."""
+    from toolchain import matrix, targets
+    from toolchain.compile import cross_link, source_compiler
+    from toolchain.compile.compilation import TILED
+    from toolchain.core.store import Store
+    from toolchain.tuning import records
+
+    chosen = targets.target(target)
+    levels = options.numbers("opt-level", opt_level)
+    forms, made = _converted(asked)
+    if made.jobs == 1:
+        made.refuse()
+    plan = matrix.planned(list(made.cards.items()), forms, levels)
+    if plan:
+        with console.step(f"compiler: {compiler}") as say:
+            by = source_compiler.chosen(compiler, Store(), say)
+            linker = cross_link.linker(chosen, Store(), say)
+        for line in records.notes(Store(), chosen, by.version) if TILED in levels else []:
+            console.note(line)
+        done = matrix.compiled(
+            plan, chosen, linker=linker, compiler=by, workers=jobs or None, step=console.step
+        )
+        made.cards |= done.cards
+        made.failures += done.failures
+        made.jobs += done.jobs
+    cards = list(made.cards.values())
+    if json:
+        console.show_json([card.model_dump(mode="json") for card in cards])
+    elif cards:
+        _show_libraries(cards, target)
+    made.refuse()
+
+
+def _show_libraries(cards: Sequence[ModelCard], target: str) -> None:
+    rows = [
+        [
+            card.model,
+            str(card.batch),
+            name,
+            library.file,
+            f"{library.size / 1e6:.1f} MB",
+            str(library.tuned or "-"),
+        ]
+        for card in cards
+        for name, library in card.libraries.get(target, {}).items()
+    ]
+    console.show_table("libraries", ["model", "batch", "level", "file", "size", "tuned"], rows)
+
+
+def _converted(asked: Models) -> tuple[list[str], Outcome]:
+    """The variants that were asked for, and what the conversion of all models came to."""
+    from toolchain import matrix
+    from toolchain import models as catalogue
+    from toolchain.models import variants
+
+    file = Path(asked.model_file) if asked.model_file else None
+    weights = Path(asked.weights) if asked.weights else None
+    names = [asked.model] if file else options.names(asked.model) or [""]
+    specs = [catalogue.resolve(name or None, model_file=file, weights=weights) for name in names]
+    forms = variants.chosen(options.names(asked.variant))
+    batches = options.numbers("batch", asked.batch)
+    return forms, matrix.converted(specs, batches, forms, console.step)
+
+
+def _show_checks(cards: Sequence[ModelCard]) -> None:
+    rows = [
+        [
+            card.model,
+            str(card.batch),
+            check.variant,
+            check.stage if check.opt_level is None else f"{check.stage} O{check.opt_level}",
+            f"{check.max_abs:.1e}",
+            f"{check.max_rel:.1e}",
+            f"{100 * check.top1_agreement:.1f} %",
+            str(check.count),
+        ]
+        for card in cards
+        for check in card.checks
+    ]
+    console.show_table(
+        "checked against the source",
+        [
+            "model",
+            "batch",
+            "variant",
+            "stage",
+            "largest difference",
+            "relative",
+            "same top-1",
+            "samples",
+        ],
+        rows,
+    )
+
+
+@task(
+    help={
+        "host": "devices, separated by commas; all with results when left out",
+        "all": "every result rather than each device's latest",
+        "compare": "two results, separated by a comma: files or names in results/, or hosts",
+        "json": JSON,
+    }
+)
+@guarded
+def report(
+    _: Context,
+    host: str = "",
+    all: bool = False,  # noqa: A002
+    compare: str = "",
+    json: bool = False,
+) -> None:
+    """Show results as a table and write them as HTML, CSV and JSON to reports/."""
+    from toolchain.accuracy import counts
+    from toolchain.core import paths
+    from toolchain.report import accuracy_section, reports
+    from toolchain.results import measurement
+
+    if compare:
+        _compare(compare, json=json)
+        return
+    found = measurement.load_all(paths.results())
+    runs = counts.load_all(paths.results() / "accuracy")
+    hosts = options.names(host)
+    found = [r for r in found if not hosts or r.host in hosts]
+    runs = [r for r in runs if not hosts or r.host in hosts]
+    found = found if all else measurement.latest(found)
+    built = reports.build(found, runs=runs, cards=_cards(found))
+    if json:
+        console.out.file.write(built.json.read_text())
+    else:
+        if found:
+            reports.show(found, console.out)
+        for run in runs:
+            title = f"{run.model} on {run.host}: {run.dataset}"
+            console.show_table(title, accuracy_section.COLUMNS, accuracy_section.rows(run))
+    console.note(f"report: {built.html}")
+
+
+def _cards(found: Sequence[Result]) -> list[ModelCard]:
+    """The cards of the models that were measured, where this machine still has them."""
+    from toolchain.core import paths
+    from toolchain.models.manifest import ModelCard
+
+    measured = {(m.model, m.batch) for result in found for m in result.measurements}
+    cards = []
+    for model, batch in sorted(measured):
+        # a report of results must not fail for a card of another version
+        with contextlib.suppress(ModelError):
+            cards.append(ModelCard.load(paths.dist() / "models" / model / f"b{batch}"))
+    return cards
+
+
+def _compare(names: str, *, json: bool) -> None:
+    from toolchain.core import paths
+    from toolchain.report import comparison, reports
+    from toolchain.report.html_page import Compared
+
+    chosen = options.names(names)
+    if len(chosen) != 2:
+        raise UsageError(
+            "--compare takes two results", resolution="for example: --compare board-a,board-b"
+        )
+    first, second = (comparison.find(name, paths.results()) for name in chosen)
+    found = comparison.compare(first, second)
+    compared = Compared(first=first, second=second, changes=found)
+    built = reports.build([first, second], compared=compared, name="compare")
+    if json:
+        console.show_json([vars(change) for change in found])
+    else:
+        console.out.print(comparison.table(first, second, found))
+    console.note(f"report: {built.html}")

@@ -1,0 +1,156 @@
+"""The recipe of tflite_runtime: TensorFlow Lite's interpreter with XNNPACK, for Python.
+
+The tree is TensorFlow's own CMake project; each dependency is a pinned source given to it by
+folder, so nothing is looked up or downloaded. What differs from upstream is in patches/.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from toolchain.images.build_container import Box
+from toolchain.wheels import cross_compiler
+from toolchain.wheels.recipe import EXTENSION, Job, Licence, Recipe
+
+TENSORFLOW = "tensorflow"
+XNNPACK = "xnnpack"
+RUY = "libruy-dev"
+
+# What is read of the largest sources; TensorFlow alone has 32,000 files.
+PARTS = {
+    TENSORFLOW: (
+        "LICENSE",
+        "tensorflow/core/public",
+        "tensorflow/core/util",
+        "tensorflow/lite",
+        "tensorflow/tsl",
+        "third_party",
+    ),
+    "eigen3": ("COPYING.BSD", "COPYING.MPL2", "Eigen", "unsupported/Eigen"),
+}
+
+# CMake's names of the dependencies that TensorFlow's project fetches -> our sources.
+FETCHED = {
+    "ABSEIL-CPP": "abseil",
+    "CPUINFO": "cpuinfo",
+    "EIGEN": "eigen3",
+    "FARMHASH": "farmhash",
+    "FFT2D": "oourafft",
+    "FLATBUFFERS": "flatbuffers",
+    "FP16_HEADERS": "fp16",
+    "GEMMLOWP": "gemmlowp",
+    "NEON2SSE": "neon-2-sse",
+    "XNNPACK": XNNPACK,
+}
+
+# The same for those that XNNPACK's project fetches.
+FETCHED_BY_XNNPACK = {
+    "CPUINFO": "cpuinfo",
+    "FP16": "fp16",
+    "FXDIV": "fxdiv",
+    "PTHREADPOOL": "pthreadpool",
+}
+
+RECIPE = Recipe(
+    name="tflite-runtime",
+    version="2.14.1",
+    summary="TensorFlow Lite's interpreter, with XNNPACK",
+    import_names=("tflite_runtime.interpreter",),
+    sources=(TENSORFLOW, *sorted({*FETCHED.values(), *FETCHED_BY_XNNPACK.values()})),
+    # the archive does not serve ruy's source, but has it built static for each architecture
+    binaries=(RUY,),
+    parts=MappingProxyType(PARTS),
+    patches=MappingProxyType(
+        {TENSORFLOW: ("tensorflow-2.14.1",), XNNPACK: ("xnnpack-20241108",)},
+    ),
+    requires=("numpy>=1.23.2",),
+    # eigen3: only its MPL parts are compiled in (EIGEN_MPL2_ONLY)
+    licence="Apache-2.0 AND BSD-2-Clause AND BSD-3-Clause AND MIT AND MPL-2.0",
+    licences=(
+        Licence(source=TENSORFLOW, path="LICENSE"),
+        Licence(source="abseil", path="LICENSE"),
+        Licence(source="cpuinfo", path="LICENSE"),
+        Licence(source="eigen3", path="COPYING.MPL2"),
+        Licence(source="eigen3", path="COPYING.BSD"),
+        Licence(source="farmhash", path="COPYING"),
+        Licence(source="flatbuffers", path="LICENSE"),
+        Licence(source="fp16", path="LICENSE"),
+        Licence(source="fxdiv", path="LICENSE"),
+        Licence(source="gemmlowp", path="LICENSE"),
+        Licence(source="neon-2-sse", path="LICENSE"),
+        Licence(source="oourafft", path="readme.txt"),
+        Licence(source="oourafft", path="readme2d.txt"),
+        Licence(source="pthreadpool", path="LICENSE"),
+        Licence(source=RUY, path="usr/share/doc/libruy-dev/copyright"),
+        Licence(source=XNNPACK, path="LICENSE"),
+    ),
+    extension=True,
+    files="tflite_files",
+)
+
+# XNNPACK's Arm and x86 kernels mix pointers to types of one size; since GCC 14 that is an error.
+OF_C = ("-Wno-error=incompatible-pointer-types",)
+
+WRAPPER = "_pywrap_tensorflow_interpreter_wrapper"
+
+# Upstream's pip package, besides the wrapper.
+PYTHON = (
+    "python/interpreter.py",
+    "python/metrics/metrics_interface.py",
+    "python/metrics/metrics_portable.py",
+)
+
+
+def build(box: Box, job: Job) -> None:
+    """Fill the stage with `tflite_runtime`.
+
+    Raises:
+        BuildError: a step failed.
+    """
+    lite = f"{job.source(TENSORFLOW)}/tensorflow/lite"
+    package = f"{job.stage}/tflite_runtime"
+    wrapper = _wrapper(box, job, lite)
+    box.call(["mkdir", package])
+    box.call(["install", "-m", "644", *(f"{lite}/{module}" for module in PYTHON), package])
+    version = f"__version__ = '{RECIPE.version}'\n__git_version__ = 'v{RECIPE.version}'\n"
+    # a file of given text, without a shell
+    box.call(
+        ["python3", "-c", "import sys; open(sys.argv[1], 'w').write(sys.argv[2])"]
+        + [f"{package}/__init__.py", version]
+    )
+    box.call(["install", "-m", "755", wrapper, f"{package}/{WRAPPER}{EXTENSION}"])
+
+
+def _wrapper(box: Box, job: Job, lite: str) -> str:
+    """Compile the extension; return its path in the box."""
+    numpy = box.call(["python3", "-c", "import numpy; print(numpy.get_include())"]).strip()
+    flags = ["-fvisibility=hidden", *job.python_flags(), f"-I{numpy}"]
+    box.call(
+        cross_compiler.cmake(job, lite, job.build, *_settings(job), flags=flags, of_c=OF_C),
+        on_line=job.progress,
+    )
+    box.call(["ninja", "-C", job.build, f"-j{job.jobs}", WRAPPER], on_line=job.progress)
+    wrapper = f"{job.build}/{WRAPPER}.so"
+    box.call([f"{job.triple}-strip", "--strip-unneeded", wrapper])
+    return wrapper
+
+
+def _settings(job: Job) -> list[str]:
+    return [
+        "-Wno-dev",
+        # some dependencies ask for a CMake older than the present one supports
+        "-DCMAKE_POLICY_VERSION_MINIMUM=3.5",
+        "-DCMAKE_VISIBILITY_INLINES_HIDDEN=ON",
+        "-DCMAKE_POLICY_DEFAULT_CMP0063=NEW",
+        "-DFETCHCONTENT_FULLY_DISCONNECTED=ON",
+        *(f"-DFETCHCONTENT_SOURCE_DIR_{k}={job.source(v)}" for k, v in FETCHED.items()),
+        *(f"-D{k}_SOURCE_DIR={job.source(v)}" for k, v in FETCHED_BY_XNNPACK.items()),
+        f"-DFETCHCONTENT_SOURCE_DIR_RUY={job.files}/ruy",
+        f"-DRUY_PACKAGE={job.source(RUY)}",
+        f"-DRUY_TRIPLE={job.triple}",
+        "-DTFLITE_ENABLE_XNNPACK=ON",
+        "-DTFLITE_ENABLE_GPU=OFF",
+        "-DTFLITE_ENABLE_NNAPI=OFF",
+        "-DXNNPACK_LIBRARY_TYPE=static",
+        "-DXNNPACK_ENABLE_KLEIDIAI=OFF",
+    ]

@@ -1,0 +1,94 @@
+"""The sources of a recipe, unpacked: from pinned archives to folders that a build may change.
+
+What an archive's parts look like unpacked is kept in the store as a plain tar file, which `tar`
+unpacks in a second: reading TensorFlow's own archive again takes longer than compiling one file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from toolchain.core import process
+from toolchain.core.errors import CommandError
+from toolchain.core.store import Entry, Store, digest_of, explain_no_space
+from toolchain.lock.pins import Pinned
+from toolchain.wheels.recipe import Job, Recipe
+
+FORMAT = 1
+TREE = "tree.tar"
+
+
+def lay_out(
+    made: Recipe, pins: Mapping[str, Pinned], store: Store, into: Path, job: Job, *, kept: bool
+) -> None:
+    """Unpack a recipe's sources, each into a folder of its name, `job.jobs` at once.
+
+    Args:
+        made: the recipe; of a source in its `parts` only those are unpacked.
+        pins: each source by its name.
+        store: where the archives are.
+        into: the folder to make.
+        job: how many at once, and whom to tell.
+        kept: take the trees that the store keeps, and keep those that it lacks; otherwise each
+            archive is read again and nothing is kept.
+
+    Raises:
+        LockError: an archive can't be had or unpacked; see `sources.unpack`.
+    """
+    unpack = _from_kept if kept else _from_archive
+    into.mkdir(parents=True)
+    with ThreadPoolExecutor(job.jobs) as pool:
+        futures = {}
+        for source, pin in pins.items():
+            parts = made.parts.get(source, ())
+            futures[source] = pool.submit(unpack, pin, parts, store, into / source)
+        for source, future in futures.items():
+            job.progress(f"unpacking {source}")
+            future.result()
+
+
+def _from_archive(pin: Pinned, parts: Sequence[str], store: Store, into: Path) -> None:
+    from toolchain.lock import fetch
+
+    unpack = fetch.unpack_apart if parts else fetch.unpack
+    unpack(pin, store, into, parts)
+
+
+def _from_kept(pin: Pinned, parts: Sequence[str], store: Store, into: Path) -> None:
+    tree = _kept(pin, parts, store).file(TREE)
+    into.mkdir()
+    _tar(store, ["-x", "-p", "--no-same-owner", "-f", tree, "-C", into])
+
+
+def _kept(pin: Pinned, parts: Sequence[str], store: Store) -> Entry:
+    """The entry that holds an archive's tree; made when the store has none."""
+    made_from = {"kind": "tree", "format": FORMAT, "archive": pin.sha256, "parts": list(parts)}
+    key = digest_of(made_from)
+    with store.locked(f"tree-{key}"):
+        entry = store.entry(key)
+        if entry is not None:
+            return entry
+        with store.scratch() as scratch, store.building(key, made_from) as folder:
+            _from_archive(pin, parts, store, scratch / "tree")
+            # folders have the modes of this process's umask, which another's may not be
+            modes = "--mode=u+rwX,go+rX"
+            _tar(store, ["-c", modes, "-f", folder / TREE, "-C", scratch / "tree", "."])
+        entry = store.entry(key)
+    assert entry is not None
+    return entry
+
+
+def _tar(store: Store, args: Sequence[str | Path]) -> None:
+    """Run tar, a full disk told as such."""
+    with explain_no_space(store.root):
+        try:
+            process.run(["tar", *args], env={"LC_ALL": "C"})
+        except CommandError as error:
+            for number in (errno.ENOSPC, errno.EDQUOT):
+                if os.strerror(number) in error.detail:
+                    raise OSError(number, os.strerror(number)) from error
+            raise

@@ -1,0 +1,176 @@
+"""What only some users need, installed when it is asked for: PyTorch, and onnx2tf.
+
+PyTorch fits beside the rest. onnx2tf pins other versions of TensorFlow, ONNX and NumPy than ours,
+so it lives in a virtual environment of its own and is only ever started as a program.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from toolchain.core import paths, process, store
+from toolchain.core.errors import CommandError, LockError, ModelError, UsageError
+from toolchain.lock import mirrors, vendor
+
+INSTALLED = "installed"  # in an environment of its own once it is whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """One extra.
+
+    Attributes:
+        name: as `invoke setup --extra` takes it.
+        what: what it is for.
+        module: what is imported of it.
+        apart: whether it has an environment of its own.
+        index: what to do where pip doesn't find it.
+    """
+
+    name: str
+    what: str
+    module: str
+    apart: bool
+    index: str = "check pip's index"
+
+    @property
+    def requirements(self) -> Path:
+        """Its pins, with hashes."""
+        return paths.ROOT / f"requirements-{self.name}.txt"
+
+
+EXTRAS = {
+    extra.name: extra
+    for extra in (
+        Extra(
+            name="pytorch",
+            what="reads PyTorch's .pt2 files",
+            module="torch",
+            apart=False,
+            index="check pip's index; PyTorch's CPU build is on its own index, which pip is told "
+            "of by PIP_EXTRA_INDEX_URL",
+        ),
+        Extra(name="onnx2tf", what="makes .tflite of .onnx and .pt2", module="onnx2tf", apart=True),
+    )
+}
+
+
+def extra(name: str) -> Extra:
+    """One extra by its name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in EXTRAS:
+        known = "; ".join(f"{e.name}, which {e.what}" for e in EXTRAS.values())
+        raise UsageError(f"unknown extra: {name}", resolution=f"known: {known}")
+    return EXTRAS[name]
+
+
+def environment(one: Extra) -> Path:
+    """The folder of an extra's own environment: another for other pins, or another Python."""
+    made_from = [store.digest_file(one.requirements), platform.python_version()]
+    return paths.cache() / "extras" / f"{one.name}-{store.digest_of(made_from)[:16]}"
+
+
+def identity(name: str) -> str:
+    """What decides what an extra does; empty when it isn't installed."""
+    one = EXTRAS[name]
+    if not present(one):
+        return ""
+    return environment(one).name if one.apart else importlib.metadata.version(one.module)
+
+
+def present(one: Extra) -> bool:
+    """Whether it is installed."""
+    if one.apart:
+        return (environment(one) / INSTALLED).is_file()
+    return importlib.util.find_spec(one.module) is not None
+
+
+def python(name: str) -> Path:
+    """The Python that has an extra.
+
+    Raises:
+        ModelError: it isn't installed; the error says how to.
+    """
+    one = EXTRAS[name]
+    if not present(one):
+        raise ModelError(
+            f"{name}, which {one.what}, is not installed",
+            resolution=f"install the extra: invoke setup --extra {name}",
+        )
+    return environment(one) / "bin" / "python" if one.apart else Path(sys.executable)
+
+
+def install(name: str, progress: Callable[[str], None]) -> None:
+    """Install an extra from its pins, every file checked by its hash.
+
+    With EDGEWRIGHT_VENDOR, from that folder and without a network.
+
+    Raises:
+        UsageError: no such extra.
+        ModelError: pip can't install it.
+    """
+    one = extra(name)
+    if not one.apart:
+        _pip(Path(sys.executable), one, progress)
+        return
+    folder = environment(one)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if present(one):
+            return
+        shutil.rmtree(folder, ignore_errors=True)  # of an installation that was cut short
+        process.run([sys.executable, "-m", "venv", str(folder)])
+        _pip(folder / "bin" / "python", one, progress)
+        (folder / INSTALLED).touch()
+
+
+def keep(folder: Path, say: Callable[[str], None]) -> None:
+    """Put the files of every extra into a vendor folder; one that can't be had stops no other.
+
+    Raises:
+        LockError: files of some can't be had; they are named.
+    """
+    failed: dict[str, LockError] = {}
+    for one in EXTRAS.values():
+        try:
+            vendor.keep_requirements(folder, one.requirements, say)
+        except LockError as error:
+            failed[one.name] = error
+    if failed:
+        raise LockError(
+            f"all is kept but the files of: {', '.join(failed)}",
+            detail="\n".join(f"{name}: {error.detail}" for name, error in failed.items()),
+            resolution="\n".join(
+                f"{EXTRAS[name].index}; or {error.resolution}" for name, error in failed.items()
+            ),
+        )
+
+
+def _pip(interpreter: Path, one: Extra, progress: Callable[[str], None]) -> None:
+    command = [str(interpreter), "-m", "pip", "install", "--disable-pip-version-check"]
+    command += ["--require-hashes", "-r", str(one.requirements)]
+    kept = mirrors.vendor()
+    if kept is not None:
+        command += ["--no-index", "--find-links", str(vendor.wheels(kept, one.requirements))]
+    try:
+        process.run(command, on_line=progress)
+    except CommandError as error:
+        raise ModelError(
+            f"pip can't install the extra {one.name}",
+            detail=error.output,
+            resolution=one.index
+            if kept is None
+            else f"keep its files first, with a network: invoke lock --keep --vendor {kept}",
+        ) from error
