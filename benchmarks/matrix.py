@@ -28,7 +28,7 @@ from toolchain.compile import compilation as compiling
 from toolchain.compile.compilation import Linker
 from toolchain.convert import conversion
 from toolchain.core import console, options, paths, process, worker
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 
 TARGET = "x86_64"
 CALL = (
@@ -77,7 +77,7 @@ def tool(names: list[str], batches: list[int], levels: list[int], workers: int) 
     specs = [models.resolve(name) for name in names]
     made = matrix.converted(specs, batches, ["fp32"], _step, workers)
     made.refuse()
-    plan = matrix.planned(list(made.cards.items()), ["fp32"], levels)
+    plan = matrix.planned(list(made.manifests.items()), ["fp32"], levels)
     by = compiling.release()
     matrix.compiled(
         plan, targets.target(TARGET), linker=linker, compiler=by, workers=workers, step=_step
@@ -114,13 +114,13 @@ def plain(names: list[str], batches: list[int], levels: list[int], folder: Path)
 
 def request(place: Path, level: int, folder: Path) -> dict[str, object]:
     """What compiling a converted model takes."""
-    card = ModelCard.load(place)
+    manifest = ModelManifest.load(place)
     return {
-        "onnx": str(place / card.onnx.file),
-        "samples": str(place / card.samples.file),
+        "onnx": str(place / manifest.onnx.file),
+        "samples": str(place / manifest.samples.file),
         "variant": "fp32",
         "reference": None,
-        "batch": card.batch,
+        "batch": manifest.batch,
         "target": targets.target(TARGET).tvm(),
         "opt_level": level,
         "tuned": {},

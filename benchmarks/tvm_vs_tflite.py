@@ -27,7 +27,7 @@ from pathlib import Path
 
 from benchmarks.tflite_vs_official import NUMPY, environment
 from toolchain.core import console, paths, process
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 
 ROUNDS = 9
 CONFIDENCE = 0.95
@@ -97,12 +97,19 @@ class Runtime:
     program: str
     file: str
 
-    def times(self, folder: Path, card: ModelCard, threads: int, count: int) -> list[int]:
+    def times(self, folder: Path, manifest: ModelManifest, threads: int, count: int) -> list[int]:
         """Nanoseconds of each inference of one process."""
         program = FRAME.replace("{program}", self.program)
-        numbers = [str(threads), str(count), str(card.batch)]
+        numbers = [str(threads), str(count), str(manifest.batch)]
         text = process.run(
-            [self.python, "-c", program, folder / self.file, folder / card.samples.file, *numbers],
+            [
+                self.python,
+                "-c",
+                program,
+                folder / self.file,
+                folder / manifest.samples.file,
+                *numbers,
+            ],
             env={"TVM_NUM_THREADS": str(threads)},
         )
         found: list[int] = json.loads(text[text.index("TIMES") + len("TIMES") :].splitlines()[0])
@@ -162,14 +169,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         compared = runtimes(Path(scratch))
         for folder in chosen.folders:
-            card = ModelCard.load(folder)
+            manifest = ModelManifest.load(folder)
             for threads in map(int, chosen.threads.split(",")):
                 if threads > len(os.sched_getaffinity(0)):
                     continue
                 times: list[list[float]] = [[] for _ in compared]
                 for _ in range(chosen.rounds):
                     for kept, runtime in zip(times, compared, strict=True):
-                        samples = runtime.times(folder, card, threads, chosen.inferences)
+                        samples = runtime.times(folder, manifest, threads, chosen.inferences)
                         kept.append(statistics.median(samples))
                 for kept, runtime in zip(times, compared, strict=True):
                     ratios = [mine / other for mine, other in zip(times[0], kept, strict=True)]
@@ -178,7 +185,7 @@ def main() -> None:
                     if runtime is compared[OURS]:
                         against_ours.append(middle)
                     rows.append(
-                        [card.model, str(card.batch), str(threads), runtime.name]
+                        [manifest.model, str(manifest.batch), str(threads), runtime.name]
                         + [f"{statistics.median(kept) / 1e6:.2f}"]
                         + [f"{middle:.2f} ({low:.2f} to {high:.2f})"]
                     )

@@ -9,7 +9,7 @@ from deploy.inventory import reading
 from toolchain.bundle.assemble import Manifest
 from toolchain.core import paths
 from toolchain.core.store import write_atomically
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.results import measurement
 
 FOLDER = paths.ROOT / "docs" / "schemas"
@@ -20,7 +20,7 @@ def all_schemas() -> dict[str, str]:
     schemas = {
         "inventory": reading.json_schema(),
         "manifest": Manifest.model_json_schema(),
-        "model": ModelCard.model_json_schema(),
+        "model": ModelManifest.model_json_schema(),
         "result": measurement.schema(),
     }
     return {

@@ -21,7 +21,7 @@ from toolchain.convert import variant_conversion as variant_of
 from toolchain.core import paths
 from toolchain.core.errors import EdgewrightError, ModelError
 from toolchain.models import ModelSpec
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
 
@@ -74,9 +74,9 @@ class Compilation:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What a matrix came to: the cards of its folders as they are now, in its order."""
+    """What a matrix came to: the manifests of its folders as they are now, in its order."""
 
-    cards: dict[Path, ModelCard] = field(default_factory=dict)
+    manifests: dict[Path, ModelManifest] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     jobs: int = 0
 
@@ -125,13 +125,13 @@ def converted(
         if isinstance(plain, Failure):
             made.failures.append(plain)
             continue  # nothing to make the others of
-        made.cards[job.folder] = plain
+        made.manifests[job.folder] = plain
         for form in (f for f in forms if f != PLAIN):
             title = f"convert {job}, {form}"
             made.jobs += 1
             try:
                 with step(title) as say:
-                    made.cards[job.folder] = variant_of.add(
+                    made.manifests[job.folder] = variant_of.add(
                         job.spec, job.batch, form, job.folder, progress=say
                     )
             except EdgewrightError as error:
@@ -139,7 +139,7 @@ def converted(
     return made
 
 
-Plain = dict[Path, ModelCard | Failure]
+Plain = dict[Path, ModelManifest | Failure]
 
 
 def _in_turn(jobs: Sequence[Conversion], step: Step) -> Plain:
@@ -159,7 +159,7 @@ def _side_by_side(jobs: Sequence[Conversion], at_once: int, step: Step) -> Plain
     """The plain form of each, by its folder, so many at once, in one step."""
     ended = 0
 
-    def one(job: Conversion, say: Say) -> ModelCard | Failure:
+    def one(job: Conversion, say: Say) -> ModelManifest | Failure:
         nonlocal ended
         try:
             return conversion.convert(
@@ -192,17 +192,17 @@ def _memory() -> int:
 
 
 def planned(
-    cards: Sequence[tuple[Path, ModelCard]], forms: Sequence[str], levels: Sequence[int]
+    manifests: Sequence[tuple[Path, ModelManifest]], forms: Sequence[str], levels: Sequence[int]
 ) -> list[Compilation]:
     """The compilations of converted models: each form that has a graph, or that says why not."""
     return [
         Compilation(
-            folder=folder, model=card.model, batch=card.batch, variant=form, opt_level=level
+            folder=folder, model=manifest.model, batch=manifest.batch, variant=form, opt_level=level
         )
-        for folder, card in cards
+        for folder, manifest in manifests
         for form in forms
         for level in levels
-        if form == PLAIN or form in card.tflite
+        if form == PLAIN or form in manifest.tflite
     ]
 
 
@@ -215,7 +215,7 @@ def compiled(
     workers: int | None = None,
     step: Step,
 ) -> Outcome:
-    """Compile all of a plan, so many at once; the cards at the end name all that was made.
+    """Compile all of a plan, so many at once; the manifests at the end name all that was made.
 
     Args:
         plan: from `planned`.
@@ -261,5 +261,5 @@ def compiled(
         done.failures += [failure for failure in results if failure is not None]
         if len(plan) == 1:
             done.refuse()  # inside, so that the step shows that it failed
-    done.cards = {job.folder: ModelCard.load(job.folder) for job in plan}
+    done.manifests = {job.folder: ModelManifest.load(job.folder) for job in plan}
     return done

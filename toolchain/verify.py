@@ -30,7 +30,7 @@ from toolchain.images import build as image_builder
 from toolchain.images import specification
 from toolchain.images.engine import Engine
 from toolchain.models.manifest import FILE as CARD
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.models.variants import PLAIN, library
 from toolchain.targets import Target, all_targets, target
 from toolchain.tuning import records
@@ -205,7 +205,7 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
     # what tuning has found since is not what this one was made of
     tuned = cast("Mapping[str, records.Tile]", claim.inputs.get("tuned", {}))
     folder = path.resolve().parent.parent
-    present = ModelCard.load(folder)
+    present = ModelManifest.load(folder)
 
     def parts(where: Store, say: Say) -> tuple[Linker, Compiler]:
         by = source_compiler.chosen(claim.parameters["compiler"], where, say)

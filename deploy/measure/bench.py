@@ -1,6 +1,6 @@
 """Drives the runner on a device and brings what it measured home to results/.
 
-What is measured is what is deployed there: the list of jobs is made from the release's own cards.
+What is measured is what is deployed there: jobs are made from the release's own manifests.
 It computes no statistics and shows nothing: `toolchain.results` and `toolchain.report` do.
 """
 
@@ -59,8 +59,8 @@ class _Library(_File):
     variant: str = PLAIN
 
 
-class _Card(BaseModel):
-    """What is read here of the model cards that convert and compile write."""
+class _ModelManifest(BaseModel):
+    """What is read here of the model manifests that convert and compile write."""
 
     model_config = ConfigDict(extra="ignore")
     model: str
@@ -74,7 +74,7 @@ class _Card(BaseModel):
 class _Model(BaseModel):
     model_config = ConfigDict(extra="ignore")
     folder: str
-    card: _Card
+    card: _ModelManifest
 
 
 class Deployed(BaseModel):
@@ -362,23 +362,23 @@ def _event(text: str) -> dict[str, Any] | None:
 
 def _jobs(entry: _Model, there: Deployed, threads: int) -> list[Job]:
     """Every runtime and variant of one deployed model."""
-    card = entry.card
-    libraries = card.libraries.get(there.target, {})
+    manifest = entry.card
+    libraries = manifest.libraries.get(there.target, {})
     found: list[tuple[results.Runtime, str, str, _File]] = [
-        *(("tflite", name, name, made) for name, made in sorted(card.tflite.items())),
+        *(("tflite", name, name, made) for name, made in sorted(manifest.tflite.items())),
         *(("tvm", name, made.variant, made) for name, made in sorted(libraries.items())),
     ]
-    references = {form: f"{entry.folder}/{file.file}" for form, file in card.references.items()}
+    references = {form: f"{entry.folder}/{file.file}" for form, file in manifest.references.items()}
     return [
         Job(
-            model=card.model,
-            batch=card.batch,
+            model=manifest.model,
+            batch=manifest.batch,
             runtime=runtime,
             variant=name,
             threads=threads,
             file=f"{entry.folder}/{made.file}",
             sha256=made.sha256,
-            samples=f"{entry.folder}/{card.samples.file}",
+            samples=f"{entry.folder}/{manifest.samples.file}",
             reference=references.get(form),
         )
         for runtime, name, form, made in found

@@ -24,7 +24,7 @@ from toolchain.compile import compilation as compiling
 from toolchain.compile import cross_link
 from toolchain.core.errors import ConnectionFailed, DeviceRefused, EdgewrightError, UsageError
 from toolchain.core.store import Store
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.targets import Target
 from toolchain.tuning import run
 from toolchain.tuning.budget import Budget
@@ -63,7 +63,7 @@ def tune(
     """
     target = only_target(devices)
     version = compiling.release().version
-    store, card = Store(), ModelCard.load(folder)
+    store, manifest = Store(), ModelManifest.load(folder)
     with ExitStack() as stack:
         reached = []
         for device in devices:
@@ -73,7 +73,7 @@ def tune(
             reached.append({"name": device.name, "port": forward.port, "key": key})
         linker = stack.enter_context(cross_link.standing(target, store, say))
         return run.search(
-            card,
+            manifest,
             folder,
             variant,
             target=target.name,

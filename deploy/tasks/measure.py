@@ -230,7 +230,7 @@ def accuracy(
         there = benchmark.deployed(conn, f"{device.root}/current")
         jobs = benchmark.plan(
             there,
-            models=[plan.card.model],
+            models=[plan.manifest.model],
             runtimes=options.names(runtime),
             variants=options.names(variant),
             batches=[1],
@@ -250,7 +250,7 @@ def accuracy(
     if json:
         console.show_json(run.model_dump(mode="json"))
     else:
-        title = f"{plan.card.title} on {host}: {run.dataset}"
+        title = f"{plan.manifest.title} on {host}: {run.dataset}"
         console.show_table(title, words.COLUMNS, words.rows(run))
     if run.unreadable:
         console.note(f"{len(run.unreadable)} images could not be read and were left out")
@@ -301,9 +301,9 @@ def tune(
     (form,) = variants.chosen([variant])
     made = matrix.converted([spec], [batch], [form], console.step)
     made.refuse()
-    ((folder, card),) = made.cards.items()
+    ((folder, manifest),) = made.manifests.items()
     names = ", ".join(device.name for device in devices)
-    with console.step(f"tune {card.model} on {names}") as say:
+    with console.step(f"tune {manifest.model} on {names}") as say:
         found = tuning.tune(devices, folder, form, budget, say)
         path = run.save(found, paths.results() / "tuning")
     if json:
@@ -313,7 +313,7 @@ def tune(
         for line in run.told(found):
             console.note(line)
     console.note(f"what came of it: {path}")
-    console.note(f"to use it: invoke compile --model {card.model} --target {target.name}")
+    console.note(f"to use it: invoke compile --model {manifest.model} --target {target.name}")
 
 
 @task

@@ -85,9 +85,9 @@ def wheels(product: Product) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def models(product: Product) -> list[dict[str, Any]]:
-    """The cards of two models, compiled for the target."""
-    cards: list[dict[str, Any]] = product.json("compile", "--model", MODELS, "--target", TARGET)
-    return cards
+    """The manifests of two models, compiled for the target."""
+    manifests: list[dict[str, Any]] = product.json("compile", "--model", MODELS, "--target", TARGET)
+    return manifests
 
 
 @functools.cache

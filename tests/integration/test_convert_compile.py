@@ -19,7 +19,7 @@ from toolchain.convert import conversion
 from toolchain.core import process, provenance, store
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.models import manifest
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 
 QUICK_S = 2.0  # of a processor, whatever else runs
 
@@ -35,19 +35,19 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 @pytest.fixture(scope="module")
-def digits(bench: Bench) -> ModelCard:
+def digits(bench: Bench) -> ModelManifest:
     bench.convert(models.resolve("digits-cnn"))
     return bench.compile("digits-cnn")
 
 
-def test_digits_are_recognised(bench: Bench, digits: ModelCard) -> None:
+def test_digits_are_recognised(bench: Bench, digits: ModelManifest) -> None:
     samples = arrays(bench.out / "digits-cnn" / "b1")
     right = samples["reference"].argmax(axis=1) == samples["labels"]
     assert len(right) == 500
     assert right.mean() > 0.95
 
 
-def test_every_conversion_was_checked(digits: ModelCard) -> None:
+def test_every_conversion_was_checked(digits: ModelManifest) -> None:
     assert [c.stage for c in digits.checks] == ["onnx", "tflite", "tvm-x86"]
     for check in digits.checks:
         assert check.max_rel < 1e-4
@@ -55,7 +55,7 @@ def test_every_conversion_was_checked(digits: ModelCard) -> None:
         assert check.count == 500
 
 
-def test_the_card_names_every_file_that_is_there(bench: Bench, digits: ModelCard) -> None:
+def test_the_card_names_every_file_that_is_there(bench: Bench, digits: ModelManifest) -> None:
     folder = bench.out / "digits-cnn" / "b1"
     library = digits.libraries["rv64gc"]["O3"]
     files = [digits.onnx, digits.samples, digits.tflite["fp32"], library]
@@ -69,7 +69,7 @@ def test_the_card_names_every_file_that_is_there(bench: Bench, digits: ModelCard
     assert digits.source.weights.startswith("trained:")
 
 
-def test_the_graphs_batch_is_fixed(bench: Bench, digits: ModelCard) -> None:
+def test_the_graphs_batch_is_fixed(bench: Bench, digits: ModelManifest) -> None:
     graph = onnx.load(bench.out / "digits-cnn" / "b1" / "model.onnx").graph
     dims = graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_value for d in dims] == [1, 8, 8, 1]
@@ -77,7 +77,7 @@ def test_the_graphs_batch_is_fixed(bench: Bench, digits: ModelCard) -> None:
 
 
 def test_a_second_run_does_nothing_and_imports_nothing_heavy(
-    bench: Bench, digits: ModelCard
+    bench: Bench, digits: ModelManifest
 ) -> None:
     program = """
 import sys
@@ -103,7 +103,7 @@ print(sorted({"tensorflow", "keras", "tvm", "onnx", "sklearn"} & set(sys.modules
 
 
 def test_the_same_input_gives_the_same_bytes_from_an_empty_cache(
-    bench: Bench, digits: ModelCard, tmp_path: Path
+    bench: Bench, digits: ModelManifest, tmp_path: Path
 ) -> None:
     other = Bench(root=tmp_path)
     other.convert(models.resolve("digits-cnn"))
@@ -111,14 +111,14 @@ def test_the_same_input_gives_the_same_bytes_from_an_empty_cache(
     assert store.digest_tree(other.out) == store.digest_tree(bench.out)
 
 
-def test_no_path_of_this_machine_is_in_a_library(bench: Bench, digits: ModelCard) -> None:
+def test_no_path_of_this_machine_is_in_a_library(bench: Bench, digits: ModelManifest) -> None:
     content = (bench.out / "digits-cnn" / "b1" / "rv64gc" / "O3.so").read_bytes()
     for word in (b"/tmp/", b"/home/", str(bench.root).encode()):
         assert word not in content
 
 
 def test_another_batch_is_another_graph_of_the_same_weights(
-    bench: Bench, digits: ModelCard
+    bench: Bench, digits: ModelManifest
 ) -> None:
     steps: list[str] = []
     made = bench.convert(models.resolve("digits-cnn"), 16, steps)
@@ -129,7 +129,7 @@ def test_another_batch_is_another_graph_of_the_same_weights(
 
 
 def test_a_damaged_store_entry_is_made_again(
-    bench: Bench, digits: ModelCard, tmp_path: Path
+    bench: Bench, digits: ModelManifest, tmp_path: Path
 ) -> None:
     copy = Bench(root=tmp_path / "copy")
     shutil.copytree(bench.root, copy.root)
@@ -140,7 +140,7 @@ def test_a_damaged_store_entry_is_made_again(
     assert steps == ["linking"]
 
 
-def test_every_level_makes_other_code(bench: Bench, digits: ModelCard, tmp_path: Path) -> None:
+def test_every_level_makes_other_code(bench: Bench, digits: ModelManifest, tmp_path: Path) -> None:
     copy = Bench(root=tmp_path / "copy")
     shutil.copytree(bench.root, copy.root)
     for level in compiler.OPT_LEVELS:
@@ -152,7 +152,7 @@ def test_every_level_makes_other_code(bench: Bench, digits: ModelCard, tmp_path:
 
 
 def test_a_linker_that_fails_leaves_nothing(
-    bench: Bench, digits: ModelCard, tmp_path: Path
+    bench: Bench, digits: ModelManifest, tmp_path: Path
 ) -> None:
     copy = Bench(root=tmp_path / "copy")
     shutil.copytree(bench.out, copy.out)
@@ -170,7 +170,7 @@ def test_a_linker_that_fails_leaves_nothing(
 
 
 def test_a_graph_changed_since_conversion_is_refused(
-    bench: Bench, digits: ModelCard, tmp_path: Path
+    bench: Bench, digits: ModelManifest, tmp_path: Path
 ) -> None:
     copy = Bench(root=tmp_path / "copy")
     shutil.copytree(bench.out, copy.out)
@@ -180,7 +180,7 @@ def test_a_graph_changed_since_conversion_is_refused(
         copy.compile("digits-cnn")
 
 
-def test_a_batch_or_level_that_cannot_be_is_refused(bench: Bench, digits: ModelCard) -> None:
+def test_a_batch_or_level_that_cannot_be_is_refused(bench: Bench, digits: ModelManifest) -> None:
     with pytest.raises(UsageError, match="batch 0"):
         bench.convert(models.resolve("digits-cnn"), 0)
     with pytest.raises(UsageError, match="opt_level 4"):
@@ -207,7 +207,7 @@ def test_a_users_weights_are_used_or_refused(tmp_path: Path) -> None:
     assert made.source.weights == f"file:{store.digest_file(fit)}"
     with pytest.raises(ModelError, match=r"misfit\.weights\.h5: these weights don't fit"):
         bench.convert(models.resolve("digits-cnn", weights=misfit))
-    assert ModelCard.load(bench.out / "digits-cnn" / "b1") == made
+    assert ModelManifest.load(bench.out / "digits-cnn" / "b1") == made
 
 
 def test_seeded_weights_give_outputs_that_differ_clearly(tmp_path: Path) -> None:

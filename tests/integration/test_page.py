@@ -43,7 +43,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return reports.build(
         [emulated, board, other],
         runs=[test_report.a_run()],
-        cards=[test_report.a_card()],
+        manifests=[test_report.a_manifest()],
         compared=Compared(first=board, second=other, changes=changes),
         folder=tmp_path_factory.mktemp("page"),
     ).html

@@ -12,7 +12,7 @@ from tests.support.conversion import Bench
 from toolchain import models
 from toolchain.core import process
 from toolchain.core.errors import ModelError
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.workstation import extras
 
 pytestmark = pytest.mark.skipif(
@@ -72,12 +72,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 @pytest.fixture(scope="module")
-def made(bench: Bench, programs: Path) -> ModelCard:
+def made(bench: Bench, programs: Path) -> ModelManifest:
     bench.convert(models.resolve(model_file=programs / "net.pt2"))
     return bench.compile("net")
 
 
-def test_a_program_gives_the_same_as_onnx_and_under_tvm(made: ModelCard) -> None:
+def test_a_program_gives_the_same_as_onnx_and_under_tvm(made: ModelManifest) -> None:
     assert made.source.kind == "pytorch"
     checks = {check.stage: check for check in made.checks}
     assert {"onnx", "tvm-x86"} <= checks.keys()
@@ -86,15 +86,15 @@ def test_a_program_gives_the_same_as_onnx_and_under_tvm(made: ModelCard) -> None
 
 
 @needs_onnx2tf
-def test_its_tflite_form_takes_the_same_inputs(made: ModelCard) -> None:
+def test_its_tflite_form_takes_the_same_inputs(made: ModelManifest) -> None:
     (check,) = (check for check in made.checks if check.stage == "tflite")
     assert check.max_rel < 1e-4
     assert "tflite" not in made.missing
 
 
 def test_an_open_batch_is_fixed_and_a_fixed_one_stays(bench: Bench, programs: Path) -> None:
-    card = bench.convert(models.resolve(model_file=programs / "net.pt2"), 4)
-    graph = onnx.load(bench.out / "net" / "b4" / card.onnx.file).graph
+    manifest = bench.convert(models.resolve(model_file=programs / "net.pt2"), 4)
+    graph = onnx.load(bench.out / "net" / "b4" / manifest.onnx.file).graph
     assert [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [4, 3, 32, 32]
     with pytest.raises(ModelError, match="fixed at 1, batch 4"):
         bench.convert(models.resolve(model_file=programs / "fixed.pt2"), 4)

@@ -12,7 +12,7 @@ from tests.support.conversion import joined, step
 from tests.unit.test_quantized import convolution
 from toolchain import matrix, models, targets
 from toolchain.compile import compilation as compiler
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.models.variants import PLAIN
 
 TARGETS = ("aarch64", "cortex-a76")
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("EDGEWRIGHT_CACHE", str(place / "cache"))
         made = matrix.converted([models.resolve(model_file=file)], [1], [PLAIN], step)
         made.refuse()
-        plan = matrix.planned(list(made.cards.items()), [PLAIN], [3])
+        plan = matrix.planned(list(made.manifests.items()), [PLAIN], [3])
         for name in TARGETS:
             linker = compiler.Linker(identity="quantised", link=joined, image=lambda: "")
             matrix.compiled(
@@ -43,13 +43,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_it_is_judged_as_a_network_that_rounds(folder: Path) -> None:
-    checks = {c.stage: c for c in ModelCard.load(folder).checks}
+    checks = {c.stage: c for c in ModelManifest.load(folder).checks}
     assert {"onnx", "tvm-x86"} <= checks.keys()
     assert all(c.max_rel < 0.1 for c in checks.values())
 
 
 def test_weights_stay_int8_where_the_target_multiplies_them(folder: Path) -> None:
-    libraries = ModelCard.load(folder).libraries
+    libraries = ModelManifest.load(folder).libraries
     plain, dots = (libraries[name]["O3"] for name in TARGETS)
     weights = 3 * 3 * 128 * 128
     assert plain.size - dots.size > 2.5 * weights  # 4 bytes a weight, and 1

@@ -89,9 +89,9 @@ def test_a_search_is_resumed_used_and_leaves_nothing_on_the_device(
         compared = min(o.median for o in own if o.workload == one.workload)
         for _ in range(5):
             database.add(one.model_copy(update={"seconds": (compared / 10,)}))
-    (card,) = product.json("compile", "--model", MODEL, "--target", TARGET, env=env)
-    assert card["libraries"][TARGET]["O3"]["tuned"] == len(tried)
-    check = next(c for c in card["checks"] if c["opt_level"] == 3)
+    (manifest,) = product.json("compile", "--model", MODEL, "--target", TARGET, env=env)
+    assert manifest["libraries"][TARGET]["O3"]["tuned"] == len(tried)
+    check = next(c for c in manifest["checks"] if c["opt_level"] == 3)
     assert check["max_rel"] < 1e-4
     product.invoke("deploy", "--model", MODEL, *board)
     result = product.json("bench", "--budget", "1", "--runtime", "tvm", *board)

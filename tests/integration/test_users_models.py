@@ -17,7 +17,7 @@ from toolchain.compile import compilation as compiler
 from toolchain.convert import variant_conversion
 from toolchain.core import process
 from toolchain.core.errors import EdgewrightError, ModelError, UsageError
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 
 KERAS_FILES = """
 import os, sys
@@ -210,7 +210,7 @@ def test_an_operator_that_tvm_cannot_import_is_named_with_its_node(
         bench.compile(made.model)
     assert "unit_length" in caught.value.detail
     assert bench.left_over() == []
-    assert ModelCard.load(bench.out / made.model / "b1") == made
+    assert ModelManifest.load(bench.out / made.model / "b1") == made
 
 
 def test_a_changed_model_takes_its_old_libraries_away(own: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.support.conversion import joined, step
 from toolchain import matrix, models, targets
 from toolchain.compile import compilation as compiler
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.models.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("EDGEWRIGHT_DIST", str(output))
         made = matrix.converted([models.resolve("digits-cnn")], [1], list(VARIANTS), step)
         made.refuse()
-        plan = matrix.planned(list(made.cards.items()), list(VARIANTS), [3])
+        plan = matrix.planned(list(made.manifests.items()), list(VARIANTS), [3])
         linker = compiler.Linker(identity="variants", link=joined, image=lambda: "")
         matrix.compiled(
             plan,
@@ -42,8 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def made(folder: Path) -> ModelCard:
-    return ModelCard.load(folder)
+def made(folder: Path) -> ModelManifest:
+    return ModelManifest.load(folder)
 
 
 def interpreter(folder: Path, variant: str) -> tf.lite.Interpreter:
@@ -68,7 +68,7 @@ def kernels(folder: Path, variant: str) -> list[np.ndarray]:
     return [found.get_tensor(op["inputs"][1]) for op in operators]
 
 
-def test_each_form_runs_under_both_runtimes(made: ModelCard) -> None:
+def test_each_form_runs_under_both_runtimes(made: ModelManifest) -> None:
     assert set(made.tflite) == set(VARIANTS)
     assert {lib.variant for lib in made.libraries["x86_64"].values()} == set(VARIANTS)
     assert made.missing == {}
@@ -76,7 +76,7 @@ def test_each_form_runs_under_both_runtimes(made: ModelCard) -> None:
     assert checked == {(v, s) for v in VARIANTS for s in ("tflite", "onnx", "tvm-x86")}
 
 
-def test_each_form_recognises_digits(folder: Path, made: ModelCard) -> None:
+def test_each_form_recognises_digits(folder: Path, made: ModelManifest) -> None:
     with np.load(folder / "samples.npz") as samples:
         labels, plain = samples["labels"], samples["reference"]
     of_plain = (plain.argmax(axis=1) == labels).mean()
@@ -112,7 +112,7 @@ def test_a_clustered_networks_kernels_have_16_values(folder: Path) -> None:
         assert len(np.unique(kernel)) <= 16
 
 
-def test_sizes_are_what_the_forms_are_made_for(made: ModelCard) -> None:
+def test_sizes_are_what_the_forms_are_made_for(made: ModelManifest) -> None:
     plain = made.tflite["fp32"]
     assert made.tflite["float16"].size < 0.6 * plain.size
     for variant in ("dynamic", "int8", "int16x8", "qat"):

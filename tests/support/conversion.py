@@ -11,7 +11,7 @@ from toolchain import models, targets
 from toolchain.compile import compilation as compiler
 from toolchain.convert import conversion
 from toolchain.core import store
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 
 TARGET = targets.target("rv64gc")
 
@@ -32,7 +32,7 @@ class Bench:
 
     def convert(
         self, spec: models.ModelSpec, batch: int = 1, steps: list[str] | None = None
-    ) -> ModelCard:
+    ) -> ModelManifest:
         told = steps if steps is not None else []
         return conversion.convert(spec, batch, out=self.out, cache=self.cache, progress=told.append)
 
@@ -42,7 +42,7 @@ class Bench:
         opt_level: int = 3,
         steps: list[str] | None = None,
         link: Callable[[list[Path], Path], None] | None = None,
-    ) -> ModelCard:
+    ) -> ModelManifest:
         told = steps if steps is not None else []
         return compiler.compile_model(
             self.out / name / "b1",

@@ -16,7 +16,7 @@ from toolchain.core.errors import BenchError, ConnectionFailed, EdgewrightError,
 from toolchain.results import measurement
 
 
-def card(model: str, batch: int = 1) -> dict[str, Any]:
+def manifest(model: str, batch: int = 1) -> dict[str, Any]:
     def made(name: str) -> dict[str, Any]:
         return {"file": name, "sha256": "a" * 64, "size": 1}
 
@@ -37,8 +37,8 @@ LISTED = {
     "release": "b" * 64,
     "target": "rv64gc",
     "models": [
-        {"folder": "models/digits-cnn/b1", "card": card("digits-cnn")},
-        {"folder": "models/net/b4", "card": card("net", 4)},
+        {"folder": "models/digits-cnn/b1", "card": manifest("digits-cnn")},
+        {"folder": "models/net/b4", "card": manifest("net", 4)},
     ],
 }
 DEPLOYED = bench.Deployed.model_validate(LISTED)

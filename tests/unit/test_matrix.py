@@ -44,7 +44,7 @@ def test_as_many_as_asked_for_run_at_once(monkeypatch: pytest.MonkeyPatch) -> No
         return SimpleNamespace(model=spec.name, batch=batch)
 
     made = converted(monkeypatch, work, workers=2)
-    assert [(card.model, card.batch) for card in made.cards.values()] == [
+    assert [(manifest.model, manifest.batch) for manifest in made.manifests.values()] == [
         ("one", 1), ("one", 8), ("two", 1), ("two", 8)
     ]  # fmt: skip
     assert TITLES == ["convert 4 networks, 2 at once"]
@@ -60,7 +60,7 @@ def test_without_memory_for_two_they_run_in_turn(monkeypatch: pytest.MonkeyPatch
         return SimpleNamespace()
 
     made = converted(monkeypatch, work, workers=2)
-    assert len(made.cards) == 4
+    assert len(made.manifests) == 4
     # the first batch of each model makes the weights that its others wait for
     order = [("one", 1), ("two", 1), ("one", 8), ("two", 8)]
     assert [f"convert {name}, batch {batch}" for name, batch in order] == TITLES
@@ -78,7 +78,7 @@ def test_one_that_fails_is_told_and_the_others_are_done(
     made = converted(monkeypatch, work, workers)
     assert made.jobs == 4
     assert [(f.what, f.error.brief) for f in made.failures] == [("convert one, batch 8", "no")]
-    assert [path.relative_to(path.parents[1]) for path in made.cards] == [
+    assert [path.relative_to(path.parents[1]) for path in made.manifests] == [
         Path("one/b1"), Path("two/b1"), Path("two/b8")
     ]  # fmt: skip
 

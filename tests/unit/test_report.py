@@ -17,7 +17,7 @@ from rich.console import Console
 from tests.support import measured
 from toolchain.accuracy.counts import Counts, Run, Subject
 from toolchain.core.errors import BenchError
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.report import comparison, formatting, html_page, reports, variant_chart
 from toolchain.results import measurement
 
@@ -259,7 +259,7 @@ def test_accuracy_bars_stand_where_the_shares_are(tmp_path: Path) -> None:
 def test_all_that_failed_is_in_one_table(tmp_path: Path) -> None:
     short = REAL.model_copy(update={"complete": False})
     run = a_run(unreadable=[f"{n}.jpg" for n in range(7)])
-    built = reports.build([short], runs=[run], cards=[a_card()], folder=tmp_path)
+    built = reports.build([short], runs=[run], manifests=[a_manifest()], folder=tmp_path)
     failed = json.loads(built.json.read_text())["failed"]
     assert [(one["where"], one["stage"]) for one in failed] == [
         ("this machine", "conversion"),
@@ -281,11 +281,11 @@ def test_a_page_of_which_nothing_failed_says_so(tmp_path: Path) -> None:
     assert "Nothing: all that was asked" in reports.build([whole], folder=tmp_path).html.read_text()
 
 
-def a_card() -> ModelCard:
-    """A card of digits-cnn whose int16x8 form could not be made for TVM."""
+def a_manifest() -> ModelManifest:
+    """A manifest of digits-cnn whose int16x8 form could not be made for TVM."""
     file = {"file": "model.onnx", "sha256": "e" * 64, "size": 1}
     tensor = {"name": "x", "shape": (1, 8, 8, 1)}
-    return ModelCard.model_validate(
+    return ModelManifest.model_validate(
         {
             "model": "digits-cnn",
             "title": "digits-cnn",

@@ -315,8 +315,8 @@ def test_a_spec_that_is_none_is_said_in_one_line(release: Path) -> None:
 
 
 def test_the_list_has_the_cards(release: Path) -> None:
-    card = {"model": "net", "batch": 1}
-    (release / "model.json").write_text(json.dumps(card))
+    manifest = {"model": "net", "batch": 1}
+    (release / "model.json").write_text(json.dumps(manifest))
     entry = {"model": "net", "batch": 1, "folder": ".", "card": "model.json"}
     (release / "manifest.json").write_text(
         json.dumps({"release": "c" * 64, "target": "rv64gc", "models": [entry]})
@@ -329,7 +329,7 @@ def test_the_list_has_the_cards(release: Path) -> None:
     )
     found = json.loads(listed.stdout)
     assert found["target"] == "rv64gc"
-    assert found["models"] == [{"folder": ".", "card": card}]
+    assert found["models"] == [{"folder": ".", "card": manifest}]
 
 
 def alive(process: int) -> bool:

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.bundles import make_bundle
-from tests.unit.test_card import a_card, a_check, a_library
+from tests.unit.test_model_manifest import a_check, a_library, a_manifest
 from toolchain import targets
 from toolchain.bundle import assemble
 from toolchain.compile import source_compiler
@@ -21,17 +21,17 @@ from toolchain.core import paths, process
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.store import Store
 from toolchain.images import specification
-from toolchain.models.manifest import Check, ModelCard
+from toolchain.models.manifest import Check, ModelManifest
 from toolchain.wheels import audit, build
 
 RELEASE, SOURCE = "0.27.0.post1", "0.25.dev0"
 RV64GC, X86_64 = targets.target("rv64gc"), targets.target("x86_64")
-CARD = "models/net/b1/model.json"
-MODEL = {"model": "net", "batch": 1, "folder": "models/net/b1", "card": CARD}
+MODEL_FILE = "models/net/b1/model.json"
+MODEL = {"model": "net", "batch": 1, "folder": "models/net/b1", "card": MODEL_FILE}
 
 
-def compiled(*versions: str) -> ModelCard:
-    made = a_card()
+def compiled(*versions: str) -> ModelManifest:
+    made = a_manifest()
     for level, version in enumerate(versions):
         made = made.with_library("rv64gc", a_library(level, tvm=version), a_check(level))
     return made
@@ -49,7 +49,7 @@ def a_bundle(folder: Path, *versions: str, runtime: str) -> Path:
         folder,
         extra={
             f"wheels/{runtime}-py3-none-any.whl": b"",
-            CARD: compiled(*versions).dump().encode(),
+            MODEL_FILE: compiled(*versions).dump().encode(),
         },
         also_wheels=[f"wheels/{runtime}-py3-none-any.whl"],
         models=[MODEL],
@@ -93,10 +93,10 @@ def test_compiling_for_another_target_changes_no_release(tmp_path: Path) -> None
     (place / RV64GC.name).mkdir()
     before = tmp_path / "before" / assemble._model(place, tmp_path / "before", RV64GC).card
     other = Check(stage="tvm-x86", max_abs=1, max_rel=1, top1_agreement=0, count=8, opt_level=0)
-    ModelCard.load(place).with_library(X86_64.name, a_library(0), other).save(place)
+    ModelManifest.load(place).with_library(X86_64.name, a_library(0), other).save(place)
     after = tmp_path / "after" / assemble._model(place, tmp_path / "after", RV64GC).card
     assert before.read_text() == after.read_text()
-    assert ModelCard.load(after.parent).libraries.keys() == {RV64GC.name}
+    assert ModelManifest.load(after.parent).libraries.keys() == {RV64GC.name}
 
 
 def test_libraries_of_two_tvms_make_no_bundle(tmp_path: Path) -> None:

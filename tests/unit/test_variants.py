@@ -1,13 +1,13 @@
-"""The forms of a network by name, and how a card takes one more."""
+"""The forms of a network by name, and how a manifest takes one more."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.unit.test_card import SHA, a_card
+from tests.unit.test_model_manifest import SHA, a_manifest
 from toolchain.core.errors import UsageError
 from toolchain.models import variants
-from toolchain.models.manifest import Check, File, Library, ModelCard, Tflite, VariantPart
+from toolchain.models.manifest import Check, File, Library, ModelManifest, Tflite, VariantPart
 
 
 def a_file(name: str, sha: str = SHA) -> File:
@@ -41,9 +41,9 @@ def a_library(variant: str) -> Library:
     return Library(file=f"x86_64/{name}.so", sha256=SHA, size=1, opt_level=3, variant=variant)
 
 
-def with_libraries(card: ModelCard) -> ModelCard:
+def with_libraries(manifest: ModelManifest) -> ModelManifest:
     plain = Check(stage="tvm-x86", max_abs=0, max_rel=0, top1_agreement=1, count=8, opt_level=3)
-    made = card.with_library("x86_64", a_library("fp32"), plain)
+    made = manifest.with_library("x86_64", a_library("fp32"), plain)
     return made.with_library("x86_64", a_library("int8"), a_check("tvm-x86", 3))
 
 
@@ -64,26 +64,26 @@ def test_a_plain_library_is_named_by_its_level() -> None:
 
 
 def test_a_card_takes_a_variant_and_forgets_it_again() -> None:
-    made = with_libraries(a_card().with_variant("int8", a_part()))
+    made = with_libraries(a_manifest().with_variant("int8", a_part()))
     assert list(made.libraries["x86_64"]) == ["O3", "int8-O3"]
     assert made.graph("int8").file == "int8.onnx"
     assert {"int8.tflite", "int8.onnx", "reference-int8.npy"} <= set(made.files())
-    assert made.plain() == a_card()
+    assert made.plain() == a_manifest()
 
 
 def test_the_same_variant_again_keeps_its_libraries() -> None:
-    made = with_libraries(a_card().with_variant("int8", a_part()))
+    made = with_libraries(a_manifest().with_variant("int8", a_part()))
     assert made.with_variant("int8", a_part()) == made
 
 
 def test_another_graph_takes_the_libraries_of_its_variant_away() -> None:
-    made = with_libraries(a_card().with_variant("int8", a_part()))
+    made = with_libraries(a_manifest().with_variant("int8", a_part()))
     again = made.with_variant("int8", a_part("1" * 64))
     assert list(again.libraries["x86_64"]) == ["O3"]
 
 
 def test_a_variant_without_a_graph_says_why() -> None:
-    made = a_card().with_variant("int8", a_part(graph=False))
+    made = a_manifest().with_variant("int8", a_part(graph=False))
     with pytest.raises(UsageError, match="no ONNX graph of variant int8") as caught:
         made.graph("int8")
     assert caught.value.detail == "no operator"

@@ -14,7 +14,7 @@ from toolchain.core import paths, store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
 from toolchain.models import ModelSpec
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.models.preprocessing import Preprocessing
 
 CHANNELS = (1, 3)
@@ -26,26 +26,28 @@ class Evaluation:
 
     Attributes:
         spec: the model.
-        folder: of its card, at batch 1.
-        card: its card.
+        folder: of its manifest, at batch 1.
+        manifest: its manifest.
         dataset: the images' folder's name.
         shards: the prepared images.
     """
 
     spec: ModelSpec
     folder: Path
-    card: ModelCard
+    manifest: ModelManifest
     dataset: str
     shards: Shards
 
     def name(self, host: str) -> str:
         """The name of the file of a run: host, model, images."""
-        return f"{host}-{self.card.model}-{self.shards.entry.key[:12]}"
+        return f"{host}-{self.manifest.model}-{self.shards.entry.key[:12]}"
 
     def references(self, forms: set[str], progress: Progress) -> dict[str, store.Entry]:
         """What each form gives for the images on this machine."""
         return {
-            form: shards.references(self.shards, self.folder, self.card, form, progress=progress)
+            form: shards.references(
+                self.shards, self.folder, self.manifest, form, progress=progress
+            )
             for form in sorted(forms)
         }
 
@@ -54,7 +56,7 @@ class Evaluation:
         entry = self.spec.entry
         return Run(
             host=host,
-            model=self.card.model,
+            model=self.manifest.model,
             dataset=self.dataset,
             images=self.shards.total,
             unreadable=self.shards.unreadable,
@@ -82,13 +84,13 @@ class Evaluation:
         Raises:
             UsageError: one differs.
         """
-        here = {("tflite", name): file.sha256 for name, file in self.card.tflite.items()}
-        libraries = self.card.libraries.get(target, {})
+        here = {("tflite", name): file.sha256 for name, file in self.manifest.tflite.items()}
+        libraries = self.manifest.libraries.get(target, {})
         here |= {("tvm", name): library.sha256 for name, library in libraries.items()}
         for (runtime, variant), sha256 in there.items():
             if here.get((runtime, variant)) != sha256:
                 raise UsageError(
-                    f"{self.card.model}: the device's {runtime} {variant} is not the one here",
+                    f"{self.manifest.model}: the device's {runtime} {variant} is not the one here",
                     resolution="deploy again, then run the same command",
                 )
 
@@ -120,10 +122,10 @@ def prepare(
     """
     spec = models.resolve(model or None, model_file=model_file)
     place = paths.dist() / "models" / spec.name / "b1"
-    card = ModelCard.load(place)
-    (height, width, channels), first = image_shape(card.model, card.input.shape)
+    manifest = ModelManifest.load(place)
+    (height, width, channels), first = image_shape(manifest.model, manifest.input.shape)
     how = _preprocessing(spec)
-    classes = card.output.shape[-1]
+    classes = manifest.output.shape[-1]
     images = dataset.read(folder, labels, classes=classes, limit=limit)
     made = shards.prepare(
         images,
@@ -133,7 +135,7 @@ def prepare(
         skip_unreadable=skip_unreadable,
         progress=progress,
     )
-    return Evaluation(spec=spec, folder=place, card=card, dataset=folder.name, shards=made)
+    return Evaluation(spec=spec, folder=place, manifest=manifest, dataset=folder.name, shards=made)
 
 
 def image_shape(model: str, shape: Sequence[int]) -> tuple[tuple[int, int, int], bool]:

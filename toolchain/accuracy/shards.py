@@ -16,7 +16,7 @@ from pathlib import Path
 from toolchain.accuracy.dataset import Image
 from toolchain.core import paths, store, worker
 from toolchain.core.worker import Progress
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.models.preprocessing import Preprocessing
 
 SIZE = 64  # images; 10 MB of 224 x 224 x 3
@@ -110,7 +110,7 @@ def prepare(
 def references(
     shards: Shards,
     folder: Path,
-    card: ModelCard,
+    manifest: ModelManifest,
     form: str,
     *,
     progress: Progress = worker.silent,
@@ -125,21 +125,21 @@ def references(
         ModelError: it can't be run.
     """
     where = store.Store() if cache is None else cache
-    file = card.tflite.get(form) or card.graph(form)
+    file = manifest.tflite.get(form) or manifest.graph(form)
     made_from = {
         "step": "references",
         "code": _code(),
         "shards": shards.entry.key,
         "model": file.sha256,
-        "batch": card.batch,
+        "batch": manifest.batch,
     }
     arguments: dict[str, object] = {
         "model": str(folder / file.file),
-        "batch": card.batch,
+        "batch": manifest.batch,
         "shards": [str(shards.entry.file(name)) for name in shards.files],
     }
     function = "toolchain.accuracy.shards_job:references"
-    return _entry(where, made_from, function, arguments, f"running {card.model} here", progress)
+    return _entry(where, made_from, function, arguments, f"running {manifest.model} here", progress)
 
 
 def _entry(

@@ -21,8 +21,8 @@ from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.store import Store, digest_file, digest_of
 from toolchain.lock import fetch, pins
 from toolchain.lock.pins import Sha256
-from toolchain.models import manifest as card
-from toolchain.models.manifest import ModelCard
+from toolchain.models import manifest as model_manifest
+from toolchain.models.manifest import ModelManifest
 from toolchain.targets import Target
 from toolchain.wheels.recipe import PYTHON_SINCE
 
@@ -68,7 +68,7 @@ class File(_Frozen):
 
 
 class BundledModel(_Frozen):
-    """A model in the bundle; `card` is the path of its model.json."""
+    """A model in the bundle; `card`, as releases have always named it, is its model.json."""
 
     model: str
     batch: int
@@ -122,7 +122,7 @@ def _refuse_other_runtime(folder: Path, manifest: Manifest) -> None:
     compiled = {
         version
         for model in manifest.models
-        for version in tvm_versions(ModelCard.load(folder / model.folder), manifest.target)
+        for version in tvm_versions(ModelManifest.load(folder / model.folder), manifest.target)
     }
     if compiled and compiled != runtimes:
         raise BuildError(
@@ -132,7 +132,7 @@ def _refuse_other_runtime(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def tvm_versions(model: ModelCard, target: str) -> set[str]:
+def tvm_versions(model: ModelManifest, target: str) -> set[str]:
     """The versions of TVM that compiled a model's libraries for a target."""
     return {library.tvm for library in model.libraries.get(target, {}).values()}
 
@@ -210,7 +210,7 @@ def _runtime(folders: Sequence[Path], target: Target) -> str:
     """
     from toolchain.wheels import build as wheels
 
-    by = {f: tvm_versions(ModelCard.load(f), target.name) for f in folders}
+    by = {f: tvm_versions(ModelManifest.load(f), target.name) for f in folders}
     found = set().union(*by.values())
     known = {wheels.recipe(name)[0].version: name for name in RUNTIMES}
     if not found:
@@ -276,7 +276,7 @@ def _model_folders(target: Target, models: Sequence[str], batches: Sequence[int]
 
 
 def _model(source: Path, folder: Path, target: Target) -> BundledModel:
-    """Copy what the device needs of a model: its card, samples, TFLite files and libraries."""
+    """Copy what the device needs of a model: its manifest, samples, TFLite files and libraries."""
     relative = f"models/{source.parent.name}/{source.name}"
     into = folder / relative
     into.mkdir(parents=True)
@@ -284,7 +284,7 @@ def _model(source: Path, folder: Path, target: Target) -> BundledModel:
     for path in [*wanted, source / "samples.npz"]:
         if path.is_file():
             shutil.copyfile(path, into / path.name)
-    ModelCard.load(source).for_device(target.name).save(into)
+    ModelManifest.load(source).for_device(target.name).save(into)
     shutil.copytree(
         source / target.name,
         into / target.name,
@@ -294,5 +294,5 @@ def _model(source: Path, folder: Path, target: Target) -> BundledModel:
         model=source.parent.name,
         batch=int(source.name[1:]),
         folder=relative,
-        card=f"{relative}/{card.FILE}",
+        card=f"{relative}/{model_manifest.FILE}",
     )

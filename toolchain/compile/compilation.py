@@ -18,7 +18,7 @@ from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.provenance import Claim, Material
 from toolchain.core.worker import Progress
 from toolchain.models import manifest, variants
-from toolchain.models.manifest import Check, Library, ModelCard
+from toolchain.models.manifest import Check, Library, ModelManifest
 from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
 from toolchain.tuning import records
@@ -74,7 +74,7 @@ def release() -> Compiler:
 
 
 def inputs(
-    present: ModelCard,
+    present: ModelManifest,
     target: Target,
     opt_level: int,
     linker: Linker,
@@ -112,7 +112,7 @@ def compile_model(
     both_at_once: bool = True,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
-) -> ModelCard:
+) -> ModelManifest:
     """Compile a converted model and put the library in FOLDER/<target>/[<variant>-]O<level>.so.
 
     Its provenance statement goes beside it. The library's function is `main`; its weights are
@@ -141,7 +141,7 @@ def compile_model(
         )
     where = store.Store() if cache is None else cache
     by = release() if compiler is None else compiler
-    present = ModelCard.load(folder)
+    present = ModelManifest.load(folder)
     _refuse_changed(folder, _needed(present, variant))
     tiles = records.tuned(where, target, by.version) if tuned is None else tuned
     linked = inputs(present, target, opt_level, linker, by, variant, tiles)
@@ -163,7 +163,7 @@ def compile_model(
     return made
 
 
-def _needed(present: ModelCard, variant: str) -> list[manifest.File]:
+def _needed(present: ModelManifest, variant: str) -> list[manifest.File]:
     """The files that a compilation reads: the graph, the samples, what a variant gave for them."""
     reference = present.references.get(variant)
     return [present.graph(variant), present.samples, *([reference] if reference else [])]
@@ -171,7 +171,7 @@ def _needed(present: ModelCard, variant: str) -> list[manifest.File]:
 
 def _state(
     folder: Path,
-    made: ModelCard,
+    made: ModelManifest,
     target: Target,
     opt_level: int,
     variant: str,
@@ -222,7 +222,7 @@ def _objects(
     where: store.Store,
     made_from: dict[str, object],
     folder: Path,
-    present: ModelCard,
+    present: ModelManifest,
     variant: str,
     target: Target,
     by: Compiler,
@@ -285,13 +285,13 @@ def _publish(
     opt_level: int,
     variant: str,
     version: str,
-) -> ModelCard:
-    """Copy the library beside the model, then name it in the card."""
+) -> ModelManifest:
+    """Copy the library beside the model, then name it in the manifest."""
     name = f"{target.name}/{variants.library(variant, opt_level)}.so"
     place = folder / name
     digest = entry.files[LIBRARY]
-    # Several compiles of one model may end at once; each adds its line to the same card.
-    with where.locked(store.digest_of(["card", str(folder.resolve())])):
+    # Several compiles of one model may end at once; each adds its line to the same manifest.
+    with where.locked(store.digest_of(["manifest", str(folder.resolve())])):
         if not place.is_file() or store.digest_file(place) != digest:
             with store.explain_no_space(folder):
                 store.write_atomically(place, entry.file(LIBRARY).read_bytes())
@@ -303,7 +303,7 @@ def _publish(
             tuned=int(json.loads(entry.file(TUNED).read_bytes())["functions"]),
         )
         check = Check.model_validate_json(entry.file(CHECK).read_bytes())
-        present = ModelCard.load(folder)
+        present = ModelManifest.load(folder)
         updated = present.with_library(target.name, library, check)
         if updated != present:
             updated.save(folder)

@@ -18,7 +18,7 @@ from toolchain.core import paths, provenance, store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
 from toolchain.models import ModelSpec, manifest
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.workstation import extras
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "scikit-learn", "pillow")
@@ -34,7 +34,7 @@ def convert(
     out: Path | None = None,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
-) -> ModelCard:
+) -> ModelManifest:
     """Convert a model and put the result in OUT/<model>/b<batch>.
 
     Does nothing but check hashes when it was done before with the same input and tools. Libraries
@@ -164,10 +164,10 @@ def plain(spec: ModelSpec) -> dict[str, object]:
     return fields
 
 
-def _publish(where: store.Store, entry: store.Entry, folder: Path) -> ModelCard:
-    """Copy an entry into its folder of dist; the card last, so that it never names a lie."""
-    made = ModelCard.load(entry.folder)
-    with where.locked(store.digest_of(["card", str(folder.resolve())])):
+def _publish(where: store.Store, entry: store.Entry, folder: Path) -> ModelManifest:
+    """Copy an entry into its folder of dist; the manifest last, so that it never names a lie."""
+    made = ModelManifest.load(entry.folder)
+    with where.locked(store.digest_of(["manifest", str(folder.resolve())])):
         made = _kept(folder, made, set(entry.files)) or made
         for name, digest in sorted(entry.files.items()):
             place = folder / name
@@ -184,10 +184,10 @@ def _publish(where: store.Store, entry: store.Entry, folder: Path) -> ModelCard:
     return made
 
 
-def _kept(folder: Path, made: ModelCard, written: set[str]) -> ModelCard | None:
-    """The folder's own card when it differs only by variants and libraries still there."""
+def _kept(folder: Path, made: ModelManifest, written: set[str]) -> ModelManifest | None:
+    """The folder's own manifest when it differs only by variants and libraries still there."""
     try:
-        present = ModelCard.model_validate(json.loads((folder / manifest.FILE).read_text()))
+        present = ModelManifest.model_validate(json.loads((folder / manifest.FILE).read_text()))
     except (OSError, ValueError):
         return None
     if present.plain() != made:
@@ -199,8 +199,8 @@ def _kept(folder: Path, made: ModelCard, written: set[str]) -> ModelCard | None:
     return present
 
 
-def remove_stale(folder: Path, made: ModelCard) -> None:
-    """Remove what the card doesn't name: libraries and variants of an earlier model."""
+def remove_stale(folder: Path, made: ModelManifest) -> None:
+    """Remove what the manifest doesn't name: libraries and variants of an earlier model."""
     named = {manifest.FILE, *made.files()}
     named |= {f"{name}{provenance.SUFFIX}" for name in named}
     for path in [p for p in folder.rglob("*") if p.is_file()]:

@@ -18,7 +18,7 @@ from toolchain.formats.shapes import fixed_shape
 from toolchain.models import CatalogueEntry, ModelSpec
 from toolchain.models.manifest import (
     Check,
-    ModelCard,
+    ModelManifest,
     Samples,
     Source,
     Tensor,
@@ -36,7 +36,7 @@ TFLITE_FILE, ONNX_FILE, SAMPLES_FILE = "fp32.tflite", "model.onnx", "samples.npz
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """What one kind of source gives; the card and samples.npz are made of it."""
+    """What one kind of source gives; the manifest and samples.npz are made of it."""
 
     source: Source
     onnx_model: onnx.ModelProto
@@ -239,7 +239,7 @@ def _from_tflite(spec: ModelSpec, batch: int, progress: Progress) -> Converted:
     )
 
 
-def _card(spec: ModelSpec, batch: int, folder: Path, made: Converted) -> ModelCard:
+def _card(spec: ModelSpec, batch: int, folder: Path, made: Converted) -> ModelManifest:
     if len(made.reference) != len(made.inputs.x):
         raise ModelError(
             "the model's output doesn't have its batch first",
@@ -257,7 +257,7 @@ def _card(spec: ModelSpec, batch: int, folder: Path, made: Converted) -> ModelCa
     _refuse_other_labels(spec, made.reference)
     graph = made.onnx_model.graph
     given = Tensor(name=graph.input[0].name, shape=(batch, *made.inputs.x.shape[1:]))
-    return ModelCard(
+    return ModelManifest(
         model=spec.name,
         title=_title(spec),
         batch=batch,

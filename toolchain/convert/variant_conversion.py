@@ -10,7 +10,7 @@ from toolchain.core import store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
 from toolchain.models import ModelSpec
-from toolchain.models.manifest import ModelCard, VariantPart
+from toolchain.models.manifest import ModelManifest, VariantPart
 from toolchain.models.variants import PLAIN, VARIANTS
 
 PART = "variant.json"
@@ -26,7 +26,7 @@ def add(
     *,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
-) -> ModelCard:
+) -> ModelManifest:
     """Make a variant of a model and put it into its folder beside the plain form.
 
     Does nothing but check hashes when it was done before with the same input and tools.
@@ -43,7 +43,7 @@ def add(
         UsageError: this model has no such variant.
         ModelError: it can't be made; nothing is written.
     """
-    present = ModelCard.load(folder)
+    present = ModelManifest.load(folder)
     if variant == PLAIN:
         return present
     if spec.kind not in SOURCES:
@@ -80,7 +80,7 @@ def _make(
     folder: Path,
     progress: Progress,
 ) -> None:
-    present = ModelCard.load(folder)
+    present = ModelManifest.load(folder)
     with contextlib.ExitStack() as stack:
         arguments: dict[str, object] = {
             "spec": base.plain(spec),
@@ -103,17 +103,17 @@ def _make(
         )
 
 
-def _publish(where: store.Store, entry: store.Entry, variant: str, folder: Path) -> ModelCard:
-    """Copy the files beside the model, then name them in the card."""
+def _publish(where: store.Store, entry: store.Entry, variant: str, folder: Path) -> ModelManifest:
+    """Copy the files beside the model, then name them in the manifest."""
     part = VariantPart.model_validate_json(entry.file(PART).read_bytes())
-    with where.locked(store.digest_of(["card", str(folder.resolve())])):
+    with where.locked(store.digest_of(["manifest", str(folder.resolve())])):
         for name, digest in sorted(entry.files.items()):
             place = folder / name
             if name == PART or (place.is_file() and store.digest_file(place) == digest):
                 continue
             with store.explain_no_space(folder):
                 store.write_atomically(place, entry.file(name).read_bytes())
-        present = ModelCard.load(folder)
+        present = ModelManifest.load(folder)
         updated = present.with_variant(variant, part)
         if updated != present:
             updated.save(folder)

@@ -34,8 +34,8 @@ class Network:
     Attributes:
         call: one batch through it, for inference.
         shape: of its input, batch first; None where it is open.
-        kind: as `card.Source`.
-        weights: as `card.Source`.
+        kind: as `manifest.Source`.
+        weights: as `manifest.Source`.
         model: the Keras model, which can be trained on; None for a SavedModel.
     """
 

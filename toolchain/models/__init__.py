@@ -2,7 +2,7 @@
 
 `resolve` turns a name or a user's file into a `ModelSpec`: what to convert, and the hash of all it
 is made from. Nothing here reads a model's graph: that needs TensorFlow, and is convert's.
-What conversion leaves behind is described in `card`.
+What conversion leaves behind is described in `manifest`.
 """
 
 from __future__ import annotations

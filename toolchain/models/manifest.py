@@ -105,7 +105,7 @@ class Check(_Part):
 
 
 class VariantPart(_Part):
-    """What making one variant adds to a card; also a file of its own, variant.json."""
+    """What making one variant adds to a manifest; also a file of its own, variant.json."""
 
     tflite: Tflite
     reference: File
@@ -114,7 +114,7 @@ class VariantPart(_Part):
     missing: dict[str, str] = Field(default_factory=dict)
 
 
-class ModelCard(_Part):
+class ModelManifest(_Part):
     """model.json, schema 1.
 
     `onnx` and `samples` are of the network as it was trained; `graphs` and `references` hold the
@@ -140,8 +140,8 @@ class ModelCard(_Part):
     missing: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path) -> ModelCard:
-        """The card of a folder.
+    def load(cls, folder: Path) -> ModelManifest:
+        """The manifest of a folder.
 
         Raises:
             ModelError: there is none, or it can't be used.
@@ -161,15 +161,15 @@ class ModelCard(_Part):
             ) from error
 
     def dump(self) -> str:
-        """The card as the JSON text that is written."""
+        """The manifest as the JSON text that is written."""
         return self.model_dump_json(by_alias=True, exclude_none=True, indent=1) + "\n"
 
     def save(self, folder: Path) -> None:
-        """Write the card: last, by temporary name and rename."""
+        """Write the manifest: last, by temporary name and rename."""
         store.write_atomically(folder / FILE, self.dump().encode())
 
-    def with_library(self, target: str, library: Library, check: Check) -> ModelCard:
-        """The card with one more library and its check, in the place of an older one."""
+    def with_library(self, target: str, library: Library, check: Check) -> ModelManifest:
+        """The manifest with one more library and its check, in the place of an older one."""
         libraries = {name: dict(levels) for name, levels in self.libraries.items()}
         name = variants.library(library.variant, library.opt_level)
         libraries.setdefault(target, {})[name] = library
@@ -198,8 +198,8 @@ class ModelCard(_Part):
             )
         return self.graphs[variant]
 
-    def with_variant(self, variant: str, part: VariantPart) -> ModelCard:
-        """The card with a variant's files, in the place of its older ones.
+    def with_variant(self, variant: str, part: VariantPart) -> ModelManifest:
+        """The manifest with a variant's files, in the place of its older ones.
 
         Libraries of the variant go when they are of another graph.
         """
@@ -220,8 +220,8 @@ class ModelCard(_Part):
             }
         )
 
-    def plain(self) -> ModelCard:
-        """The card as conversion made it: without libraries and other variants."""
+    def plain(self) -> ModelManifest:
+        """The manifest as conversion made it: without libraries and other variants."""
         return self.model_copy(
             update={
                 "tflite": {n: f for n, f in self.tflite.items() if n == PLAIN},
@@ -233,8 +233,8 @@ class ModelCard(_Part):
             }
         )
 
-    def for_device(self, target: str) -> ModelCard:
-        """The card that goes into a bundle: the same whatever else was compiled here.
+    def for_device(self, target: str) -> ModelManifest:
+        """The manifest that goes into a bundle: the same whatever else was compiled here.
 
         Args:
             target: the device's; libraries of others are left out, and so are checks of libraries,
@@ -248,7 +248,7 @@ class ModelCard(_Part):
         )
 
     def files(self) -> dict[str, str]:
-        """Every file that the card names and its sha256."""
+        """Every file that the manifest names and its sha256."""
         parts: list[File] = [
             self.onnx,
             self.samples,
@@ -271,12 +271,12 @@ def _with(files: dict[str, F], name: str, file: F | None) -> dict[str, F]:
 
 
 def record(folder: Path, name: str) -> File:
-    """A file of a folder as the card names it."""
+    """A file of a folder as the manifest names it."""
     path = folder / name
     return File(file=name, sha256=store.digest_file(path), size=path.stat().st_size)
 
 
 def record_tflite(folder: Path, name: str) -> Tflite:
-    """A TFLite file of a folder as the card names it."""
+    """A TFLite file of a folder as the manifest names it."""
     compressed = len(zlib.compress((folder / name).read_bytes(), 9))
     return Tflite(**record(folder, name).model_dump(), compressed=compressed)

@@ -18,7 +18,7 @@ class Variant:
     """One form of a network.
 
     Attributes:
-        name: as in a card, a file's name and the option --variant.
+        name: as in a manifest, a file's name and the option --variant.
         title: what is done.
         calibrated: the ranges of its activations are measured on a calibration set.
         tuned: it is trained on, so it needs a Keras model and labelled samples.
@@ -72,7 +72,7 @@ def chosen(names: list[str]) -> list[str]:
 
 
 def library(variant: str, opt_level: int) -> str:
-    """The name of a TVM library in a card: the plain form's is its level alone."""
+    """The name of a TVM library in a manifest: the plain form's is its level alone."""
     return f"O{opt_level}" if variant == PLAIN else f"{variant}-O{opt_level}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from toolchain.accuracy.counts import Run
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.report import accuracy_section, formatting
 from toolchain.results import measurement
 
@@ -34,19 +34,19 @@ HERE = "this machine"
 
 
 def found(
-    measured: Sequence[measurement.Result], runs: Iterable[Run], cards: Iterable[ModelCard]
+    measured: Sequence[measurement.Result], runs: Iterable[Run], manifests: Iterable[ModelManifest]
 ) -> list[Failed]:
     """What failed: forms that were not made, jobs, runs that were cut short, images left out."""
     return [
-        *(one for card in cards for one in _not_made(card)),
+        *(one for manifest in manifests for one in _not_made(manifest)),
         *(one for result in measured for one in _of_result(result)),
         *(one for run in runs for one in _of_run(run)),
     ]
 
 
-def _not_made(card: ModelCard) -> Iterator[Failed]:
-    for form, why in card.missing.items():
-        what = f"{card.model}, batch {card.batch}, {form}"
+def _not_made(manifest: ModelManifest) -> Iterator[Failed]:
+    for form, why in manifest.missing.items():
+        what = f"{manifest.model}, batch {manifest.batch}, {form}"
         yield Failed(where=HERE, what=what, stage="conversion", why=why)
 
 

@@ -23,7 +23,7 @@ from toolchain.accuracy.counts import Run
 from toolchain.core import paths
 from toolchain.core.errors import BenchError
 from toolchain.core.store import write_atomically
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.report import (
     accuracy_section,
     csv_file,
@@ -80,7 +80,7 @@ def build(
     found: Sequence[measurement.Result],
     *,
     runs: Sequence[Run] = (),
-    cards: Sequence[ModelCard] = (),
+    manifests: Sequence[ModelManifest] = (),
     compared: Compared | None = None,
     folder: Path | None = None,
     name: str = "report",
@@ -90,7 +90,7 @@ def build(
     Args:
         found: the results, in the order to show them.
         runs: accuracy on images of the user's.
-        cards: of models that were converted here; what they say was not made is told.
+        manifests: of models that were converted here; what they say was not made is told.
         compared: two of the results, side by side.
         folder: where to; reports/ when not given.
         name: the files' name without the ending.
@@ -101,7 +101,7 @@ def build(
     _need([*found, *runs])
     where = folder if folder is not None else paths.reports()
     flat, accuracy = measurement_rows.flatten(found), accuracy_section.flatten(runs)
-    failed = failures.found(found, runs, cards)
+    failed = failures.found(found, runs, manifests)
     built = Built(
         html=where / f"{name}.html",
         csv=where / f"{name}.csv",

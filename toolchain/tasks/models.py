@@ -19,7 +19,7 @@ from toolchain.core.options import DEFAULT_TARGET, JSON, TARGET, Models
 
 if TYPE_CHECKING:
     from toolchain.matrix import Outcome
-    from toolchain.models.manifest import ModelCard
+    from toolchain.models.manifest import ModelManifest
     from toolchain.results.measurement import Result
 
 
@@ -55,11 +55,11 @@ MODEL_HELP = options.help_of(Models) | {"json": JSON}
 def convert(_: Context, *, asked: Models, json: bool = False) -> None:
     """Convert models to TFLite and ONNX and check them against their source."""
     _, made = _converted(asked)
-    cards = list(made.cards.values())
+    manifests = list(made.manifests.values())
     if json:
-        console.show_json([card.model_dump(mode="json") for card in cards])
-    elif cards:
-        _show_checks(cards)
+        console.show_json([manifest.model_dump(mode="json") for manifest in manifests])
+    elif manifests:
+        _show_checks(manifests)
     made.refuse()
 
 
@@ -97,7 +97,7 @@ def compile(  # noqa: A001  # the task's name is the field's word
     forms, made = _converted(asked)
     if made.jobs == 1:
         made.refuse()
-    plan = matrix.planned(list(made.cards.items()), forms, levels)
+    plan = matrix.planned(list(made.manifests.items()), forms, levels)
     if plan:
         with console.step(f"compiler: {compiler}") as say:
             by = source_compiler.chosen(compiler, Store(), say)
@@ -107,29 +107,29 @@ def compile(  # noqa: A001  # the task's name is the field's word
         done = matrix.compiled(
             plan, chosen, linker=linker, compiler=by, workers=jobs or None, step=console.step
         )
-        made.cards |= done.cards
+        made.manifests |= done.manifests
         made.failures += done.failures
         made.jobs += done.jobs
-    cards = list(made.cards.values())
+    manifests = list(made.manifests.values())
     if json:
-        console.show_json([card.model_dump(mode="json") for card in cards])
-    elif cards:
-        _show_libraries(cards, target)
+        console.show_json([manifest.model_dump(mode="json") for manifest in manifests])
+    elif manifests:
+        _show_libraries(manifests, target)
     made.refuse()
 
 
-def _show_libraries(cards: Sequence[ModelCard], target: str) -> None:
+def _show_libraries(manifests: Sequence[ModelManifest], target: str) -> None:
     rows = [
         [
-            card.model,
-            str(card.batch),
+            manifest.model,
+            str(manifest.batch),
             name,
             library.file,
             f"{library.size / 1e6:.1f} MB",
             str(library.tuned or "-"),
         ]
-        for card in cards
-        for name, library in card.libraries.get(target, {}).items()
+        for manifest in manifests
+        for name, library in manifest.libraries.get(target, {}).items()
     ]
     console.show_table("libraries", ["model", "batch", "level", "file", "size", "tuned"], rows)
 
@@ -149,11 +149,11 @@ def _converted(asked: Models) -> tuple[list[str], Outcome]:
     return forms, matrix.converted(specs, batches, forms, console.step)
 
 
-def _show_checks(cards: Sequence[ModelCard]) -> None:
+def _show_checks(manifests: Sequence[ModelManifest]) -> None:
     rows = [
         [
-            card.model,
-            str(card.batch),
+            manifest.model,
+            str(manifest.batch),
             check.variant,
             check.stage if check.opt_level is None else f"{check.stage} O{check.opt_level}",
             f"{check.max_abs:.1e}",
@@ -161,8 +161,8 @@ def _show_checks(cards: Sequence[ModelCard]) -> None:
             f"{100 * check.top1_agreement:.1f} %",
             str(check.count),
         ]
-        for card in cards
-        for check in card.checks
+        for manifest in manifests
+        for check in manifest.checks
     ]
     console.show_table(
         "checked against the source",
@@ -211,7 +211,7 @@ def report(
     found = [r for r in found if not hosts or r.host in hosts]
     runs = [r for r in runs if not hosts or r.host in hosts]
     found = found if all else measurement.latest(found)
-    built = reports.build(found, runs=runs, cards=_cards(found))
+    built = reports.build(found, runs=runs, manifests=_cards(found))
     if json:
         console.out.file.write(built.json.read_text())
     else:
@@ -223,18 +223,18 @@ def report(
     console.note(f"report: {built.html}")
 
 
-def _cards(found: Sequence[Result]) -> list[ModelCard]:
-    """The cards of the models that were measured, where this machine still has them."""
+def _cards(found: Sequence[Result]) -> list[ModelManifest]:
+    """The manifests of the models that were measured, where this machine still has them."""
     from toolchain.core import paths
-    from toolchain.models.manifest import ModelCard
+    from toolchain.models.manifest import ModelManifest
 
     measured = {(m.model, m.batch) for result in found for m in result.measurements}
-    cards = []
+    manifests = []
     for model, batch in sorted(measured):
-        # a report of results must not fail for a card of another version
+        # a report of results must not fail for a manifest of another version
         with contextlib.suppress(ModelError):
-            cards.append(ModelCard.load(paths.dist() / "models" / model / f"b{batch}"))
-    return cards
+            manifests.append(ModelManifest.load(paths.dist() / "models" / model / f"b{batch}"))
+    return manifests
 
 
 def _compare(names: str, *, json: bool) -> None:

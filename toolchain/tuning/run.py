@@ -13,14 +13,14 @@ from toolchain.compile.cross_link import Standing
 from toolchain.core import worker
 from toolchain.core.store import Store, write_atomically
 from toolchain.core.worker import Progress
-from toolchain.models.manifest import ModelCard
+from toolchain.models.manifest import ModelManifest
 from toolchain.tuning.budget import Budget
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def search(
-    card: ModelCard,
+    manifest: ModelManifest,
     folder: Path,
     variant: str,
     *,
@@ -35,7 +35,7 @@ def search(
     """Search for better tiles of a model's functions.
 
     Args:
-        card: of the model.
+        manifest: of the model.
         folder: its own.
         variant: of the network.
         target: the devices'.
@@ -53,11 +53,11 @@ def search(
         ConnectionFailed: no device is left.
         ModelError: the model has nothing to tune, or can't be imported.
     """
-    what = f"tuning {card.model} ({variant}) for {target}"
+    what = f"tuning {manifest.model} ({variant}) for {target}"
     found = worker.call(
         "toolchain.tuning.search_job:tune",
         {
-            "onnx": str(folder / card.graph(variant).file),
+            "onnx": str(folder / manifest.graph(variant).file),
             "target": target,
             "tvm": tvm,
             "store": str(store.root),
@@ -69,7 +69,7 @@ def search(
         what=what,
         progress=progress,
     )
-    of = {"model": card.model, "batch": card.batch, "variant": variant, "target": target}
+    of = {"model": manifest.model, "batch": manifest.batch, "variant": variant, "target": target}
     return {**of, "tvm": tvm, "devices": [device["name"] for device in devices], **found}
 
 

@@ -38,13 +38,16 @@ def main(argv: list[str]) -> int:
 
 
 def deployed(release: Path) -> dict[str, Any]:
-    """What the release folder holds: its id, its target, and each model's card."""
+    """What the release folder holds: its id, its target, and each model's manifest (as `card`)."""
     manifest = json.loads((release / "manifest.json").read_text())
     return {
         "release": manifest["release"],
         "target": manifest["target"],
         "models": [
-            {"folder": entry["folder"], "card": json.loads((release / entry["card"]).read_text())}
+            {
+                "folder": entry["folder"],
+                "card": json.loads((release / entry["card"]).read_text()),
+            }
             for entry in manifest["models"]
         ],
     }

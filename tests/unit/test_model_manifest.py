@@ -9,14 +9,14 @@ import pytest
 
 from toolchain.core.errors import ModelError
 from toolchain.models import manifest
-from toolchain.models.manifest import Check, File, Library, ModelCard, Samples, Source, Tensor
+from toolchain.models.manifest import Check, File, Library, ModelManifest, Samples, Source, Tensor
 
 SHA = "0" * 64
 
 
-def a_card() -> ModelCard:
+def a_manifest() -> ModelManifest:
     tensor = Tensor(name="input", shape=(1, 8, 8, 1))
-    return ModelCard(
+    return ModelManifest(
         model="net",
         title="Net",
         batch=1,
@@ -39,26 +39,26 @@ def a_check(level: int) -> Check:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    a_card().save(tmp_path)
-    assert ModelCard.load(tmp_path) == a_card()
+    a_manifest().save(tmp_path)
+    assert ModelManifest.load(tmp_path) == a_manifest()
     assert json.loads((tmp_path / manifest.FILE).read_text())["schema"] == 1
     assert [p.name for p in tmp_path.iterdir()] == [manifest.FILE]
 
 
 def test_a_folder_without_a_card_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
-        ModelCard.load(tmp_path)
+        ModelManifest.load(tmp_path)
     assert "invoke convert" in caught.value.resolution
 
 
 def test_a_damaged_card_is_refused(tmp_path: Path) -> None:
     (tmp_path / manifest.FILE).write_text('{"schema": 1, "model": ')
     with pytest.raises(ModelError, match="can't be used"):
-        ModelCard.load(tmp_path)
+        ModelManifest.load(tmp_path)
 
 
 def test_a_library_takes_the_place_of_its_predecessor_only() -> None:
-    made = a_card().with_library("rv64gc", a_library(3), a_check(3))
+    made = a_manifest().with_library("rv64gc", a_library(3), a_check(3))
     made = made.with_library("rv64gc", a_library(0), a_check(0))
     made = made.with_library("rv64gc", a_library(3, size=2), a_check(3))
     assert list(made.libraries["rv64gc"]) == ["O0", "O3"]
