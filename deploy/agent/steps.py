@@ -141,7 +141,7 @@ class Steps(State):
         for file in content["files"]:
             target = os.path.join(base, safe(file["path"]))
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            self.place(self.path("blobs", file["sha256"]), target, bool(file["executable"]))
+            self.place(self.path("blobs", file["sha256"]), target)
         write_durably(os.path.join(base, MANIFEST), manifest)
         return folder
 
@@ -290,19 +290,18 @@ class Steps(State):
     def ping(self) -> None:
         """Nothing; it shows that the other end is still there."""
 
-    def place(self, blob: str, target: str, executable: bool) -> None:
+    def place(self, blob: str, target: str) -> None:
         """Hard-link a verified file into a release; copy it where that can't be done."""
-        if not executable:
-            try:
-                os.link(blob, target)
-                return
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP):
-                    raise
+        try:
+            os.link(blob, target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP):
+                raise
         import shutil
 
         shutil.copyfile(blob, target)
-        os.chmod(target, 0o555 if executable else 0o444)
+        os.chmod(target, 0o444)
 
     def discard(self, release: str) -> None:
         """Remove a release: gone in one rename, so that no half of it ever counts."""

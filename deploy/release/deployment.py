@@ -1,8 +1,8 @@
 """Puts a bundle on a device: plan, send what is missing, verify, install, check, switch.
 
-A plan is plain data; `apply` does what it says. Whatever interrupts it, the device goes on running
-the release that it ran before, and the next deployment clears up and succeeds. The steps on the
-device are `deploy.agent`'s.
+A plan is plain data; `deploy` makes one and does what it says. Whatever interrupts it, the device
+goes on running the release that it ran before, and the next deployment clears up and succeeds. The
+steps on the device are `deploy.agent`'s.
 """
 
 from __future__ import annotations
@@ -79,30 +79,6 @@ def deploy(
         needs_room = planned.action == "install"
         contents = wheel_compatibility.contents(folder, manifest.release) if needs_room else ()
         preflight.check(facts, manifest, needed=None if needs_room else 0, contents=contents)
-        return _apply(conn, session, folder, manifest, planned, keep=keep, say=say)
-
-
-def apply(
-    conn: Connection,
-    folder: Path,
-    planned: Plan,
-    *,
-    keep: int = KEEP,
-    say: Say = lambda _: None,
-) -> Outcome:
-    """Do what a plan says, without a probe. Raises as `deploy`.
-
-    Raises:
-        ReleaseError: also when the bundle is no longer the plan's.
-    """
-    manifest = assemble.load(folder)
-    if manifest.release != planned.release:
-        raise ReleaseError(
-            f"{planned.host}: the plan is for another release",
-            detail=f"plan {planned.release[:16]}, bundle {manifest.release[:16]}",
-            resolution="make the plan anew",
-        )
-    with open_session(conn) as session:
         return _apply(conn, session, folder, manifest, planned, keep=keep, say=say)
 
 

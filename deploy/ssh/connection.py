@@ -206,33 +206,6 @@ class Connection:
             sftp.posix_rename(part, remote)
         return size - offset
 
-    def pull(self, remote: str, local: Path) -> None:
-        """Fetch a file; it appears under its name only when it is whole.
-
-        Raises:
-            ConnectionFailed: the link dropped.
-            ReleaseError: the device has no such file, or could not read it.
-        """
-        part = local.with_name(f".{local.name}.part")
-        sftp = self._open_sftp()
-        try:
-            if sftp is None:
-                with self.start(["cat", remote], limit=3600) as process, part.open("wb") as sink:
-                    process.close_input()
-                    for piece in process.pieces():
-                        sink.write(piece)
-                    if process.wait() != 0:
-                        raise ReleaseError(
-                            f"{self.device.name}: {remote} could not be read",
-                            detail=process.errors(),
-                        )
-            else:
-                with self._explained(f"{remote} could not be read"):
-                    sftp.get(remote, str(part))
-            part.replace(local)
-        finally:
-            part.unlink(missing_ok=True)
-
     def close(self) -> None:
         """End the connection. Safe to call twice."""
         # over a dead link closing fails too, and there is nothing left to close

@@ -85,7 +85,7 @@ def deploy(
     limits, devices = _limits(fleet), selection.devices(fleet)
     names = sorted({d.target for d in devices})
     with console.step(f"bundle for {', '.join(names)}"):
-        bundles = {n: assemble.make(targets.target(n), options.names(model), []) for n in names}
+        bundles = {n: assemble.make(targets.target(n), options.names(model)) for n in names}
         signing.seal_bundles({f: assemble.load(f).release for f in bundles.values()})
 
     def show(name: str, done: dict[str, Any]) -> None:

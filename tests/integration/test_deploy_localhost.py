@@ -336,17 +336,6 @@ def test_hostile_arguments_reach_the_device_as_they_are(sshd: Sshd) -> None:
             conn.run(["echo", "a\0b"])
 
 
-def test_a_file_comes_home_whole(sshd: Sshd, tmp_path: Path) -> None:
-    content = noise(2_000_000)
-    (sshd.folder / "far").write_bytes(content)
-    with connection.connect(sshd.device) as conn:
-        conn.pull(str(sshd.folder / "far"), tmp_path / "near")
-        assert (tmp_path / "near").read_bytes() == content
-        with pytest.raises(ReleaseError):
-            conn.pull(str(sshd.folder / "nothing"), tmp_path / "none")
-    assert not (tmp_path / "none").exists()
-
-
 def resealed(text: str, **changes: object) -> str:
     import json
 

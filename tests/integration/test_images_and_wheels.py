@@ -36,7 +36,7 @@ def test_the_dockerfile_run_again_gives_the_same_image_id(wheels: list[dict[str,
         assert images._image(spec, root, engine, store, again, lambda _: None).id == before.id
         assert engine.image_id(again) == before.id
     finally:
-        engine.untag(again)
+        engine.remove_image(again)
 
 
 def test_unchanged_wheels_need_no_engine(product: Product, wheels: list[dict[str, Any]]) -> None:

@@ -65,7 +65,6 @@ def make_bundle(
                 "path": p.relative_to(folder).as_posix(),
                 "sha256": hashlib.sha256(p.read_bytes()).hexdigest(),
                 "size": p.stat().st_size,
-                "executable": False,
             }
             for p in files
         ],

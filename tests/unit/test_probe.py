@@ -39,7 +39,7 @@ def manifest(**requires: object) -> Manifest:
             "machine": "riscv64", "python": "3.11", "glibc": "2.36", "glibcxx": "3.4.30",
             "cpu": ["i", "m", "a", "f", "d", "c"], "modules": ["numpy"], **requires,
         },
-        files=[{"path": "wheels/a.whl", "sha256": "0" * 64, "size": 10**6, "executable": False}],  # type: ignore[list-item]  # as above
+        files=[{"path": "wheels/a.whl", "sha256": "0" * 64, "size": 10**6}],  # type: ignore[list-item]  # as above
         wheels=["wheels/a.whl"],
         requirements="requirements.txt",
         models=[],

@@ -119,6 +119,18 @@ def test_a_plan_is_plain_data(manifest: Manifest) -> None:
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
 
 
+def test_a_bundle_of_an_earlier_version_is_still_taken(steps: Steps, folder: Path) -> None:
+    path = folder / "manifest.json"
+    fields = json.loads(path.read_text())
+    for file in fields["files"]:
+        file["executable"] = False
+    fields["release"] = assemble.release_id(fields)
+    path.write_text(json.dumps(fields))
+    assert assemble.load(folder).release == fields["release"]
+    name = complete(steps, folder)
+    assert steps.intact(fields["release"]) == name
+
+
 def test_looking_changes_nothing(tmp_path: Path, manifest: Manifest) -> None:
     root = tmp_path / "device"
     files = [{"sha256": f.sha256, "size": f.size} for f in manifest.files]

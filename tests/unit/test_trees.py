@@ -27,7 +27,6 @@ RECIPE = Recipe(
     name="x",
     version="1",
     summary="x",
-    import_names=(),
     sources=("x",),
     licence="MIT",
     licences=(),

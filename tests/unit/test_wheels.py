@@ -22,7 +22,6 @@ RECIPE = Recipe(
     name="a-thing",
     version="1.0",
     summary="A thing",
-    import_names=("thing",),
     sources=("thing",),
     requires=("numpy",),
     licence="MIT",

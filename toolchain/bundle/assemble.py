@@ -10,11 +10,11 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from toolchain.core import paths, provenance
 from toolchain.core.errors import BuildError, UsageError
@@ -64,7 +64,14 @@ class File(_Frozen):
     path: str
     sha256: Sha256
     size: int
-    executable: bool
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_before(cls, fields: Any) -> Any:
+        """Pass over a field of earlier releases, which said of every file that it is no program."""
+        if isinstance(fields, dict) and fields.get("executable") is False:
+            return {name: value for name, value in fields.items() if name != "executable"}
+        return fields
 
 
 class BundledModel(_Frozen):
@@ -142,13 +149,12 @@ def release_id(fields: dict[str, object]) -> str:
     return digest_of({k: v for k, v in fields.items() if k != "release"})
 
 
-def make(target: Target, models: Sequence[str], batches: Sequence[int]) -> Path:
+def make(target: Target, models: Sequence[str]) -> Path:
     """Gather a bundle from dist/ into dist/bundles/<target>/<models>/.
 
     Args:
         target: the device's target.
         models: names of models in dist/models; every one compiled for the target when empty.
-        batches: batch sizes to take; every one that is there when empty.
 
     Returns:
         the bundle's folder.
@@ -158,7 +164,7 @@ def make(target: Target, models: Sequence[str], batches: Sequence[int]) -> Path:
         UsageError: a model is not compiled for the target.
     """
     store = Store()
-    chosen = _model_folders(target, models, batches)
+    chosen = _model_folders(target, models)
     name = "+".join(sorted({f.parent.name for f in chosen})) or "runtime"
     final = paths.dist() / "bundles" / target.name / name
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +183,6 @@ def make(target: Target, models: Sequence[str], batches: Sequence[int]) -> Path:
                 path=p.relative_to(folder).as_posix(),
                 sha256=digest_file(p),
                 size=p.stat().st_size,
-                executable=False,
             )
             for p in sorted(folder.rglob("*"))
             if p.is_file()
@@ -258,12 +263,12 @@ def _requirements(folder: Path) -> str:
     return "".join(lines)
 
 
-def _model_folders(target: Target, models: Sequence[str], batches: Sequence[int]) -> list[Path]:
+def _model_folders(target: Target, models: Sequence[str]) -> list[Path]:
     base = paths.dist() / "models"
     found = {
         folder: folder.parent.name
         for folder in sorted(base.glob("*/b*"))
-        if (folder / target.name).is_dir() and (not batches or int(folder.name[1:]) in batches)
+        if (folder / target.name).is_dir()
     }
     missing = set(models) - set(found.values())
     if missing:

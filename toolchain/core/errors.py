@@ -118,6 +118,5 @@ class CommandError(EdgewrightError):
 
     def __init__(self, args_: list[str], returncode: int, output: str) -> None:
         super().__init__(f"{args_[0]} failed with exit status {returncode}", detail=output)
-        self.args_list = args_
         self.returncode = returncode
         self.output = output

@@ -142,14 +142,6 @@ class Engine:
         with _explained():
             self._api.tag(image_id, tag)
 
-    def untag(self, tag: str) -> None:
-        """Take a name from an image; the image stays while it has another."""
-        with _explained():
-            try:
-                self._client.images.remove(tag)
-            except ImageNotFound:
-                return
-
     def remove_image(self, reference: str) -> None:
         """Remove an image or a tag; one that isn't there is no error."""
         with _explained():

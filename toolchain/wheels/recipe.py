@@ -41,7 +41,6 @@ class Recipe:
         name: distribution name as PyPI spells it, such as tflite-runtime.
         version: of the distribution.
         summary: one line.
-        import_names: packages whose import the device's self-check tries.
         sources: names of entries in the lock's sources; each is unpacked to
             `Job.source(name)` with its top folder stripped (a wheel: as it is).
         tools: sources that only make others, and of which nothing is in the wheel.
@@ -65,7 +64,6 @@ class Recipe:
     name: str
     version: str
     summary: str
-    import_names: tuple[str, ...]
     sources: tuple[str, ...]
     tools: tuple[str, ...] = ()
     binaries: tuple[str, ...] = ()

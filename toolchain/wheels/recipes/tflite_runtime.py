@@ -55,7 +55,6 @@ RECIPE = Recipe(
     name="tflite-runtime",
     version="2.14.1",
     summary="TensorFlow Lite's interpreter, with XNNPACK",
-    import_names=("tflite_runtime.interpreter",),
     sources=(TENSORFLOW, *sorted({*FETCHED.values(), *FETCHED_BY_XNNPACK.values()})),
     # the archive does not serve ruy's source, but has it built static for each architecture
     binaries=(RUY,),

@@ -19,7 +19,6 @@ RECIPE = Recipe(
     name="edgewright-tvm-compiler",
     version="0.25.dev0",
     summary="TVM's compiler from source, with Debian's LLVM",
-    import_names=("tvm",),
     sources=(TREE, FFI),
     patches={TREE: ("tvm-0.25.dev0",)},
     requires=("apache-tvm-ffi==0.1.14.post0", "numpy", "typing-extensions"),

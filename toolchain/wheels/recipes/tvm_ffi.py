@@ -16,7 +16,6 @@ RECIPE = Recipe(
     name="apache-tvm-ffi",
     version="0.1.14.post0",
     summary="TVM FFI: the ABI and foreign function interface under Apache TVM",
-    import_names=("tvm_ffi",),
     sources=(SOURCE,),
     tools=("cython",),
     patches={SOURCE: ("apache-tvm-ffi-0.1.14.post0",)},

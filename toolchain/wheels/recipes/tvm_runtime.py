@@ -20,7 +20,6 @@ RECIPE = Recipe(
     name="edgewright-tvm-runtime",
     version="0.27.0.post1",
     summary="Apache TVM's runtime without the compiler: Relax virtual machine and RPC",
-    import_names=("tvm", "tvm.relax", "tvm.rpc"),
     sources=(TVM, FFI, HEADERS_FROM),
     patches={TVM: ("apache-tvm-0.27.0.post1",)},
     requires=("apache-tvm-ffi==0.1.14.post0", "numpy", "typing-extensions"),

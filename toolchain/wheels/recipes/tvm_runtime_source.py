@@ -18,7 +18,6 @@ RECIPE = Recipe(
     name="edgewright-tvm-runtime-source",
     version="0.25.dev0",
     summary="The runtime of edgewright's TVM from source: Relax virtual machine",
-    import_names=("tvm", "tvm.relax"),
     sources=(TREE, FFI),
     patches={TREE: ("tvm-0.25.dev0", "tvm-0.25.dev0-runtime")},
     requires=("apache-tvm-ffi==0.1.14.post0", "numpy", "typing-extensions"),
