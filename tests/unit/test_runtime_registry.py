@@ -1,0 +1,84 @@
+"""The runtimes that there are: those of our folder, and a user's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_model_manifest import a_check, a_library, a_manifest
+from toolchain import runtimes
+from toolchain.core import paths, plugins, process
+from toolchain.core.errors import UsageError
+
+THEIRS = """
+from __future__ import annotations
+import dataclasses
+from typing import ClassVar
+from toolchain.runtimes import Runtime
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Another(Runtime):
+    kept: ClassVar[int] = 0
+RUNTIME = Another(name="another", label="Another", title="Another runtime")
+"""
+
+
+def a_plugin(folder: Path, code: str) -> Path:
+    (folder / "runtimes").mkdir(parents=True)
+    (folder / "runtimes" / "another.py").write_text(code)
+    return folder
+
+
+def test_the_runtimes_are_the_modules_of_the_folder() -> None:
+    names = {p.stem for p in (paths.ROOT / "toolchain" / "runtimes").glob("[!_]*.py")}
+    assert runtimes.all_runtimes().keys() == names
+    assert runtimes.runtime("tvm").has_opt_levels
+    assert not runtimes.runtime("tflite").has_opt_levels
+
+
+def test_an_unknown_runtime_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="unknown runtime: nothing") as caught:
+        runtimes.runtime("nothing")
+    assert caught.value.resolution == "known runtimes: tflite, tvm"
+
+
+def test_a_library_is_of_one_target() -> None:
+    made = a_manifest().with_library("rv64gc", a_library(3), a_check(3))
+    (artifact,) = runtimes.runtime("tvm").artifacts(made, "rv64gc")
+    assert (artifact.variant, artifact.opt_level) == ("fp32", 3)
+    assert artifact.file.file == "rv64gc/O3.so"
+    assert runtimes.runtime("tvm").artifacts(made, "x86_64") == []
+
+
+def test_a_users_folder_brings_a_runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(plugins.VARIABLE, str(a_plugin(tmp_path, THEIRS)))
+    assert list(runtimes.all_runtimes()) == ["another", "tflite", "tvm"]
+
+
+def test_a_plugin_that_fails_is_told_with_its_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(plugins.VARIABLE, str(a_plugin(tmp_path, "import nothing_of_that_name")))
+    with pytest.raises(UsageError, match=r"another\.py: this plug-in can't be imported") as caught:
+        runtimes.all_runtimes()
+    assert "nothing_of_that_name" in caught.value.detail
+
+
+def test_a_folder_of_plugins_that_is_not_there_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(plugins.VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(UsageError, match="which is no folder"):
+        runtimes.all_runtimes()
+
+
+def test_listing_the_runtimes_imports_nothing_heavy() -> None:
+    heavy = ("tensorflow", "tvm", "numpy", "pydantic", "packaging", "importlib.metadata")
+    script = (
+        "import sys; from toolchain import runtimes; runtimes.all_runtimes(); "
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    text = process.run([sys.executable, "-c", script], cwd=paths.ROOT, env=dict(os.environ))
+    assert text.strip() == "[]"

@@ -1,0 +1,22 @@
+"""TensorFlow Lite: a .tflite file of each variant, the same for every target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from toolchain.runtimes import Artifact, Runtime
+
+if TYPE_CHECKING:
+    from toolchain.models.manifest import ModelManifest
+
+
+class TensorFlowLite(Runtime):
+    """What conversion leaves as `tflite` in a model's manifest."""
+
+    def artifacts(self, manifest: ModelManifest, target: str) -> list[Artifact]:
+        """A file for each variant."""
+        del target  # one file serves all of them
+        return [Artifact(variant=name, file=file) for name, file in sorted(manifest.tflite.items())]
+
+
+RUNTIME = TensorFlowLite(name="tflite", label="TFLite", title="TensorFlow Lite")
