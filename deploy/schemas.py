@@ -12,7 +12,7 @@ from toolchain.core.store import write_atomically
 from toolchain.models.manifest import ModelManifest
 from toolchain.results import measurement
 
-FOLDER = paths.ROOT / "docs" / "schemas"
+FOLDER = paths.ROOT / "docs" / "reference" / "schemas"
 
 
 def all_schemas() -> dict[str, str]:

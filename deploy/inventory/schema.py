@@ -175,7 +175,7 @@ def _first_error(document: Document, error: ValidationError) -> InventoryError:
         found.append((document.line(place), place, _in_words(details)))
     _, place, message = min(found, key=lambda item: item[0])
     return document.error(
-        place, message, resolution="docs/tutorial.md has an entry with every key explained"
+        place, message, resolution="docs/reference/inventory.md explains every key"
     )
 
 

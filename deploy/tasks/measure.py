@@ -319,7 +319,7 @@ def tune(
 @task
 @guarded
 def schemas(_: Context) -> None:
-    """Write the JSON Schemas of inventory, manifest, model and result to docs/schemas/."""
+    """Write the JSON Schemas of the files others rely on to docs/reference/schemas/."""
     from deploy import schemas as generated
 
     for path in generated.write():

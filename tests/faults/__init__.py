@@ -1,1 +1,4 @@
-"""Faults put at every mutating system call of the agent; counts are in docs/reliability.md."""
+"""Faults put at every mutating system call of the agent.
+
+The counts are in docs/explanation/reliability.md.
+"""

@@ -1,7 +1,7 @@
 """What the tests of kills, disk errors and power cuts share: a device and what is done to it.
 
 EDGEWRIGHT_FAULTS=long runs the long form of them all, EDGEWRIGHT_SEED with other chances. See
-docs/reliability.md.
+docs/explanation/reliability.md.
 """
 
 from __future__ import annotations

@@ -167,6 +167,6 @@ def _preprocessing(spec: ModelSpec) -> Preprocessing:
         return spec.own.preprocessing
     raise UsageError(
         f"{spec.name}: nothing says how images become its inputs",
-        resolution="write [preprocessing] into a .toml file beside the model; docs/models.md has "
-        "an example",
+        resolution="write [preprocessing] into a .toml file beside the model; "
+        "docs/how-to/your-model.md has an example",
     )

@@ -72,5 +72,5 @@ def training(spec: ModelSpec, shape: tuple[int, ...]) -> Inputs:
     raise UsageError(
         f"{spec.name}: there is nothing to train on with",
         resolution="name labelled inputs (training = 'FILE.npz') in a .toml file beside the model; "
-        "docs/models.md says how",
+        "docs/how-to/your-model.md says how",
     )

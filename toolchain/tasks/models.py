@@ -67,7 +67,7 @@ def convert(_: Context, *, asked: Models, json: bool = False) -> None:
     help=MODEL_HELP
     | {
         "target": TARGET,
-        "opt-level": "0 to 3, separated by commas; what they mean is in docs/",
+        "opt-level": "0 to 3, separated by commas (docs/reference/optimisation-levels.md)",
         "jobs": "compilations at once; as many as there are cores when left out",
         "compiler": "release, or source: built from source with Debian's LLVM, an hour the first "
         "time",
