@@ -18,9 +18,8 @@ from pathlib import Path
 from toolchain.compile.compilation import Compiler, Linker, compile_model
 from toolchain.convert import conversion
 from toolchain.convert import variant_conversion as variant_of
-from toolchain.core import paths
 from toolchain.core.errors import EdgewrightError, ModelError
-from toolchain.models import ModelSpec
+from toolchain.models import ModelSpec, place
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
@@ -51,7 +50,7 @@ class Conversion:
     @property
     def folder(self) -> Path:
         """Where it is put."""
-        return paths.dist() / "models" / self.spec.name / f"b{self.batch}"
+        return place.folder_of(self.spec.name, self.batch)
 
     def __str__(self) -> str:
         return f"{self.spec.name}, batch {self.batch}"

@@ -10,10 +10,10 @@ from toolchain import models
 from toolchain.accuracy import dataset, shards
 from toolchain.accuracy.counts import Run
 from toolchain.accuracy.shards import Shards
-from toolchain.core import paths, store, worker
+from toolchain.core import store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
-from toolchain.models import ModelSpec
+from toolchain.models import ModelSpec, place
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.preprocessing import Preprocessing
 
@@ -121,8 +121,8 @@ def prepare(
         ModelError: the model was not converted, or images can't be read.
     """
     spec = models.resolve(model or None, model_file=model_file)
-    place = paths.dist() / "models" / spec.name / "b1"
-    manifest = ModelManifest.load(place)
+    converted = place.folder_of(spec.name, 1)
+    manifest = ModelManifest.load(converted)
     (height, width, channels), first = image_shape(manifest.model, manifest.input.shape)
     how = _preprocessing(spec)
     classes = manifest.output.shape[-1]
@@ -135,7 +135,7 @@ def prepare(
         skip_unreadable=skip_unreadable,
         progress=progress,
     )
-    return Evaluation(spec=spec, folder=place, manifest=manifest, dataset=folder.name, shards=made)
+    return Evaluation(spec=spec, folder=converted, manifest=manifest, dataset=folder.name, shards=made)
 
 
 def image_shape(model: str, shape: Sequence[int]) -> tuple[tuple[int, int, int], bool]:

@@ -22,6 +22,7 @@ from toolchain.core.store import Store, digest_file, digest_of
 from toolchain.lock import fetch, pins
 from toolchain.lock.pins import Sha256
 from toolchain.models import manifest as model_manifest
+from toolchain.models import place
 from toolchain.models.manifest import ModelManifest
 from toolchain.targets import Target
 from toolchain.wheels.recipe import PYTHON_SINCE
@@ -264,10 +265,9 @@ def _requirements(folder: Path) -> str:
 
 
 def _model_folders(target: Target, models: Sequence[str]) -> list[Path]:
-    base = paths.dist() / "models"
     found = {
         folder: folder.parent.name
-        for folder in sorted(base.glob("*/b*"))
+        for folder in place.all_folders()
         if (folder / target.name).is_dir()
     }
     missing = set(models) - set(found.values())

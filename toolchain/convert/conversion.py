@@ -14,10 +14,10 @@ import json
 import platform
 from pathlib import Path
 
-from toolchain.core import paths, provenance, store, worker
+from toolchain.core import provenance, store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
-from toolchain.models import ModelSpec, manifest
+from toolchain.models import ModelSpec, manifest, place
 from toolchain.models.manifest import ModelManifest
 from toolchain.workstation import extras
 
@@ -62,8 +62,7 @@ def convert(
     if entry is None:
         with where.locked(key):
             entry = where.entry(key) or _make(where, key, made_from, spec, batch, progress)
-    folder = (out if out is not None else paths.dist() / "models") / spec.name / f"b{batch}"
-    return _publish(where, entry, folder)
+    return _publish(where, entry, place.folder_of(spec.name, batch, out))
 
 
 def identity(spec: ModelSpec, batch: int) -> dict[str, object]:
@@ -170,11 +169,11 @@ def _publish(where: store.Store, entry: store.Entry, folder: Path) -> ModelManif
     with where.locked(store.digest_of(["manifest", str(folder.resolve())])):
         made = _kept(folder, made, set(entry.files)) or made
         for name, digest in sorted(entry.files.items()):
-            place = folder / name
-            if name == manifest.FILE or (place.is_file() and store.digest_file(place) == digest):
+            file = folder / name
+            if name == manifest.FILE or (file.is_file() and store.digest_file(file) == digest):
                 continue
             with store.explain_no_space(folder):
-                store.write_atomically(place, entry.file(name).read_bytes())
+                store.write_atomically(file, entry.file(name).read_bytes())
         if (
             not (folder / manifest.FILE).is_file()
             or (folder / manifest.FILE).read_text() != made.dump()
@@ -193,8 +192,8 @@ def _kept(folder: Path, made: ModelManifest, written: set[str]) -> ModelManifest
     if present.plain() != made:
         return None
     for name, digest in present.files().items():
-        place = folder / name
-        if name not in written and (not place.is_file() or store.digest_file(place) != digest):
+        file = folder / name
+        if name not in written and (not file.is_file() or store.digest_file(file) != digest):
             return None
     return present
 

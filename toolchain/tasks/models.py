@@ -225,7 +225,7 @@ def report(
 
 def _cards(found: Sequence[Result]) -> list[ModelManifest]:
     """The manifests of the models that were measured, where this machine still has them."""
-    from toolchain.core import paths
+    from toolchain.models import place
     from toolchain.models.manifest import ModelManifest
 
     measured = {(m.model, m.batch) for result in found for m in result.measurements}
@@ -233,7 +233,7 @@ def _cards(found: Sequence[Result]) -> list[ModelManifest]:
     for model, batch in sorted(measured):
         # a report of results must not fail for a manifest of another version
         with contextlib.suppress(ModelError):
-            manifests.append(ModelManifest.load(paths.dist() / "models" / model / f"b{batch}"))
+            manifests.append(ModelManifest.load(place.folder_of(model, batch)))
     return manifests
 
 
