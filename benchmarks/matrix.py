@@ -23,12 +23,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import matrix, models, targets
+from toolchain import matrix, targets
 from toolchain.compile import compilation as compiling
 from toolchain.compile.compilation import Linker
 from toolchain.convert import conversion
 from toolchain.core import console, options, paths, process, worker
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.resolve import resolve_model
 
 TARGET = "x86_64"
 CALL = (
@@ -74,7 +75,7 @@ def _step(_title: str) -> Iterator[matrix.Say]:
 def tool(names: list[str], batches: list[int], levels: list[int], workers: int) -> None:
     """The matrix as `invoke compile` makes it."""
     linker = Linker(identity="benchmark", link=link, image=lambda: "")
-    specs = [models.resolve(name) for name in names]
+    specs = [resolve_model(name) for name in names]
     made = matrix.converted(specs, batches, ["fp32"], _step, workers)
     made.refuse()
     plan = matrix.planned(list(made.manifests.items()), ["fp32"], levels)
@@ -94,7 +95,7 @@ def plain(names: list[str], batches: list[int], levels: list[int], folder: Path)
             place.mkdir()
             first = batch == batches[0]
             given = {
-                "spec": conversion.plain(models.resolve(name)),
+                "spec": conversion.plain(resolve_model(name)),
                 "batch": batch,
                 "folder": str(place),
                 "weights_in": None if first else str(weights),
@@ -190,7 +191,7 @@ def memory(chosen: argparse.Namespace) -> None:
             place.mkdir()
             objects.mkdir()
             given: dict[str, object] = {
-                "spec": conversion.plain(models.resolve(name)),
+                "spec": conversion.plain(resolve_model(name)),
                 "batch": 1,
                 "folder": str(place),
                 "weights_in": None,

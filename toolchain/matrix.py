@@ -19,8 +19,9 @@ from toolchain.compile.compilation import Compiler, Linker, compile_model
 from toolchain.convert import conversion
 from toolchain.convert import variant_conversion as variant_of
 from toolchain.core.errors import EdgewrightError, ModelError
-from toolchain.models import ModelSpec, place
+from toolchain.models import place
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.specification import ModelSpec
 from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
 

@@ -288,16 +288,16 @@ def tune(
     from deploy.inventory import selection
     from deploy.measure import tuning_devices as tuning
     from toolchain import matrix
-    from toolchain import models as catalogue
     from toolchain.core import paths
     from toolchain.models import variants
+    from toolchain.models.resolve import resolve_model
     from toolchain.tuning import run
     from toolchain.tuning.budget import Budget
 
     devices = selection.devices(asked)
     target = tuning.only_target(devices)
     budget = Budget(trials=trials or None, minutes=minutes or None)
-    spec = catalogue.resolve(model or None, model_file=Path(model_file) if model_file else None)
+    spec = resolve_model(model or None, model_file=Path(model_file) if model_file else None)
     (form,) = variants.chosen([variant])
     made = matrix.converted([spec], [batch], [form], console.step)
     made.refuse()

@@ -13,13 +13,13 @@ import onnx
 import pytest
 
 from tests.support.conversion import Bench
-from toolchain import models
 from toolchain.compile import compilation as compiler
 from toolchain.convert import conversion
 from toolchain.core import process, provenance, store
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.models import manifest
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.resolve import resolve_model
 
 QUICK_S = 2.0  # of a processor, whatever else runs
 
@@ -36,7 +36,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture(scope="module")
 def digits(bench: Bench) -> ModelManifest:
-    bench.convert(models.resolve("digits-cnn"))
+    bench.convert(resolve_model("digits-cnn"))
     return bench.compile("digits-cnn")
 
 
@@ -82,13 +82,17 @@ def test_a_second_run_does_nothing_and_imports_nothing_heavy(
     program = """
 import sys
 from pathlib import Path
-from toolchain import compile, convert, models, store, targets
+from toolchain import targets
+from toolchain.compile import compilation
+from toolchain.convert import conversion
+from toolchain.core import store
+from toolchain.models.resolve import resolve_model
 cache, out = store.Store(Path(sys.argv[1])), Path(sys.argv[2])
 def never(*_): raise SystemExit("did something")
-convert.convert(models.resolve("digits-cnn"), out=out, cache=cache, progress=never)
-linker = compile.Linker(identity="", link=never, image=lambda: "")
-compile.compile_model(out / "digits-cnn" / "b1", targets.target("rv64gc"), linker=linker,
-                      cache=cache, progress=never)
+conversion.convert(resolve_model("digits-cnn"), out=out, cache=cache, progress=never)
+linker = compilation.Linker(identity="", link=never, image=lambda: "")
+compilation.compile_model(out / "digits-cnn" / "b1", targets.target("rv64gc"), linker=linker,
+                          cache=cache, progress=never)
 print(sorted({"tensorflow", "keras", "tvm", "onnx", "sklearn"} & set(sys.modules)))
 """
     before = {p: p.stat().st_mtime_ns for p in bench.out.rglob("*") if p.is_file()}
@@ -106,7 +110,7 @@ def test_the_same_input_gives_the_same_bytes_from_an_empty_cache(
     bench: Bench, digits: ModelManifest, tmp_path: Path
 ) -> None:
     other = Bench(root=tmp_path)
-    other.convert(models.resolve("digits-cnn"))
+    other.convert(resolve_model("digits-cnn"))
     other.compile("digits-cnn")
     assert store.digest_tree(other.out) == store.digest_tree(bench.out)
 
@@ -121,7 +125,7 @@ def test_another_batch_is_another_graph_of_the_same_weights(
     bench: Bench, digits: ModelManifest
 ) -> None:
     steps: list[str] = []
-    made = bench.convert(models.resolve("digits-cnn"), 16, steps)
+    made = bench.convert(resolve_model("digits-cnn"), 16, steps)
     assert made.input.shape == (16, 8, 8, 1)
     assert made.samples.count == 496
     assert made.source == digits.source
@@ -182,7 +186,7 @@ def test_a_graph_changed_since_conversion_is_refused(
 
 def test_a_batch_or_level_that_cannot_be_is_refused(bench: Bench, digits: ModelManifest) -> None:
     with pytest.raises(UsageError, match="batch 0"):
-        bench.convert(models.resolve("digits-cnn"), 0)
+        bench.convert(resolve_model("digits-cnn"), 0)
     with pytest.raises(UsageError, match="opt_level 4"):
         bench.compile("digits-cnn", 4)
 
@@ -190,7 +194,7 @@ def test_a_batch_or_level_that_cannot_be_is_refused(bench: Bench, digits: ModelM
 DIGITS_WEIGHTS = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-from toolchain.convert import digits
+from toolchain.convert.training import digits_network as digits
 model = digits.architecture((8, 8, 1), 10)
 model.set_weights([w + 0.01 for w in model.get_weights()])
 model.save_weights(sys.argv[1] + "/fit.weights.h5")
@@ -203,17 +207,17 @@ def test_a_users_weights_are_used_or_refused(tmp_path: Path) -> None:
     process.run([sys.executable, "-c", DIGITS_WEIGHTS, tmp_path], env={"PYTHONPATH": str(root)})
     bench = Bench(root=tmp_path / "bench")
     fit, misfit = tmp_path / "fit.weights.h5", tmp_path / "misfit.weights.h5"
-    made = bench.convert(models.resolve("digits-cnn", weights=fit))
+    made = bench.convert(resolve_model("digits-cnn", weights=fit))
     assert made.source.weights == f"file:{store.digest_file(fit)}"
     with pytest.raises(ModelError, match=r"misfit\.weights\.h5: these weights don't fit"):
-        bench.convert(models.resolve("digits-cnn", weights=misfit))
+        bench.convert(resolve_model("digits-cnn", weights=misfit))
     assert ModelManifest.load(bench.out / "digits-cnn" / "b1") == made
 
 
 def test_seeded_weights_give_outputs_that_differ_clearly(tmp_path: Path) -> None:
     """From class to class and from input to input; else parity would check nothing."""
     made = conversion.convert(
-        models.resolve("mobilenetv3-large"), out=tmp_path
+        resolve_model("mobilenetv3-large"), out=tmp_path
     )  # the machine's cache
     reference = arrays(tmp_path / "mobilenetv3-large" / "b1")["reference"].astype(np.float64)
     assert made.source.weights == "seeded:0"
@@ -226,6 +230,6 @@ def test_seeded_weights_give_outputs_that_differ_clearly(tmp_path: Path) -> None
 
 
 def test_a_conversion_leaves_the_graph_without_transposes(tmp_path: Path) -> None:
-    conversion.convert(models.resolve("mobilenetv3-large"), out=tmp_path)
+    conversion.convert(resolve_model("mobilenetv3-large"), out=tmp_path)
     graph = onnx.load(tmp_path / "mobilenetv3-large" / "b1" / "model.onnx").graph
     assert sum(node.op_type == "Transpose" for node in graph.node) <= 1

@@ -9,10 +9,10 @@ import onnx
 import pytest
 
 from tests.support.conversion import Bench
-from toolchain import models
 from toolchain.core import process
 from toolchain.core.errors import ModelError
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.resolve import resolve_model
 from toolchain.workstation import extras
 
 pytestmark = pytest.mark.skipif(
@@ -73,7 +73,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture(scope="module")
 def made(bench: Bench, programs: Path) -> ModelManifest:
-    bench.convert(models.resolve(model_file=programs / "net.pt2"))
+    bench.convert(resolve_model(model_file=programs / "net.pt2"))
     return bench.compile("net")
 
 
@@ -93,16 +93,16 @@ def test_its_tflite_form_takes_the_same_inputs(made: ModelManifest) -> None:
 
 
 def test_an_open_batch_is_fixed_and_a_fixed_one_stays(bench: Bench, programs: Path) -> None:
-    manifest = bench.convert(models.resolve(model_file=programs / "net.pt2"), 4)
+    manifest = bench.convert(resolve_model(model_file=programs / "net.pt2"), 4)
     graph = onnx.load(bench.out / "net" / "b4" / manifest.onnx.file).graph
     assert [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [4, 3, 32, 32]
     with pytest.raises(ModelError, match="fixed at 1, batch 4"):
-        bench.convert(models.resolve(model_file=programs / "fixed.pt2"), 4)
+        bench.convert(resolve_model(model_file=programs / "fixed.pt2"), 4)
 
 
 def test_a_program_of_two_inputs_is_refused(bench: Bench, programs: Path) -> None:
     with pytest.raises(ModelError, match="2 inputs, one is expected") as caught:
-        bench.convert(models.resolve(model_file=programs / "two.pt2"))
+        bench.convert(resolve_model(model_file=programs / "two.pt2"))
     assert "x: float32" in caught.value.detail
     assert bench.left_over() == []
 
@@ -111,5 +111,5 @@ def test_a_program_that_was_cut_short_is_refused(bench: Bench, programs: Path) -
     cut = programs / "cut.pt2"
     cut.write_bytes((programs / "net.pt2").read_bytes()[:-100])
     with pytest.raises(ModelError, match="cut short"):
-        bench.convert(models.resolve(model_file=cut))
+        bench.convert(resolve_model(model_file=cut))
     assert bench.left_over() == []

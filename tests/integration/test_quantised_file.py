@@ -10,9 +10,10 @@ import pytest
 
 from tests.support.conversion import joined, step
 from tests.unit.test_quantized import convolution
-from toolchain import matrix, models, targets
+from toolchain import matrix, targets
 from toolchain.compile import compilation as compiler
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.resolve import resolve_model
 from toolchain.models.variants import PLAIN
 
 TARGETS = ("aarch64", "cortex-a76")
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEWRIGHT_DIST", str(place))
         patch.setenv("EDGEWRIGHT_CACHE", str(place / "cache"))
-        made = matrix.converted([models.resolve(model_file=file)], [1], [PLAIN], step)
+        made = matrix.converted([resolve_model(model_file=file)], [1], [PLAIN], step)
         made.refuse()
         plan = matrix.planned(list(made.manifests.items()), [PLAIN], [3])
         for name in TARGETS:

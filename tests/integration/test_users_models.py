@@ -12,12 +12,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.conversion import TARGET, Bench, joined
-from toolchain import models
 from toolchain.compile import compilation as compiler
 from toolchain.convert import variant_conversion
 from toolchain.core import process
 from toolchain.core.errors import EdgewrightError, ModelError, UsageError
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.resolve import resolve_model
+from toolchain.models.specification import ModelSpec
 
 KERAS_FILES = """
 import os, sys
@@ -112,8 +113,8 @@ def write_onnx(folder: Path) -> None:
     (folder / "cut.onnx").write_bytes(whole[: len(whole) // 2])
 
 
-def of(own: Path, name: str) -> models.ModelSpec:
-    return models.resolve(name.replace(".", "-"), model_file=own / name)
+def of(own: Path, name: str) -> ModelSpec:
+    return resolve_model(name.replace(".", "-"), model_file=own / name)
 
 
 @pytest.mark.parametrize("name", ["plain.keras", "plain.h5", "plain-saved", "plain.pb"])
@@ -151,7 +152,7 @@ def test_labels_that_do_not_match_a_model_are_refused(own: Path, tmp_path: Path)
     (tmp_path / "net.toml").write_text('labels = "names.txt"')
     bench = Bench(root=tmp_path / "bench")
     with pytest.raises(ModelError, match="labels don't match") as caught:
-        bench.convert(models.resolve(model_file=tmp_path / "net.keras"))
+        bench.convert(resolve_model(model_file=tmp_path / "net.keras"))
     assert caught.value.detail == "2 labels, the model gives 5 scores"
     assert not bench.out.exists()
 
@@ -217,13 +218,13 @@ def test_a_changed_model_takes_its_old_libraries_away(own: Path, tmp_path: Path)
     bench = Bench(root=tmp_path)
     file = tmp_path / "net.onnx"
     shutil.copyfile(own / "plain.onnx", file)
-    bench.convert(models.resolve(model_file=file))
+    bench.convert(resolve_model(model_file=file))
     bench.compile("net")
     changed = onnx.load(file)
     changed.graph.initializer[0].CopyFrom(
         numpy_helper.from_array(np.zeros((4, 3, 3, 3), np.float32), "w")
     )
     onnx.save(changed, file)
-    made = bench.convert(models.resolve(model_file=file))
+    made = bench.convert(resolve_model(model_file=file))
     assert made.libraries == {}
     assert not (bench.out / "net" / "b1" / "rv64gc").exists()

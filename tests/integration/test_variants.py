@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tests.support.conversion import joined, step
-from toolchain import matrix, models, targets
+from toolchain import matrix, targets
 from toolchain.compile import compilation as compiler
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.resolve import resolve_model
 from toolchain.models.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     output = tmp_path_factory.mktemp("variants")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEWRIGHT_DIST", str(output))
-        made = matrix.converted([models.resolve("digits-cnn")], [1], list(VARIANTS), step)
+        made = matrix.converted([resolve_model("digits-cnn")], [1], list(VARIANTS), step)
         made.refuse()
         plan = matrix.planned(list(made.manifests.items()), list(VARIANTS), [3])
         linker = compiler.Linker(identity="variants", link=joined, image=lambda: "")

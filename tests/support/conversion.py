@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import models, targets
+from toolchain import targets
 from toolchain.compile import compilation as compiler
 from toolchain.convert import conversion
 from toolchain.core import store
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.specification import ModelSpec
 
 TARGET = targets.target("rv64gc")
 
@@ -31,7 +32,7 @@ class Bench:
         return self.root / "models"
 
     def convert(
-        self, spec: models.ModelSpec, batch: int = 1, steps: list[str] | None = None
+        self, spec: ModelSpec, batch: int = 1, steps: list[str] | None = None
     ) -> ModelManifest:
         told = steps if steps is not None else []
         return conversion.convert(spec, batch, out=self.out, cache=self.cache, progress=told.append)

@@ -23,7 +23,7 @@ def test_samples_are_a_multiple_of_the_batch() -> None:
 
 
 def test_photographs_are_all_different_and_the_same_every_time() -> None:
-    entry = catalogue()["densenet121"]
+    entry = catalogue.entries()["densenet121"]
     first = public_images.of_entry(entry, 16)
     assert first.labels is None
     assert first.x.shape == (16, 224, 224, 3)
@@ -41,7 +41,7 @@ def test_held_out_digits_are_not_trained_with() -> None:
 
 
 def test_digits_go_in_as_the_catalogue_says() -> None:
-    found = public_images.of_entry(catalogue()["digits-cnn"], 1)
+    found = public_images.of_entry(catalogue.entries()["digits-cnn"], 1)
     assert found.x.shape == (500, 8, 8, 1)
     assert (found.x.min(), found.x.max()) == (0.0, 1.0)
     assert found.labels is not None

@@ -90,7 +90,7 @@ def prepare(arguments: dict[str, object], folder: Path) -> list[Path]:
 def test_shards_hold_every_image_once_and_the_device_makes_the_same_inputs(tmp_path: Path) -> None:
     folder, labels = a_folder(tmp_path, 2, 0, 1)
     images = dataset.read(folder, labels, classes=3)
-    how = catalogue()["resnet50"].preprocessing  # channels reversed, a mean each
+    how = catalogue.entries()["resnet50"].preprocessing  # channels reversed, a mean each
     found = prepare(
         {
             "images": [[str(i.path), i.label] for i in images],

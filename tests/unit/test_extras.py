@@ -14,12 +14,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.conftest import Mirror
-from toolchain import models
 from toolchain.convert import conversion, onnx2tf
 from toolchain.core import paths, process
 from toolchain.core.errors import LockError, ModelError, UsageError
 from toolchain.formats import pytorch_file
 from toolchain.lock import mirrors, resolve
+from toolchain.models.resolve import resolve_model
 from toolchain.workstation import extras
 from toolchain.workstation.extras import Extra
 
@@ -84,7 +84,7 @@ def test_an_unknown_extra_is_answered_with_the_known_ones() -> None:
 def test_installing_an_extra_makes_another_conversion_of_its_kinds_alone(bare: Path) -> None:
     path = bare / "net.onnx"
     path.write_bytes(graph().SerializeToString())
-    own, known = models.resolve(model_file=path), models.resolve("digits-cnn")
+    own, known = resolve_model(model_file=path), resolve_model("digits-cnn")
     before = [conversion.identity(spec, 1) for spec in (own, known)]
     folder = extras.environment(extras.EXTRAS["onnx2tf"])
     folder.mkdir(parents=True)

@@ -14,7 +14,7 @@ import pytest
 from toolchain import matrix
 from toolchain.convert import conversion
 from toolchain.core.errors import ModelError
-from toolchain.models import ModelSpec
+from toolchain.models.specification import ModelSpec
 
 SPECS = [ModelSpec(name=name, kind="keras", digest=name) for name in ("one", "two")]
 TITLES: list[str] = []

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import models
 from toolchain.core.errors import ModelError, UsageError
+from toolchain.models import catalogue
+from toolchain.models.resolve import resolve_model
 
 
 def a_keras_file(path: Path, content: str = "a") -> Path:
@@ -21,7 +22,7 @@ def a_keras_file(path: Path, content: str = "a") -> Path:
 
 
 def test_the_catalogue_has_the_models_of_the_main_job() -> None:
-    known = models.catalogue()
+    known = catalogue.entries()
     assert set(known) == {
         "digits-cnn", "mobilenet", "mobilenetv2", "mobilenetv3-small", "mobilenetv3-large",
         "densenet121", "resnet50", "efficientnetb0", "inceptionv3", "nasnet-mobile",
@@ -32,44 +33,44 @@ def test_the_catalogue_has_the_models_of_the_main_job() -> None:
 
 
 def test_what_others_measured_is_no_part_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = models.resolve("densenet121")
+    before = resolve_model("densenet121")
     assert before.entry is not None
     other = before.entry.model_copy(update={"published_top1": 1.0})
-    monkeypatch.setattr(models, "catalogue", lambda: {"densenet121": other})
-    assert models.resolve("densenet121").digest == before.digest
+    monkeypatch.setattr(catalogue, "entries", lambda: {"densenet121": other})
+    assert resolve_model("densenet121").digest == before.digest
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as caught:
-        models.resolve("mobilnet")
+        resolve_model("mobilnet")
     assert "mobilenetv3-large" in caught.value.resolution
 
 
 def test_no_model_at_all_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as caught:
-        models.resolve()
+        resolve_model()
     assert "digits-cnn" in caught.value.resolution
 
 
 def test_another_seed_is_another_model() -> None:
-    first = models.resolve("densenet121")
-    assert first.digest == models.resolve("densenet121").digest
-    assert first.digest != models.resolve("densenet121", seed=1).digest
+    first = resolve_model("densenet121")
+    assert first.digest == resolve_model("densenet121").digest
+    assert first.digest != resolve_model("densenet121", seed=1).digest
 
 
 def test_other_bytes_are_another_model(tmp_path: Path) -> None:
     path = a_keras_file(tmp_path / "net.keras", "a")
-    first = models.resolve(model_file=path)
+    first = resolve_model(model_file=path)
     assert (first.name, first.kind) == ("net", "keras")
-    assert models.resolve(model_file=path).digest == first.digest
+    assert resolve_model(model_file=path).digest == first.digest
     a_keras_file(path, "b")
-    assert models.resolve(model_file=path).digest != first.digest
+    assert resolve_model(model_file=path).digest != first.digest
 
 
 def test_a_file_may_be_given_a_name(tmp_path: Path) -> None:
     path = a_keras_file(tmp_path / "My Net (v2).keras")
-    assert models.resolve(model_file=path).name == "my-net-v2"
-    assert models.resolve("second", model_file=path).name == "second"
+    assert resolve_model(model_file=path).name == "my-net-v2"
+    assert resolve_model("second", model_file=path).name == "second"
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "-x"])
@@ -77,26 +78,26 @@ def test_a_name_is_never_a_path_or_an_option(tmp_path: Path, name: str) -> None:
     path = a_keras_file(tmp_path / "net.keras")
     if name:
         with pytest.raises(UsageError):
-            models.resolve(name, model_file=path)
+            resolve_model(name, model_file=path)
     else:
-        assert models.resolve(name, model_file=path).name == "net"
+        assert resolve_model(name, model_file=path).name == "net"
 
 
 def test_a_file_must_not_take_a_catalogue_models_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="catalogue"):
-        models.resolve(model_file=a_keras_file(tmp_path / "digits-cnn.keras"))
+        resolve_model(model_file=a_keras_file(tmp_path / "digits-cnn.keras"))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.onnx"):
-        models.resolve(model_file=tmp_path / "nowhere.onnx")
+        resolve_model(model_file=tmp_path / "nowhere.onnx")
 
 
 def test_an_unknown_kind_of_file_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     path = tmp_path / "net.caffemodel"
     path.write_bytes(b"x")
     with pytest.raises(UsageError) as caught:
-        models.resolve(model_file=path)
+        resolve_model(model_file=path)
     assert ".onnx" in caught.value.resolution
 
 
@@ -116,7 +117,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ModelError, match=said) as caught:
-        models.resolve(model_file=path)
+        resolve_model(model_file=path)
     assert caught.value.resolution
 
 
@@ -125,7 +126,7 @@ def test_a_pickled_file_is_answered_with_the_way_it_can_take(tmp_path: Path, nam
     path = tmp_path / name
     path.write_bytes(b"PK")
     with pytest.raises(UsageError, match="runs code in them") as caught:
-        models.resolve(model_file=path)
+        resolve_model(model_file=path)
     assert "torch.export.save" in caught.value.resolution
 
 
@@ -133,21 +134,21 @@ def test_an_exported_program_is_read_by_pytorch(tmp_path: Path) -> None:
     path = tmp_path / "net.pt2"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("net/models/model.json", "{}")
-    assert models.resolve(model_file=path).kind == "pytorch"
+    assert resolve_model(model_file=path).kind == "pytorch"
 
 
 def test_a_folder_that_is_no_saved_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"saved_model\.pb"):
-        models.resolve(model_file=tmp_path)
+        resolve_model(model_file=tmp_path)
 
 
 def test_weights_are_part_of_what_a_model_is(tmp_path: Path) -> None:
     weights = a_keras_file(tmp_path / "w.keras")
-    spec = models.resolve("densenet121", weights=weights)
-    assert spec.digest != models.resolve("densenet121").digest
+    spec = resolve_model("densenet121", weights=weights)
+    assert spec.digest != resolve_model("densenet121").digest
 
 
 def test_weights_for_a_users_own_file_are_refused(tmp_path: Path) -> None:
     path = a_keras_file(tmp_path / "net.keras")
     with pytest.raises(UsageError, match="catalogue"):
-        models.resolve(model_file=path, weights=path)
+        resolve_model(model_file=path, weights=path)

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from tests.unit.test_models import a_keras_file
-from toolchain import models
 from toolchain.core.errors import ModelError, UsageError
+from toolchain.models.resolve import resolve_model
+from toolchain.models.specification import ModelSpec
 from toolchain.samples import selection, user_arrays
 
 SHAPE = (2, 4, 4, 1)
 
 
-def own(folder: Path, text: str) -> models.ModelSpec:
+def own(folder: Path, text: str) -> ModelSpec:
     (folder / "net.toml").write_text(text)
-    return models.resolve(model_file=a_keras_file(folder / "net.keras"))
+    return resolve_model(model_file=a_keras_file(folder / "net.keras"))
 
 
 def arrays(path: Path, **named: np.ndarray) -> Path:
@@ -26,7 +27,7 @@ def arrays(path: Path, **named: np.ndarray) -> Path:
 
 
 def test_a_model_without_a_file_beside_it_needs_none(tmp_path: Path) -> None:
-    assert models.resolve(model_file=a_keras_file(tmp_path / "net.keras")).own is None
+    assert resolve_model(model_file=a_keras_file(tmp_path / "net.keras")).own is None
 
 
 def test_the_files_it_names_are_part_of_what_the_model_is(tmp_path: Path) -> None:

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain import models
 from toolchain.accuracy import dataset, shards
 from toolchain.accuracy.counts import Run
 from toolchain.accuracy.shards import Shards
 from toolchain.core import store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
-from toolchain.models import ModelSpec, place
+from toolchain.models import place
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.preprocessing import Preprocessing
+from toolchain.models.resolve import resolve_model
+from toolchain.models.specification import ModelSpec
 
 CHANNELS = (1, 3)
 
@@ -120,7 +121,7 @@ def prepare(
         UsageError: no such model, images or labels, or the model's inputs are no images.
         ModelError: the model was not converted, or images can't be read.
     """
-    spec = models.resolve(model or None, model_file=model_file)
+    spec = resolve_model(model or None, model_file=model_file)
     converted = place.folder_of(spec.name, 1)
     manifest = ModelManifest.load(converted)
     (height, width, channels), first = image_shape(manifest.model, manifest.input.shape)
@@ -135,7 +136,9 @@ def prepare(
         skip_unreadable=skip_unreadable,
         progress=progress,
     )
-    return Evaluation(spec=spec, folder=converted, manifest=manifest, dataset=folder.name, shards=made)
+    return Evaluation(
+        spec=spec, folder=converted, manifest=manifest, dataset=folder.name, shards=made
+    )
 
 
 def image_shape(model: str, shape: Sequence[int]) -> tuple[tuple[int, int, int], bool]:

@@ -17,8 +17,9 @@ from pathlib import Path
 from toolchain.core import provenance, store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
-from toolchain.models import ModelSpec, manifest, place
+from toolchain.models import manifest, place
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.specification import ModelSpec
 from toolchain.workstation import extras
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "scikit-learn", "pillow")
@@ -41,7 +42,7 @@ def convert(
     compiled from the same ONNX bytes stay.
 
     Args:
-        spec: the model, from `models.resolve`.
+        spec: the model, from `resolve_model`.
         batch: the batch that its graphs are fixed at.
         out: the folder of all models; dist/models when not given.
         progress: called with each step.

@@ -15,7 +15,7 @@ from toolchain.core.errors import ModelError
 from toolchain.core.worker import Json, Progress
 from toolchain.formats import onnx_file
 from toolchain.formats.shapes import fixed_shape
-from toolchain.models import CatalogueEntry, ModelSpec
+from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.manifest import (
     Check,
     ModelManifest,
@@ -26,6 +26,7 @@ from toolchain.models.manifest import (
     record,
     record_tflite,
 )
+from toolchain.models.specification import ModelSpec
 from toolchain.models.user_model import OwnEntry
 from toolchain.models.variants import PLAIN
 from toolchain.samples import public_images

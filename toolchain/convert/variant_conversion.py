@@ -9,8 +9,8 @@ from toolchain.convert import conversion as base
 from toolchain.core import store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
-from toolchain.models import ModelSpec
 from toolchain.models.manifest import ModelManifest, VariantPart
+from toolchain.models.specification import ModelSpec
 from toolchain.models.variants import PLAIN, VARIANTS
 
 PART = "variant.json"

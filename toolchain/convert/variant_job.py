@@ -18,8 +18,9 @@ from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.worker import Json, Progress
 from toolchain.formats import onnx_file
 from toolchain.formats.shapes import fixed_shape
-from toolchain.models import ModelSpec, manifest
+from toolchain.models import manifest
 from toolchain.models.manifest import VariantPart
+from toolchain.models.specification import ModelSpec
 from toolchain.models.variants import VARIANTS, Variant
 from toolchain.samples import selection
 

@@ -14,7 +14,7 @@ from onnx import shape_inference
 from toolchain.core.errors import ModelError
 from toolchain.formats import onnx_reference
 from toolchain.formats.shapes import fixed_shape, refuse_unless_one
-from toolchain.models import not_onnx
+from toolchain.models.resolve import not_onnx
 
 
 def load(path: Path) -> onnx.ModelProto:

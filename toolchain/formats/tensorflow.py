@@ -20,7 +20,8 @@ from toolchain.convert.training import digits_network, seeded_weights
 from toolchain.core import store
 from toolchain.core.errors import ModelError
 from toolchain.formats.shapes import refuse_unless_one
-from toolchain.models import CatalogueEntry, ModelSpec
+from toolchain.models.catalogue import CatalogueEntry
+from toolchain.models.specification import ModelSpec
 from toolchain.samples import public_images
 
 WEIGHTS = "weights.npz"

@@ -1,4 +1,4 @@
-"""How an image becomes a network's input, as data; `convert.samples` does it."""
+"""How an image becomes a network's input, as data; `samples.public_images` does it."""
 
 from __future__ import annotations
 

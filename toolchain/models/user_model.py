@@ -11,7 +11,7 @@
     [preprocessing]              # as in toolchain/models/catalogue.toml
     channels = "RGB"
 
-Paths are relative to the file. The arrays are read by `convert.own_samples`.
+Paths are relative to the file. The arrays are read by `samples.user_arrays`.
 """
 
 from __future__ import annotations

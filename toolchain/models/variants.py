@@ -1,7 +1,7 @@
 """The forms a network is converted to: what each keeps of it, and what making it takes.
 
-Names and rules alone; how each is made stands in `convert.frozen` (after training) and in
-`convert.finetune` and `convert.qat` (with more training).
+Names and rules alone; how each is made stands in `convert.variant_job`, what more training takes in
+`convert.training`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from toolchain.models import CatalogueEntry
+from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.preprocessing import Preprocessing
 
 Array = npt.NDArray[np.float32]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolchain.core.errors import UsageError
-from toolchain.models import ModelSpec
+from toolchain.models.specification import ModelSpec
 from toolchain.samples import public_images, user_arrays
 from toolchain.samples.public_images import Inputs
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 @guarded
 def models(_: Context, json: bool = False) -> None:
     """List the models of the catalogue."""
-    from toolchain import models as catalogue
+    from toolchain.models import catalogue
 
-    known = catalogue.catalogue()
+    known = catalogue.entries()
     if json:
         console.show_json({name: entry.model_dump(mode="json") for name, entry in known.items()})
         return
@@ -137,13 +137,13 @@ def _show_libraries(manifests: Sequence[ModelManifest], target: str) -> None:
 def _converted(asked: Models) -> tuple[list[str], Outcome]:
     """The variants that were asked for, and what the conversion of all models came to."""
     from toolchain import matrix
-    from toolchain import models as catalogue
     from toolchain.models import variants
+    from toolchain.models.resolve import resolve_model
 
     file = Path(asked.model_file) if asked.model_file else None
     weights = Path(asked.weights) if asked.weights else None
     names = [asked.model] if file else options.names(asked.model) or [""]
-    specs = [catalogue.resolve(name or None, model_file=file, weights=weights) for name in names]
+    specs = [resolve_model(name or None, model_file=file, weights=weights) for name in names]
     forms = variants.chosen(options.names(asked.variant))
     batches = options.numbers("batch", asked.batch)
     return forms, matrix.converted(specs, batches, forms, console.step)

@@ -1,0 +1,39 @@
+"""Which model a command means: what is converted, and the hash of all that it is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from toolchain.models.catalogue import CatalogueEntry
+from toolchain.models.user_model import OwnEntry
+
+Kind = Literal[
+    "keras-applications", "digits", "keras", "savedmodel", "frozen", "onnx", "tflite", "pytorch"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A model that a command means.
+
+    Attributes:
+        name: its folder's name below dist/models.
+        kind: how it is read.
+        entry: its catalogue entry; None for a user's own file.
+        path: the user's model file or SavedModel folder; None for a catalogue model.
+        own: what the user says of it.
+        weights: a file of weights for a catalogue model.
+        seed: what its weights are drawn from when there is no file.
+        digest: the sha256 of what it is made from.
+    """
+
+    name: str
+    kind: Kind
+    entry: CatalogueEntry | None = None
+    path: Path | None = None
+    own: OwnEntry | None = None
+    weights: Path | None = None
+    seed: int = 0
+    digest: str
