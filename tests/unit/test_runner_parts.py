@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from edgewright_runner import backends, device, job, watch
+from edgewright_runner.backends import tflite
 
+from toolchain import runtimes
 from toolchain.results import measurement
 
 
@@ -16,7 +19,7 @@ def node(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
 
 def test_a_graph_without_a_delegate_has_no_node_taken() -> None:
     ops = [node("CONV_2D", [0, 9], [1]), node("SOFTMAX", [1], [2])]
-    assert backends.delegated_nodes(ops) == {"total": 2, "taken": 0, "parts": 0}
+    assert tflite.delegated_nodes(ops) == {"total": 2, "taken": 0, "parts": 0}
 
 
 def test_nodes_between_two_delegated_parts_are_not_counted() -> None:
@@ -29,12 +32,12 @@ def test_nodes_between_two_delegated_parts_are_not_counted() -> None:
         node("DELEGATE", [0, 9], [2]),
         node("DELEGATE", [3, 2], [5]),
     ]
-    assert backends.delegated_nodes(ops) == {"total": 5, "taken": 4, "parts": 2}
+    assert tflite.delegated_nodes(ops) == {"total": 5, "taken": 4, "parts": 2}
 
 
 def test_optional_inputs_are_no_tensors() -> None:
     ops = [node("FULLY_CONNECTED", [0, 1, -1], [2]), node("DELEGATE", [0], [2])]
-    assert backends.delegated_nodes(ops)["taken"] == 1
+    assert tflite.delegated_nodes(ops)["taken"] == 1
 
 
 def test_hwcap_letters_of_riscv() -> None:
@@ -59,3 +62,13 @@ def test_a_snapshot_is_what_a_result_holds() -> None:
 def test_the_runners_defaults_are_those_of_the_settings() -> None:
     settings = measurement.Settings().model_dump()
     assert {key: settings[key] for key in job.DEFAULTS} == job.DEFAULTS
+
+
+def test_each_runtime_has_its_twin_on_the_device() -> None:
+    assert set(backends.names()) == set(runtimes.all_runtimes())
+
+
+@pytest.mark.parametrize("name", ["nothing", "__init__", "os", "../backends"])
+def test_only_a_module_of_the_folder_is_a_runtime(name: str) -> None:
+    with pytest.raises(ValueError, match="unknown runtime"):
+        backends.open_runtime(name, 1)

@@ -107,8 +107,7 @@ def run_job(
     threads = str(job.get("threads", 1))
     environment = {
         **os.environ,
-        # Read once, when the runtime's thread pool starts: they must stand before the import.
-        "TVM_NUM_THREADS": threads,
+        # Read once, when a thread pool starts: it must stand before numpy's import.
         "OMP_NUM_THREADS": threads,
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -1,30 +1,16 @@
-"""The runtimes under one face: load a file, give it an input, run, read the output.
-
-A runtime is imported only by the job that measures it. `run` is what is timed: setting the input
-and reading the output stay outside.
-"""
+"""TensorFlow Lite: `tflite_runtime`, or LiteRT where there is no such wheel."""
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-# Runtime -> distributions whose versions are reported when they are installed.
-DISTRIBUTIONS = {
-    "tflite": ("tflite-runtime", "ai-edge-litert"),
-    "tvm": (
-        "edgewright-tvm-runtime",
-        "edgewright-tvm-runtime-source",
-        "apache-tvm",
-        "apache-tvm-ffi",
-    ),
-}
+DISTRIBUTIONS = ("tflite-runtime", "ai-edge-litert")
 
 
-class Tflite:
-    """TensorFlow Lite: `tflite_runtime`, or LiteRT where there is no such wheel."""
+class Backend:
+    """An interpreter with its default delegate."""
 
     def __init__(self, threads: int) -> None:
         try:
@@ -71,64 +57,6 @@ class Tflite:
         """How many of the graph's nodes a delegate took; None when the runtime can't tell."""
         details = getattr(self._interpreter, "_get_ops_details", None)
         return delegated_nodes(details()) if details is not None else None
-
-
-class Tvm:
-    """A TVM library of Relax, run by the virtual machine of `tvm.runtime`."""
-
-    def __init__(self, threads: int) -> None:
-        import tvm.runtime
-        from tvm.runtime.vm import VirtualMachine
-
-        del threads  # TVM_NUM_THREADS, set before this process started
-        self._tvm: Any = tvm
-        self._machine_class: Any = VirtualMachine
-        self._result: Any = None
-
-    def load(self, path: str) -> None:
-        """Load the library and set the virtual machine up."""
-        self._device = self._tvm.runtime.device("cpu", 0)
-        library = self._tvm.runtime.load_module(path)
-        self._machine = self._machine_class(library, self._device)
-        self._main = self._machine["main"]
-
-    def set_input(self, x: np.ndarray) -> None:
-        """Copy one batch in."""
-        self._argument = self._tvm.runtime.tensor(np.ascontiguousarray(x), self._device)
-
-    def run(self) -> None:
-        """One inference; the CPU device has no queue to wait for."""
-        self._result = self._main(self._argument)
-
-    def output(self) -> np.ndarray:
-        """The first output as float32."""
-        result = self._result
-        if not hasattr(result, "numpy"):  # a tuple of outputs
-            result = result[0]
-        return np.array(result.numpy()).astype(np.float32, copy=False)
-
-    def delegated(self) -> dict[str, int] | None:
-        """TVM has no delegates."""
-        return None
-
-
-def open_runtime(name: str, threads: int) -> Any:
-    """Import a runtime by its name in the spec."""
-    classes: dict[str, Any] = {"tflite": Tflite, "tvm": Tvm}
-    if name not in classes:
-        raise ValueError(f"unknown runtime: {name}")
-    return classes[name](threads)
-
-
-def versions(runtime: str) -> dict[str, str]:
-    """Installed versions of a runtime's distributions and of numpy."""
-    found = {"numpy": np.__version__}
-    for name in DISTRIBUTIONS.get(runtime, ()):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def delegated_nodes(ops: list[dict[str, Any]]) -> dict[str, int]:
