@@ -37,11 +37,13 @@ unit: $(VENV)/installed
 	$(BIN)/pytest tests/unit
 
 # A venv of a Debian without python3-venv lacks pip: install that package and try again.
-$(VENV)/installed: requirements.txt
+$(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV) \
 	  || { rm -rf $(VENV); apt-get update -qq && apt-get install -y -qq python3-venv \
 	       && $(PYTHON) -m venv $(VENV); } \
 	  || { echo "install python3-venv, then run make again" >&2; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes \
 	  $(if $(EDGEWRIGHT_VENDOR),--no-index --find-links "$(EDGEWRIGHT_VENDOR)/python") -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-index --no-deps \
+	  --no-build-isolation --editable .
 	touch $@

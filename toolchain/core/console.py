@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 import signal
 import sys
 import threading
@@ -32,6 +33,9 @@ WIDTH_WITHOUT_TERMINAL = 120
 STATE_COLOURS = {"waiting": "dim", "skipped": "dim", "running": "cyan", "done": "green",
                  "unchanged": "green"}  # fmt: skip
 
+# what tasks are run with: messages that name a task name it as the reader can run it
+task_command = "invoke"
+
 out = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
 err = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_WITHOUT_TERMINAL)
 
@@ -42,7 +46,12 @@ Say = Callable[[str], None]
 
 def note(text: str) -> None:
     """A line for the reader, on stderr."""
-    err.print(escape(text), highlight=False, soft_wrap=True)
+    err.print(escape(_as_run(text)), highlight=False, soft_wrap=True)
+
+
+def _as_run(text: str) -> str:
+    """A text in which the tasks it names have the command that the reader has."""
+    return re.sub(r"\binvoke (?=[a-z-])", f"{task_command} ", text)
 
 
 def show_json(value: object) -> None:
@@ -196,7 +205,7 @@ def show_error(error: EdgewrightError) -> None:
         for line in error.detail.rstrip().splitlines():
             err.print(f"  [dim]{escape(line)}[/dim]", highlight=False, soft_wrap=True)
     if error.resolution:
-        resolution = f"[bold]what to do:[/bold] {escape(error.resolution)}"
+        resolution = f"[bold]what to do:[/bold] {escape(_as_run(error.resolution))}"
         err.print(resolution, highlight=False, soft_wrap=True)
 
 
