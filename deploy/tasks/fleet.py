@@ -79,13 +79,17 @@ def deploy(
     from deploy.inventory import selection
     from deploy.release import rollout
     from toolchain import targets
-    from toolchain.bundle import assemble
+    from toolchain.bundle import assemble, compiled_models
     from toolchain.core import signing
 
     limits, devices = _limits(fleet), selection.devices(fleet)
     names = sorted({d.target for d in devices})
     with console.step(f"bundle for {', '.join(names)}"):
-        bundles = {n: assemble.make(targets.target(n), options.names(model)) for n in names}
+        wanted = options.names(model)
+        bundles = {
+            target.name: assemble.make(target, compiled_models.chosen(target, wanted))
+            for target in map(targets.target, names)
+        }
         signing.seal_bundles({f: assemble.load(f).release for f in bundles.values()})
 
     def show(name: str, done: dict[str, Any]) -> None:

@@ -22,10 +22,12 @@ from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.store import Store
 from toolchain.images import specification
 from toolchain.models.manifest import Check, ModelManifest
+from toolchain.runtimes import runtime, tvm
 from toolchain.wheels import audit, build
 
 RELEASE, SOURCE = "0.27.0.post1", "0.25.dev0"
 RV64GC, X86_64 = targets.target("rv64gc"), targets.target("x86_64")
+TVM = runtime("tvm")
 MODEL_FILE = "models/net/b1/model.json"
 MODEL = {"model": "net", "batch": 1, "folder": "models/net/b1", "card": MODEL_FILE}
 
@@ -35,13 +37,6 @@ def compiled(*versions: str) -> ModelManifest:
     for level, version in enumerate(versions):
         made = made.with_library("rv64gc", a_library(level, tvm=version), a_check(level))
     return made
-
-
-def dist(folder: Path, *versions: str) -> Path:
-    place = folder / "-".join(versions) / "b1"
-    place.mkdir(parents=True)
-    compiled(*versions).save(place)
-    return place
 
 
 def a_bundle(folder: Path, *versions: str, runtime: str) -> Path:
@@ -79,37 +74,34 @@ def test_a_bundle_with_another_runtime_is_refused(
     assert "--compiler" in caught.value.resolution
 
 
-def test_a_bundle_takes_the_runtime_of_its_libraries(tmp_path: Path) -> None:
-    release, source = dist(tmp_path, RELEASE), dist(tmp_path, SOURCE)
-    assert assemble._runtime([], RV64GC) == "tvm_runtime"
-    assert assemble._runtime([release], RV64GC) == "tvm_runtime"
-    assert assemble._runtime([source], RV64GC) == "tvm_runtime_source"
+def test_a_bundle_takes_the_runtime_of_its_libraries() -> None:
+    release, source = compiled(RELEASE), compiled(SOURCE)
+    assert TVM.wheels(RV64GC, []).built == ("tvm_ffi", "tvm_runtime")
+    assert TVM.wheels(RV64GC, [release]).built == ("tvm_ffi", "tvm_runtime")
+    assert TVM.wheels(RV64GC, [source]).built == ("tvm_ffi", "tvm_runtime_source")
     # what is compiled for other targets does not count
-    assert assemble._runtime([source], X86_64) == "tvm_runtime"
+    assert TVM.wheels(X86_64, [source]).built == ("tvm_ffi", "tvm_runtime")
 
 
 def test_compiling_for_another_target_changes_no_release(tmp_path: Path) -> None:
-    place = dist(tmp_path / "dist", RELEASE)
-    (place / RV64GC.name).mkdir()
-    before = tmp_path / "before" / assemble._model(place, tmp_path / "before", RV64GC).card
+    made = compiled(RELEASE)
     other = Check(stage="tvm-x86", max_abs=1, max_rel=1, top1_agreement=0, count=8, opt_level=0)
-    ModelManifest.load(place).with_library(X86_64.name, a_library(0), other).save(place)
-    after = tmp_path / "after" / assemble._model(place, tmp_path / "after", RV64GC).card
-    assert before.read_text() == after.read_text()
-    assert ModelManifest.load(after.parent).libraries.keys() == {RV64GC.name}
+    also = made.with_library(X86_64.name, a_library(0), other)
+    assert made.for_device(RV64GC.name) == also.for_device(RV64GC.name)
+    assert also.for_device(RV64GC.name).libraries.keys() == {RV64GC.name}
 
 
-def test_libraries_of_two_tvms_make_no_bundle(tmp_path: Path) -> None:
-    folders = [dist(tmp_path, RELEASE), dist(tmp_path, SOURCE)]
+def test_libraries_of_two_tvms_make_no_bundle() -> None:
+    models = [compiled(RELEASE), compiled(SOURCE).model_copy(update={"batch": 2})]
     with pytest.raises(UsageError, match=r"not of 0\.25\.dev0, 0\.27\.0\.post1") as caught:
-        assemble._runtime(folders, RV64GC)
-    assert "0.25.dev0, batch 1: 0.25.dev0" in caught.value.detail
+        TVM.wheels(RV64GC, models)
+    assert "net, batch 2: 0.25.dev0" in caught.value.detail
 
 
 def test_each_compiler_has_a_runtime_of_its_version(tmp_path: Path) -> None:
     source = source_compiler.compiler(Store(tmp_path), lambda _: None)
     release = the_release()
-    versions = {build.recipe(name)[0].version for name in assemble.RUNTIMES}
+    versions = {build.recipe(name)[0].version for name in (tvm.RELEASE, tvm.SOURCE)}
     assert {source.version, release.version} == versions
     assert source.identity != release.identity
 

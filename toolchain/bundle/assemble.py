@@ -16,8 +16,9 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from toolchain.core import paths, provenance
-from toolchain.core.errors import BuildError, UsageError
+from toolchain import runtimes
+from toolchain.core import paths, plugins
+from toolchain.core.errors import BuildError
 from toolchain.core.store import Store, digest_file, digest_of
 from toolchain.lock import fetch, pins
 from toolchain.lock.pins import Sha256
@@ -28,11 +29,8 @@ from toolchain.targets import Target
 from toolchain.wheels.recipe import PYTHON_SINCE
 
 MANIFEST = "manifest.json"
-# Pure-Python wheels that ours need and a device may lack.
-EXTRA_WHEELS = ("typing-extensions",)
-# The wheel of TVM's runtime: of the release, and of the compiler from source.
-RUNTIME, RUNTIME_FROM_SOURCE = "tvm_runtime", "tvm_runtime_source"
-RUNTIMES = (RUNTIME, RUNTIME_FROM_SOURCE)
+# where the runner finds the modules of runtimes
+BACKENDS = "edgewright_runner/backends"
 
 
 class _Frozen(BaseModel):
@@ -103,7 +101,7 @@ class Manifest(_Frozen):
 
 
 def load(folder: Path) -> Manifest:
-    """Read a bundle's manifest; check that its id is its content's, and that TVM's parts fit.
+    """Read a bundle's manifest; check that its id is its content's, and that its parts fit.
 
     Raises:
         BuildError: it can't be used.
@@ -116,33 +114,26 @@ def load(folder: Path) -> Manifest:
         raise BuildError(f"{path} can't be used", detail=str(error)) from error
     if release_id(text) != manifest.release:
         raise BuildError(f"{path}: its id is not the hash of its content")
-    _refuse_other_runtime(folder, manifest)
+    installed = {
+        str(name): str(version)
+        for name, version, *_ in (parse_wheel_filename(Path(w).name) for w in manifest.wheels)
+    }
+    models = [ModelManifest.load(folder / model.folder) for model in manifest.models]
+    for runtime in runtimes.all_runtimes().values():
+        runtime.check(installed, models, manifest.target)
     return manifest
 
 
-def _refuse_other_runtime(folder: Path, manifest: Manifest) -> None:
-    """Refuse libraries that another TVM compiled than the one whose runtime is in the bundle."""
-    from toolchain.wheels import build as wheels
-
-    names = {wheels.recipe(name)[0].name for name in RUNTIMES}
-    parsed = [parse_wheel_filename(Path(wheel).name) for wheel in manifest.wheels]
-    runtimes = {str(version) for name, version, *_ in parsed if name in names}
-    compiled = {
-        version
+def artifacts(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
+    """Each runtime's name with each file of a bundle that it executes, by its path there."""
+    return [
+        (runtime.name, f"{model.folder}/{artifact.file.file}")
         for model in manifest.models
-        for version in tvm_versions(ModelManifest.load(folder / model.folder), manifest.target)
-    }
-    if compiled and compiled != runtimes:
-        raise BuildError(
-            f"the bundle's libraries were compiled by TVM {', '.join(sorted(compiled))}, "
-            f"its runtime is {', '.join(sorted(runtimes)) or 'missing'}",
-            resolution="compile the models again with one --compiler, then deploy again",
+        for runtime in runtimes.all_runtimes().values()
+        for artifact in runtime.artifacts(
+            ModelManifest.load(folder / model.folder), manifest.target
         )
-
-
-def tvm_versions(model: ModelManifest, target: str) -> set[str]:
-    """The versions of TVM that compiled a model's libraries for a target."""
-    return {library.tvm for library in model.libraries.get(target, {}).values()}
+    ]
 
 
 def release_id(fields: dict[str, object]) -> str:
@@ -150,34 +141,29 @@ def release_id(fields: dict[str, object]) -> str:
     return digest_of({k: v for k, v in fields.items() if k != "release"})
 
 
-def make(target: Target, models: Sequence[str]) -> Path:
-    """Gather a bundle from dist/ into dist/bundles/<target>/<models>/.
+def make(target: Target, models: Sequence[ModelManifest]) -> Path:
+    """Gather a bundle into dist/bundles/<target>/<models>/.
 
     Args:
         target: the device's target.
-        models: names of models in dist/models; every one compiled for the target when empty.
+        models: the manifests of those to send, from `compiled_models.chosen`.
 
     Returns:
         the bundle's folder.
 
     Raises:
-        BuildError: a wheel is not built.
-        UsageError: a model is not compiled for the target.
+        BuildError: a wheel is not built, or a file of a model is gone.
+        UsageError: no set of wheels runs all of these models.
     """
     store = Store()
-    chosen = _model_folders(target, models)
-    name = "+".join(sorted({f.parent.name for f in chosen})) or "runtime"
+    name = "+".join(sorted({manifest.model for manifest in models})) or "runtime"
     final = paths.dist() / "bundles" / target.name / name
     final.parent.mkdir(parents=True, exist_ok=True)
     with store.scratch() as scratch:
         folder = scratch / "bundle"
-        requires = _wheels(folder / "wheels", target, store, _runtime(chosen, target))
-        bundled = [_model(source, folder, target) for source in chosen]
-        shutil.copytree(
-            paths.ROOT / "deploy" / "runner",
-            folder / "runner",
-            ignore=shutil.ignore_patterns("__pycache__", "*.pyc"),
-        )
+        requires = _wheels(folder / "wheels", target, store, models)
+        bundled = [_model(manifest, folder, target) for manifest in models]
+        _runner(folder / "runner")
         (folder / "requirements.txt").write_text(_requirements(folder / "wheels"))
         files = [
             File(
@@ -208,42 +194,29 @@ def make(target: Target, models: Sequence[str]) -> Path:
     return final
 
 
-def _runtime(folders: Sequence[Path], target: Target) -> str:
-    """The wheel of the TVM runtime that runs the libraries of these models.
-
-    Raises:
-        UsageError: they were compiled by different TVMs, or by one that is no more.
-    """
-    from toolchain.wheels import build as wheels
-
-    by = {f: tvm_versions(ModelManifest.load(f), target.name) for f in folders}
-    found = set().union(*by.values())
-    known = {wheels.recipe(name)[0].version: name for name in RUNTIMES}
-    if not found:
-        return RUNTIME
-    if len(found) == 1 and found <= known.keys():
-        return known[found.pop()]
-    raise UsageError(
-        f"one bundle holds the libraries of one TVM, not of {', '.join(sorted(found))}",
-        detail="\n".join(
-            f"{folder.parent.name}, batch {folder.name[1:]}: {', '.join(sorted(versions))}"
-            for folder, versions in by.items()
-        ),
-        resolution="compile them again with one --compiler, or deploy them one at a time (--model)",
+def _runner(into: Path) -> None:
+    """Copy the runner, with the backends of the user's own runtimes."""
+    shutil.copytree(
+        paths.ROOT / "deploy" / "runner",
+        into,
+        ignore=shutil.ignore_patterns("__pycache__", "*.pyc"),
     )
+    for path in (p for own in plugins.folders("backends") for p in sorted(own.glob("[!_]*.py"))):
+        shutil.copyfile(path, into / BACKENDS / path.name)
 
 
-def _wheels(into: Path, target: Target, store: Store, runtime: str) -> Requires:
+def _wheels(into: Path, target: Target, store: Store, models: Sequence[ModelManifest]) -> Requires:
+    """Copy what every runtime of the target needs installed; what all of it asks of a device."""
     from toolchain.wheels import build as wheels
 
     into.mkdir(parents=True)
     glibc = glibcxx = Version("0")
-    names = [runtime if name == RUNTIME else name for name in wheels.ALL]
-    for wheel in wheels.published(target, names):
+    needed = [runtime.wheels(target, models) for runtime in runtimes.serving(target)]
+    for wheel in wheels.published(target, dict.fromkeys(n for of in needed for n in of.built)):
         shutil.copyfile(wheel.path, into / wheel.path.name)
         glibc = max(glibc, Version(wheel.versions.get("GLIBC", "0")))
         glibcxx = max(glibcxx, Version(wheel.versions.get("GLIBCXX", "0")))
-    for name in EXTRA_WHEELS:
+    for name in dict.fromkeys(n for of in needed for n in of.pinned):
         pin = pins.source(name)
         shutil.copyfile(fetch.path_of(pin, store), into / pin.file_name)
     return Requires(
@@ -264,40 +237,30 @@ def _requirements(folder: Path) -> str:
     return "".join(lines)
 
 
-def _model_folders(target: Target, models: Sequence[str]) -> list[Path]:
-    found = {
-        folder: folder.parent.name
-        for folder in place.all_folders()
-        if (folder / target.name).is_dir()
-    }
-    missing = set(models) - set(found.values())
-    if missing:
-        name = min(missing)
-        raise UsageError(
-            f"model {name} is not compiled for {target.name}",
-            resolution=f"run: invoke compile --model {name} --target {target.name}",
-        )
-    return [f for f, name in found.items() if not models or name in models]
-
-
-def _model(source: Path, folder: Path, target: Target) -> BundledModel:
-    """Copy what the device needs of a model: its manifest, samples, TFLite files and libraries."""
-    relative = f"models/{source.parent.name}/{source.name}"
+def _model(manifest: ModelManifest, folder: Path, target: Target) -> BundledModel:
+    """Copy what the device needs of a model: its manifest, samples, references and artifacts."""
+    source = place.folder_of(manifest.model, manifest.batch)
+    relative = place.folder_of(manifest.model, manifest.batch, Path("models")).as_posix()
     into = folder / relative
     into.mkdir(parents=True)
-    wanted = [*source.glob("*.tflite"), *source.glob("reference-*.npy")]
-    for path in [*wanted, source / "samples.npz"]:
-        if path.is_file():
-            shutil.copyfile(path, into / path.name)
-    ModelManifest.load(source).for_device(target.name).save(into)
-    shutil.copytree(
-        source / target.name,
-        into / target.name,
-        ignore=shutil.ignore_patterns(f"*{provenance.SUFFIX}"),
-    )
+    executed = [
+        artifact.file
+        for runtime in runtimes.serving(target)
+        for artifact in runtime.artifacts(manifest, target.name)
+    ]
+    for file in (manifest.samples, *manifest.references.values(), *executed):
+        (into / file.file).parent.mkdir(exist_ok=True)
+        try:
+            shutil.copyfile(source / file.file, into / file.file)
+        except FileNotFoundError as error:
+            raise BuildError(
+                f"{source / file.file} is gone",
+                resolution=f"run: invoke compile --model {manifest.model} --target {target.name}",
+            ) from error
+    manifest.for_device(target.name).save(into)
     return BundledModel(
-        model=source.parent.name,
-        batch=int(source.name[1:]),
+        model=manifest.model,
+        batch=manifest.batch,
         folder=relative,
         card=f"{relative}/{model_manifest.FILE}",
     )

@@ -50,7 +50,9 @@ def modules(package: ModuleType, kind: str) -> list[ModuleType]:
         importlib.import_module(f"{package.__name__}.{found.name}")
         for found in pkgutil.iter_modules(package.__path__)
     ]
-    theirs = [_imported(path) for folder in folders(kind) for path in sorted(folder.glob("*.py"))]
+    theirs = [
+        _imported(path) for folder in folders(kind) for path in sorted(folder.glob("[!_]*.py"))
+    ]
     return ours + theirs
 
 

@@ -6,6 +6,7 @@ Convert writes it, compile adds libraries to it; bundle, runner and report read 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -54,6 +55,24 @@ class Tflite(File):
     """A TFLite file; `compressed` is its size in zlib's best form, where zeros cost nothing."""
 
     compressed: int | None = None
+
+
+class RuntimeArtifact(File):
+    """A file that one runtime executes.
+
+    Attributes:
+        variant: of the network.
+        opt_level: of a runtime that has such levels.
+        target: the one target that it was made for; None when it serves all of them.
+    """
+
+    variant: str = PLAIN
+    opt_level: Annotated[int, Field(ge=0)] | None = None
+    target: str | None = None
+
+    def plain(self) -> File:
+        """The file alone."""
+        return File(file=self.file, sha256=self.sha256, size=self.size)
 
 
 class Samples(File):
@@ -119,7 +138,8 @@ class ModelManifest(_Part):
 
     `onnx` and `samples` are of the network as it was trained; `graphs` and `references` hold the
     ONNX graph of each other variant and what its TFLite form gave here (.npy, the samples' order).
-    `missing` says of each form that was not made why.
+    `artifacts` holds by a runtime's name what it executes; that of the first two runtimes stands in
+    `tflite` and `libraries`, as it always has. `missing` says of each form that was not made why.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -136,6 +156,10 @@ class ModelManifest(_Part):
     references: dict[str, File] = Field(default_factory=dict)
     samples: Samples
     libraries: dict[str, dict[str, Library]] = Field(default_factory=dict)
+    # left out while empty: a file without it has the bytes that it had before there was this key
+    artifacts: dict[str, list[RuntimeArtifact]] = Field(
+        default_factory=dict, exclude_if=lambda artifacts: not artifacts
+    )
     checks: list[Check]
     missing: dict[str, str] = Field(default_factory=dict)
 
@@ -182,6 +206,16 @@ class ModelManifest(_Part):
             }
         )
 
+    def with_artifact(self, runtime: str, artifact: RuntimeArtifact) -> ModelManifest:
+        """The manifest with one more artifact of a runtime, in the place of its older one."""
+
+        def identity(one: RuntimeArtifact) -> tuple[str, str, int]:
+            return one.target or "", one.variant, -1 if one.opt_level is None else one.opt_level
+
+        by = {identity(one): one for one in (*self.artifacts.get(runtime, []), artifact)}
+        artifacts = {**self.artifacts, runtime: [by[key] for key in sorted(by)]}
+        return self.model_copy(update={"artifacts": dict(sorted(artifacts.items()))})
+
     def graph(self, variant: str) -> File:
         """The ONNX graph of a variant.
 
@@ -193,7 +227,7 @@ class ModelManifest(_Part):
         if variant not in self.graphs:
             raise UsageError(
                 f"{self.model}, batch {self.batch}: there is no ONNX graph of variant {variant}",
-                detail=self.missing.get(f"tvm {variant}", ""),
+                detail="\n".join(why for key, why in self.missing.items() if _is_of(variant, key)),
                 resolution=f"run: invoke convert --model {self.model} --variant {variant}",
             )
         return self.graphs[variant]
@@ -203,7 +237,7 @@ class ModelManifest(_Part):
 
         Libraries of the variant go when they are of another graph.
         """
-        kept = {name: why for name, why in self.missing.items() if name != f"tvm {variant}"}
+        kept = {key: why for key, why in self.missing.items() if not _is_of(variant, key)}
         same_graph = part.graph == self.graphs.get(variant)
         libraries = {
             target: {n: lib for n, lib in levels.items() if same_graph or lib.variant != variant}
@@ -229,7 +263,8 @@ class ModelManifest(_Part):
                 "references": {},
                 "libraries": {},
                 "checks": [c for c in self.checks if c.opt_level is None and c.variant == PLAIN],
-                "missing": {n: why for n, why in self.missing.items() if not n.startswith("tvm ")},
+                "artifacts": self._artifacts(lambda a: a.variant == PLAIN and a.target is None),
+                "missing": {key: why for key, why in self.missing.items() if " " not in key},
             }
         )
 
@@ -243,6 +278,7 @@ class ModelManifest(_Part):
         return self.model_copy(
             update={
                 "libraries": {n: of for n, of in self.libraries.items() if n == target},
+                "artifacts": self._artifacts(lambda a: a.target in (None, target)),
                 "checks": [c for c in self.checks if c.opt_level is None],
             }
         )
@@ -256,13 +292,29 @@ class ModelManifest(_Part):
             *self.graphs.values(),
             *self.references.values(),
             *(library for levels in self.libraries.values() for library in levels.values()),
+            *(artifact for of in self.artifacts.values() for artifact in of),
         ]
         return {part.file: part.sha256 for part in parts}
+
+    def _artifacts(
+        self, keep: Callable[[RuntimeArtifact], bool]
+    ) -> dict[str, list[RuntimeArtifact]]:
+        kept = {name: [a for a in of if keep(a)] for name, of in self.artifacts.items()}
+        return {name: of for name, of in kept.items() if of}
 
     def _checks_with(self, new: list[Check]) -> list[Check]:
         replaced = {(c.stage, c.opt_level, c.variant) for c in new}
         kept = [c for c in self.checks if (c.stage, c.opt_level, c.variant) not in replaced]
         return sorted([*kept, *new], key=lambda c: (c.variant, c.stage, c.opt_level or 0))
+
+
+def missing_key(runtime: str, variant: str = PLAIN) -> str:
+    """The key in `missing` of an artifact: the runtime alone for the network as it was trained."""
+    return runtime if variant == PLAIN else f"{runtime} {variant}"
+
+
+def _is_of(variant: str, key: str) -> bool:
+    return key.partition(" ")[2] == variant
 
 
 def _with(files: dict[str, F], name: str, file: F | None) -> dict[str, F]:

@@ -15,7 +15,10 @@ from toolchain.core import plugins
 from toolchain.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from toolchain.models.manifest import File, ModelManifest
+    from toolchain.targets import Target
 
 KIND = "runtimes"
 
@@ -27,12 +30,27 @@ class Artifact:
     Attributes:
         variant: the numeric form of the network, such as int8.
         opt_level: what our compiler did, for a runtime that has such levels.
+        target: the one target that it was made for; None when it serves all of them.
         file: its path below the model's folder, sha256 and size.
     """
 
     variant: str
     opt_level: int | None = None
+    target: str | None = None
     file: File
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheels:
+    """What a runtime needs installed on a device, but for numpy, which a device has.
+
+    Attributes:
+        built: names of recipes that build the wheels here.
+        pinned: names of the lock's sources that are wheels as they are, for every machine.
+    """
+
+    built: tuple[str, ...] = ()
+    pinned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +62,9 @@ class Runtime:
         label: as tables and charts show it.
         title: in full, for prose.
         has_opt_levels: whether its artifacts differ by opt level as well as by variant.
+
+    What the methods say here is true of a runtime whose artifacts are entered into the manifest's
+    `artifacts` under its name, that runs on every target and needs nothing installed.
     """
 
     name: str
@@ -58,21 +79,65 @@ class Runtime:
             manifest: the model's.
             target: the name of the device's target.
         """
-        raise NotImplementedError
+        return [
+            Artifact(
+                variant=one.variant, opt_level=one.opt_level, target=one.target, file=one.plain()
+            )
+            for one in manifest.artifacts.get(self.name, [])
+            if one.target in (None, target)
+        ]
+
+    def unsupported(self, target: Target) -> str:
+        """Why it can't run on a target at all; empty when it can."""
+        del target
+        return ""
+
+    def wheels(self, target: Target, manifests: Sequence[ModelManifest]) -> Wheels:
+        """The wheels that a device needs to run the artifacts of these models.
+
+        Args:
+            target: the device's.
+            manifests: of the models; what any model needs when there is none.
+
+        Raises:
+            UsageError: no set of wheels runs all of them.
+        """
+        del target, manifests
+        return Wheels()
+
+    def check(
+        self, installed: Mapping[str, str], manifests: Sequence[ModelManifest], target: str
+    ) -> None:
+        """Refuse a bundle whose wheels don't run its artifacts.
+
+        Args:
+            installed: version by the normalised name of each distribution that is in the bundle.
+            manifests: of the bundle's models.
+            target: the name of the device's target.
+
+        Raises:
+            BuildError: they don't.
+        """
 
 
 def all_runtimes() -> dict[str, Runtime]:
     """Every runtime by name, sorted.
 
     Raises:
-        UsageError: a user's module can't be imported.
+        UsageError: a user's module can't be imported, holds none, or one whose name is taken.
     """
-    found = [
-        module.RUNTIME
-        for module in plugins.modules(sys.modules[__name__], KIND)
-        if isinstance(getattr(module, "RUNTIME", None), Runtime)
-    ]
-    return {one.name: one for one in sorted(found, key=lambda one: one.name)}
+    found: dict[str, Runtime] = {}
+    for module in plugins.modules(sys.modules[__name__], KIND):
+        one = getattr(module, "RUNTIME", None)
+        if not isinstance(one, Runtime):
+            raise UsageError(
+                f"{module.__file__} holds no RUNTIME",
+                resolution="give it one, an object of toolchain.runtimes.Runtime",
+            )
+        if one.name in found:
+            raise UsageError(f"{module.__file__}: there is a runtime {one.name} already")
+        found[one.name] = one
+    return dict(sorted(found.items()))
 
 
 def runtime(name: str) -> Runtime:
@@ -87,3 +152,8 @@ def runtime(name: str) -> Runtime:
             f"unknown runtime: {name}", resolution=f"known runtimes: {', '.join(known)}"
         )
     return known[name]
+
+
+def serving(target: Target) -> list[Runtime]:
+    """The runtimes that can run on a target, sorted by name."""
+    return [one for one in all_runtimes().values() if not one.unsupported(target)]

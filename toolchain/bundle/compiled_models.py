@@ -1,0 +1,46 @@
+"""Which converted models a bundle for a target can take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolchain import runtimes
+from toolchain.core.errors import UsageError
+from toolchain.models import place
+from toolchain.models.manifest import ModelManifest
+from toolchain.targets import Target
+
+
+def chosen(target: Target, names: Sequence[str]) -> list[ModelManifest]:
+    """The manifests of the project's models for which something was made for a target.
+
+    Args:
+        target: the devices'.
+        names: of models, each at all its batches; every model when empty.
+
+    Raises:
+        UsageError: nothing was made for the target of a model that is named.
+        ModelError: a manifest can't be used.
+    """
+    manifests = [
+        ModelManifest.load(folder)
+        for folder in place.all_folders()
+        if not names or folder.parent.name in names
+    ]
+    made = [manifest for manifest in manifests if _is_made_for(target, manifest)]
+    missing = set(names) - {manifest.model for manifest in made}
+    if missing:
+        name = min(missing)
+        raise UsageError(
+            f"model {name} is not compiled for {target.name}",
+            resolution=f"run: invoke compile --model {name} --target {target.name}",
+        )
+    return made
+
+
+def _is_made_for(target: Target, manifest: ModelManifest) -> bool:
+    return any(
+        artifact.target == target.name
+        for runtime in runtimes.serving(target)
+        for artifact in runtime.artifacts(manifest, target.name)
+    )
