@@ -1,16 +1,24 @@
 """Runs on the device, in a new release's own Python: does what was installed work there?
 
-Argument: the release folder. Imports every package that its wheels brought and loads every model;
-the first thing that fails ends it with one line that says which. Python 3.8 or newer.
+Arguments: the release folder, then RUNTIME=PATH for each artifact, its path below that folder. It
+imports every package that the wheels brought, and loads every artifact by the release's own runner,
+which is how it will be run. The first thing that fails ends it with one line that says which.
+Python 3.8 or newer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import sys
 from importlib import metadata
+
+TYPE_CHECKING = False  # see steps
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
 
 
 def packages(wheel: str) -> list[str]:
@@ -26,23 +34,25 @@ def packages(wheel: str) -> list[str]:
     return sorted(found)
 
 
-def load(path: str) -> bool:
-    """Load a model the way it will be run; False for a file that is none."""
-    if path.endswith(".tflite"):
-        interpreter = importlib.import_module("tflite_runtime.interpreter")
-        interpreter.Interpreter(model_path=path, num_threads=1).allocate_tensors()
-        return True
-    if path.endswith(".so"):
-        importlib.import_module("tvm").runtime.load_module(path)
-        return True
-    return False
+def backends(runner: str, runtimes: Iterable[str]) -> Any:
+    """The runner's module that opens runtimes; nothing is written into the runner's folder."""
+    sys.path.insert(0, runner)
+    sys.dont_write_bytecode = True
+    module = importlib.import_module("edgewright_runner.backends")
+    for name in runtimes:
+        # one that is missing fails when it is opened; earlier releases have all in one module
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(f"edgewright_runner.backends.{name}")
+    sys.dont_write_bytecode = False
+    return module
 
 
-def main(release: str) -> None:
+def main(release: str, *artifacts: str) -> None:
     """Check everything; exit 1 with what failed."""
     with open(os.path.join(release, "manifest.json"), encoding="utf-8") as stream:
         manifest = json.load(stream)
-    imported, loaded, what = [], 0, "the list of wheels"
+    imported, what = [], "the list of wheels"
+    named = [artifact.split("=", 1) for artifact in artifacts]
     try:
         for wheel in manifest["wheels"]:
             what = wheel
@@ -50,15 +60,17 @@ def main(release: str) -> None:
                 what = f"import {name}"
                 importlib.import_module(name)
                 imported.append(name)
-        folders = tuple(model["folder"] + "/" for model in manifest["models"])
-        for file in manifest["files"]:
-            what = file["path"]
-            if what.startswith(folders) and load(os.path.join(release, what)):
-                loaded += 1
+        if named:
+            what = "the runner"
+            runner = os.path.join(release, manifest["runner"])
+            opener = backends(runner, sorted({runtime for runtime, _ in named}))
+        for runtime, path in named:
+            what = path
+            opener.open_runtime(runtime, 1).load(os.path.join(release, path))
     except Exception as error:  # noqa: BLE001 (whatever a package raises, it does not work)
         sys.exit(f"{what}: {type(error).__name__}: {error}")
-    sys.stdout.write(json.dumps({"imported": imported, "models": loaded}) + "\n")
+    sys.stdout.write(json.dumps({"imported": imported, "models": len(named)}) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -167,12 +167,14 @@ class Steps(State):
         if code != 0:
             raise Failure("install", "pip could not install the wheels on the device", output)
 
-    def check(self, folder: str, program: str, seconds: float) -> dict[str, Any]:
-        """Run the self-check in the release's own Python."""
+    def check(
+        self, folder: str, program: str, arguments: list[str], seconds: float
+    ) -> dict[str, Any]:
+        """Run the self-check in the release's own Python; its first argument is the release."""
         self.locked()
         base = self.release(folder)
         python = os.path.join(base, "venv", "bin", "python")
-        code, output = self.run([python, "-", base], limit=seconds, source=program)
+        code, output = self.run([python, "-", base, *arguments], limit=seconds, source=program)
         if code != 0:
             raise Failure("check", "what was installed does not work on the device", output)
         found = json.loads(output.strip().splitlines()[-1])

@@ -205,7 +205,7 @@ def _apply(
                 sent = _send(conn, session, folder, manifest, now.replaces, say)
                 there = _install(session, folder, say)
             say("checking that packages import and models load")
-            checked = _check(session, there)
+            checked = _check(session, there, assemble.artifacts(folder, manifest))
             if now.folder is None:
                 session.ask("finish", folder=there, limit=VERIFY_LIMIT)
         except EdgewrightError:
@@ -285,10 +285,14 @@ def _install(session: Session, folder: Path, say: Say) -> str:
     return there
 
 
-def _check(session: Session, there: str) -> dict[str, Any]:
-    program = (AGENT / "selfcheck.py").read_text()
+def _check(session: Session, there: str, artifacts: list[tuple[str, str]]) -> dict[str, Any]:
     found = session.ask(
-        "check", folder=there, program=program, limit=INSTALL_LIMIT + 30, seconds=INSTALL_LIMIT
+        "check",
+        folder=there,
+        program=(AGENT / "selfcheck.py").read_text(),
+        arguments=[f"{runtime}={path}" for runtime, path in artifacts],
+        limit=INSTALL_LIMIT + 30,
+        seconds=INSTALL_LIMIT,
     )
     assert isinstance(found, dict)
     return found

@@ -67,7 +67,9 @@ def _unpack(steps: Any, folder: str, seconds: float) -> None:
             archive.extractall(site)
 
 
-def _look(steps: Any, folder: str, program: str, seconds: float) -> dict[str, Any]:
+def _look(
+    steps: Any, folder: str, program: str, arguments: list[str], seconds: float
+) -> dict[str, Any]:
     return {"imported": ["tiny"], "models": 0}
 
 
