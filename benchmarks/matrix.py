@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -23,18 +22,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from toolchain import matrix, targets
 from toolchain.compile import compilation as compiling
 from toolchain.compile.compilation import Linker
-from toolchain.convert import conversion
+from toolchain.compile.compilation_request import COMPILE, CompilationRequest
+from toolchain.convert.requests import CONVERT, ConversionRequest, Part
 from toolchain.core import console, options, paths, process, worker
+from toolchain.core.worker import Answer, Job, Request
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.resolve import resolve_model
 
 TARGET = "x86_64"
 CALL = (
-    "import importlib, json, sys; module, name, given = sys.argv[1:]; "
-    "getattr(importlib.import_module(module), name)(json.loads(given), lambda _: None)"
+    "import importlib, sys; from pydantic import TypeAdapter; from toolchain.core import worker; "
+    "module, _, name = sys.argv[1].partition(':'); "
+    "function = getattr(importlib.import_module(module), name); "
+    "request = TypeAdapter(worker.signature(function)[0]).validate_json(sys.argv[2]); "
+    "function(request, lambda _: None)"
 )
 GOAL = 1.05
 
@@ -94,48 +100,44 @@ def plain(names: list[str], batches: list[int], levels: list[int], folder: Path)
             place = folder / name / f"b{batch}"
             place.mkdir()
             first = batch == batches[0]
-            given = {
-                "spec": conversion.plain(resolve_model(name)),
-                "batch": batch,
-                "folder": str(place),
-                "weights_in": None if first else str(weights),
-                "weights_out": str(weights) if first else None,
-            }
-            _call("toolchain.convert.conversion_job", "convert", given)
+            given = ConversionRequest(
+                spec=resolve_model(name),
+                batch=batch,
+                folder=place,
+                weights=Part(wanted=weights) if first else Part(found=weights),
+            )
+            _call(CONVERT, given)
             for level in levels:
                 objects = place / f"O{level}"
                 objects.mkdir()
-                _call(
-                    "toolchain.compile.compilation_job",
-                    "compile_objects",
-                    request(place, level, objects),
-                )
+                _call(COMPILE, request(place, level, objects))
                 link(sorted((objects / "objects").iterdir()), place / f"O{level}.so")
 
 
-def request(place: Path, level: int, folder: Path) -> dict[str, object]:
+def request(place: Path, level: int, folder: Path) -> CompilationRequest:
     """What compiling a converted model takes."""
     manifest = ModelManifest.load(place)
-    return {
-        "onnx": str(place / manifest.onnx.file),
-        "samples": str(place / manifest.samples.file),
-        "variant": "fp32",
-        "reference": None,
-        "batch": manifest.batch,
-        "target": targets.target(TARGET).tvm(),
-        "opt_level": level,
-        "tuned": {},
-        "both_at_once": False,
-        "folder": str(folder),
-    }
+    return CompilationRequest(
+        onnx=place / manifest.onnx.file,
+        samples=place / manifest.samples.file,
+        variant="fp32",
+        reference=None,
+        batch=manifest.batch,
+        target=targets.target(TARGET).tvm(),
+        opt_level=level,
+        tuned={},
+        both_at_once=False,
+        folder=folder,
+    )
 
 
-def _call(module: str, name: str, given: dict[str, object]) -> None:
-    process.run(_command(module, name, given), env=_environment(paths.cache()), cwd=paths.ROOT)
+def _call(job: Job[Request, Answer], given: Request) -> None:
+    process.run(_command(job, given), env=_environment(paths.cache()), cwd=paths.ROOT)
 
 
-def _command(module: str, name: str, given: dict[str, object]) -> list[str]:
-    return [sys.executable, "-c", CALL, module, name, json.dumps(given)]
+def _command(job: Job[Request, Answer], given: Request) -> list[str]:
+    text = TypeAdapter(job.request).dump_json(given).decode()
+    return [sys.executable, "-c", CALL, job.function, text]
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -190,19 +192,12 @@ def memory(chosen: argparse.Namespace) -> None:
             place, objects = Path(folder) / "b1", Path(folder) / "o"
             place.mkdir()
             objects.mkdir()
-            given: dict[str, object] = {
-                "spec": conversion.plain(resolve_model(name)),
-                "batch": 1,
-                "folder": str(place),
-                "weights_in": None,
-                "weights_out": folder,
-            }
-            env = _environment(Path(folder))
-            made = cost(_command("toolchain.convert.conversion_job", "convert", given), env)
-            asked = request(place, 3, objects)
-            done = cost(
-                _command("toolchain.compile.compilation_job", "compile_objects", asked), env
+            given = ConversionRequest(
+                spec=resolve_model(name), batch=1, folder=place, weights=Part(wanted=Path(folder))
             )
+            env = _environment(Path(folder))
+            made = cost(_command(CONVERT, given), env)
+            done = cost(_command(COMPILE, request(place, 3, objects)), env)
         rows.append(
             [name, *(f"{value / 1e6:.0f}" for value in (made.peak, done.peak))]
             + [f"{value:.0f}" for value in (made.processor, done.processor)]

@@ -15,15 +15,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolchain.compile.compilation import Compiler, Linker, compile_model
+from toolchain.compile.compilation import TILED, Compiler, Linker, compile_model
 from toolchain.convert import conversion
 from toolchain.convert import variant_conversion as variant_of
 from toolchain.core.errors import EdgewrightError, ModelError
+from toolchain.core.store import Store
 from toolchain.models import place
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.specification import ModelSpec
 from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
+from toolchain.tuning import records
 
 # Bytes that a conversion may take: the catalogue's largest, benchmarks/README.md.
 CONVERSION = 5 << 30
@@ -217,6 +219,8 @@ def compiled(
 ) -> Outcome:
     """Compile all of a plan, so many at once; the manifests at the end name all that was made.
 
+    What tuning has found for the target is used.
+
     Args:
         plan: from `planned`.
         target: what to compile for.
@@ -233,6 +237,8 @@ def compiled(
         if len(plan) == 1
         else f"compile {len(plan)} libraries for {target.name}, {at_once} at once"
     )
+    tiled = any(job.opt_level >= TILED for job in plan)
+    tuned = records.tuned(Store(), target, compiler.version) if tiled else {}
     finished = 0
     started = time.monotonic()
 
@@ -246,6 +252,7 @@ def compiled(
                 variant=job.variant,
                 linker=linker,
                 compiler=compiler,
+                tuned=tuned,
                 both_at_once=at_once < cores,
                 progress=lambda line: say(f"{finished} of {len(plan)}; {job}: {line}"),
             )

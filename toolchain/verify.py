@@ -17,11 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from toolchain.compile import cross_link, source_compiler
 from toolchain.compile.compilation import Compiler, Linker, compile_model
 from toolchain.compile.compilation import inputs as inputs_of
+from toolchain.compile.compilation_request import TileRecord
 from toolchain.core import paths, process, provenance
 from toolchain.core.errors import BuildError, CommandError, UsageError
 from toolchain.core.provenance import Claim
@@ -33,7 +36,6 @@ from toolchain.models.manifest import FILE as CARD
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.variants import PLAIN, library
 from toolchain.targets import Target, all_targets, target
-from toolchain.tuning import records
 from toolchain.wheels import build, variations
 
 Say = Callable[[str], None]
@@ -203,7 +205,7 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
     chosen, level = target(claim.parameters["target"]), int(claim.parameters["opt-level"])
     variant = claim.parameters.get("variant", PLAIN)
     # what tuning has found since is not what this one was made of
-    tuned = cast("Mapping[str, records.Tile]", claim.inputs.get("tuned", {}))
+    tuned = TypeAdapter(dict[str, TileRecord]).validate_python(claim.inputs.get("tuned", {}))
     folder = path.resolve().parent.parent
     present = ModelManifest.load(folder)
 

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from deploy.inventory.reading import Device
 from deploy.ssh import connection
@@ -28,6 +27,7 @@ from toolchain.models.manifest import ModelManifest
 from toolchain.targets import Target
 from toolchain.tuning import run
 from toolchain.tuning.budget import Budget
+from toolchain.tuning.search_request import Address
 
 PROGRAM = Path(__file__).parents[1] / "agent" / "rpc_server.py"
 LIFETIME_S = 24 * 3600.0
@@ -43,7 +43,7 @@ Say = Callable[[str], None]
 
 def tune(
     devices: Sequence[Device], folder: Path, variant: str, budget: Budget, say: Say
-) -> dict[str, Any]:
+) -> run.Tuned:
     """Search on devices of one target for better tiles of a converted model's functions.
 
     Args:
@@ -52,9 +52,6 @@ def tune(
         variant: of the network.
         budget: when it ends.
         say: called with each step.
-
-    Returns:
-        what came of it, as `toolchain.tuning.run.search` says.
 
     Raises:
         UsageError: devices of several targets, or emulated ones, whose times say nothing.
@@ -70,7 +67,7 @@ def tune(
             say(f"starting TVM on {device.name}")
             key = secrets.token_hex(16)
             forward = stack.enter_context(served(device, key, version, say))
-            reached.append({"name": device.name, "port": forward.port, "key": key})
+            reached.append(Address(name=device.name, port=forward.port, key=key))
         linker = stack.enter_context(cross_link.standing(target, store, say))
         return run.search(
             manifest,

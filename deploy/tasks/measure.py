@@ -304,13 +304,14 @@ def tune(
     ((folder, manifest),) = made.manifests.items()
     names = ", ".join(device.name for device in devices)
     with console.step(f"tune {manifest.model} on {names}") as say:
-        found = tuning.tune(devices, folder, form, budget, say)
-        path = run.save(found, paths.results() / "tuning")
+        tuned = tuning.tune(devices, folder, form, budget, say)
+        path = run.save(tuned, paths.results() / "tuning")
     if json:
-        console.show_json(found)
+        console.show_json(tuned.plain())
     else:
-        console.show_table(f"better tiles for {target.name}", run.COLUMNS, run.rows(found))
-        for line in run.told(found):
+        title = f"better tiles for {target.name}"
+        console.show_table(title, run.COLUMNS, run.rows(tuned.found))
+        for line in run.told(tuned.found):
             console.note(line)
     console.note(f"what came of it: {path}")
     console.note(f"to use it: invoke compile --model {manifest.model} --target {target.name}")

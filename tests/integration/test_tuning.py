@@ -14,10 +14,11 @@ from deploy.ssh import connection
 from tests.integration.conftest import Product
 from toolchain import targets
 from toolchain.compile.compilation import release
+from toolchain.compile.compilation_request import TileRecord
 from toolchain.core import paths
 from toolchain.core.store import Store
 from toolchain.tuning import records
-from toolchain.tuning.records import Database, Header, TileRecord
+from toolchain.tuning.records import Database, Header
 
 TARGET, SYSTEM, MODEL = "x86_64", "debian13", "digits-cnn"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.unit.worker_jobs import COPIES_FREED, Freed
 from toolchain.convert import parity
 from toolchain.core import worker
 from toolchain.core.errors import ModelError
@@ -112,5 +113,4 @@ def test_an_input_that_is_not_float32_is_refused() -> None:
 
 
 def test_a_copy_of_a_graph_is_gone_when_the_next_optimiser_begins() -> None:
-    job = "tests.unit.worker_jobs:copies_freed"
-    assert worker.call(job, {}, what="optimising") == {"before": True, "after": False}
+    assert worker.call(COPIES_FREED, None, what="optimising") == Freed(before=True, after=False)

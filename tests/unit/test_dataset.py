@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,7 @@ import pytest
 from edgewright_runner import job
 
 from toolchain.accuracy import dataset, evaluation, shards, shards_job
+from toolchain.accuracy.shards_request import ShardsRequest
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.store import Store
 from toolchain.models import catalogue
@@ -78,27 +81,29 @@ def test_labels_that_do_not_match_are_refused(tmp_path: Path, text: str, said: s
     assert caught.value.resolution
 
 
-def prepare(arguments: dict[str, object], folder: Path) -> list[Path]:
+def request(folder: Path, images: Sequence[tuple[Path, int]], how: Preprocessing) -> ShardsRequest:
     folder.mkdir()
-    shards_job.prepare(
-        {"size": 2, "skip": False, "channels_first": False, **arguments, "folder": str(folder)},
-        lambda _: None,
+    return ShardsRequest(
+        images=tuple(images),
+        preprocessing=how,
+        shape=(4, 4, 3),
+        channels_first=False,
+        size=2,
+        skip=False,
+        folder=folder,
     )
-    return sorted(folder.glob("shard-*.npz"))
+
+
+def prepare(asked: ShardsRequest) -> list[Path]:
+    shards_job.prepare(asked, lambda _: None)
+    return sorted(asked.folder.glob("shard-*.npz"))
 
 
 def test_shards_hold_every_image_once_and_the_device_makes_the_same_inputs(tmp_path: Path) -> None:
     folder, labels = a_folder(tmp_path, 2, 0, 1)
     images = dataset.read(folder, labels, classes=3)
     how = catalogue.entries()["resnet50"].preprocessing  # channels reversed, a mean each
-    found = prepare(
-        {
-            "images": [[str(i.path), i.label] for i in images],
-            "preprocessing": how.model_dump(),
-            "shape": [4, 4, 3],
-        },
-        tmp_path / "made",
-    )
+    found = prepare(request(tmp_path / "made", [(i.path, i.label) for i in images], how))
     assert len(found) == 2
     seen = []
     for path in found:
@@ -112,13 +117,10 @@ def test_shards_hold_every_image_once_and_the_device_makes_the_same_inputs(tmp_p
 
 def test_a_network_that_takes_channels_first_gets_them_so(tmp_path: Path) -> None:
     image = an_image(tmp_path / "one.png")
-    given: dict[str, object] = {
-        "images": [[str(image), 0]],
-        "preprocessing": PLAIN.model_dump(),
-        "shape": [4, 6, 3],
-    }
-    (last,) = prepare(given, tmp_path / "last")
-    (first,) = prepare({**given, "channels_first": True}, tmp_path / "first")
+    given = replace(request(tmp_path / "last", [(image, 0)], PLAIN), shape=(4, 6, 3))
+    (last,) = prepare(given)
+    (tmp_path / "first").mkdir()
+    (first,) = prepare(replace(given, channels_first=True, folder=tmp_path / "first"))
     found = shards_job.inputs(first)
     assert found.shape == (1, 3, 4, 6)
     assert np.array_equal(found.transpose(0, 2, 3, 1), shards_job.inputs(last))

@@ -131,9 +131,9 @@ def test_a_full_disk_is_called_so_by_the_process_that_unpacks(
 
     monkeypatch.setattr(fetch, "unpack", full)
     wanted = pin(b"")
-    given = {"pin": wanted.model_dump(), "store": str(store.root), "into": str(tmp_path / "x")}
+    request = fetch.UnpackRequest(pin=wanted, store=store.root, into=tmp_path / "x", parts=())
     with pytest.raises(NoSpaceError, match="no space left"):
-        fetch._unpack_given({**given, "parts": []}, lambda _: None)
+        fetch.unpack_as_asked(request, lambda _: None)
 
 
 @pytest.mark.parametrize(

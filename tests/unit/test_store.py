@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from toolchain.core.errors import LockError, NoSpaceError
-from toolchain.core.store import Store, digest_file, digest_of, explain_no_space
+from toolchain.core.store import Entry, Store, digest_file, digest_of, explain_no_space
 
 KEY = "ab" + "0" * 62
 
@@ -67,6 +70,71 @@ def test_a_build_that_fails_leaves_nothing(store: Store) -> None:
         fail()
     assert store.entry(KEY) is None
     assert leftovers(store) == []
+
+
+INPUTS = {"made": "of that"}
+
+
+def test_what_is_there_is_not_built_again(store: Store) -> None:
+    builds: list[Path] = []
+
+    def build(folder: Path) -> None:
+        builds.append(folder)
+        (folder / "file").write_text("payload")
+
+    first, second = (store.get_or_build(INPUTS, build) for _ in range(2))
+    assert len(builds) == 1
+    assert (first.fresh, second.fresh) == (True, False)
+    assert first == second
+    assert first.key == digest_of(INPUTS)
+    assert first.file("file").read_text() == "payload"
+    first.file("file").write_text("Payload")
+    assert store.get_or_build(INPUTS, build).file("file").read_text() == "payload"
+    assert len(builds) == 2
+
+
+def test_of_two_that_want_the_same_one_builds_and_the_other_waits_for_it(store: Store) -> None:
+    started, builds = threading.Event(), []
+
+    def build(folder: Path) -> None:
+        builds.append(folder)
+        started.set()
+        time.sleep(0.2)  # the other looks it up, finds nothing, and waits for the lock
+        (folder / "file").write_text("payload")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store.get_or_build, INPUTS, build)
+        started.wait()
+        second = pool.submit(store.get_or_build, INPUTS, build)
+        assert first.result() == second.result()
+    assert len(builds) == 1
+
+
+def test_what_could_not_be_built_is_built_by_the_next(store: Store) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise LockError("no")
+
+    with pytest.raises(LockError):
+        store.get_or_build(INPUTS, fail)
+    assert leftovers(store) == []
+    entry = store.get_or_build(INPUTS, lambda folder: (folder / "whole").touch())
+    assert [*entry.files] == ["whole"]
+
+
+def test_a_part_is_kept_when_the_block_that_made_it_ends_well(store: Store) -> None:
+    def use(*, well: bool) -> Entry | Path:
+        with store.entry_or_folder(INPUTS) as found:
+            if isinstance(found, Path):
+                (found / "file").touch()
+            if not well:
+                raise KeyboardInterrupt
+            return found
+
+    with pytest.raises(KeyboardInterrupt):
+        use(well=False)
+    assert isinstance(use(well=True), Path)
+    assert isinstance(use(well=True), Entry)
 
 
 def test_a_blob_with_other_bytes_is_refused_and_removed(store: Store, tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from deploy.inventory.reading import Device
 from deploy.measure import tuning_devices
 from toolchain import targets
 from toolchain.compile import pipeline
+from toolchain.compile.compilation_request import TileRecord
 from toolchain.compile.tir import search_space
 from toolchain.compile.tir.register_blocking import Extents, Registers, Tile, by_instructions
 from toolchain.core.errors import UsageError
 from toolchain.core.store import Store
 from toolchain.tuning import records, run
 from toolchain.tuning.budget import Budget
-from toolchain.tuning.records import Database, Header, TileRecord, Trial
+from toolchain.tuning.records import Database, Header, Trial
 
 AVX2 = Registers(lanes=8, count=16)
 TARGET = targets.target("x86_64")
@@ -163,7 +164,7 @@ def test_a_database_of_another_target_or_version_is_ignored_with_a_line(tmp_path
         assert named in line
     for one in (trial(OWN, 1.0, own=True), trial(OTHER, 0.5)):
         database(tmp_path).add(one)
-    assert records.tuned(where, TARGET, TVM) == {"f" * 16: OTHER.model_dump()}
+    assert records.tuned(where, TARGET, TVM) == {"f" * 16: OTHER}
     assert "1 functions" in records.notes(where, TARGET, TVM)[0]
 
 

@@ -32,6 +32,7 @@ from toolchain.tuning import search_job as tuning_work
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import RemoteDevice
 from toolchain.tuning.records import Database, Header
+from toolchain.tuning.search_request import Found
 
 SERVER = Path(agent).with_name("rpc_server.py")
 COMPILER = shutil.which("g++")
@@ -85,9 +86,7 @@ def link(objects: list[Path], output: Path) -> None:
     process.run([COMPILER, "-shared", "-fPIC", *objects, "-o", output])
 
 
-def searched(
-    lowered: tvm.IRModule, folder: Path, ports: dict[str, int], trials: int
-) -> dict[str, object]:
+def searched(lowered: tvm.IRModule, folder: Path, ports: dict[str, int], trials: int) -> Found:
     """What a search came to."""
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
@@ -114,13 +113,13 @@ def test_a_search_begins_with_our_own_goes_on_where_it_was_and_changes_no_result
     with server() as (_, port), server() as (_, other):
         first = searched(lowered, tmp_path, {"a": port, "b": other}, 3)
         second = searched(lowered, tmp_path, {"a": port, "b": other}, 7)
-    assert (first["trials"], first["new"]) == (3, 3)
-    assert (second["trials"], second["new"]) == (7, 4)
+    assert (first.trials, first.new) == (3, 3)
+    assert (second.trials, second.new) == (7, 4)
     trials = Database(Store(tmp_path), Header.of(TARGET, "1")).trials()
     assert [t.own for t in trials[:4]] == [True] * 4  # two functions, each on both devices
     assert {t.host for t in trials} == {"a", "b"}
     assert all(t.seconds for t in trials)
-    assert second["curve"]
+    assert second.curve
     # whatever it found: all that was tried is used, and the network computes the same
     tuned = {t.workload: Tile(**t.tile.model_dump()) for t in trials if not t.own}
     assert search_space.count(tuned, lowered) > 0
@@ -140,7 +139,7 @@ def test_a_function_with_an_exponential_is_tuned_too(tmp_path: Path) -> None:
         onnx_import.load(CASES["x * sigmoid(x), its tanh"]), compilation_job.this_machine(), TILED
     )
     with server() as (_, port):
-        assert searched(lowered, tmp_path, {"a": port}, 2)["trials"] == 2
+        assert searched(lowered, tmp_path, {"a": port}, 2).trials == 2
 
 
 def test_a_device_that_goes_costs_what_it_had_in_hand_and_no_record(tmp_path: Path) -> None:
@@ -153,7 +152,7 @@ def test_a_device_that_goes_costs_what_it_had_in_hand_and_no_record(tmp_path: Pa
     assert "again" in caught.value.resolution
     assert Database(Store(tmp_path), Header.of(TARGET, "1")).trials() == kept
     with server() as (_, port):
-        assert searched(lowered, tmp_path, {"a": port}, 5)["new"] == 3
+        assert searched(lowered, tmp_path, {"a": port}, 5).new == 3
     assert records.ratios(Database(Store(tmp_path), Header.of(TARGET, "1")).trials())
 
 

@@ -8,68 +8,101 @@ import signal
 import sys
 import time
 import weakref
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 from toolchain.compile.forked_worker import beside
 from toolchain.core.errors import ModelError
-from toolchain.core.worker import Progress
+from toolchain.core.worker import Job, Progress
 
 
-def double(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Doubling:
+    """What `double` takes."""
+
+    once: int
+    where: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubled:
+    """What `double` answers."""
+
+    twice: int
+    process: int
+    randomised: int
+    where: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copied:
+    """What a process and its copy answer together."""
+
+    process: int
+    copy: int
+    shared: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freed:
+    """Whether something was there before and after."""
+
+    before: bool
+    after: bool
+
+
+def double(request: Doubling, progress: Progress) -> Doubled:
     progress("doubling")
-    return {
-        "twice": 2 * arguments["once"],
-        "process": os.getpid(),
-        "seed": sys.flags.hash_randomization,
-    }
+    return Doubled(
+        twice=2 * request.once,
+        process=os.getpid(),
+        randomised=sys.flags.hash_randomization,
+        where=request.where,
+    )
 
 
-def refuse(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+def refuse(_request: None, _progress: Progress) -> None:
     raise ModelError("brief", detail="detail", resolution="resolution")
 
 
-def crash(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+def crash(_request: None, _progress: Progress) -> None:
     message = "something native"
     raise RuntimeError(message)
 
 
-def die(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+def die(_request: None, _progress: Progress) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-    return {}
 
 
-def aside(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+def aside(_request: None, _progress: Progress) -> Copied:
     shared = ["from before the fork"]
-    with beside(lambda: {"shared": list(shared), "copy": os.getpid()}) as copy:
+    with beside(lambda: (tuple(shared), os.getpid())) as copy:
         shared.append("from after the fork")
-        return {"process": os.getpid(), **copy.result()}
+        given, process = copy.result()
+        return Copied(process=os.getpid(), copy=process, shared=given)
 
 
-def refuse_aside(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    with beside(lambda: refuse(arguments, progress)) as copy:
-        return copy.result()
+def refuse_aside(request: None, progress: Progress) -> None:
+    with beside(lambda: refuse(request, progress)) as copy:
+        copy.result()
 
 
-def crash_aside(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    with beside(lambda: crash(arguments, progress)) as copy:
-        return copy.result()
+def crash_aside(request: None, progress: Progress) -> None:
+    with beside(lambda: crash(request, progress)) as copy:
+        copy.result()
 
 
-def die_aside(arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    with beside(lambda: die(arguments, progress)) as copy:
-        return copy.result()
+def die_aside(request: None, progress: Progress) -> None:
+    with beside(lambda: die(request, progress)) as copy:
+        copy.result()
 
 
-def leave_aside(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
-    def work() -> dict[str, Any]:
-        time.sleep(60)
-        return {}
-
-    with beside(work) as copy:
+def leave_aside(_request: None, _progress: Progress) -> None:
+    with beside(lambda: time.sleep(60)) as copy:
         raise ModelError("after the fork", detail=str(copy.process_id))
 
 
-def copies_freed(_arguments: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+def copies_freed(_request: None, _progress: Progress) -> Freed:
     """Whether what only Python's search for cycles frees is gone when an optimiser begins."""
     import tf2onnx.optimizer
 
@@ -83,4 +116,16 @@ def copies_freed(_arguments: dict[str, Any], _progress: Progress) -> dict[str, A
     del graph
     before = there() is not None
     tf2onnx.optimizer._optimizers["optimize_transpose"]()
-    return {"before": before, "after": there() is not None}
+    return Freed(before=before, after=there() is not None)
+
+
+def _job(name: str) -> Job[None, None]:
+    return Job(f"tests.unit.worker_jobs:{name}", type(None), type(None))
+
+
+DOUBLE = Job("tests.unit.worker_jobs:double", Doubling, Doubled)
+ASIDE = Job("tests.unit.worker_jobs:aside", type(None), Copied)
+COPIES_FREED = Job("tests.unit.worker_jobs:copies_freed", type(None), Freed)
+REFUSE, CRASH, DIE = _job("refuse"), _job("crash"), _job("die")
+REFUSE_ASIDE, CRASH_ASIDE, DIE_ASIDE = _job("refuse_aside"), _job("crash_aside"), _job("die_aside")
+LEAVE_ASIDE = _job("leave_aside")

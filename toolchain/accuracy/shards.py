@@ -14,6 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain.accuracy.dataset import Image
+from toolchain.accuracy.shards_request import (
+    PREPARE,
+    REFERENCES,
+    ReferencesRequest,
+    ShardsRequest,
+)
 from toolchain.core import paths, store, worker
 from toolchain.core.worker import Progress
 from toolchain.models.manifest import ModelManifest
@@ -83,21 +89,20 @@ def prepare(
         "size": SIZE,
         "skip": skip_unreadable,
     }
-    entry = _entry(
-        where,
-        made_from,
-        "toolchain.accuracy.shards_job:prepare",
-        {
-            "images": [[str(image.path), image.label] for image in images],
-            "preprocessing": how.model_dump(mode="json"),
-            "shape": list(shape),
-            "channels_first": channels_first,
-            "size": SIZE,
-            "skip": skip_unreadable,
-        },
-        "preparing the images",
-        progress,
-    )
+
+    def build(folder: Path) -> None:
+        request = ShardsRequest(
+            images=tuple((image.path, image.label) for image in images),
+            preprocessing=how,
+            shape=shape,
+            channels_first=channels_first,
+            size=SIZE,
+            skip=skip_unreadable,
+            folder=folder,
+        )
+        worker.call(PREPARE, request, what="preparing the images", progress=progress)
+
+    entry = where.get_or_build(made_from, build)
     summary = json.loads(entry.file("summary.json").read_text())
     return Shards(
         entry=entry,
@@ -133,33 +138,18 @@ def references(
         "model": file.sha256,
         "batch": manifest.batch,
     }
-    arguments: dict[str, object] = {
-        "model": str(folder / file.file),
-        "batch": manifest.batch,
-        "shards": [str(shards.entry.file(name)) for name in shards.files],
-    }
-    function = "toolchain.accuracy.shards_job:references"
-    return _entry(where, made_from, function, arguments, f"running {manifest.model} here", progress)
 
+    def build(made: Path) -> None:
+        request = ReferencesRequest(
+            model=folder / file.file,
+            batch=manifest.batch,
+            shards=tuple(shards.entry.file(name) for name in shards.files),
+            folder=made,
+        )
+        what = f"running {manifest.model} here"
+        worker.call(REFERENCES, request, what=what, progress=progress)
 
-def _entry(
-    where: store.Store,
-    made_from: dict[str, object],
-    function: str,
-    arguments: dict[str, object],
-    what: str,
-    progress: Progress,
-) -> store.Entry:
-    key = store.digest_of(made_from)
-    with where.locked(key):
-        entry = where.entry(key)
-        if entry is None:
-            with where.building(key, made_from) as folder:
-                given = {**arguments, "folder": str(folder)}
-                worker.call(function, given, what=what, progress=progress)
-            entry = where.entry(key)
-            assert entry is not None
-    return entry
+    return where.get_or_build(made_from, build)
 
 
 def _code() -> dict[str, str]:

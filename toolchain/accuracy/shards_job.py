@@ -12,8 +12,9 @@ import PIL.Image
 import PIL.ImageOps
 
 from toolchain.accuracy import dataset
+from toolchain.accuracy.shards_request import ReferencesRequest, ShardsRequest
 from toolchain.core.errors import ModelError
-from toolchain.core.worker import Json, Progress
+from toolchain.core.worker import Progress
 from toolchain.models.preprocessing import Preprocessing
 from toolchain.samples import public_images
 
@@ -25,16 +26,15 @@ METHODS = {
 }
 
 
-def prepare(arguments: Json, progress: Progress) -> Json:
+def prepare(request: ShardsRequest, progress: Progress) -> None:
     """Fill `folder` with shards of the images; the worker's entry.
 
     Raises:
         ModelError: images can't be read, or all of them were left out.
     """
     cv2.setNumThreads(1)
-    how = Preprocessing(**arguments["preprocessing"])
-    height, width, channels = arguments["shape"]
-    folder, size = Path(arguments["folder"]), arguments["size"]
+    how, folder, size = request.preprocessing, request.folder, request.size
+    height, width, channels = request.shape
     pixels: list[npt.NDArray[np.uint8]] = []
     labels: list[int] = []
     unreadable: list[str] = []
@@ -51,33 +51,32 @@ def prepare(arguments: Json, progress: Progress) -> Json:
             mean=np.asarray(how.mean, np.float64),
             std=np.asarray(how.std, np.float64),
             reverse=np.bool_(how.channels == "BGR"),
-            channels_first=np.bool_(arguments["channels_first"]),
+            channels_first=np.bool_(request.channels_first),
         )
         written += len(pixels)
         pixels.clear()
         labels.clear()
 
-    for number, (path, label) in enumerate(arguments["images"], start=1):
+    for number, (path, label) in enumerate(request.images, start=1):
         try:
-            pixels.append(read(Path(path), how, height, width, channels))
+            pixels.append(read(path, how, height, width, channels))
             labels.append(label)
         except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
-            unreadable.append(Path(path).name)
+            unreadable.append(path.name)
         if len(pixels) == size:
             write()
-            progress(f"{number} of {len(arguments['images'])} images")
+            progress(f"{number} of {len(request.images)} images")
     if pixels:
         write()
-    if (unreadable and not arguments["skip"]) or not written:
+    if (unreadable and not request.skip) or not written:
         raise ModelError(
-            f"{len(unreadable)} of {len(arguments['images'])} images can't be used",
+            f"{len(unreadable)} of {len(request.images)} images can't be used",
             detail=dataset.shortened(unreadable),
             resolution="mend or remove them, or leave them out with --skip-unreadable"
             if written
             else "give images that Pillow reads; where the model doesn't resize, of its size",
         )
     (folder / "summary.json").write_text(json.dumps({"total": written, "unreadable": unreadable}))
-    return {}
 
 
 def read(
@@ -122,22 +121,21 @@ def inputs(path: Path) -> public_images.Array:
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
-def references(arguments: Json, progress: Progress) -> Json:
+def references(request: ReferencesRequest, progress: Progress) -> None:
     """Run each shard through a TFLite or ONNX file; the worker's entry."""
     from toolchain.convert import tensorflow_graph
     from toolchain.formats import onnx_file
 
-    path, batch = Path(arguments["model"]), arguments["batch"]
+    path, batch = request.model, request.batch
     model = path.read_bytes() if path.suffix == ".tflite" else onnx_file.load(path)
-    for number, name in enumerate(arguments["shards"]):
-        x = inputs(Path(name))
+    for number, shard in enumerate(request.shards):
+        x = inputs(shard)
         x = x[: len(x) // batch * batch]
-        progress(f"shard {number + 1} of {len(arguments['shards'])}")
+        progress(f"shard {number + 1} of {len(request.shards)}")
         given = (
             tensorflow_graph.run_tflite(model, x, batch)
             if isinstance(model, bytes)
             else onnx_file.run(model, x, batch)
         )
-        file = Path(arguments["folder"]) / f"reference-{number:04}.npy"
+        file = request.folder / f"reference-{number:04}.npy"
         np.save(file, given.reshape(len(x), -1), allow_pickle=False)
-    return {}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain.compile.compilation_request import COMPILE, CompilationRequest, TileRecord
 from toolchain.core import provenance, store, worker
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.provenance import Claim, Material
@@ -21,7 +22,6 @@ from toolchain.models import manifest, variants
 from toolchain.models.manifest import Check, Library, ModelManifest
 from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
-from toolchain.tuning import records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def inputs(
     linker: Linker,
     by: Compiler,
     variant: str = PLAIN,
-    tuned: Mapping[str, records.Tile] | None = None,
+    tuned: Mapping[str, TileRecord] | None = None,
 ) -> dict[str, object]:
     """All that decides a library; its key in the store is the hash of it."""
     reference = present.references.get(variant)
@@ -96,7 +96,7 @@ def inputs(
         "samples": present.samples.sha256,
         "target": target.tvm(),
         "opt_level": opt_level,
-        **(records.as_inputs(tuned or {}) if opt_level >= TILED else {}),
+        **({"tuned": _plain(tuned)} if tuned and opt_level >= TILED else {}),
     }
 
 
@@ -108,7 +108,7 @@ def compile_model(
     linker: Linker,
     variant: str = PLAIN,
     compiler: Compiler | None = None,
-    tuned: Mapping[str, records.Tile] | None = None,
+    tuned: Mapping[str, TileRecord] | None = None,
     both_at_once: bool = True,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
@@ -125,7 +125,7 @@ def compile_model(
         linker: makes the library of object files for the target.
         variant: of the network; its ONNX graph must be there.
         compiler: the TVM to use; the release when not given.
-        tuned: tiles by workload; what tuning has found, when not given.
+        tuned: tiles by workload that are better than our own choice; see `toolchain.tuning`.
         both_at_once: whether there is a core for compiling for this machine, which the check takes,
             beside compiling for the target.
         progress: called with each step.
@@ -143,21 +143,38 @@ def compile_model(
     by = release() if compiler is None else compiler
     present = ModelManifest.load(folder)
     _refuse_changed(folder, _needed(present, variant))
-    tiles = records.tuned(where, target, by.version) if tuned is None else tuned
+    # levels without tiles are the same whatever was found
+    tiles = dict(tuned or {}) if opt_level >= TILED else {}
     linked = inputs(present, target, opt_level, linker, by, variant, tiles)
-    # the objects are the same whatever links them
-    compiled = {**linked, "step": "compile", "link": ""}
-    key = store.digest_of(linked)
-    entry = where.entry(key)
-    if entry is None:
-        with where.locked(key):
-            entry = where.entry(key)
-            if entry is None:
-                objects = _objects(
-                    where, compiled, folder, present, variant, target, by, both_at_once, progress
-                )
-                progress("linking")
-                entry = _linked(where, key, linked, objects, linker)
+
+    def link(made: Path) -> None:
+        # the objects are the same whatever links them
+        objects = where.get_or_build({**linked, "step": "compile", "link": ""}, compile_objects)
+        progress("linking")
+        _link(made, objects, linker)
+
+    def compile_objects(made: Path) -> None:
+        reference = present.references.get(variant)
+        worker.call(
+            COMPILE,
+            CompilationRequest(
+                onnx=folder / present.graph(variant).file,
+                samples=folder / present.samples.file,
+                variant=variant,
+                reference=folder / reference.file if reference else None,
+                batch=present.batch,
+                target=target.tvm(),
+                opt_level=opt_level,
+                tuned=tiles,
+                both_at_once=both_at_once,
+                folder=made,
+            ),
+            what=f"compiling {present.model} ({variant}) for {target.name} at O{opt_level}",
+            progress=progress,
+            run=by.run(folder, made),
+        )
+
+    entry = where.get_or_build(linked, link)
     made = _publish(where, entry, folder, target, opt_level, variant, by.version)
     _state(folder, made, target, opt_level, variant, linked, linker, by)
     return made
@@ -218,63 +235,19 @@ def _refuse_changed(folder: Path, files: Sequence[manifest.File]) -> None:
             )
 
 
-def _objects(
-    where: store.Store,
-    made_from: dict[str, object],
-    folder: Path,
-    present: ModelManifest,
-    variant: str,
-    target: Target,
-    by: Compiler,
-    both_at_once: bool,
-    progress: Progress,
-) -> store.Entry:
-    """The object files and their check, from the store or compiled now."""
-    key = store.digest_of(made_from)
-    with where.locked(key):
-        entry = where.entry(key)
-        if entry is not None:
-            return entry
-        reference = present.references.get(variant)
-        with where.building(key, made_from) as made:
-            worker.call(
-                "toolchain.compile.compilation_job:compile_objects",
-                {
-                    "onnx": str(folder / present.graph(variant).file),
-                    "samples": str(folder / present.samples.file),
-                    "variant": variant,
-                    "reference": str(folder / reference.file) if reference else None,
-                    "batch": present.batch,
-                    "target": target.tvm(),
-                    "opt_level": made_from["opt_level"],
-                    "tuned": made_from.get("tuned", {}),
-                    "both_at_once": both_at_once,
-                    "folder": str(made),
-                },
-                what=f"compiling {present.model} ({variant}) for {target.name} "
-                f"at O{made_from['opt_level']}",
-                progress=progress,
-                run=by.run(folder, made),
-            )
-        entry = where.entry(key)
-        assert entry is not None
-        return entry
+def _plain(tiles: Mapping[str, TileRecord]) -> dict[str, object]:
+    return {workload: tile.model_dump() for workload, tile in tiles.items()}
 
 
-def _linked(
-    where: store.Store, key: str, made_from: dict[str, object], objects: store.Entry, linker: Linker
-) -> store.Entry:
-    with where.building(key, made_from) as made:
-        files = [objects.file(n) for n in sorted(objects.files) if n.startswith(f"{OBJECTS}/")]
-        output = made / LIBRARY
-        linker.link(files, output)
-        if not output.is_file() or output.stat().st_size == 0:
-            raise ModelError("the linker made no library", detail=f"expected {output.name}")
-        for name in (CHECK, TUNED):
-            (made / name).write_bytes(objects.file(name).read_bytes())
-    entry = where.entry(key)
-    assert entry is not None
-    return entry
+def _link(made: Path, objects: store.Entry, linker: Linker) -> None:
+    """Fill a new entry with the library, and what is known of its objects."""
+    files = [objects.file(n) for n in sorted(objects.files) if n.startswith(f"{OBJECTS}/")]
+    output = made / LIBRARY
+    linker.link(files, output)
+    if not output.is_file() or output.stat().st_size == 0:
+        raise ModelError("the linker made no library", detail=f"expected {output.name}")
+    for name in (CHECK, TUNED):
+        (made / name).write_bytes(objects.file(name).read_bytes())
 
 
 def _publish(

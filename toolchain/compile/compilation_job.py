@@ -18,22 +18,22 @@ from typing import Any
 import numpy as np
 import onnx
 
+from toolchain.compile.compilation_request import CompilationRequest, Compiled
 from toolchain.compile.forked_worker import beside
 from toolchain.convert import parity
 from toolchain.core.errors import ModelError
-from toolchain.core.worker import Json, Progress
+from toolchain.core.worker import Progress
 from toolchain.models.manifest import Check
 from toolchain.models.variants import VARIANTS
 
 
-def compile_objects(arguments: Json, progress: Progress) -> Json:
+def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled:
     """Fill `folder` with object files for the target and the check; the worker's entry.
 
     Raises:
         ModelError: TVM can't import or compile the model, or it computes something else.
     """
-    folder = Path(arguments["folder"])
-    opt_level: int = arguments["opt_level"]
+    folder, opt_level = request.folder, request.opt_level
     progress("starting TVM")
     import tvm
 
@@ -42,25 +42,24 @@ def compile_objects(arguments: Json, progress: Progress) -> Json:
     from toolchain.compile.tir.register_blocking import Tile
 
     progress("importing the ONNX graph")
-    model = onnx.load(arguments["onnx"])
+    model = onnx.load(request.onnx)
     if opt_level >= 1:
         model = onnx_simplify.simplify(model)
     module = onnx_import.load(model)
-    target = tvm.target.Target(arguments["target"])
+    target = tvm.target.Target(request.target)
     progress("optimising the graph")
     with _named_failure(opt_level):
         lowered = pipeline.lower(module, target, opt_level)
-    tuned = {workload: Tile(**tile) for workload, tile in arguments["tuned"].items()}
-    both: bool = arguments["both_at_once"]
+    tuned = {workload: Tile(**tile.model_dump()) for workload, tile in request.tuned.items()}
 
-    def for_target() -> Json:
+    def for_target() -> Compiled:
         executable, others = _executable(lowered, target, opt_level, tuned)
         _export(executable, folder / "objects")
-        return {"unscheduled": others, "tuned": search_space.count(tuned, lowered)}
+        return Compiled(unscheduled=others, tuned=search_space.count(tuned, lowered))
 
     with beside(for_target) as copy:
         made = None
-        if both:
+        if request.both_at_once:
             progress("compiling for this machine and the target")
         else:
             progress("compiling for the target")
@@ -68,15 +67,15 @@ def compile_objects(arguments: Json, progress: Progress) -> Json:
             progress("compiling for this machine")
         here, _ = _executable(lowered, this_machine(), opt_level, tuned)
         progress("checking against the source")
-        check = _check(here, arguments, opt_level, parity.rounds(model))
+        check = _check(here, request, parity.rounds(model))
         made = copy.result() if made is None else made
-    if made["tuned"]:
-        progress(f"with tiles that tuning found: {made['tuned']} functions")
-    if made["unscheduled"]:
-        progress(f"without a schedule of ours: {', '.join(made['unscheduled'])}")
+    if made.tuned:
+        progress(f"with tiles that tuning found: {made.tuned} functions")
+    if made.unscheduled:
+        progress(f"without a schedule of ours: {', '.join(made.unscheduled)}")
     (folder / "check.json").write_text(check.model_dump_json(exclude_none=True))
-    (folder / "tuned.json").write_text(json.dumps({"functions": made["tuned"]}))
-    return {"unscheduled": made["unscheduled"]}
+    (folder / "tuned.json").write_text(json.dumps({"functions": made.tuned}))
+    return made
 
 
 def _export(executable: Any, objects: Path) -> None:
@@ -129,18 +128,18 @@ def _named_failure(opt_level: int) -> Iterator[None]:
         ) from error
 
 
-def _check(executable: Any, arguments: Json, opt_level: int, rounded: bool) -> Check:
+def _check(executable: Any, request: CompilationRequest, rounded: bool) -> Check:
     """Run the samples through the code for this machine."""
     import tvm
     from tvm import relax
 
-    with np.load(arguments["samples"]) as arrays:
+    with np.load(request.samples) as arrays:
         x, reference = arrays["x"], arrays["reference"]
-    if arguments["reference"]:
-        reference = np.load(arguments["reference"], allow_pickle=False)
-    variant = VARIANTS[arguments["variant"]]
+    if request.reference is not None:
+        reference = np.load(request.reference, allow_pickle=False)
+    variant = VARIANTS[request.variant]
     machine = relax.VirtualMachine(executable, tvm.cpu())
-    batch: int = arguments["batch"]
+    batch = request.batch
     pieces = []
     for start in range(0, len(x), batch):
         output = machine["main"](tvm.runtime.tensor(x[start : start + batch]))
@@ -148,5 +147,10 @@ def _check(executable: Any, arguments: Json, opt_level: int, rounded: bool) -> C
     found = np.concatenate(pieces)
     stage = "tvm-x86" if platform.machine() == "x86_64" else f"tvm-{platform.machine()}"
     return parity.compare(
-        stage, reference, found, opt_level, variant=variant.name, rounded=variant.rounded or rounded
+        stage,
+        reference,
+        found,
+        request.opt_level,
+        variant=variant.name,
+        rounded=variant.rounded or rounded,
     )

@@ -11,22 +11,25 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from typing import Generic, TypeVar
 
 from toolchain.core.errors import EdgewrightError
-from toolchain.core.worker import Json
+
+Result = TypeVar("Result")
 
 
-class Aside:
+class Aside(Generic[Result]):
     """The copy, at work.
 
     Attributes:
         process_id: of the copy.
 
     Args:
-        work: what it does; its result is the copy's only trace here, besides the files it writes.
+        work: what it does; its result, which is pickled, is the copy's only trace here besides
+            the files it writes.
     """
 
-    def __init__(self, work: Callable[[], Json]) -> None:
+    def __init__(self, work: Callable[[], Result]) -> None:
         # the standard library's newer ways of starting a process copy no memory
         context = multiprocessing.get_context("fork")
         self._answers, answers = context.Pipe(duplex=False)
@@ -35,7 +38,7 @@ class Aside:
         self.process_id = self._process.pid
         answers.close()
 
-    def result(self) -> Json:
+    def result(self) -> Result:
         """What the work returned; waits for it.
 
         Raises:
@@ -43,7 +46,7 @@ class Aside:
             RuntimeError: it failed in another way, and has said how on standard error.
         """
         try:
-            answer: Json | EdgewrightError = self._answers.recv()
+            answer: Result | EdgewrightError = self._answers.recv()
         except EOFError as error:
             self._process.join()
             code = self._process.exitcode or 0
@@ -64,7 +67,7 @@ class Aside:
 
 
 @contextmanager
-def beside(work: Callable[[], Json]) -> Iterator[Aside]:
+def beside(work: Callable[[], Result]) -> Iterator[Aside[Result]]:
     """Start work in a copy of this process; it is stopped with the block."""
     copy = Aside(work)
     try:
@@ -73,7 +76,7 @@ def beside(work: Callable[[], Json]) -> Iterator[Aside]:
         copy.end()
 
 
-def _tell(work: Callable[[], Json], answers: Connection) -> None:
+def _tell(work: Callable[[], Result], answers: Connection) -> None:
     try:
         answers.send(work())
     except EdgewrightError as error:

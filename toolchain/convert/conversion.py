@@ -7,13 +7,14 @@ TensorFlow is imported only when there is something to do.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import importlib.metadata
 import json
 import platform
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from toolchain.convert.requests import CONVERT, ConversionRequest, Part
 from toolchain.core import provenance, store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
@@ -57,12 +58,17 @@ def convert(
             f"batch {batch} can't be used", resolution=f"give a batch of 1 to {LARGEST_BATCH}"
         )
     where = store.Store() if cache is None else cache
-    made_from = identity(spec, batch)
-    key = store.digest_of(made_from)
-    entry = where.entry(key)
-    if entry is None:
-        with where.locked(key):
-            entry = where.entry(key) or _make(where, key, made_from, spec, batch, progress)
+
+    def build(made: Path) -> None:
+        with weights(where, spec) as part:
+            worker.call(
+                CONVERT,
+                ConversionRequest(spec=spec, batch=batch, weights=part, folder=made),
+                what=f"converting {spec.name}",
+                progress=progress,
+            )
+
+    entry = where.get_or_build(identity(spec, batch), build)
     return _publish(where, entry, place.folder_of(spec.name, batch, out))
 
 
@@ -94,74 +100,25 @@ def _versions(names: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _make(
-    where: store.Store,
-    key: str,
-    made_from: dict[str, object],
-    spec: ModelSpec,
-    batch: int,
-    progress: Progress,
-) -> store.Entry:
-    """Convert into a new store entry; weights made here get an entry of their own."""
-    with contextlib.ExitStack() as stack:
-        arguments: dict[str, object] = {"spec": plain(spec), "batch": batch}
-        weights(where, stack, spec, arguments)
-        arguments["folder"] = str(stack.enter_context(where.building(key, made_from)))
-        worker.call(
-            "toolchain.convert.conversion_job:convert",
-            arguments,
-            what=f"converting {spec.name}",
-            progress=progress,
-        )
-    entry = where.entry(key)
-    assert entry is not None
-    return entry
+@contextlib.contextmanager
+def weights(where: store.Store, spec: ModelSpec) -> Iterator[Part]:
+    """Where the weights of a catalogue model are, or are put within the block."""
+    if spec.entry is None or spec.weights is not None:
+        yield Part()
+        return
+    made_from = {**identity(spec, 0), "step": "weights", "batch": None}
+    with made_once(where, made_from) as part:
+        yield part
 
 
-def weights(
-    where: store.Store,
-    stack: contextlib.ExitStack,
-    spec: ModelSpec,
-    arguments: dict[str, object],
-) -> None:
-    """Say in `arguments` where the weights of a catalogue model are, or are to be put."""
-    arguments |= {"weights_in": None, "weights_out": None}
-    if spec.entry is not None and spec.weights is None:
-        made_from = {**identity(spec, 0), "step": "weights", "batch": None}
-        made_once(where, stack, made_from, arguments, "weights")
-
-
-def made_once(
-    where: store.Store,
-    stack: contextlib.ExitStack,
-    made_from: dict[str, object],
-    arguments: dict[str, object],
-    name: str,
-) -> None:
-    """Say in `arguments` the folder of a part: NAME_in when it is there, NAME_out when not yet.
-
-    What is put into the second becomes an entry of the store when the stack closes.
-    """
-    key = store.digest_of(made_from)
-    with contextlib.ExitStack() as waiting:
-        waiting.enter_context(where.locked(key))
-        entry = where.entry(key)
-        if entry is not None:
-            arguments |= {f"{name}_in": str(entry.folder), f"{name}_out": None}
-            return
-        stack.enter_context(waiting.pop_all())
-    folder = stack.enter_context(where.building(key, made_from))
-    arguments |= {f"{name}_in": None, f"{name}_out": str(folder)}
-
-
-def plain(spec: ModelSpec) -> dict[str, object]:
-    """A spec as JSON; `work` reads it back."""
-    fields = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec)}
-    for name in ("entry", "own"):
-        fields[name] = fields[name].model_dump(mode="json") if fields[name] else None
-    for name in ("path", "weights"):
-        fields[name] = str(fields[name]) if fields[name] else None
-    return fields
+@contextlib.contextmanager
+def made_once(where: store.Store, made_from: Mapping[str, object]) -> Iterator[Part]:
+    """Where a part is; when the store has none, what is put there within the block is kept."""
+    with where.entry_or_folder(made_from) as found:
+        if isinstance(found, store.Entry):
+            yield Part(found=found.folder)
+        else:
+            yield Part(wanted=found)
 
 
 def _publish(where: store.Store, entry: store.Entry, folder: Path) -> ModelManifest:

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import onnx
 
 from toolchain.convert import onnx2tf, parity
+from toolchain.convert.requests import ConversionRequest, Part
 from toolchain.core.errors import ModelError
-from toolchain.core.worker import Json, Progress
+from toolchain.core.worker import Progress
 from toolchain.formats import onnx_file
 from toolchain.formats.shapes import fixed_shape
-from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.manifest import (
     Check,
     ModelManifest,
@@ -27,7 +27,6 @@ from toolchain.models.manifest import (
     record_tflite,
 )
 from toolchain.models.specification import ModelSpec
-from toolchain.models.user_model import OwnEntry
 from toolchain.models.variants import PLAIN
 from toolchain.samples import public_images
 from toolchain.samples import selection as inputs
@@ -48,15 +47,13 @@ class Converted:
     missing: dict[str, str]
 
 
-def convert(arguments: Json, progress: Progress) -> Json:
+def convert(request: ConversionRequest, progress: Progress) -> None:
     """Fill `folder` with the conversions of `spec`; the worker's entry.
 
     Raises:
         ModelError: the model can't be read or converted.
     """
-    spec = spec_of(arguments["spec"])
-    batch: int = arguments["batch"]
-    folder = Path(arguments["folder"])
+    spec, batch, folder = request.spec, request.batch, request.folder
     if spec.kind == "onnx":
         made = _from_onnx(spec, batch, progress)
     elif spec.kind == "pytorch":
@@ -64,41 +61,18 @@ def convert(arguments: Json, progress: Progress) -> Json:
     elif spec.kind == "tflite":
         made = _from_tflite(spec, batch, progress)
     else:
-        made = _from_tensorflow(
-            spec,
-            batch,
-            progress,
-            folder_of(arguments["weights_in"]),
-            folder_of(arguments["weights_out"]),
-        )
+        made = _from_tensorflow(spec, batch, progress, request.weights)
     (folder / ONNX_FILE).write_bytes(made.onnx_model.SerializeToString(deterministic=True))
     if made.tflite is not None:
         (folder / TFLITE_FILE).write_bytes(made.tflite)
     _card(spec, batch, folder, made).save(folder)
-    return {}
-
-
-def folder_of(value: str | None) -> Path | None:
-    """A path as JSON has it."""
-    return Path(value) if value else None
-
-
-def spec_of(plain: Json) -> ModelSpec:
-    """A spec as `convert` made it JSON."""
-    fields = dict(plain)
-    fields["entry"] = CatalogueEntry(**plain["entry"]) if plain["entry"] else None
-    fields["own"] = OwnEntry(**plain["own"]) if plain["own"] else None
-    fields["path"] = folder_of(plain["path"])
-    fields["weights"] = folder_of(plain["weights"])
-    return ModelSpec(**fields)
 
 
 def _from_tensorflow(
     spec: ModelSpec,
     batch: int,
     progress: Progress,
-    weights_in: Path | None,
-    weights_out: Path | None,
+    weights: Part,
 ) -> Converted:
     progress("starting TensorFlow")
     from toolchain.convert import tensorflow_graph
@@ -106,9 +80,9 @@ def _from_tensorflow(
 
     tensorflow.settle_tensorflow()
     progress("reading the model")
-    if weights_out is not None and spec.kind == "digits":
+    if weights.wanted is not None and spec.kind == "digits":
         progress("training on scikit-learn's digits")
-    source = tensorflow.load(spec, weights_in, weights_out)
+    source = tensorflow.load(spec, weights.found, weights.wanted)
     shape = fixed_shape(source.shape, batch)
     given = inputs.checked(spec, shape)
     progress("running the source model")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from toolchain.convert import conversion as base
+from toolchain.convert.requests import MAKE_VARIANT, Part, VariantRequest
 from toolchain.core import store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
@@ -58,49 +60,33 @@ def add(
         "variant": variant,
         "samples": present.samples.sha256,
     }
-    key = store.digest_of(inputs)
-    entry = where.entry(key)
-    if entry is None:
-        with where.locked(key):
-            entry = where.entry(key)
-            if entry is None:
-                _make(where, key, inputs, spec, batch, variant, folder, progress)
-                entry = where.entry(key)
-                assert entry is not None
-    return _publish(where, entry, variant, folder)
+
+    def build(made: Path) -> None:
+        with base.weights(where, spec) as weights, _tuned(where, spec, batch, variant) as tuned:
+            request = VariantRequest(
+                spec=spec,
+                batch=batch,
+                variant=variant,
+                samples=folder / present.samples.file,
+                weights=weights,
+                tuned=tuned,
+                folder=made,
+            )
+            what = f"converting {spec.name} to {variant}"
+            worker.call(MAKE_VARIANT, request, what=what, progress=progress)
+
+    return _publish(where, where.get_or_build(inputs, build), variant, folder)
 
 
-def _make(
-    where: store.Store,
-    key: str,
-    inputs: dict[str, object],
-    spec: ModelSpec,
-    batch: int,
-    variant: str,
-    folder: Path,
-    progress: Progress,
-) -> None:
-    present = ModelManifest.load(folder)
-    with contextlib.ExitStack() as stack:
-        arguments: dict[str, object] = {
-            "spec": base.plain(spec),
-            "batch": batch,
-            "variant": variant,
-            "samples": str(folder / present.samples.file),
-            "tuned_in": None,
-            "tuned_out": None,
-        }
-        base.weights(where, stack, spec, arguments)
-        if VARIANTS[variant].tuned:
-            made_from = {**base.identity(spec, batch), "step": f"tuned {variant}", "batch": None}
-            base.made_once(where, stack, made_from, arguments, "tuned")
-        arguments["folder"] = str(stack.enter_context(where.building(key, inputs)))
-        worker.call(
-            "toolchain.convert.variant_job:make",
-            arguments,
-            what=f"converting {spec.name} to {variant}",
-            progress=progress,
-        )
+@contextlib.contextmanager
+def _tuned(where: store.Store, spec: ModelSpec, batch: int, variant: str) -> Iterator[Part]:
+    """Where the weights of a variant that is trained on are, or are put within the block."""
+    if not VARIANTS[variant].tuned:
+        yield Part()
+        return
+    made_from = {**base.identity(spec, batch), "step": f"tuned {variant}", "batch": None}
+    with base.made_once(where, made_from) as part:
+        yield part
 
 
 def _publish(where: store.Store, entry: store.Entry, variant: str, folder: Path) -> ModelManifest:

@@ -6,16 +6,15 @@ is compared with the TFLite form: what that changed is the variant's, what ONNX 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from toolchain.convert import parity
-from toolchain.convert.conversion_job import folder_of, spec_of
+from toolchain.convert.requests import Part, VariantRequest
 from toolchain.core.errors import ModelError, UsageError
-from toolchain.core.worker import Json, Progress
+from toolchain.core.worker import Progress
 from toolchain.formats import onnx_file
 from toolchain.formats.shapes import fixed_shape
 from toolchain.models import manifest
@@ -27,28 +26,25 @@ from toolchain.samples import selection
 PART = "variant.json"
 
 
-def make(arguments: Json, progress: Progress) -> Json:
+def make(request: VariantRequest, progress: Progress) -> None:
     """Fill `folder` with one variant of `spec`; the worker's entry.
 
     Raises:
         ModelError: it can't be made.
     """
-    spec, variant = spec_of(arguments["spec"]), VARIANTS[arguments["variant"]]
-    batch: int = arguments["batch"]
-    folder = Path(arguments["folder"])
+    spec, variant = request.spec, VARIANTS[request.variant]
+    batch, folder = request.batch, request.folder
     progress("starting TensorFlow")
     from toolchain.convert import tensorflow_graph
     from toolchain.formats import tensorflow, tflite_file
 
     tensorflow.settle_tensorflow()
-    source = tensorflow.load(
-        spec, folder_of(arguments["weights_in"]), folder_of(arguments["weights_out"])
-    )
+    source = tensorflow.load(spec, request.weights.found, request.weights.wanted)
     shape = fixed_shape(source.shape, batch)
-    with np.load(arguments["samples"]) as arrays:
+    with np.load(request.samples) as arrays:
         x, reference = arrays["x"], arrays["reference"]
     if variant.tuned:
-        source = _tuned(spec, source, variant, shape, arguments, progress)
+        source = _tuned(spec, source, variant, shape, request.tuned, progress)
     calibration = selection.calibration(spec, shape).x if variant.calibrated else None
     progress(f"converting to TensorFlow Lite, {variant.name}")
     graph = tensorflow_graph.freeze(source, shape)
@@ -81,7 +77,6 @@ def make(arguments: Json, progress: Progress) -> Json:
         missing=missing,
     )
     (folder / PART).write_text(part.model_dump_json(exclude_none=True))
-    return {}
 
 
 def reference_name(variant: str) -> str:
@@ -100,7 +95,7 @@ def _tuned(
     source: Any,
     variant: Variant,
     shape: tuple[int, ...],
-    arguments: Json,
+    part: Part,
     progress: Progress,
 ) -> Any:
     """The network trained on; its weights are taken from or put into a folder of their own."""
@@ -117,10 +112,9 @@ def _tuned(
             resolution="give the model as a .keras file",
         )
     model = batch_norm_folding.fold(source.model)
-    done = folder_of(arguments["tuned_in"])
-    if done is not None:
+    if part.found is not None:
         model = quantization_aware.wrapped(model) if variant.name == "qat" else model
-        tensorflow.read_weights(model, done)
+        tensorflow.read_weights(model, part.found)
     else:
         known = selection.training(spec, shape)
         progress(f"training on: {variant.title}")
@@ -130,5 +124,6 @@ def _tuned(
             pruning_and_clustering.prune(model, known, spec.seed)
         else:
             pruning_and_clustering.cluster(model, known, spec.seed)
-        tensorflow.write_weights(model, Path(arguments["tuned_out"]))
+        assert part.wanted is not None
+        tensorflow.write_weights(model, part.wanted)
     return tensorflow.of_keras(model, source.weights)

@@ -1,9 +1,10 @@
 """Content-addressed files: everything fetched or built is looked up by what made it.
 
 `blobs` holds fetched files by their sha256. `entries` holds built folders by the hash of all that
-made them. Both are hashed again when read; one whose bytes changed is removed, so that the caller
-makes it again. What is here can always be made again, but for `tuning`, what searches have measured
-on devices (`toolchain.tuning.records`): nothing else keeps state in it.
+made them; `Store.get_or_build` is the one way to them. Both are hashed again when read; one whose
+bytes changed is removed, so that the caller makes it again. What is here can always be made again,
+but for `tuning`, what searches have measured on devices (`toolchain.tuning.records`): nothing else
+keeps state in it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -84,12 +85,21 @@ def explain_no_space(where: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A built folder whose bytes were just checked."""
+    """A built folder whose bytes were just checked.
+
+    Attributes:
+        key: the hash of `inputs`.
+        folder: where it is; not to be written to.
+        inputs: all that made it.
+        files: the sha256 of each file by its relative path.
+        fresh: whether it was built by the call that gave it, not found.
+    """
 
     key: str
     folder: Path
     inputs: Mapping[str, object]
     files: Mapping[str, str]
+    fresh: bool = field(default=False, compare=False)
 
     def file(self, name: str) -> Path:
         """The path of one of its files."""
@@ -162,12 +172,50 @@ class Store:
             return None
         return Entry(key=key, folder=folder, inputs=inputs, files=files)
 
+    def get_or_build(self, inputs: Mapping[str, object], build: Callable[[Path], None]) -> Entry:
+        """The folder that is made of some inputs, from the store or built now.
+
+        It is looked up; when it is absent or damaged its key is locked, so that one process at a
+        time builds it, and it is looked up again, since another may have built it meanwhile. What
+        `build` raises comes through, and nothing is kept of it.
+
+        Args:
+            inputs: all that decides the folder's bytes, as JSON; its key is their hash.
+            build: given an empty folder on the store's disk, fills it.
+        """
+        with self.entry_or_folder(inputs) as found:
+            if isinstance(found, Entry):
+                return found
+            build(found)
+        entry = self.entry(digest_of(inputs))
+        assert entry is not None
+        return replace(entry, fresh=True)
+
+    @contextmanager
+    def entry_or_folder(self, inputs: Mapping[str, object]) -> Iterator[Entry | Path]:
+        """The entry that is made of some inputs; or, when there is none, a folder to fill.
+
+        For a part that comes into being along with something else, within the block: the folder
+        becomes the entry when the block ends well, and its key is locked until then. All else goes
+        by `get_or_build`.
+        """
+        key = digest_of(inputs)
+        with ExitStack() as held:
+            entry = self.entry(key)
+            if entry is None:
+                held.enter_context(self.locked(key))
+                entry = self.entry(key)
+            if entry is None:
+                yield held.enter_context(self.building(key, inputs))
+                return
+            held.close()
+            yield entry
+
     @contextmanager
     def building(self, key: str, inputs: Mapping[str, object]) -> Iterator[Path]:
         """A folder to fill; when the block ends well it becomes the entry with that key.
 
-        Nothing is kept of a block that raised. Two builders of one key wait for each other: the
-        second should look the entry up again inside `locked`.
+        Nothing is kept of a block that raised. The key should be locked; `get_or_build` does.
         """
         with self.scratch() as folder, explain_no_space(self.root):
             yield folder

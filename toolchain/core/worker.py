@@ -1,4 +1,13 @@
-"""Runs one function of ours in a fresh Python process.
+"""Runs one function of ours, a job, in a fresh Python process.
+
+A job takes a request and answers; both are frozen dataclasses or pydantic models, whose fields JSON
+can say, and each side checks what it is sent. They are declared beside the caller or in a light
+module of their own, with a `Job` that names the function, so that asking imports nothing of what
+the work does:
+
+    COMPILE = Job("toolchain.compile.compilation_job:compile_objects", Question, Compiled)
+
+    def compile_objects(request: Question, progress: Progress) -> Compiled: ...
 
 What it imports (TensorFlow, TVM) and the memory it takes end with it; its hash seed and thread
 counts are fixed, so that the same arguments give the same bytes; a crash in native code becomes an
@@ -14,8 +23,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter
 
 from toolchain.core import errors, paths, process
 from toolchain.core.errors import CommandError, EdgewrightError, ModelError
@@ -31,8 +43,9 @@ FIXED_ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
 }
 
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
 Progress = Callable[[str], None]
-Json = dict[str, Any]
 # Runs `python -m toolchain.core.worker` on a request file, its output given line by line; raises
 # CommandError when it fails.
 Run = Callable[[Path, Callable[[str], None]], None]
@@ -51,14 +64,40 @@ def here(request: Path, on_line: Callable[[str], None]) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Job(Generic[Request, Answer]):
+    """A function that is run in a process of its own.
+
+    Attributes:
+        function: `module:function`; it takes (request, progress) and returns the answer, and its
+            annotations say the same types.
+        request: the type of what it is given.
+        answer: the type of what it returns; `type(None)` for nothing.
+    """
+
+    function: str
+    request: type[Request]
+    answer: type[Answer]
+
+    @property
+    def module(self) -> str:
+        """The module of the function: what `fingerprint.of` begins at."""
+        return self.function.partition(":")[0]
+
+
 def call(
-    function: str, arguments: Json, *, what: str, progress: Progress = silent, run: Run = here
-) -> Json:
-    """Call `module:function` with a JSON object and return the one it returns.
+    job: Job[Request, Answer],
+    request: Request,
+    *,
+    what: str,
+    progress: Progress = silent,
+    run: Run = here,
+) -> Answer:
+    """Run a job and return its answer.
 
     Args:
-        function: where it is; it takes (arguments, progress).
-        arguments: what it is given.
+        job: what is run.
+        request: what it is given.
         what: the job in words, for the error of a crash.
         progress: called with each step it reports.
         run: runs the process.
@@ -68,19 +107,20 @@ def call(
         ModelError: it crashed.
     """
     with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
-        request, answer = Path(folder) / REQUEST, Path(folder) / ANSWER
-        request.write_text(json.dumps({"function": function, "arguments": arguments}))
+        asked, answer = Path(folder) / REQUEST, Path(folder) / ANSWER
+        given = TypeAdapter(job.request).dump_python(request, mode="json")
+        asked.write_text(json.dumps({"function": job.function, "request": given}))
 
         def on_line(line: str) -> None:
             if line.startswith(MARK):
                 progress(line.removeprefix(MARK))
 
         try:
-            run(request, on_line)
+            run(asked, on_line)
         except CommandError as error:
             raise _explained(error, answer, what) from error
-        result: Json = json.loads(answer.read_text())["result"]
-        return result
+        told = json.loads(answer.read_text())["result"]
+        return TypeAdapter(job.answer).validate_python(told)
 
 
 def _explained(failure: CommandError, answer: Path, what: str) -> EdgewrightError:
@@ -107,8 +147,8 @@ def _explained(failure: CommandError, answer: Path, what: str) -> EdgewrightErro
 def main() -> int:
     """The process's side: read the request, call, write the answer beside it."""
     path = Path(sys.argv[1])
-    request = json.loads(path.read_text())
-    module, _, name = request["function"].partition(":")
+    asked = json.loads(path.read_text())
+    module, _, name = asked["function"].partition(":")
     answer = path.with_name(ANSWER)
     home = path.with_name("home")  # Keras reads and writes its settings there
     home.mkdir()
@@ -118,7 +158,9 @@ def main() -> int:
         print(f"{MARK}{step}", flush=True)
 
     try:
-        result = getattr(importlib.import_module(module), name)(request["arguments"], progress)
+        function = getattr(importlib.import_module(module), name)
+        request, answered = signature(function)
+        result = function(TypeAdapter(request).validate_python(asked["request"]), progress)
     except EdgewrightError as error:
         told = {
             "class": type(error).__name__,
@@ -128,8 +170,17 @@ def main() -> int:
         }
         answer.write_text(json.dumps({"error": told}))
         return 1
-    answer.write_text(json.dumps({"result": result}))
+    plain = TypeAdapter(answered).dump_python(result, mode="json")
+    answer.write_text(json.dumps({"result": plain}))
     return 0
+
+
+def signature(function: Callable[..., object]) -> tuple[Any, Any]:
+    """The types of a job's request and answer, as its annotations say them."""
+    types = get_type_hints(function)
+    answer = types.pop("return")
+    request = next(iter(types.values()))
+    return request, answer
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from toolchain.core import provenance
 from toolchain.core.errors import LockError
 from toolchain.core.provenance import SUFFIX, Claim, Material
-from toolchain.core.store import Store, digest_file, digest_of, digest_tree, write_atomically
+from toolchain.core.store import Entry, Store, digest_file, digest_of, digest_tree, write_atomically
 from toolchain.images import normalise
 from toolchain.images.specification import ImageSpec
 from toolchain.lock import pins
@@ -71,8 +71,8 @@ def key_of(spec: ImageSpec) -> str:
 
 def known_id(spec: ImageSpec, store: Store) -> str | None:
     """The id the image has or will have, when it was built once with this cache."""
-    recorded = _recorded(spec, store)
-    return recorded.id if recorded else None
+    entry = store.entry(key_of(spec))
+    return _sealed(entry).id if entry else None
 
 
 def build(
@@ -90,25 +90,31 @@ def build(
         BuildError: a step failed.
         EngineError: the engine refused or went away.
     """
-    key = key_of(spec)
+    made_from = inputs(spec)
+    key = digest_of(made_from)
     tag = f"edgewright/{spec.name}:{key[:12]}"
-    with store.locked(f"image-{key}"):
-        recorded = _recorded(spec, store)
-        if recorded is not None and _is_there(recorded, engine, tag):
-            return Image(name=spec.name, tag=tag, id=recorded.id, built=False)
+
+    def make() -> Sealed:
         root = _root(spec, store, progress, fetched)
-        made = _image(spec, root, engine, store, tag, progress)
-        if made != recorded:
-            with store.building(key, inputs(spec)) as folder:
+        return _image(spec, root, engine, store, tag, progress)
+
+    def record(folder: Path) -> None:
+        (folder / RECORD).write_text(json.dumps(asdict(make())))
+
+    # what an image is stands in the store, itself it is in the engine, which may have lost it since
+    with store.locked(f"engine-{key}"):
+        entry = store.get_or_build(made_from, record)
+        sealed = _sealed(entry)
+        lost = not entry.fresh and not _is_there(sealed, engine, tag)
+        if lost and (made := make()) != sealed:
+            sealed = made
+            with store.building(key, made_from) as folder:
                 (folder / RECORD).write_text(json.dumps(asdict(made)))
-    return Image(name=spec.name, tag=tag, id=made.id, built=True)
+    return Image(name=spec.name, tag=tag, id=sealed.id, built=entry.fresh or lost)
 
 
-def _recorded(spec: ImageSpec, store: Store) -> Sealed | None:
+def _sealed(entry: Entry) -> Sealed:
     """What a build with this cache came to."""
-    entry = store.entry(key_of(spec))
-    if entry is None:
-        return None
     record = json.loads(entry.file(RECORD).read_text())
     return Sealed(id=record["id"], layers=tuple(record.get("layers", ())))
 
@@ -218,17 +224,13 @@ def _root(
     from toolchain.images import rootfs
     from toolchain.lock.fetch import fetch_all
 
-    made_from = _root_inputs(spec)
-    key = digest_of(made_from)
-    entry = store.entry(key)
-    if entry is None:
-        locked = _locked(spec)
+    locked = _locked(spec)
+
+    def build_root(folder: Path) -> None:
         fetch_all([p.pinned() for p in locked.packages], store, fetched)
-        with store.building(key, made_from) as folder:
-            rootfs.build(spec, locked, store, folder / "root.tar", epoch=EPOCH, progress=progress)
-        entry = store.entry(key)
-        assert entry is not None
-    return entry.file("root.tar")
+        rootfs.build(spec, locked, store, folder / "root.tar", epoch=EPOCH, progress=progress)
+
+    return store.get_or_build(_root_inputs(spec), build_root).file("root.tar")
 
 
 def _image(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toolchain import targets
-from toolchain.core.store import Store, digest_of, digest_tree
+from toolchain.core.store import Store, digest_tree
 from toolchain.images import build, specification
 from toolchain.images.build_container import Mount
 from toolchain.images.engine import Engine
@@ -49,31 +49,27 @@ def folder(store: Store, progress: Callable[[str], None]) -> Path:
         "files": digest_tree(FILES),
         "arches": arches,
     }
-    key = digest_of(inputs)
-    with store.locked(f"counter-{key}"):
-        entry = store.entry(key)
-        if entry is None:
-            engine = Engine()
-            image = build.build(spec, engine, store, progress=progress)
-            fetch.fetch_all([pin], store)
-            with store.building(key, inputs) as made, store.scratch() as scratch:
-                progress(f"unpacking {SOURCE}")
-                fetch.unpack(pin, store, scratch / "src")
-                progress("building the plugin")
-                mounts = [
-                    Mount(source=scratch / "src" / HEADERS, target=f"{IN_BOX}/headers"),
-                    Mount(source=FILES, target=f"{IN_BOX}/files", read_only=True),
-                    Mount(source=made, target=f"{IN_BOX}/out"),
-                ]
-                user = f"{os.getuid()}:{os.getgid()}"
-                with engine.container(image.tag, mounts=mounts, user=user) as box:
-                    box.call(
-                        ["sh", f"{IN_BOX}/files/collect"]
-                        + [f"{IN_BOX}/headers", f"{IN_BOX}/out", *arches]
-                    )
-            entry = store.entry(key)
-    assert entry is not None
-    return entry.folder
+
+    def build_plugin(made: Path) -> None:
+        engine = Engine()
+        image = build.build(spec, engine, store, progress=progress)
+        fetch.fetch_all([pin], store)
+        with store.scratch() as scratch:
+            progress(f"unpacking {SOURCE}")
+            fetch.unpack(pin, store, scratch / "src")
+            progress("building the plugin")
+            mounts = [
+                Mount(source=scratch / "src" / HEADERS, target=f"{IN_BOX}/headers"),
+                Mount(source=FILES, target=f"{IN_BOX}/files", read_only=True),
+                Mount(source=made, target=f"{IN_BOX}/out"),
+            ]
+            user = f"{os.getuid()}:{os.getgid()}"
+            with engine.container(image.tag, mounts=mounts, user=user) as box:
+                box.call(
+                    ["sh", f"{IN_BOX}/files/collect", f"{IN_BOX}/headers", f"{IN_BOX}/out", *arches]
+                )
+
+    return store.get_or_build(inputs, build_plugin).folder
 
 
 def emulator(place: str, target: Target) -> list[str]:

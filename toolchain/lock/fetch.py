@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from debian.debfile import DebError, DebFile
@@ -128,16 +129,28 @@ def unpack_apart(pin: Pinned, store: Store, into: Path, parts: Sequence[str] = (
 
     Arguments and errors are those of `unpack`.
     """
-    given = {"pin": pin.model_dump(), "store": str(store.root), "into": str(into), "parts": parts}
-    worker.call("toolchain.lock.fetch:_unpack_given", given, what=f"unpacking {pin.file_name}")
+    request = UnpackRequest(pin=pin, store=store.root, into=into, parts=tuple(parts))
+    worker.call(UNPACK, request, what=f"unpacking {pin.file_name}")
 
 
-def _unpack_given(given: worker.Json, _progress: worker.Progress) -> worker.Json:
+@dataclass(frozen=True, kw_only=True)
+class UnpackRequest:
+    """What `unpack` takes, for another process; `store` is the store's folder."""
+
+    pin: Pinned
+    store: Path
+    into: Path
+    parts: tuple[str, ...]
+
+
+UNPACK = worker.Job("toolchain.lock.fetch:unpack_as_asked", UnpackRequest, type(None))
+
+
+def unpack_as_asked(request: UnpackRequest, _progress: worker.Progress) -> None:
     """The process's side of `unpack_apart`."""
-    store, into = Store(Path(given["store"])), Path(given["into"])
+    store = Store(request.store)
     with explain_no_space(store.root):  # of what is raised there, only our own errors come back
-        unpack(Pinned.model_validate(given["pin"]), store, into, given["parts"])
-    return {}
+        unpack(request.pin, store, request.into, request.parts)
 
 
 def _fetch(pin: Pinned, store: Store) -> None:

@@ -2,8 +2,8 @@
 
 A database is a folder of the store: what it is for, and a line of JSON for each trial. Lines are
 only ever added, each brought to the disk, so that whatever interrupts a search, the next one goes
-on from there; a last line that was cut off is left out. `compile` asks `tuned` for the tiles that
-are worth having, and `ignored` which databases it can't use.
+on from there; a last line that was cut off is left out. Who compiles asks `tuned` for
+the tiles that are worth having, and `ignored` which databases can't be used.
 
 Devices of one target differ in speed. So a trial counts by its time over that of our own choice on
 the same device, measured in the same way.
@@ -15,12 +15,12 @@ import json
 import os
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from toolchain.compile.compilation_request import TileRecord
 from toolchain.core import store
 from toolchain.targets import Target
 
@@ -31,22 +31,9 @@ FOLDER, HEADER, LINES = "tuning", "database.json", "records.jsonl"
 # What is measured varies by a few in a hundred: a tile must be better than that to be used.
 WORTH = 0.97
 
-Positive = Annotated[int, Field(ge=1)]
-# A tile as JSON has it; the fields of `tiles.Tile`.
-Tile = dict[str, int | bool]
-
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TileRecord(_Part):
-    """A tile; the fields are those of `tiles.Tile`."""
-
-    rows: Positive
-    vectors: Positive
-    width: Positive
-    columns_first: bool = False
 
 
 class Trial(_Part):
@@ -154,10 +141,10 @@ def best(trials: list[Trial]) -> dict[str, tuple[TileRecord, float]]:
     return {workload: found for workload, found in least.items() if found[1] <= WORTH}
 
 
-def tuned(where: store.Store, target: Target, tvm: str) -> dict[str, Tile]:
+def tuned(where: store.Store, target: Target, tvm: str) -> dict[str, TileRecord]:
     """The tiles that a compilation uses, by workload."""
     trials = Database(where, Header.of(target, tvm)).trials()
-    return {workload: tile.model_dump() for workload, (tile, _) in sorted(best(trials).items())}
+    return {workload: tile for workload, (tile, _) in sorted(best(trials).items())}
 
 
 def ignored(where: store.Store, target: Target, tvm: str) -> list[Header]:
@@ -196,8 +183,3 @@ def _read(path: Path) -> Iterator[Trial]:
             yield Trial.model_validate_json(line)
         except ValidationError:
             continue
-
-
-def as_inputs(found: Mapping[str, Tile]) -> dict[str, object]:
-    """What a library's key has of the tiles: nothing without tuning."""
-    return {"tuned": dict(found)} if found else {}

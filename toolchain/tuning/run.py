@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from pydantic import TypeAdapter
+
+from toolchain.compile.compilation_request import TileRecord
 from toolchain.compile.cross_link import Standing
 from toolchain.core import worker
 from toolchain.core.store import Store, write_atomically
 from toolchain.core.worker import Progress
 from toolchain.models.manifest import ModelManifest
 from toolchain.tuning.budget import Budget
+from toolchain.tuning.search_request import SEARCH, Address, Found, SearchRequest
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """What came of a search, and of what; a file of results/tuning has it as JSON.
+
+    Attributes:
+        model: its name.
+        batch: that its graph is fixed at.
+        variant: of the network.
+        target: the devices'.
+        tvm: the version that tuned it.
+        devices: their names.
+        found: what came of it.
+    """
+
+    model: str
+    batch: int
+    variant: str
+    target: str
+    tvm: str
+    devices: tuple[str, ...]
+    found: Found
+
+    def plain(self) -> dict[str, object]:
+        """As JSON: one object with all of it."""
+        of: dict[str, object] = TypeAdapter(Tuned).dump_python(self, mode="json")
+        found = of.pop("found")
+        assert isinstance(found, dict)
+        return of | found
 
 
 def search(
@@ -28,10 +61,10 @@ def search(
     tvm: str,
     store: Store,
     linker: Standing,
-    devices: Sequence[Mapping[str, object]],
+    devices: Sequence[Address],
     budget: Budget,
     progress: Progress,
-) -> dict[str, Any]:
+) -> Tuned:
     """Search for better tiles of a model's functions.
 
     Args:
@@ -42,78 +75,74 @@ def search(
         tvm: the version that is installed here.
         store: where the records are.
         linker: links for the target.
-        devices: the name, port (of 127.0.0.1) and key of each.
+        devices: where each answers.
         budget: when it ends.
         progress: called with each step.
-
-    Returns:
-        what came of it: `toolchain.tuning.search_job.summary`, and of what.
 
     Raises:
         ConnectionFailed: no device is left.
         ModelError: the model has nothing to tune, or can't be imported.
     """
-    what = f"tuning {manifest.model} ({variant}) for {target}"
-    found = worker.call(
-        "toolchain.tuning.search_job:tune",
-        {
-            "onnx": str(folder / manifest.graph(variant).file),
-            "target": target,
-            "tvm": tvm,
-            "store": str(store.root),
-            "container": linker.container,
-            "folder": str(linker.folder),
-            "devices": [dict(device) for device in devices],
-            "budget": dataclasses.asdict(budget),
-        },
-        what=what,
-        progress=progress,
+    request = SearchRequest(
+        onnx=folder / manifest.graph(variant).file,
+        target=target,
+        tvm=tvm,
+        store=store.root,
+        container=linker.container,
+        folder=linker.folder,
+        devices=tuple(devices),
+        budget=budget,
     )
-    of = {"model": manifest.model, "batch": manifest.batch, "variant": variant, "target": target}
-    return {**of, "tvm": tvm, "devices": [device["name"] for device in devices], **found}
+    what = f"tuning {manifest.model} ({variant}) for {target}"
+    return Tuned(
+        model=manifest.model,
+        batch=manifest.batch,
+        variant=variant,
+        target=target,
+        tvm=tvm,
+        devices=tuple(device.name for device in devices),
+        found=worker.call(SEARCH, request, what=what, progress=progress),
+    )
 
 
-def save(found: Mapping[str, Any], folder: Path) -> Path:
+def save(tuned: Tuned, folder: Path) -> Path:
     """Write what came of a search into a folder; returns the file."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    path = folder / f"{found['model']}-{found['target']}-{moment}.json"
-    write_atomically(path, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
+    path = folder / f"{tuned.model}-{tuned.target}-{moment}.json"
+    write_atomically(path, (json.dumps(tuned.plain(), indent=1, sort_keys=True) + "\n").encode())
     return path
 
 
 COLUMNS = ("function", "calls", "tried", "of", "tile", "time, untuned 1")
 
 
-def rows(found: Mapping[str, Any]) -> list[list[str]]:
+def rows(found: Found) -> list[list[str]]:
     """The functions that have a better tile, the greatest gain first, in `COLUMNS`."""
-    better = [f for f in found["functions"] if f["ratio"] < 1]
+    better = [f for f in found.functions if f.ratio < 1]
     return [
-        [
-            f["name"], str(f["calls"]), str(f["tried"]), str(f["of"]), _tile(f["tile"]),
-            f"{f['ratio']:.2f}",
-        ]
-        for f in sorted(better, key=lambda f: float(f["ratio"]))
-    ]  # fmt: skip
+        [f.name, str(f.calls), str(f.tried), str(f.of), _tile(f.tile), f"{f.ratio:.2f}"]
+        for f in sorted(better, key=lambda f: f.ratio)
+    ]
 
 
-def told(found: Mapping[str, Any]) -> list[str]:
+def told(found: Found) -> list[str]:
     """What came of a search, in lines."""
-    lines = [f"{found['trials']} trials, {found['new']} of them new, {found['failed']} failed"]
-    if found["untuned"] is None:
+    lines = [f"{found.trials} trials, {found.new} of them new, {found.failed} failed"]
+    if found.untuned is None or found.tuned is None:
         return [*lines, "not every function was measured yet: give it more trials"]
-    untuned, tuned = found["untuned"] * 1e3, found["tuned"] * 1e3
+    untuned, tuned = found.untuned * 1e3, found.tuned * 1e3
     lines.append(
-        f"what can be tuned takes {tuned:.2f} ms of an inference on {found['host']}, "
+        f"what can be tuned takes {tuned:.2f} ms of an inference on {found.host}, "
         f"untuned {untuned:.2f} ms: {tuned / untuned:.2f}"
     )
-    if curve := drawn([(trials, seconds) for trials, seconds in found["curve"]]):
+    if curve := drawn(found.curve):
         lines.append(f"{untuned:.2f} ms {curve} {tuned:.2f} ms")
     return lines
 
 
-def _tile(tile: Mapping[str, Any]) -> str:
-    order = ", channels first" if tile["columns_first"] else ""
-    return f"{tile['rows']} x {tile['vectors']} x {tile['width']}{order}"
+def _tile(tile: TileRecord) -> str:
+    order = ", channels first" if tile.columns_first else ""
+    return f"{tile.rows} x {tile.vectors} x {tile.width}{order}"
 
 
 def drawn(curve: Sequence[tuple[int, float]], width: int = 60) -> str:

@@ -20,12 +20,13 @@ from typing import Any
 
 import tvm
 
+from toolchain.compile.compilation_request import TileRecord
 from toolchain.compile.tir.register_blocking import Tile
 from toolchain.core.errors import EdgewrightError
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import GoneError, MeasuringError, RemoteDevice
 from toolchain.tuning.functions import UNKNOWN, Function, Shapes, candidate, shapes
-from toolchain.tuning.records import TileRecord, Trial
+from toolchain.tuning.records import Trial
 
 # Candidates of one function before another may have its turn.
 BATCH = 8

@@ -16,49 +16,54 @@ from tvm import relax
 from toolchain import targets
 from toolchain.compile import onnx_import, onnx_simplify, pipeline
 from toolchain.compile.compilation import TILED
+from toolchain.compile.compilation_request import TileRecord
 from toolchain.compile.cross_link import Standing
 from toolchain.compile.relax import batch_splitting
 from toolchain.compile.tir.register_blocking import Registers
 from toolchain.core.errors import ConnectionFailed, ModelError
 from toolchain.core.store import Store
-from toolchain.core.worker import Json, Progress
+from toolchain.core.worker import Progress
 from toolchain.tuning import metaschedule
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.devices import RemoteDevice
 from toolchain.tuning.functions import functions
 from toolchain.tuning.records import Database, Header
 from toolchain.tuning.search import Tuning
+from toolchain.tuning.search_request import Found, FoundFunction, SearchRequest
 
 # Given objects and the library to make of them.
 Link = Callable[[list[Path], Path], None]
 
 
-def tune(arguments: Json, progress: Progress) -> Json:
+def tune(request: SearchRequest, progress: Progress) -> Found:
     """Search for better tiles of a model's functions; the worker's entry.
 
     Raises:
         ConnectionFailed: no device is left; what was measured by then is kept.
         ModelError: the model has nothing to tune.
     """
-    chosen = targets.target(arguments["target"])
-    linker = Standing(container=arguments["container"], folder=Path(arguments["folder"]))
+    chosen = targets.target(request.target)
+    linker = Standing(container=request.container, folder=request.folder)
 
     def link(objects: list[Path], output: Path) -> None:
         linker.link(chosen, [item.name for item in objects], output.name)
 
     progress("importing the ONNX graph")
-    model = onnx_simplify.simplify(onnx.load(arguments["onnx"]))
+    model = onnx_simplify.simplify(onnx.load(request.onnx))
     target = tvm.target.Target(chosen.tvm())
     lowered = pipeline.lower(onnx_import.load(model), target, TILED)
-    database = Database(Store(Path(arguments["store"])), Header.of(chosen, arguments["tvm"]))
+    database = Database(Store(request.store), Header.of(chosen, request.tvm))
     tuning = prepared(
         lowered,
         target,
         database=database,
         link=link,
         folder=linker.folder,
-        devices=[RemoteDevice(**device, say=progress) for device in arguments["devices"]],
-        budget=Budget(**arguments["budget"]),
+        devices=[
+            RemoteDevice(name=device.name, port=device.port, key=device.key, say=progress)
+            for device in request.devices
+        ],
+        budget=request.budget,
         progress=progress,
     )
     return search(tuning)
@@ -117,7 +122,7 @@ def prepared(
     )  # fmt: skip
 
 
-def search(tuning: Tuning) -> Json:
+def search(tuning: Tuning) -> Found:
     """Search, and say what came of it.
 
     Raises:
@@ -138,35 +143,32 @@ def search(tuning: Tuning) -> Json:
     return summary(tuning, tuning.trials() - before)
 
 
-def summary(tuning: Tuning, new: int) -> Json:
-    """What came of a search, as JSON.
-
-    `curve` has points [trials, seconds]: what the functions take in one inference on `host`.
-    """
+def summary(tuning: Tuning, new: int) -> Found:
+    """What came of a search that made so many new trials."""
     untuned, tuned = (tuning.inference(tuned=one) for one in (False, True))
-    return {
-        "host": tuning.reference(),
-        "trials": tuning.trials(),
-        "new": new,
-        "failed": sum(
+    return Found(
+        host=tuning.reference(),
+        trials=tuning.trials(),
+        new=new,
+        failed=sum(
             not trial.seconds for f in tuning.functions for ts in f.trials.values() for trial in ts
         ),
-        "untuned": untuned if math.isfinite(untuned) else None,
-        "tuned": tuned if math.isfinite(tuned) else None,
-        "curve": [list(point) for point in tuning.curve],
-        "functions": [
-            {
-                "name": f.name,
-                "workload": f.workload,
-                "calls": f.calls,
-                "tried": len({tile for tile, _ in f.trials}),
-                "of": len(f.tiles),
-                "tile": vars(f.best()[0]),
-                "ratio": f.best()[1],
-            }
+        untuned=untuned if math.isfinite(untuned) else None,
+        tuned=tuned if math.isfinite(tuned) else None,
+        curve=tuple(tuning.curve),
+        functions=tuple(
+            FoundFunction(
+                name=f.name,
+                workload=f.workload,
+                calls=f.calls,
+                tried=len({tile for tile, _ in f.trials}),
+                of=len(f.tiles),
+                tile=TileRecord(**vars(f.best()[0])),
+                ratio=f.best()[1],
+            )
             for f in tuning.functions
-        ],
-    }
+        ),
+    )
 
 
 def call_counts(lowered: tvm.IRModule) -> collections.Counter[str]:

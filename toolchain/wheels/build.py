@@ -112,13 +112,9 @@ def build(
     Raises:
         EdgewrightError: see the classes; nothing half-made is left.
     """
-    made_from = inputs(name, target)
-    key = digest_of(made_from)
     started = time.monotonic()
-    with store.locked(f"wheel-{key}"):
-        entry = store.entry(key)
-        if entry is not None:
-            return _built(name, target, entry, 0.0)
+
+    def make(folder: Path) -> None:
         # the SDK and what fetches take half a second to import, and a wheel is mostly there
         from toolchain.images.engine import Engine
         from toolchain.lock import fetch
@@ -128,12 +124,11 @@ def build(
         spec = specification.spec(made.image, target)
         image = images.build(spec, engine, store, progress=progress, fetched=fetched)
         fetch.fetch_all(_pins(made, target).values(), store, fetched)
-        with store.building(key, made_from) as folder:
-            wheel = _build(name, target, engine, image.tag, store, folder, progress, Conditions())
-            (folder / PROVENANCE).write_text(_statement(name, target, wheel, image.id))
-        entry = store.entry(key)
-    assert entry is not None
-    return _built(name, target, entry, time.monotonic() - started)
+        wheel = _build(name, target, engine, image.tag, store, folder, progress, Conditions())
+        (folder / PROVENANCE).write_text(_statement(name, target, wheel, image.id))
+
+    entry = store.get_or_build(inputs(name, target), make)
+    return _built(name, target, entry, time.monotonic() - started if entry.fresh else 0.0)
 
 
 def _statement(name: str, target: Target, wheel: Path, image_id: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from toolchain.core import process
 from toolchain.core.errors import CommandError
-from toolchain.core.store import Entry, Store, digest_of, explain_no_space
+from toolchain.core.store import Entry, Store, explain_no_space
 from toolchain.lock.pins import Pinned
 from toolchain.wheels.recipe import Job, Recipe
 
@@ -67,19 +67,15 @@ def _from_kept(pin: Pinned, parts: Sequence[str], store: Store, into: Path) -> N
 def _kept(pin: Pinned, parts: Sequence[str], store: Store) -> Entry:
     """The entry that holds an archive's tree; made when the store has none."""
     made_from = {"kind": "tree", "format": FORMAT, "archive": pin.sha256, "parts": list(parts)}
-    key = digest_of(made_from)
-    with store.locked(f"tree-{key}"):
-        entry = store.entry(key)
-        if entry is not None:
-            return entry
-        with store.scratch() as scratch, store.building(key, made_from) as folder:
+
+    def build(folder: Path) -> None:
+        with store.scratch() as scratch:
             _from_archive(pin, parts, store, scratch / "tree")
             # folders have the modes of this process's umask, which another's may not be
             modes = "--mode=u+rwX,go+rX"
             _tar(store, ["-c", modes, "-f", folder / TREE, "-C", scratch / "tree", "."])
-        entry = store.entry(key)
-    assert entry is not None
-    return entry
+
+    return store.get_or_build(made_from, build)
 
 
 def _tar(store: Store, args: Sequence[str | Path]) -> None:

@@ -1,0 +1,53 @@
+"""What preparing labelled images is asked in its own process: light on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain.core.worker import Job
+from toolchain.models.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardsRequest:
+    """Images to decode, crop and resize.
+
+    Attributes:
+        images: each one's file and label.
+        preprocessing: the model's.
+        shape: height, width, channels of one input, in pixels.
+        channels_first: whether the network takes them as channels, height, width.
+        size: images in a shard.
+        skip: leave out what can't be read, rather than refuse.
+        folder: takes the shards and `summary.json`.
+    """
+
+    images: tuple[tuple[Path, int], ...]
+    preprocessing: Preprocessing
+    shape: tuple[int, int, int]
+    channels_first: bool
+    size: int
+    skip: bool
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferencesRequest:
+    """Shards to run through a model here.
+
+    Attributes:
+        model: a TFLite or ONNX file.
+        batch: that it is fixed at.
+        shards: the files.
+        folder: takes an npy file for each shard.
+    """
+
+    model: Path
+    batch: int
+    shards: tuple[Path, ...]
+    folder: Path
+
+
+PREPARE = Job("toolchain.accuracy.shards_job:prepare", ShardsRequest, type(None))
+REFERENCES = Job("toolchain.accuracy.shards_job:references", ReferencesRequest, type(None))

@@ -1,0 +1,71 @@
+"""What a compilation is asked in its own process, and what it answers: light on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolchain.core.worker import Job
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class TileRecord(BaseModel):
+    """A tile as records, keys and requests say it; the fields of `register_blocking.Tile`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: Positive
+    vectors: Positive
+    width: Positive
+    columns_first: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompilationRequest:
+    """One network for one target.
+
+    Attributes:
+        onnx: its graph.
+        samples: an npz file; `x` is what the check gives the network, `reference` what it should
+            give back.
+        variant: of the network.
+        reference: an npy file of what the variant should give, in place of the samples' own.
+        batch: that the graph is fixed at.
+        target: TVM's description of the target.
+        opt_level: 0 to 3.
+        tuned: tiles by workload.
+        both_at_once: whether to compile for this machine and the target side by side.
+        folder: takes `objects/`, `check.json` and `tuned.json`.
+    """
+
+    onnx: Path
+    samples: Path
+    variant: str
+    reference: Path | None
+    batch: int
+    target: dict[str, object]
+    opt_level: int
+    tuned: Mapping[str, TileRecord]
+    both_at_once: bool
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """What a compilation says besides its files.
+
+    Attributes:
+        unscheduled: functions that have a loop but no schedule of ours.
+        tuned: how many functions have a tile that tuning found.
+    """
+
+    unscheduled: list[str]
+    tuned: int
+
+
+COMPILE = Job("toolchain.compile.compilation_job:compile_objects", CompilationRequest, Compiled)

@@ -1,0 +1,67 @@
+"""What conversions are asked in their own process: light, so that asking imports no TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolchain.core.worker import Job
+from toolchain.models.specification import ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Something that is made once and kept; neither folder where there is no such part.
+
+    Attributes:
+        found: the folder that it is read from, as it was made before.
+        wanted: the folder to put it into, as it is made now.
+    """
+
+    found: Path | None = None
+    wanted: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionRequest:
+    """The plain form of a network.
+
+    Attributes:
+        spec: the model.
+        batch: that its graphs are fixed at.
+        weights: of a catalogue model.
+        folder: takes the manifest and the files that it names.
+    """
+
+    spec: ModelSpec
+    batch: int
+    weights: Part
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantRequest:
+    """One numeric variant of a network.
+
+    Attributes:
+        spec: the model.
+        batch: that its graphs are fixed at.
+        variant: one of `variants.VARIANTS`.
+        samples: an npz file; `x` is what the parity check gives the network, `reference` what the
+            source gave for it.
+        weights: of a catalogue model.
+        tuned: the weights after training on, where the variant has any.
+        folder: takes the variant's files and `variant.json`.
+    """
+
+    spec: ModelSpec
+    batch: int
+    variant: str
+    samples: Path
+    weights: Part
+    folder: Path
+    tuned: Part = field(default_factory=Part)
+
+
+CONVERT = Job("toolchain.convert.conversion_job:convert", ConversionRequest, type(None))
+MAKE_VARIANT = Job("toolchain.convert.variant_job:make", VariantRequest, type(None))
