@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.inventory import reading
+from deploy.measure.runner_protocol import Counter
 from toolchain import targets
 from toolchain.core import paths, process
 from toolchain.core.errors import EngineError, UsageError
@@ -142,7 +143,7 @@ def down(name: str, inventory_path: Path) -> bool:
     return there
 
 
-def counter(name: str, progress: Callable[[str], None]) -> dict[str, object]:
+def counter(name: str, progress: Callable[[str], None]) -> Counter:
     """Give a running emulated device the emulator that counts instructions.
 
     Args:
@@ -166,10 +167,10 @@ def counter(name: str, progress: Callable[[str], None]) -> dict[str, object]:
     made = counting.folder(Store(), progress)
     progress("copying the emulator that counts")
     engine.copy_in(f"edgewright-{name}", made, COUNTER)
-    return {
-        "emulator": counting.emulator(COUNTER, targets.target(running.target)),
-        "plugin": f"{COUNTER}/{counting.PLUGIN}",
-    }
+    return Counter(
+        emulator=counting.emulator(COUNTER, targets.target(running.target)),
+        plugin=f"{COUNTER}/{counting.PLUGIN}",
+    )
 
 
 def status(engine: Engine) -> dict[str, Emulated]:

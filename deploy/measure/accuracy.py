@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from deploy.measure import bench
-from toolchain.accuracy import counts as accuracy
-from toolchain.accuracy.counts import Run
+from deploy.measure import bench, runner_protocol
+from deploy.measure.runner_protocol import Job
+from toolchain.accuracy.counts import Run, Subject, counts_of
 from toolchain.accuracy.shards import Shards
 from toolchain.core import store
 from toolchain.core.errors import BenchError, ReleaseError
@@ -24,7 +24,7 @@ PLACE = "accuracy"
 TRIES = 3
 
 
-class Connection(bench.Connection, Protocol):
+class Connection(runner_protocol.Connection, Protocol):
     """The part of `deploy.ssh.connection.Connection` that is used here."""
 
     def push(
@@ -45,18 +45,26 @@ class Images:
 
     Attributes:
         shards: the prepared images.
-        references: for each form, the store's entry of what it gives here.
+        references: for each variant, the store's entry of what it gives here.
     """
 
     shards: Shards
     references: Mapping[str, store.Entry]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Sent:
+    """A shard on the device: absolute paths of its images and of what each variant gives here."""
+
+    images: str
+    references: Mapping[str, str]
+
+
 def measure(
     conn: Connection,
     *,
     root: str,
-    jobs: Sequence[bench.Job],
+    jobs: Sequence[Job],
     images: Images,
     run: Run,
     path: Path,
@@ -67,8 +75,8 @@ def measure(
     Args:
         conn: an open connection.
         root: our folder on the device.
-        jobs: from `bench.plan`, of one model at one batch.
-        images: the prepared images and what each form gives here.
+        jobs: from `jobs.plan`, of one model at one batch.
+        images: the prepared images and what each variant gives here.
         run: from an earlier time, or new.
         path: its file.
         progress: called with each step.
@@ -79,35 +87,41 @@ def measure(
         ConnectionFailed: the link dropped.
     """
     place = _absolute(conn, f"{root}/{PLACE}")
-    subjects = {job: run.subject(job.runtime, job.variant, job.threads, job.sha256) for job in jobs}
+    subjects = {job: run.subject(job.configuration, job.sha256) for job in jobs}
     for number, name in enumerate(images.shards.files):
         left = [j for j, s in subjects.items() if name not in s.shards and not s.error]
         if not left:
             continue
-        progress(f"shard {number + 1} of {len(images.shards.files)}: sending")
-        sent = _send(conn, place, images, number, {job.form for job in left})
-        here = [
-            job.model_copy(update={"samples": sent["shard"], "reference": sent[job.form]})
+        where = f"shard {number + 1} of {len(images.shards.files)}"
+        progress(f"{where}: sending")
+        sent = _send(conn, place, images, number, {job.variant for job in left})
+        on_shard = [
+            job.model_copy(
+                update={"samples": sent.images, "reference": sent.references[job.variant]}
+            )
             for job in left
         ]
-        progress(f"shard {number + 1} of {len(images.shards.files)}: running")
+        progress(f"{where}: running")
         try:
-            for job, measured in zip(left, _measured(conn, root, here), strict=True):
-                counts = accuracy.counts_of(measured)
-                if counts is not None:
-                    subjects[job].shards[name] = counts
-                else:
-                    why = measured.error
-                    subjects[job].error = f"{why.stage}: {why.message}" if why else "no answer"
+            for job, measured in zip(left, _measured(conn, root, on_shard), strict=True):
+                _keep(subjects[job], name, measured)
         finally:
             run.save(path)
-        conn.run(["rm", "-f", *sent.values()])
+        conn.run(["rm", "-f", sent.images, *sent.references.values()])
     return run
 
 
-def _measured(
-    conn: Connection, root: str, jobs: Sequence[bench.Job]
-) -> list[measurement.Measurement]:
+def _keep(subject: Subject, shard: str, measured: measurement.Measurement) -> None:
+    """Enter a shard's counts, or why there are none, which ends the subject."""
+    counts = counts_of(measured)
+    if counts is not None:
+        subject.shards[shard] = counts
+    else:
+        why = measured.error
+        subject.error = f"{why.stage}: {why.message}" if why else "no answer"
+
+
+def _measured(conn: Connection, root: str, jobs: Sequence[Job]) -> list[measurement.Measurement]:
     """One shard under every runtime, in the order of the jobs."""
     # what is timed is one inference; all others only check
     settings = measurement.Settings(budget_s=0, min_samples=1, max_samples=1, accuracy_s=86_400)
@@ -127,22 +141,24 @@ def _measured(
     return result.measurements
 
 
-def _send(
-    conn: Connection, place: str, images: Images, number: int, forms: set[str]
-) -> dict[str, str]:
-    """Send a shard and what the forms give for it; their paths there by "shard" and form."""
-    entry, name = images.shards.entry, images.shards.files[number]
-    wanted = {"shard": (entry.file(name), entry.files[name])}
-    for form in sorted(forms):
-        reference = images.references[form]
-        file = f"reference-{number:04}.npy"
-        wanted[form] = (reference.file(file), reference.files[file])
-    sent = {}
-    for what, (local, sha256) in wanted.items():
-        remote = f"{place}/{sha256}{local.suffix}"
-        _push(conn, local, remote, sha256)
-        sent[what] = remote
-    return sent
+def _send(conn: Connection, place: str, images: Images, number: int, variants: set[str]) -> _Sent:
+    """Send a shard and what the variants give for it."""
+    shard, reference = images.shards.files[number], f"reference-{number:04}.npy"
+    return _Sent(
+        images=_send_file(conn, place, images.shards.entry, shard),
+        references={
+            variant: _send_file(conn, place, images.references[variant], reference)
+            for variant in sorted(variants)
+        },
+    )
+
+
+def _send_file(conn: Connection, place: str, entry: store.Entry, name: str) -> str:
+    """Send a file of the store under the name of its hash; its path there."""
+    local, sha256 = entry.file(name), entry.files[name]
+    remote = f"{place}/{sha256}{local.suffix}"
+    _push(conn, local, remote, sha256)
+    return remote
 
 
 def _push(conn: Connection, local: Path, remote: str, sha256: str) -> None:

@@ -100,10 +100,10 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
     | {
         "budget": "seconds to measure each model under each runtime; at least three samples",
         "model": "models, separated by commas; all that are deployed when left out",
-        "runtime": "tflite, tvm; both when left out",
+        "runtime": "runtimes, separated by commas; all that are deployed when left out",
         "batch": "batch sizes, separated by commas; all that are deployed when left out",
-        "variant": "forms such as fp32,int8; all that are deployed when left out",
-        "opt-level": "TVM's levels, separated by commas; all that are deployed when left out",
+        "variant": "variants such as fp32,int8; all that are deployed when left out",
+        "opt-level": "levels of compiled libraries, separated by commas; all when left out",
         "threads": "thread counts, separated by commas",
         "parity-samples": "inputs whose outputs are compared with the reference",
         "count-instructions": "count guest instructions an inference instead (emulated devices)",
@@ -132,6 +132,7 @@ def bench(
     """Measure the deployed models on a device and bring the samples home to results/."""
     from deploy.emulator import devices as emulator
     from deploy.measure import bench as benchmark
+    from deploy.measure import jobs as deployed
     from deploy.measure import matrix_order
     from toolchain.core import paths
     from toolchain.report import reports
@@ -139,14 +140,13 @@ def bench(
 
     with _connected(f"bench on {host}", host, inventory) as (device, conn, say):
         current = f"{device.root}/current"
-        there = benchmark.deployed(conn, current)
-        jobs = benchmark.plan(
-            there,
+        there = deployed.deployed(conn, current)
+        selection = deployed.Selection(
             models=options.names(model),
             runtimes=options.names(runtime),
             variants=options.names(variant),
             batches=options.numbers("batch", batch),
-            levels=options.numbers("opt-level", opt_level),
+            opt_levels=options.numbers("opt-level", opt_level),
             threads=options.numbers("threads", threads),
         )
         settings = measurement.Settings(budget_s=budget, parity_samples=parity_samples)
@@ -168,7 +168,7 @@ def bench(
             release=current,
             emulated=device.emulated,
             settings=settings,
-            jobs=jobs,
+            jobs=deployed.plan(there, selection),
             before=before,
             counter=counter,
             progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
@@ -187,9 +187,9 @@ def bench(
         "labels": "a list, a line an image: NAME CLASS; a folder a class when left out",
         "model": "the model, deployed at batch 1",
         "model-file": "the model's file, when it is not from the catalogue",
-        "runtime": "tflite, tvm; both when left out",
-        "variant": "forms such as fp32,int8; all that are deployed when left out",
-        "opt-level": "TVM's levels, separated by commas; all that are deployed when left out",
+        "runtime": "runtimes, separated by commas; all that are deployed when left out",
+        "variant": "variants such as fp32,int8; all that are deployed when left out",
+        "opt-level": "levels of compiled libraries, separated by commas; all when left out",
         "threads": "threads of each runtime",
         "limit": "so many of the images; all when left out",
         "skip-unreadable": "leave out images that can't be read",
@@ -214,7 +214,7 @@ def accuracy(
 ) -> None:
     """Run labelled images of yours on a device: top-1, top-5, beside the same here."""
     from deploy.measure import accuracy as measuring
-    from deploy.measure import bench as benchmark
+    from deploy.measure import jobs as deployed
     from toolchain.accuracy import counts as accuracies
     from toolchain.accuracy import evaluation
     from toolchain.core import paths
@@ -227,21 +227,21 @@ def accuracy(
             skip_unreadable=skip_unreadable, progress=say,
         )  # fmt: skip
     with _connected(f"accuracy on {host}", host, inventory) as (device, conn, say):
-        there = benchmark.deployed(conn, f"{device.root}/current")
-        jobs = benchmark.plan(
-            there,
+        there = deployed.deployed(conn, f"{device.root}/current")
+        selection = deployed.Selection(
             models=[plan.manifest.model],
             runtimes=options.names(runtime),
             variants=options.names(variant),
             batches=[1],
-            levels=options.numbers("opt-level", opt_level),
+            opt_levels=options.numbers("opt-level", opt_level),
             threads=[threads],
         )
-        plan.refuse_others({(j.runtime, j.variant): j.sha256 for j in jobs}, there.target)
+        jobs = deployed.plan(there, selection)
+        plan.refuse_others({job.configuration: job.sha256 for job in jobs}, there.target)
         run = plan.run(host=host, release=there.release, emulated=device.emulated)
         path = paths.results() / "accuracy" / f"{plan.name(host)}.json"
         images = measuring.Images(
-            shards=plan.shards, references=plan.references({j.form for j in jobs}, say)
+            shards=plan.shards, references=plan.references({job.variant for job in jobs}, say)
         )
         run = measuring.measure(
             conn, root=device.root, jobs=jobs, images=images,
@@ -264,7 +264,7 @@ def accuracy(
         "model": "the model; the catalogue's first when left out",
         "model-file": "the model's file, when it is not from the catalogue",
         "batch": "its batch size",
-        "variant": "its form, such as fp32 or int8",
+        "variant": "its variant, such as fp32 or int8",
         "trials": "so many candidates, those of earlier searches included",
         "minutes": "so many minutes; with --trials, whichever ends first",
         "json": JSON,

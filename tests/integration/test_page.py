@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import measured
-from tests.unit import test_report
+from tests.support import evaluated, measured
 from toolchain.core import process
 from toolchain.report import comparison, reports
 from toolchain.report.html_page import Compared
@@ -32,18 +31,18 @@ document.getElementById("page").onload = event => {{
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     board = measured.result(measured.measurement(), measured.tvm(), measured.failed())
-    forms = [
-        measured.measurement(variant=form, batch=batch)
-        for form in ("fp32", "int8")
+    variants = [
+        measured.measurement(variant=variant, batch=batch)
+        for variant in ("fp32", "int8")
         for batch in (1, 2)
     ]
-    other = measured.result(*forms, measured.tvm(), host="other")
+    other = measured.result(*variants, measured.tvm(), host="other")
     emulated = measured.result(host="emu", emulated=True)
     changes = comparison.compare(board, other)
     return reports.build(
         [emulated, board, other],
-        runs=[test_report.a_run()],
-        manifests=[test_report.a_manifest()],
+        runs=[evaluated.run()],
+        manifests=[evaluated.manifest()],
         compared=Compared(first=board, second=other, changes=changes),
         folder=tmp_path_factory.mktemp("page"),
     ).html

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from deploy.measure import accuracy as measuring
-from deploy.measure import bench
+from deploy.measure import jobs as deployed_jobs
+from deploy.measure.jobs import Selection
 from tests.support import measured
-from tests.unit.test_bench import END, LISTED, started
+from tests.support.deployed import DEPLOYED, END, LISTED, started
 from toolchain.accuracy import counts
 from toolchain.accuracy.counts import Counts, Run
 from toolchain.accuracy.shards import Shards
 from toolchain.core import store
 from toolchain.core.errors import BenchError, ConnectionFailed, ReleaseError
 from toolchain.report import accuracy_section
+from toolchain.results.configuration import Configuration
 
 NAMES = ["shard-0000.npz", "shard-0001.npz"]
 
@@ -30,10 +32,10 @@ class FakeDevice:
     Args:
         damages: so many of the first files arrive damaged.
         breaks_at: the link drops at that shard's jobs, from 1.
-        fails: variants that crash.
+        fails: optimisation levels that crash.
     """
 
-    def __init__(self, *, damages: int = 0, breaks_at: int = 0, fails: Sequence[str] = ()) -> None:
+    def __init__(self, *, damages: int = 0, breaks_at: int = 0, fails: Sequence[int] = ()) -> None:
         self.files: dict[str, bytes] = {}
         self.pushed: list[str] = []
         self.ran: list[list[tuple[str, str, str]]] = []
@@ -91,8 +93,9 @@ class FakeDevice:
         return ""
 
     def _result(self, job: dict[str, Any]) -> Any:
-        same = {k: job[k] for k in ("model", "batch", "runtime", "variant", "threads")}
-        if job["variant"] in self.fails:
+        names = ("model", "batch", "runtime", "variant", "opt_level", "threads")
+        same = {name: job.get(name) for name in names}
+        if job.get("opt_level") in self.fails:
             error = {"stage": "load", "kind": "crash", "message": "killed by SIGSEGV"}
             return {**same, "status": "failed", "error": error}
         found = measured.measurement(
@@ -129,7 +132,7 @@ def images(tmp_path: Path) -> measuring.Images:
     return measuring.Images(shards=found, references={"fp32": entry("fp32", references)})
 
 
-JOBS = bench.plan(bench.Deployed.model_validate(LISTED), models=["digits-cnn"])
+JOBS = deployed_jobs.plan(DEPLOYED, Selection(models=["digits-cnn"]))
 
 
 def a_run() -> Run:
@@ -197,7 +200,7 @@ def test_what_broke_off_goes_on_at_the_next_shard(images: measuring.Images, tmp_
 
 
 def test_one_that_fails_does_not_stop_the_others(images: measuring.Images, tmp_path: Path) -> None:
-    device = FakeDevice(fails=["O0"])
+    device = FakeDevice(fails=[0])
     done = measure(device, images, tmp_path / "run.json", a_run())
     assert [len(jobs) for jobs in device.ran] == [3, 2]
     assert len(accuracy_section.rows(done)) == 2
@@ -209,7 +212,8 @@ def test_one_that_fails_does_not_stop_the_others(images: measuring.Images, tmp_p
 def test_counts_of_other_bytes_are_forgotten() -> None:
     run = a_run()
     shard = Counts(total=4, top1=3, top5=4, reference_top1=3, agree=4)
-    run.subject("tvm", "O3", 1, "a" * 64).shards["shard-0000.npz"] = shard
-    assert run.subject("tvm", "O3", 1, "a" * 64).sum() == shard
-    assert run.subject("tvm", "O3", 1, "b" * 64).sum() is None
+    library = Configuration(runtime="tvm", variant="fp32", opt_level=3, threads=1, batch=1)
+    run.subject(library, "a" * 64).shards["shard-0000.npz"] = shard
+    assert run.subject(library, "a" * 64).sum() == shard
+    assert run.subject(library, "b" * 64).sum() is None
     assert len(run.subjects) == 1

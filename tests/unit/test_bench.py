@@ -10,38 +10,13 @@ from typing import Any
 
 import pytest
 
-from deploy.measure import bench, matrix_order
+from deploy.measure import bench, jobs, matrix_order
+from deploy.measure.jobs import Selection
+from deploy.measure.runner_protocol import Job
 from tests.support import measured
+from tests.support.deployed import DEPLOYED, END, LISTED, started
 from toolchain.core.errors import BenchError, ConnectionFailed, EdgewrightError, UsageError
 from toolchain.results import measurement
-
-
-def manifest(model: str, batch: int = 1) -> dict[str, Any]:
-    def made(name: str) -> dict[str, Any]:
-        return {"file": name, "sha256": "a" * 64, "size": 1}
-
-    return {
-        "schema": 1,
-        "model": model,
-        "batch": batch,
-        "tflite": {"fp32": made("fp32.tflite")},
-        "libraries": {
-            "rv64gc": {"O3": made("rv64gc/O3.so"), "O0": made("rv64gc/O0.so")},
-            "aarch64": {"O3": made("aarch64/O3.so")},
-        },
-        "samples": {**made("samples.npz"), "count": 8, "labelled": False},
-    }
-
-
-LISTED = {
-    "release": "b" * 64,
-    "target": "rv64gc",
-    "models": [
-        {"folder": "models/digits-cnn/b1", "card": manifest("digits-cnn")},
-        {"folder": "models/net/b4", "card": manifest("net", 4)},
-    ],
-}
-DEPLOYED = bench.Deployed.model_validate(LISTED)
 
 
 class FakeConnection:
@@ -79,17 +54,28 @@ class FakeConnection:
         return ""
 
 
-def started(*, emulation: str | None = None) -> dict[str, Any]:
-    device = measured.device(emulation=emulation).model_dump()
-    return {"event": "start", "release": "b" * 64, "device": device, "jobs": 1}
+# the jobs in the order in which the runner gets them
+SPREAD = matrix_order.spread(jobs.plan(DEPLOYED))
 
 
-RESULT = {
-    "event": "result",
-    "job": 0,
-    "result": json.loads(measured.measurement().model_dump_json()),
-}
-END = {"event": "end", "failed": 0}
+def told(job: Job, number: int) -> dict[str, Any]:
+    """The runner's answer to a job."""
+    content = json.loads(measured_as(job).model_dump_json())
+    return {"event": "result", "job": number, "result": content}
+
+
+def measured_as(job: Job) -> measurement.Measurement:
+    return measured.measurement(
+        model=job.model,
+        batch=job.batch,
+        runtime=job.runtime,
+        variant=job.variant,
+        opt_level=job.opt_level,
+        threads=job.threads,
+    )
+
+
+RESULT = told(SPREAD[0], 0)
 DROPPED = ConnectionFailed("board: the connection was lost", detail="reset")
 
 
@@ -102,22 +88,23 @@ def run(connection: FakeConnection, folder: Path, **options: Any) -> measurement
 
 
 def test_everything_deployed_for_the_target_is_planned() -> None:
-    jobs = bench.plan(DEPLOYED)
-    assert [(j.model, j.batch, j.runtime, j.variant) for j in jobs] == [
-        ("digits-cnn", 1, "tflite", "fp32"),
-        ("digits-cnn", 1, "tvm", "O0"),
-        ("digits-cnn", 1, "tvm", "O3"),
-        ("net", 4, "tflite", "fp32"),
-        ("net", 4, "tvm", "O0"),
-        ("net", 4, "tvm", "O3"),
+    planned = jobs.plan(DEPLOYED)
+    assert [(j.model, j.batch, j.runtime, j.variant, j.opt_level) for j in planned] == [
+        ("digits-cnn", 1, "tflite", "fp32", None),
+        ("digits-cnn", 1, "tvm", "fp32", 0),
+        ("digits-cnn", 1, "tvm", "fp32", 3),
+        ("net", 4, "tflite", "fp32", None),
+        ("net", 4, "tvm", "fp32", 0),
+        ("net", 4, "tvm", "fp32", 3),
     ]
-    assert jobs[2].file == "models/digits-cnn/b1/rv64gc/O3.so"
-    assert jobs[2].samples == "models/digits-cnn/b1/samples.npz"
+    assert planned[2].file == "models/digits-cnn/b1/rv64gc/O3.so"
+    assert planned[2].samples == "models/digits-cnn/b1/samples.npz"
 
 
 def test_a_choice_narrows_the_plan() -> None:
-    jobs = bench.plan(DEPLOYED, models=["net"], runtimes=["tvm"], levels=[3], threads=[1, 2])
-    assert [(j.model, j.variant, j.threads) for j in jobs] == [("net", "O3", 1), ("net", "O3", 2)]
+    selection = Selection(models=["net"], runtimes=["tvm"], opt_levels=[3], threads=[1, 2])
+    planned = jobs.plan(DEPLOYED, selection)
+    assert [(j.model, j.opt_level, j.threads) for j in planned] == [("net", 3, 1), ("net", 3, 2)]
 
 
 @pytest.mark.parametrize(
@@ -126,21 +113,21 @@ def test_a_choice_narrows_the_plan() -> None:
         ({"models": ["nat"]}, "net"),
         ({"runtimes": ["onnx"]}, "tflite, tvm"),
         ({"variants": ["int8"]}, "fp32"),
-        ({"levels": [2]}, "--opt-level 2"),
+        ({"opt_levels": [2]}, "--opt-level 2"),
         ({"batches": [2]}, "1, 4"),
     ],
 )
 def test_a_choice_of_nothing_names_what_there_is(choice: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageError) as caught:
-        bench.plan(DEPLOYED, **choice)
+        jobs.plan(DEPLOYED, Selection(**choice))
     assert named in caught.value.resolution
 
 
 def test_choices_that_exclude_each_other_are_an_error() -> None:
     with pytest.raises(UsageError, match="nothing"):
-        bench.plan(DEPLOYED, models=["net"], batches=[1])
+        jobs.plan(DEPLOYED, Selection(models=["net"], batches=[1]))
     with pytest.raises(UsageError, match="thread"):
-        bench.plan(DEPLOYED, threads=[0])
+        jobs.plan(DEPLOYED, Selection(threads=[0]))
 
 
 def test_a_result_comes_home(tmp_path: Path) -> None:
@@ -152,13 +139,14 @@ def test_a_result_comes_home(tmp_path: Path) -> None:
     )
     assert result.complete
     assert not result.emulated
-    assert result.measurements == [measured.measurement()]
+    assert result.measurements == [measured_as(SPREAD[0])]
     assert connection.spec["budget_s"] == 2
     assert len(connection.spec["jobs"]) == 6
     assert connection.commands[0][0] == "edgewright/current/venv/bin/python"
     assert [p.stage for p in seen] == ["time", "done"]
-    first = matrix_order.spread(bench.plan(DEPLOYED))[0]
-    assert seen[0].label == f"{first.model} b{first.batch} {first.runtime} {first.variant} 1 thread"
+    first = SPREAD[0]
+    named = first.configuration.variant_label
+    assert seen[0].label == f"{first.model} b{first.batch} {first.runtime} {named} 1 thread"
 
 
 def test_a_device_is_emulated_when_the_inventory_or_the_runner_says_so(tmp_path: Path) -> None:
@@ -169,55 +157,41 @@ def test_a_device_is_emulated_when_the_inventory_or_the_runner_says_so(tmp_path:
 
 
 def test_a_level_leaves_the_other_runtime_alone() -> None:
-    jobs = bench.plan(DEPLOYED, models=["net"], levels=[0])
-    assert [j.variant for j in jobs] == ["fp32", "O0"]
+    planned = jobs.plan(DEPLOYED, Selection(models=["net"], opt_levels=[0]))
+    assert [(j.runtime, j.opt_level) for j in planned] == [("tflite", None), ("tvm", 0)]
 
 
 def test_neighbours_in_the_plan_are_spread_in_time_and_back_in_the_result(tmp_path: Path) -> None:
-    jobs = bench.plan(DEPLOYED, threads=[1, 2])
-    spread = matrix_order.spread(jobs)
-    assert spread != jobs
-    assert sorted(map(matrix_order.key, spread)) == sorted(map(matrix_order.key, jobs))
-    assert spread == matrix_order.spread(list(reversed(jobs)))
-    told = [
-        {"event": "result", "job": number, "result": json.loads(measured_as(j).model_dump_json())}
-        for number, j in enumerate(spread)
-    ]
-    connection = FakeConnection(started(), *told, END)
-    result = run(connection, tmp_path, jobs=jobs)
-    assert [j["variant"] for j in connection.spec["jobs"]] == [j.variant for j in spread]
-    assert [matrix_order.key(m) for m in result.measurements] == [matrix_order.key(j) for j in jobs]
-
-
-def measured_as(job: bench.Job) -> measurement.Measurement:
-    return measured.measurement(
-        model=job.model,
-        batch=job.batch,
-        runtime=job.runtime,
-        variant=job.variant,
-        threads=job.threads,
-    )
+    planned = jobs.plan(DEPLOYED, Selection(threads=[1, 2]))
+    spread = matrix_order.spread(planned)
+    assert spread != planned
+    assert set(spread) == set(planned)
+    assert spread == matrix_order.spread(list(reversed(planned)))
+    answers = [told(job, number) for number, job in enumerate(spread)]
+    connection = FakeConnection(started(), *answers, END)
+    result = run(connection, tmp_path, jobs=planned)
+    assert [j["file"] for j in connection.spec["jobs"]] == [job.file for job in spread]
+    assert [m.configuration for m in result.measurements] == [j.configuration for j in planned]
 
 
 def test_a_run_that_was_cut_short_goes_on_where_it_was(tmp_path: Path) -> None:
-    jobs = bench.plan(DEPLOYED)
+    planned = jobs.plan(DEPLOYED)
     with pytest.raises(BenchError):
-        run(FakeConnection(started(), RESULT, breaks=DROPPED), tmp_path, jobs=jobs)
+        run(FakeConnection(started(), RESULT, breaks=DROPPED), tmp_path, jobs=planned)
     unfinished = partial(
         matrix_order.unfinished, host="board", settings=measurement.Settings(), counted=False
     )
     before = unfinished(measurement.load_all(tmp_path), release="b" * 64)
     assert before is not None
     assert unfinished([before], release="c" * 64) is None
-    rest = matrix_order.spread(matrix_order.left(jobs, before))
-    assert len(rest) == len(jobs) - 1
-    told = [
-        {"event": "result", "job": number, "result": json.loads(measured_as(j).model_dump_json())}
-        for number, j in enumerate(rest)
-    ]
-    connection = FakeConnection(started(), *told, END)
-    result = run(connection, tmp_path, jobs=jobs, before=before)
-    assert [matrix_order.key(m) for m in result.measurements] == [matrix_order.key(j) for j in jobs]
+    rest = matrix_order.spread(matrix_order.left(planned, before))
+    assert len(rest) == len(planned) - 1
+    answers = [told(job, number) for number, job in enumerate(rest)]
+    connection = FakeConnection(started(), *answers, END)
+    result = run(connection, tmp_path, jobs=planned, before=before)
+    assert [matrix_order.key(m) for m in result.measurements] == list(
+        map(matrix_order.key, planned)
+    )
     assert result.complete
     assert unfinished(measurement.load_all(tmp_path), release="b" * 64) is None
     assert measurement.latest(measurement.load_all(tmp_path)) == [result]
@@ -228,7 +202,7 @@ def test_what_was_measured_before_the_link_dropped_is_kept(tmp_path: Path) -> No
         run(FakeConnection(started(), RESULT, breaks=DROPPED), tmp_path)
     (kept,) = measurement.load_all(tmp_path)
     assert not kept.complete
-    assert kept.measurements == [measured.measurement()]
+    assert kept.measurements == [measured_as(SPREAD[0])]
     assert str(next(tmp_path.iterdir())) in caught.value.resolution
 
 
@@ -259,3 +233,43 @@ def test_a_runner_of_another_version_is_an_error(tmp_path: Path) -> None:
     strange = {"event": "result", "job": 0, "result": {"speed": 1}}
     with pytest.raises(BenchError, match="not the one this version knows"):
         run(FakeConnection(started(), strange, END), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"runtime": "tvm" if SPREAD[0].runtime == "tflite" else "tflite"},
+        {"samples_ns": [-1]},
+        {"artifact": {"file": "f", "sha256": "short", "size": 1}},
+    ],
+)
+def test_an_answer_that_can_not_be_is_an_error(tmp_path: Path, answer: dict[str, Any]) -> None:
+    claimed = {**RESULT, "result": {**RESULT["result"], **answer}}
+    with pytest.raises(BenchError, match="not the one this version knows"):
+        run(FakeConnection(started(), claimed, END), tmp_path)
+
+
+@pytest.mark.parametrize("number", [-1, 6])
+def test_an_answer_to_a_job_that_was_not_asked_is_an_error(tmp_path: Path, number: int) -> None:
+    with pytest.raises(BenchError, match="not the one this version knows"):
+        run(FakeConnection(started(), {**RESULT, "job": number}, END), tmp_path)
+
+
+def test_a_runner_of_a_release_of_before_levels_were_a_field_is_understood(tmp_path: Path) -> None:
+    answers = [told(job, number) for number, job in enumerate(SPREAD)]
+    for answer in answers:
+        del answer["result"]["opt_level"]
+    result = run(FakeConnection(started(), *answers, END), tmp_path)
+    assert sorted(m.opt_level for m in result.measurements if m.opt_level is not None) == [
+        0,
+        0,
+        3,
+        3,
+    ]
+    assert {m.configuration for m in result.measurements} == {j.configuration for j in SPREAD}
+
+
+def test_an_event_of_a_newer_runner_is_let_be(tmp_path: Path) -> None:
+    newer = {"event": "weather", "sky": "clear"}
+    later = {**END, "skipped": 0}
+    assert run(FakeConnection(started(), newer, RESULT, later), tmp_path).complete

@@ -8,17 +8,21 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
 
-from tests.support import measured
-from toolchain.accuracy.counts import Counts, Run, Subject
+from tests.support import evaluated, measured
 from toolchain.core.errors import BenchError
-from toolchain.models.manifest import ModelManifest
-from toolchain.report import comparison, formatting, html_page, reports, variant_chart
+from toolchain.report import (
+    comparison,
+    formatting,
+    html_page,
+    reports,
+    summary,
+    variant_chart,
+)
 from toolchain.results import measurement
 
 REAL = measured.result(measured.measurement(), measured.tvm(), measured.failed())
@@ -100,6 +104,14 @@ def test_emulated_times_are_in_columns_of_their_own(built: reports.Built) -> Non
             assert emulated or not row[f"emulated_{name}"]
     assert rows[0]["emulated_latency_ms"].startswith("2.0")
     assert rows[2]["latency_ms"].startswith("2.0")
+
+
+def test_the_variant_and_the_level_are_columns_of_their_own(built: reports.Built) -> None:
+    rows = list(csv.DictReader(built.csv.read_text().splitlines()))
+    told = [(row["runtime"], row["variant"], row["opt_level"]) for row in rows]
+    assert told[:2] == [("tflite", "fp32", ""), ("tvm", "fp32", "3")]
+    (first, second, *_) = json.loads(built.json.read_text())["rows"]
+    assert (first["opt_level"], second["opt_level"]) == (None, 3)
 
 
 def test_the_json_says_that_some_are_emulated(built: reports.Built) -> None:
@@ -210,33 +222,8 @@ def test_counted_instructions_stand_where_times_do(tmp_path: Path) -> None:
     assert [row["instructions"] for row in rows] == [2e6, 6e6]
 
 
-def a_run(**changes: Any) -> Run:
-    """48 of 64 images right under TFLite, and a TVM library that crashed."""
-    counts = Counts(total=64, top1=48, top5=60, reference_top1=47, agree=63)
-    ran = Subject(
-        runtime="tflite", variant="int8", threads=1, sha256="a" * 64, shards={"shard-0": counts}
-    )
-    crashed = Subject(
-        runtime="tvm", variant="O3", threads=1, sha256="b" * 64, error="load: killed by SIGSEGV"
-    )
-    fields: dict[str, Any] = {
-        "host": "board",
-        "model": "resnet50",
-        "dataset": "val",
-        "images": 64,
-        "unreadable": [],
-        "published_top1": 74.9,
-        "published_top5": 92.1,
-        "emulated": False,
-        "release": "c" * 64,
-        "content": "d" * 64,
-        "subjects": [ran, crashed],
-    }
-    return Run(**{**fields, **changes})
-
-
 def test_accuracy_on_images_is_on_the_page_and_behind_it(tmp_path: Path) -> None:
-    built = reports.build([REAL], runs=[a_run()], folder=tmp_path)
+    built = reports.build([REAL], runs=[evaluated.run()], folder=tmp_path)
     shown = Page(built.html.read_text())
     assert "Top-1 (95 %): 75.0 % (63.2 to 84.0)" in shown.cells
     assert "Published top-1 / top-5: 74.9 % / 92.1 %" in shown.cells
@@ -246,7 +233,7 @@ def test_accuracy_on_images_is_on_the_page_and_behind_it(tmp_path: Path) -> None
 
 
 def test_accuracy_bars_stand_where_the_shares_are(tmp_path: Path) -> None:
-    text = reports.build([], runs=[a_run()], folder=tmp_path).html.read_text()
+    text = reports.build([], runs=[evaluated.run()], folder=tmp_path).html.read_text()
     (svg,) = re.findall(r"<svg.*?</svg>", text)
     plot = ET.fromstring(svg)  # noqa: S314 (our own page)
     widths = [float(bar.attrib["width"]) for bar in plot.iter("rect")]
@@ -258,10 +245,10 @@ def test_accuracy_bars_stand_where_the_shares_are(tmp_path: Path) -> None:
 
 def test_all_that_failed_is_in_one_table(tmp_path: Path) -> None:
     short = REAL.model_copy(update={"complete": False})
-    run = a_run(unreadable=[f"{n}.jpg" for n in range(7)])
-    built = reports.build([short], runs=[run], manifests=[a_manifest()], folder=tmp_path)
+    run = evaluated.run(unreadable=[f"{n}.jpg" for n in range(7)])
+    built = reports.build([short], runs=[run], manifests=[evaluated.manifest()], folder=tmp_path)
     failed = json.loads(built.json.read_text())["failed"]
-    assert [(one["where"], one["stage"]) for one in failed] == [
+    assert [(failure["where"], failure["stage"]) for failure in failed] == [
         ("this machine", "conversion"),
         ("board", "load"),
         ("board", "measuring"),
@@ -281,27 +268,6 @@ def test_a_page_of_which_nothing_failed_says_so(tmp_path: Path) -> None:
     assert "Nothing: all that was asked" in reports.build([whole], folder=tmp_path).html.read_text()
 
 
-def a_manifest() -> ModelManifest:
-    """A manifest of digits-cnn whose int16x8 form could not be made for TVM."""
-    file = {"file": "model.onnx", "sha256": "e" * 64, "size": 1}
-    tensor = {"name": "x", "shape": (1, 8, 8, 1)}
-    return ModelManifest.model_validate(
-        {
-            "model": "digits-cnn",
-            "title": "digits-cnn",
-            "batch": 1,
-            "source": {"kind": "keras", "weights": "seeded:0"},
-            "input": tensor,
-            "output": tensor,
-            "tvm_input": tensor,
-            "onnx": file,
-            "samples": {**file, "count": 1, "labelled": False},
-            "checks": [],
-            "missing": {"tvm int16x8": "TVM can't import operator Foo"},
-        }
-    )
-
-
 def test_two_results_side_by_side_are_on_the_page(tmp_path: Path) -> None:
     slow = measured.result(measured.measurement(samples_ns=[3 * measured.MS] * 20), host="other")
     fast = measured.result(measured.measurement())
@@ -314,15 +280,15 @@ def test_two_results_side_by_side_are_on_the_page(tmp_path: Path) -> None:
     assert json.loads(built.json.read_text())["changes"][0]["verdict"] == "faster"
 
 
-def test_forms_stand_side_by_side_with_their_size_over_the_plain_one() -> None:
+def test_variants_stand_side_by_side_with_their_size_over_the_plain_one() -> None:
     def artifact(size: int) -> dict[str, object]:
         return {"file": "f", "sha256": "a" * 64, "size": size}
 
     plain = measured.measurement(artifact=artifact(1000))
     two = measured.measurement(artifact=artifact(1000), threads=2, samples_ns=[measured.MS] * 20)
     small = measured.measurement(variant="int8", artifact=artifact(250))
-    found = variant_chart.of([plain, two, small], emulated=False)
-    assert [(f.label, f.of_plain, f.latency_ms) for f in found] == [
+    rows = variant_chart.rows([plain, two, small], emulated=False)
+    assert [(row.label, row.of_plain, row.latency_ms) for row in rows] == [
         ("TFLite fp32, 2 threads", 1.0, 1.0),
         ("TFLite int8", 0.25, pytest.approx(2, rel=1e-3)),
     ]
@@ -332,5 +298,38 @@ def test_forms_stand_side_by_side_with_their_size_over_the_plain_one() -> None:
     assert " ms" not in emulated
 
 
-def test_one_form_alone_has_nothing_to_stand_beside() -> None:
+def test_one_variant_alone_has_nothing_to_stand_beside() -> None:
     assert variant_chart.by_model(REAL) == []
+
+
+def test_a_result_of_a_runtime_that_is_unknown_here_is_shown(tmp_path: Path) -> None:
+    other = measured.measurement(runtime="abacus", variant="int8", samples_ns=[measured.MS] * 20)
+    found = measured.result(measured.measurement(), other, measured.tvm())
+    assert "abacus int8" in terminal(found)
+    text = reports.build([found], folder=tmp_path).html.read_text()
+    used = set(re.findall(r"var\((--runtime-[a-z]+)\)", text))
+    defined = re.findall(r"(--runtime-[a-z]+): (#[0-9a-f]{6});", text)
+    assert used == {"--runtime-abacus", "--runtime-tflite", "--runtime-tvm"}
+    assert {name for name, _ in defined} >= used
+    # on a light page, a dark one and paper; no two of one colour
+    assert len({colour for _, colour in defined}) == 2 * len({name for name, _ in defined})
+
+
+def test_several_runtimes_are_each_held_against_the_best_and_the_first() -> None:
+    times = {"tflite": 2, "tvm": 6, "abacus": 8}
+    measurements = [
+        measured.measurement(runtime=name, samples_ns=[ms * measured.MS] * 20, batch=batch)
+        for name, ms in times.items()
+        for batch in (1, 2)
+    ]
+    found = measured.result(*measurements)
+    of_one = [line for line in formatting.comparisons(found) if "batch" not in line]
+    assert [
+        re.findall(r": (.*), 1 thread takes (.*) times .* as (.*),", line) for line in of_one
+    ] == [
+        [("TVM fp32", "3.00", "TFLite fp32")],
+        [("abacus fp32", "4.00", "TFLite fp32")],
+    ]
+    ratios = summary.ratios(found)
+    assert [(r.runtime, r.baseline) for r in ratios] == [("tflite", "abacus"), ("tvm", "abacus")]
+    assert [r.by_batch[1] for r in ratios] == pytest.approx([4, 4 / 3])

@@ -10,8 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support import measured
+from toolchain.accuracy import counts
 from toolchain.core.errors import BenchError
 from toolchain.results import measurement
+
+# what the last version before schema 2 wrote
+EARLIER = Path(measured.__file__).with_name("earlier")
 
 
 def test_a_saved_result_is_read_back_whole(tmp_path: Path) -> None:
@@ -35,13 +39,56 @@ def test_the_latest_of_each_host_is_chosen() -> None:
     assert measurement.latest([new, other, old]) == [other, new]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 2}', '{"schema": 1, "host": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"schema": 3}',
+        '{"schema": 1, "host": 3}',
+        '{"schema": 1, "measurements": [1]}',
+    ],
+)
 def test_a_file_that_is_no_result_is_one_clear_error(tmp_path: Path, content: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(content)
     with pytest.raises(BenchError, match=r"x\.json") as caught:
         measurement.load(path)
     assert caught.value.resolution
+
+
+def test_a_result_of_schema_1_is_read_as_if_it_were_written_today(tmp_path: Path) -> None:
+    old = measurement.load(EARLIER / "result-1.json")
+    assert [(m.runtime, m.variant, m.opt_level, m.threads) for m in old.measurements] == [
+        ("tflite", "fp32", None, 1),
+        ("tflite", "int8", None, 1),
+        ("tvm", "fp32", 3, 1),
+        ("tvm", "fp32", 0, 2),
+        ("tvm", "int8", 3, 1),
+        ("tvm", "fp32", 3, 1),
+    ]
+    times = [2 * measured.MS + n for n in range(5)]
+    assert old.measurements[0] == measured.measurement(samples_ns=times)
+    assert old.measurements[-1] == measured.failed()
+    assert measurement.load(measurement.save(old, tmp_path)) == old
+
+
+def test_counts_of_before_the_level_was_a_field_go_on(tmp_path: Path) -> None:
+    run = counts.load(EARLIER / "accuracy-1.json")
+    assert run is not None
+    told = [(s.runtime, s.variant, s.opt_level) for s in run.subjects]
+    assert told == [("tflite", "int8", None), ("tvm", "fp32", 3), ("tvm", "int8", 3)]
+    last = run.subjects[-1]
+    assert run.subject(last.configuration, last.sha256) is last
+    run.save(tmp_path / "run.json")
+    assert counts.load(tmp_path / "run.json") == run
+
+
+@pytest.mark.parametrize("runtime", ["", "TVM", "a b", "x" * 33, '"><script>', "tvm\n"])
+def test_a_runtime_is_a_plain_name(runtime: str) -> None:
+    with pytest.raises(ValidationError, match="runtime"):
+        measured.measurement(runtime=runtime)
 
 
 def test_a_key_that_is_unknown_is_refused() -> None:

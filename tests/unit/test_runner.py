@@ -53,6 +53,7 @@ def job(release: Path, says: Mapping[str, object], **changes: object) -> dict[st
         "batch": 1,
         "runtime": "tflite",
         "variant": "fp32",
+        "opt_level": None,
         "threads": 1,
         "file": name,
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
@@ -134,6 +135,15 @@ def test_a_job_measures_time_parity_and_accuracy(release: Path, runtime: str) ->
     assert found.conditions.after.monotonic_ns > found.conditions.before.monotonic_ns
 
 
+def test_a_result_names_its_job_as_the_job_was_named(release: Path) -> None:
+    now = job(release, {}, runtime="tvm", variant="int8", opt_level=3)
+    before = job(release, {}, runtime="tvm", variant="int8-O3")
+    del before["opt_level"]
+    results = [e["result"] for e in run(release, now, before) if e["event"] == "result"]
+    assert [(r["status"], r["variant"]) for r in results] == [("ok", "int8"), ("ok", "int8-O3")]
+    assert (results[0]["opt_level"], "opt_level" in results[1]) == (3, False)
+
+
 def test_delegated_nodes_are_counted_for_tflite(release: Path) -> None:
     found = measure(release, job(release, {}))
     assert found.delegated == results.Delegated(total=3, taken=2, parts=1)
@@ -197,7 +207,7 @@ def test_outputs_that_are_no_numbers_have_no_difference(release: Path) -> None:
     assert found.status == "ok"
     assert found.parity is not None
     assert found.parity.max_abs is None
-    assert not found.parity.agrees
+    assert not found.parity.holds
 
 
 def test_a_crash_ends_its_job_only_and_keeps_what_was_measured(release: Path) -> None:

@@ -8,44 +8,37 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.support import measured
-from toolchain.report import batch_chart, summary
+from toolchain.report import batch_chart, formatting, summary
 from toolchain.results import measurement
 
 MS = measured.MS
 
 
-def at(
-    runtime: str, variant: str, batch: int, milliseconds: float, threads: int = 1
-) -> measurement.Measurement:
-    return measured.measurement(
-        runtime=runtime,
-        variant=variant,
-        batch=batch,
-        threads=threads,
-        samples_ns=[int(milliseconds * MS)] * 10,
-    )
+def at(batch: int, milliseconds: float, **changes: object) -> measurement.Measurement:
+    """A measurement under TFLite, unless the changes say otherwise."""
+    return measured.measurement(batch=batch, samples_ns=[int(milliseconds * MS)] * 10, **changes)
 
 
 MATRIX = measured.result(
-    at("tflite", "fp32", 1, 2),
-    at("tflite", "fp32", 4, 8),
-    at("tflite", "fp32", 4, 5, threads=2),
-    at("tflite", "int8", 1, 1),
-    at("tvm", "O0", 1, 8),
-    at("tvm", "O3", 1, 4),
-    at("tvm", "O3", 4, 2.5),
-    at("tvm", "int8-O3", 1, 4),
+    at(1, 2),
+    at(4, 8),
+    at(4, 5, threads=2),
+    at(1, 1, variant="int8"),
+    at(1, 8, runtime="tvm", opt_level=0),
+    at(1, 4, runtime="tvm", opt_level=3),
+    at(4, 2.5, runtime="tvm", opt_level=3),
+    at(1, 4, runtime="tvm", variant="int8", opt_level=3),
 )
 
 
 def test_the_best_of_each_runtime_is_by_inputs_a_second() -> None:
-    found = [(p.measurement.runtime, p.measurement.variant, p.fps) for p in summary.best(MATRIX)]
-    assert found == [("tflite", "int8", 1000.0), ("tvm", "O3", 1600.0)]
+    best = [(formatting.runtime(p.measurement.configuration), p.fps) for p in summary.best(MATRIX)]
+    assert best == [("TFLite int8", 1000.0), ("TVM O3", 1600.0)]
 
 
-def test_the_mean_ratio_is_of_the_best_at_each_batch_and_of_the_same_form() -> None:
+def test_the_mean_ratio_is_of_the_best_at_each_batch_and_of_the_same_variant() -> None:
     plain, int8 = summary.ratios(MATRIX)
-    assert (plain.form, int8.form) == ("fp32", "int8")
+    assert (plain.variant, int8.variant) == ("fp32", "int8")
     assert plain.by_batch == {1: 0.5, 4: 2.0}
     assert plain.mean == pytest.approx(1.0)
     assert int8.by_batch == {1: 0.25}
@@ -55,7 +48,9 @@ def test_words_are_said_only_where_there_was_a_choice() -> None:
     assert summary.best_lines(MATRIX)[0] == (
         "digits-cnn: fastest of 4 by TFLite int8, 1 thread, batch 1: 1,000 FPS"
     )
-    assert len(summary.ratio_lines(MATRIX)) == 1
+    assert summary.ratio_lines(MATRIX) == [
+        "digits-cnn fp32: TVM's FPS is on average 1.00 times TensorFlow Lite's over batches 1, 4"
+    ]
     assert summary.best_lines(measured.result()) == []
     assert summary.ratio_lines(measured.result()) == []
 
@@ -74,7 +69,9 @@ def test_a_matrix_is_plotted_by_batch_for_each_number_of_threads() -> None:
         "digits-cnn fp32: FPS by batch, 2 threads",
         "digits-cnn fp32: best against best",
     ]
-    ET.fromstring(plots[0])  # noqa: S314 (our own)
+    dashes = [line.get("stroke-dasharray") for line in ET.fromstring(plots[0]).iter("path")]  # noqa: S314 (our own)
+    # the axis, then each line with its row of the legend: TFLite, O0, O3
+    assert dashes == [None, None, None, "1 4", "1 4", None, None]
     assert "TVM O0" in plots[0]
     assert "up to 1,600 FPS" in plots[2]
 

@@ -7,24 +7,26 @@ computed from its counts. It doesn't measure (`deploy.measure.accuracy` does).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import from_json
 
 from toolchain.core import store
 from toolchain.core.errors import BenchError
-from toolchain.results import measurement as results
-from toolchain.results.measurement import Runtime
+from toolchain.results import earlier_schemas
+from toolchain.results.configuration import Configuration, OptLevel, Runtime, Threads
+from toolchain.results.measurement import Measurement
 
 Count = Annotated[int, Field(ge=0)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
 class Counts(_Part):
-    """Of one shard under one runtime; the reference is the same form on the machine that sent it.
+    """Of one shard under one runtime; the reference is its variant on the machine that sent it.
 
     `agree` counts images of which both say the same class.
     """
@@ -37,21 +39,39 @@ class Counts(_Part):
 
 
 class Subject(_Part):
-    """One runtime with one file, and its counts by shard; `error` ends it."""
+    """One configuration with one file, and its counts by shard; `error` ends it."""
 
     runtime: Runtime
     variant: str
-    threads: int
+    opt_level: OptLevel | None
+    threads: Threads
     sha256: str
     shards: dict[str, Counts] = Field(default_factory=dict)
     error: str = ""
+
+    @property
+    def configuration(self) -> Configuration:
+        """How the model is run; images are run one by one."""
+        return Configuration(
+            runtime=self.runtime,
+            variant=self.variant,
+            opt_level=self.opt_level,
+            threads=self.threads,
+            batch=1,
+        )
 
     def sum(self) -> Counts | None:
         """The counts of all shards; None before the first."""
         if not self.shards:
             return None
-        each = [counts.model_dump() for counts in self.shards.values()]
-        return Counts(**{name: sum(one[name] for one in each) for name in each[0]})
+        shards = self.shards.values()
+        return Counts(
+            total=sum(shard.total for shard in shards),
+            top1=sum(shard.top1 for shard in shards),
+            top5=sum(shard.top5 for shard in shards),
+            reference_top1=sum(shard.reference_top1 for shard in shards),
+            agree=sum(shard.agree for shard in shards),
+        )
 
 
 class Run(_Part):
@@ -65,6 +85,7 @@ class Run(_Part):
         content: the hash of the prepared images.
     """
 
+    schema_: Literal[2] = Field(default=2, alias="schema")
     host: str
     model: str
     dataset: str
@@ -80,33 +101,41 @@ class Run(_Part):
     def save(self, path: Path) -> None:
         """Write it, by temporary name and rename."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        store.write_atomically(path, (self.model_dump_json(indent=1) + "\n").encode())
+        store.write_atomically(
+            path, (self.model_dump_json(by_alias=True, indent=1) + "\n").encode()
+        )
 
-    def subject(self, runtime: Runtime, variant: str, threads: int, sha256: str) -> Subject:
-        """The subject of a file under a runtime, new when it is not there or of other bytes."""
+    def subject(self, configuration: Configuration, sha256: str) -> Subject:
+        """The subject of a file in a configuration, new when it is not there or of other bytes."""
         for known in self.subjects:
-            if (known.runtime, known.variant, known.threads) == (runtime, variant, threads):
+            if known.configuration == configuration:
                 if known.sha256 == sha256:
                     return known
                 self.subjects.remove(known)
                 break
-        made = Subject(runtime=runtime, variant=variant, threads=threads, sha256=sha256)
-        self.subjects.append(made)
-        self.subjects.sort(key=lambda s: (s.runtime, s.variant, s.threads))
-        return made
+        subject = Subject(
+            runtime=configuration.runtime,
+            variant=configuration.variant,
+            opt_level=configuration.opt_level,
+            threads=configuration.threads,
+            sha256=sha256,
+        )
+        self.subjects.append(subject)
+        self.subjects.sort(key=lambda s: (s.runtime, s.variant, s.opt_level or 0, s.threads))
+        return subject
 
 
 def load(path: Path) -> Run | None:
-    """Read a run; None when there is none.
+    """Read a run, of this version or of an earlier one; None when there is none.
 
     Raises:
         BenchError: the file can't be used.
     """
     try:
-        return Run.model_validate_json(path.read_bytes())
+        return Run.model_validate(earlier_schemas.upgraded_accuracy(from_json(path.read_bytes())))
     except FileNotFoundError:
         return None
-    except ValidationError as error:
+    except ValueError as error:  # no JSON, or none of a run
         raise BenchError(
             f"{path} can't be used",
             detail=str(error),
@@ -120,11 +149,11 @@ def load_all(folder: Path) -> list[Run]:
     Raises:
         BenchError: one of them can't be used.
     """
-    found = [run for path in folder.glob("*.json") if (run := load(path)) is not None]
-    return sorted(found, key=lambda run: (run.host, run.model, run.dataset, run.content))
+    runs = [run for path in folder.glob("*.json") if (run := load(path)) is not None]
+    return sorted(runs, key=lambda run: (run.host, run.model, run.dataset, run.content))
 
 
-def counts_of(measurement: results.Measurement) -> Counts | None:
+def counts_of(measurement: Measurement) -> Counts | None:
     """What the runner said of one shard; None where it failed before."""
     accuracy, parity = measurement.accuracy, measurement.parity
     if measurement.status != "ok" or accuracy is None or parity is None:

@@ -17,6 +17,8 @@ from toolchain.models.manifest import ModelManifest
 from toolchain.models.preprocessing import Preprocessing
 from toolchain.models.resolve import resolve_model
 from toolchain.models.specification import ModelSpec
+from toolchain.results.configuration import Configuration
+from toolchain.runtimes import all_runtimes
 
 CHANNELS = (1, 3)
 
@@ -43,13 +45,13 @@ class Evaluation:
         """The name of the file of a run: host, model, images."""
         return f"{host}-{self.manifest.model}-{self.shards.entry.key[:12]}"
 
-    def references(self, forms: set[str], progress: Progress) -> dict[str, store.Entry]:
-        """What each form gives for the images on this machine."""
+    def references(self, variants: set[str], progress: Progress) -> dict[str, store.Entry]:
+        """What each variant gives for the images on this machine."""
         return {
-            form: shards.references(
-                self.shards, self.folder, self.manifest, form, progress=progress
+            variant: shards.references(
+                self.shards, self.folder, self.manifest, variant, progress=progress
             )
-            for form in sorted(forms)
+            for variant in sorted(variants)
         }
 
     def run(self, *, host: str, release: str, emulated: bool) -> Run:
@@ -75,23 +77,26 @@ class Evaluation:
         tried_again = [s.model_copy(update={"error": ""}) for s in before.subjects]
         return fresh.model_copy(update={"subjects": tried_again})
 
-    def refuse_others(self, there: Mapping[tuple[str, str], str], target: str) -> None:
+    def refuse_others(self, there: Mapping[Configuration, str], target: str) -> None:
         """Refuse a device whose files are not the ones here, whose outputs would be compared.
 
         Args:
-            there: the hash of each runtime's variant on the device.
+            there: the hash of the file of each configuration on the device.
             target: the device's.
 
         Raises:
             UsageError: one differs.
         """
-        here = {("tflite", name): file.sha256 for name, file in self.manifest.tflite.items()}
-        libraries = self.manifest.libraries.get(target, {})
-        here |= {("tvm", name): library.sha256 for name, library in libraries.items()}
-        for (runtime, variant), sha256 in there.items():
-            if here.get((runtime, variant)) != sha256:
+        here = {
+            (runtime.name, artifact.variant, artifact.opt_level): artifact.file.sha256
+            for runtime in all_runtimes().values()
+            for artifact in runtime.artifacts(self.manifest, target)
+        }
+        for its, sha256 in there.items():
+            if here.get((its.runtime, its.variant, its.opt_level)) != sha256:
                 raise UsageError(
-                    f"{self.manifest.model}: the device's {runtime} {variant} is not the one here",
+                    f"{self.manifest.model}: the device's {its.runtime} {its.variant_label} is not "
+                    "the one here",
                     resolution="deploy again, then run the same command",
                 )
 

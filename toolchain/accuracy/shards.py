@@ -1,8 +1,8 @@
 """Labelled images prepared once on this machine, in files of some that a device takes one by one.
 
 A shard holds pixels after crop and resize, as bytes, with the numbers that make the network's input
-of them, so a quarter of the inputs' size is sent. `references` adds what a form of the model gives
-here. Both are entries of the store: the same images are prepared once.
+of them, so a quarter of the inputs' size is sent. `references` adds what a variant of the model
+gives here. Both are entries of the store: the same images are prepared once.
 """
 
 from __future__ import annotations
@@ -116,21 +116,21 @@ def references(
     shards: Shards,
     folder: Path,
     manifest: ModelManifest,
-    form: str,
+    variant: str,
     *,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
 ) -> store.Entry:
-    """What a form of a model gives for each shard here, in reference-NNNN.npy.
+    """What a variant of a model gives for each shard here, in reference-NNNN.npy.
 
-    Its TFLite form by this machine's TensorFlow Lite; where it has none, its ONNX graph by ONNX
+    Its TFLite file by this machine's TensorFlow Lite; where it has none, its ONNX graph by ONNX
     Runtime.
 
     Raises:
         ModelError: it can't be run.
     """
     where = store.Store() if cache is None else cache
-    file = manifest.tflite.get(form) or manifest.graph(form)
+    file = manifest.tflite.get(variant) or manifest.graph(variant)
     made_from = {
         "step": "references",
         "code": _code(),

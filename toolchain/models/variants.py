@@ -74,10 +74,3 @@ def chosen(names: list[str]) -> list[str]:
 def library(variant: str, opt_level: int) -> str:
     """The name of a TVM library in a manifest: the plain form's is its level alone."""
     return f"O{opt_level}" if variant == PLAIN else f"{variant}-O{opt_level}"
-
-
-def form_of(runtime: str, name: str) -> str:
-    """The form that a runtime's variant is of: `int8` for TVM's `int8-O3`, `fp32` for `O3`."""
-    if runtime != "tvm":
-        return name
-    return name.rpartition("-")[0] or PLAIN

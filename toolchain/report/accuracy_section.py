@@ -23,13 +23,14 @@ COLUMNS = [
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One runtime and form on one set of images; shares are of 1, None is what is not known."""
+    """One configuration on one set of images; shares are of 1, None is what is not known."""
 
     host: str
     model: str
     dataset: str
     runtime: str
     variant: str
+    opt_level: int | None
     threads: int
     images: int
     total: int
@@ -51,21 +52,22 @@ def rows(run: Run) -> list[list[str]]:
     published = " / ".join(
         "-" if p is None else f"{p:g} %" for p in (run.published_top1, run.published_top5)
     )
-    return [[name(subject), *_cells(counts, run.images), published] for subject, counts in of(run)]
+    return [
+        [
+            formatting.configuration(subject.configuration),
+            *_cells(counts, run.images),
+            published,
+        ]
+        for subject, counts in counted(run)
+    ]
 
 
-def of(run: Run) -> Iterator[tuple[Subject, Counts]]:
-    """What was run of a run, with its counts."""
+def counted(run: Run) -> Iterator[tuple[Subject, Counts]]:
+    """What was run, with its counts."""
     for subject in run.subjects:
         counts = subject.sum()
         if counts is not None:
             yield subject, counts
-
-
-def name(subject: Subject) -> str:
-    """Runtime, variant and threads."""
-    named = formatting.form(subject.runtime, subject.variant)
-    return f"{named}, {formatting.threads(subject.threads)}"
 
 
 def top(counts: Counts) -> tuple[Proportion, Proportion]:
@@ -88,7 +90,9 @@ def refuse_failures(run: Run) -> None:
     Raises:
         BenchError: it names each.
     """
-    failed = [f"{name(s)}: {s.error}" for s in run.subjects if s.error]
+    failed = [
+        f"{formatting.configuration(s.configuration)}: {s.error}" for s in run.subjects if s.error
+    ]
     if failed:
         raise BenchError(
             f"{len(failed)} of {len(run.subjects)} could not run all images",
@@ -98,8 +102,8 @@ def refuse_failures(run: Run) -> None:
 
 
 def flatten(runs: Iterable[Run]) -> list[Row]:
-    """Every runtime and form of some runs."""
-    return [_row(run, subject, counts) for run in runs for subject, counts in of(run)]
+    """Every configuration of some runs."""
+    return [_row(run, subject, counts) for run in runs for subject, counts in counted(run)]
 
 
 def _row(run: Run, subject: Subject, counts: Counts) -> Row:
@@ -110,6 +114,7 @@ def _row(run: Run, subject: Subject, counts: Counts) -> Row:
         dataset=run.dataset,
         runtime=subject.runtime,
         variant=subject.variant,
+        opt_level=subject.opt_level,
         threads=subject.threads,
         images=run.images,
         total=counts.total,
@@ -133,12 +138,12 @@ def _share(percent: float | None) -> float | None:
 
 def plot(run: Run) -> str:
     """The bars of a run; empty when nothing was run."""
-    found = []
-    for subject, counts in of(run):
+    bars = []
+    for subject, counts in counted(run):
         top1, top5 = top(counts)
-        found.append(
+        bars.append(
             latency_chart.Shares(
-                label=name(subject),
+                label=formatting.configuration(subject.configuration),
                 runtime=subject.runtime,
                 top1=top1,
                 top5=top5,
@@ -146,4 +151,4 @@ def plot(run: Run) -> str:
                 published=(_share(run.published_top1), _share(run.published_top5)),
             )
         )
-    return latency_chart.shares(f"{run.model} on {run.dataset}", found) if found else ""
+    return latency_chart.shares(f"{run.model} on {run.dataset}", bars) if bars else ""

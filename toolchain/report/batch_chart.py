@@ -1,129 +1,144 @@
 """Throughput against batch size as inline SVG: a line for each runtime and optimisation level.
 
-Same page, same rules as `charts`: colours are the page's variables, text is text, a phone's width.
+Same page, same rules as `latency_chart`: colours are the page's variables, text is text, a phone's
+width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from toolchain.report import formatting, summary
+from toolchain.report import formatting, runtime_style, summary
 from toolchain.report.latency_chart import LEFT, RIGHT, figure
 from toolchain.report.summary import Point
 from toolchain.results import measurement
 
+TOP = 40
 HEIGHT = 150
+BASE = TOP + HEIGHT
 LEGEND_ROW = 18
 FOOT = 18
-# TVM's levels are told apart by their dashes, for readers and printers without colours.
-DASHES = {"0": "1 4", "1": "4 4", "2": "9 4"}
+# Levels are told apart by their dashes, for readers and printers without colours.
+DASHES = {0: "1 4", 1: "4 4", 2: "9 4"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line: its name, its runtime, and inputs a second by batch."""
+    """One line.
+
+    Attributes:
+        label: what the legend says.
+        runtime: its colour.
+        opt_level: its dashes; None for a line that is not of one level.
+        fps: inputs a second by batch, in the order of the batches.
+    """
 
     label: str
     runtime: str
+    opt_level: int | None
     fps: dict[int, float]
 
 
 def by_batch(result: measurement.Result) -> list[str]:
-    """The plots of a host: for each form of a model and each number of threads, and the best ones.
+    """The plots of a host: for each variant of a model and each number of threads, and the best.
 
     None where only one batch was measured, or the device is emulated.
     """
     groups: dict[tuple[str, str], list[Point]] = {}
     for point in summary.points(result):
-        groups.setdefault((point.measurement.model, point.form), []).append(point)
-    plots = []
-    for (model, form), found in sorted(groups.items()):
-        if len({p.measurement.batch for p in found}) < 2:
-            continue
-        threads = sorted({p.measurement.threads for p in found})
-        lines = [_series([p for p in found if p.measurement.threads == n]) for n in threads]
-        plots += [
-            lines_plot(f"{model} {form}: FPS by batch, {formatting.threads(n)}", of)
-            for n, of in zip(threads, lines, strict=True)
-        ]
-        if len(threads) > 1 or any(len(of) > 2 for of in lines):
-            plots.append(lines_plot(f"{model} {form}: best against best", _best(found)))
-    return plots
-
-
-def _series(found: Sequence[Point]) -> list[Series]:
-    by_name: dict[tuple[str, str], dict[int, float]] = {}
-    for point in found:
-        m = point.measurement
-        by_name.setdefault((m.runtime, formatting.runtime(m)), {})[m.batch] = point.fps
+        groups.setdefault((point.measurement.model, point.measurement.variant), []).append(point)
     return [
-        Series(label=label, runtime=runtime, fps=dict(sorted(fps.items())))
-        for (runtime, label), fps in sorted(by_name.items())
+        plot
+        for (model, variant), points in sorted(groups.items())
+        if len({point.measurement.batch for point in points}) > 1
+        for plot in _plots(f"{model} {variant}", points)
     ]
 
 
-def _best(found: Sequence[Point]) -> list[Series]:
-    best: dict[str, dict[int, float]] = {}
-    for point in found:
-        at = best.setdefault(point.measurement.runtime, {})
-        batch = point.measurement.batch
-        at[batch] = max(point.fps, at.get(batch, 0.0))
-    names = {"tflite": "TFLite, best of all", "tvm": "TVM, best of all"}
+def _plots(name: str, points: Sequence[Point]) -> list[str]:
+    threads = sorted({point.measurement.threads for point in points})
+    by_threads = [_series([p for p in points if p.measurement.threads == n]) for n in threads]
+    plots = [
+        lines_plot(f"{name}: FPS by batch, {formatting.threads(n)}", series)
+        for n, series in zip(threads, by_threads, strict=True)
+    ]
+    if len(threads) > 1 or any(len(series) > 2 for series in by_threads):
+        plots.append(lines_plot(f"{name}: best against best", _best(points)))
+    return plots
+
+
+def _series(points: Iterable[Point]) -> list[Series]:
+    lines: dict[tuple[str, str, int | None], dict[int, float]] = {}
+    for point in points:
+        m = point.measurement
+        key = (m.runtime, formatting.runtime(m.configuration), m.opt_level)
+        lines.setdefault(key, {})[m.batch] = point.fps
     return [
-        Series(label=names[runtime], runtime=runtime, fps=dict(sorted(fps.items())))
+        Series(label=label, runtime=runtime, opt_level=level, fps=dict(sorted(fps.items())))
+        for (runtime, label, level), fps in sorted(lines.items(), key=lambda line: line[0][:2])
+    ]
+
+
+def _best(points: Iterable[Point]) -> list[Series]:
+    best: dict[str, dict[int, float]] = {}
+    for point in points:
+        fps, batch = best.setdefault(point.measurement.runtime, {}), point.measurement.batch
+        fps[batch] = max(point.fps, fps.get(batch, 0.0))
+    return [
+        Series(
+            label=f"{runtime_style.label(runtime)}, best of all",
+            runtime=runtime,
+            opt_level=None,
+            fps=dict(sorted(fps.items())),
+        )
         for runtime, fps in sorted(best.items())
     ]
 
 
-def lines_plot(title: str, found: Sequence[Series]) -> str:
+def lines_plot(title: str, series: Sequence[Series]) -> str:
     """Lines over batches, which are evenly spaced; FPS from zero.
 
     Args:
         title: said above the plot.
-        found: the lines, in the order of the legend.
+        series: the lines, in the order of the legend.
     """
-    batches = sorted({batch for one in found for batch in one.fps})
-    top = max((fps for one in found for fps in one.fps.values()), default=1.0) * 1.05
-    first, base = 40, 40 + HEIGHT
-
-    def x(batch: int) -> float:
-        share = batches.index(batch) / max(len(batches) - 1, 1)
-        return LEFT + 12 + share * (RIGHT - LEFT - 24)
-
-    def y(fps: float) -> float:
-        return base - fps / top * HEIGHT
-
+    batches = sorted({batch for line in series for batch in line.fps})
+    top = max((fps for line in series for fps in line.fps.values()), default=1.0) * 1.05
+    step = (RIGHT - LEFT - 24) / max(len(batches) - 1, 1)
+    x = {batch: LEFT + 12 + number * step for number, batch in enumerate(batches)}
     body = [
         f'<text x="{LEFT}" y="14" class="title">{escape(title)}</text>',
         f'<text x="{LEFT}" y="31" class="axis-text">0 to {formatting.number(top)} FPS</text>',
-        f'<path d="M{LEFT} {first}H{RIGHT}M{LEFT} {base}H{RIGHT}" class="axis"/>',
+        f'<path d="M{LEFT} {TOP}H{RIGHT}M{LEFT} {BASE}H{RIGHT}" class="axis"/>',
     ]
     body += [
-        f'<text x="{x(batch):.1f}" y="{base + 14}" class="axis-text" text-anchor="middle">'
+        f'<text x="{x[batch]:.1f}" y="{BASE + 14}" class="axis-text" text-anchor="middle">'
         f"{batch}</text>"
         for batch in batches
     ]
-    row = base + FOOT + 14
-    for one in found:
-        level = one.label[-1] if one.runtime == "tvm" else ""
-        dash = f' stroke-dasharray="{DASHES[level]}"' if level in DASHES else ""
-        stroke = f'stroke="var(--{one.runtime})" stroke-width="2" fill="none"{dash}'
-        path = "L".join(f"{x(b):.1f} {y(fps):.1f}" for b, fps in one.fps.items())
-        body.append(f'<path d="M{path}" {stroke}/>')
-        body += [
-            f'<circle cx="{x(b):.1f}" cy="{y(fps):.1f}" r="3" fill="var(--{one.runtime})"/>'
-            for b, fps in one.fps.items()
-        ]
-        most = max(one.fps.values())
-        body += [
-            f'<path d="M{LEFT} {row - 4}h34" {stroke}/>',
-            f'<text x="{LEFT + 42}" y="{row}" class="label">{escape(one.label)}</text>',
-            (
-                f'<text x="{RIGHT}" y="{row}" class="value" text-anchor="end">'
-                f"up to {formatting.number(most)} FPS</text>"
-            ),
-        ]
-        row += LEGEND_ROW
-    return figure(title, body, row - LEGEND_ROW + 8)
+    legend = BASE + FOOT + 14
+    for number, line in enumerate(series):
+        points = [(x[batch], BASE - fps / top * HEIGHT) for batch, fps in line.fps.items()]
+        body += _line(line, points, legend + number * LEGEND_ROW)
+    return figure(title, body, legend + (len(series) - 1) * LEGEND_ROW + 8)
+
+
+def _line(line: Series, points: Sequence[tuple[float, float]], row: int) -> list[str]:
+    """A line through its points, and its row of the legend."""
+    colour = runtime_style.variable(line.runtime)
+    dashes = DASHES.get(line.opt_level) if line.opt_level is not None else None
+    dash = f' stroke-dasharray="{dashes}"' if dashes else ""
+    stroke = f'stroke="{colour}" stroke-width="2" fill="none"{dash}'
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    return [
+        f'<path d="M{path}" {stroke}/>',
+        *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points),
+        f'<path d="M{LEFT} {row - 4}h34" {stroke}/>',
+        f'<text x="{LEFT + 42}" y="{row}" class="label">{escape(line.label)}</text>',
+        (
+            f'<text x="{RIGHT}" y="{row}" class="value" text-anchor="end">'
+            f"up to {formatting.number(max(line.fps.values()))} FPS</text>"
+        ),
+    ]

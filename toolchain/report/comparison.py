@@ -20,11 +20,13 @@ from rich.table import Table
 from toolchain.core.errors import BenchError, UsageError
 from toolchain.report import formatting
 from toolchain.results import measurement
+from toolchain.results.configuration import Configuration
 
 BLOCKS = 8
 FEWEST = 2 * BLOCKS  # times that a run needs for its noise to be judged
 SAME_INSTRUCTIONS = 1e-3  # two starts of one job were seen to differ by less
 
+_Job = tuple[str, Configuration]
 Verdict = Literal["faster", "slower", "within noise", "too few samples", "not compared", "missing"]
 
 
@@ -86,40 +88,41 @@ def compare(first: measurement.Result, second: measurement.Result) -> list[Chang
             "one result counted instructions and the other took times",
             resolution="compare two of the same kind",
         )
-    pairs: dict[str, list[measurement.Measurement | None]] = {}
-    for place, result in enumerate((first, second)):
-        for m in result.measurements:
-            name = f"{formatting.title(m)}, {formatting.configuration(m)}"
-            pairs.setdefault(name, [None, None])[place] = m
+    before, after = _by_job(first), _by_job(second)
     return [
-        _change(what, one, other, emulated=first.emulated) for what, (one, other) in pairs.items()
+        _change(job, before.get(job), after.get(job), emulated=first.emulated)
+        for job in dict.fromkeys([*before, *after])
     ]
 
 
+def _by_job(result: measurement.Result) -> dict[_Job, measurement.Measurement]:
+    return {(m.model, m.configuration): m for m in result.measurements}
+
+
 def _change(
-    what: str,
-    one: measurement.Measurement | None,
-    other: measurement.Measurement | None,
+    job: _Job,
+    first: measurement.Measurement | None,
+    second: measurement.Measurement | None,
     *,
     emulated: bool,
 ) -> Change:
-    before, after = _value(one, emulated=emulated), _value(other, emulated=emulated)
-    if one is None or other is None:
+    before, after = _value(first, emulated=emulated), _value(second, emulated=emulated)
+    if first is None or second is None:
         verdict: Verdict = "missing"
-    elif one.instructions and other.instructions:
-        verdict = _by_instructions(one.instructions.each, other.instructions.each)
+    elif first.instructions and second.instructions:
+        verdict = _by_instructions(first.instructions.each, second.instructions.each)
     elif emulated or before is None or after is None:
         verdict = "not compared"
     else:
-        verdict = _by_times(one.samples_ns, other.samples_ns)
-    files = [m.artifact.sha256 for m in (one, other) if m is not None and m.artifact is not None]
+        verdict = _by_times(first.samples_ns, second.samples_ns)
+    files = [m.artifact.sha256 for m in (first, second) if m is not None and m.artifact is not None]
     return Change(
-        what=what,
+        what=formatting.subject(*job),
         verdict=verdict,
         before=before,
         after=after,
         ratio=after / before if before and after else None,
-        classes=_classes(one, other),
+        classes=_other_classes(first, second),
         same_file=files[0] == files[1] if len(files) == 2 else None,
     )
 
@@ -142,10 +145,10 @@ def _by_instructions(before: float, after: float) -> Verdict:
 def _by_times(before: Sequence[int], after: Sequence[int]) -> Verdict:
     if min(len(before), len(after)) < FEWEST:
         return "too few samples"
-    one, other = blocks(before), blocks(after)
-    if max(other) < min(one):
+    first, second = blocks(before), blocks(after)
+    if max(second) < min(first):
         return "faster"
-    return "slower" if min(other) > max(one) else "within noise"
+    return "slower" if min(second) > max(first) else "within noise"
 
 
 def blocks(times: Sequence[int]) -> list[float]:
@@ -154,34 +157,36 @@ def blocks(times: Sequence[int]) -> list[float]:
     return [statistics.median(times[a:b]) for a, b in itertools.pairwise(ends)]
 
 
-def _classes(
-    one: measurement.Measurement | None, other: measurement.Measurement | None
+def _other_classes(
+    first: measurement.Measurement | None, second: measurement.Measurement | None
 ) -> int | None:
-    if one is None or other is None or not one.predictions or not other.predictions:
+    if first is None or second is None or not first.predictions or not second.predictions:
         return None
-    both = zip(one.predictions, other.predictions, strict=False)
+    both = zip(first.predictions, second.predictions, strict=False)
     return sum(a != b for a, b in both)
 
 
-def table(first: measurement.Result, second: measurement.Result, found: Sequence[Change]) -> Table:
+def table(
+    first: measurement.Result, second: measurement.Result, changes: Sequence[Change]
+) -> Table:
     """The changes for the terminal."""
     unit = "M instructions" if first.counted else "ms"
-    made = Table(
+    shown = Table(
         title=f"{first.name} against {second.name}", title_justify="left", box=box.SIMPLE_HEAD
     )
-    made.add_column("")
+    shown.add_column("")
     for name in (f"first, {unit}", f"second, {unit}", "ratio"):
-        made.add_column(name, justify="right")
+        shown.add_column(name, justify="right")
     for name in ("verdict", "other classes", "same file"):
-        made.add_column(name)
+        shown.add_column(name)
     styles = {"faster": "green", "slower": "bold red"}
-    for one in found:
-        made.add_row(
-            one.what,
-            *(formatting.perhaps(v) for v in (one.before, one.after, one.ratio)),
-            one.verdict,
-            "-" if one.classes is None else str(one.classes),
-            {True: "yes", False: "no", None: "-"}[one.same_file],
-            style=styles.get(one.verdict, ""),
+    for change in changes:
+        shown.add_row(
+            change.what,
+            *(formatting.perhaps(v) for v in (change.before, change.after, change.ratio)),
+            change.verdict,
+            "-" if change.classes is None else str(change.classes),
+            {True: "yes", False: "no", None: "-"}[change.same_file],
+            style=styles.get(change.verdict, ""),
         )
-    return made
+    return shown

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from toolchain.accuracy.counts import Run
 from toolchain.models.manifest import ModelManifest
-from toolchain.report import accuracy_section, formatting
+from toolchain.report import formatting
 from toolchain.results import measurement
 
 MOST_NAMES = 5
@@ -33,20 +33,20 @@ class Failed:
 HERE = "this machine"
 
 
-def found(
-    measured: Sequence[measurement.Result], runs: Iterable[Run], manifests: Iterable[ModelManifest]
+def collect(
+    results: Sequence[measurement.Result], runs: Iterable[Run], manifests: Iterable[ModelManifest]
 ) -> list[Failed]:
-    """What failed: forms that were not made, jobs, runs that were cut short, images left out."""
+    """What failed: variants that were not made, jobs, runs that were cut short, images left out."""
     return [
-        *(one for manifest in manifests for one in _not_made(manifest)),
-        *(one for result in measured for one in _of_result(result)),
-        *(one for run in runs for one in _of_run(run)),
+        *(failed for manifest in manifests for failed in _not_made(manifest)),
+        *(failed for result in results for failed in _of_result(result)),
+        *(failed for run in runs for failed in _of_run(run)),
     ]
 
 
 def _not_made(manifest: ModelManifest) -> Iterator[Failed]:
-    for form, why in manifest.missing.items():
-        what = f"{manifest.model}, batch {manifest.batch}, {form}"
+    for artifact, why in manifest.missing.items():
+        what = f"{manifest.model}, batch {manifest.batch}, {artifact}"
         yield Failed(where=HERE, what=what, stage="conversion", why=why)
 
 
@@ -55,7 +55,7 @@ def _of_result(result: measurement.Result) -> Iterator[Failed]:
         if m.error is not None:
             yield Failed(
                 where=result.host,
-                what=f"{formatting.title(m)}, {formatting.configuration(m)}",
+                what=formatting.subject(m.model, m.configuration),
                 stage=m.error.stage,
                 why=f"{m.error.kind}: {m.error.message}",
             )
@@ -72,7 +72,7 @@ def _of_run(run: Run) -> Iterator[Failed]:
     for subject in run.subjects:
         if subject.error:
             stage, _, why = subject.error.partition(": ")
-            what = f"{run.model}, {accuracy_section.name(subject)}"
+            what = f"{run.model}, {formatting.configuration(subject.configuration)}"
             yield Failed(where=run.host, what=what, stage=f"accuracy, {stage}", why=why or stage)
     if run.unreadable:
         names = ", ".join(run.unreadable[:MOST_NAMES])

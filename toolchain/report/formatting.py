@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from toolchain.models import variants
+from toolchain.report import runtime_style
 from toolchain.report.measurement_rows import MIB, accuracy_of
 from toolchain.results import measurement, statistics
+from toolchain.results.configuration import Configuration
 
 _Scored = tuple[float, measurement.Measurement]
 
@@ -54,28 +55,32 @@ def threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-def form(runtime: measurement.Runtime, variant: str) -> str:
-    """Runtime and variant."""
-    names = {"tflite": "TFLite", "tvm": "TVM"}
-    return f"{names[runtime]} {variant}"
+def runtime(of: Configuration) -> str:
+    """Runtime, variant and optimisation level."""
+    return f"{runtime_style.label(of.runtime)} {of.variant_label}"
 
 
-def runtime(m: measurement.Measurement) -> str:
-    """Runtime and variant of a measurement."""
-    return form(m.runtime, m.variant)
+def configuration(of: Configuration) -> str:
+    """Runtime, variant, optimisation level and threads; the batch stands with the model."""
+    return f"{runtime(of)}, {threads(of.threads)}"
 
 
-def configuration(m: measurement.Measurement) -> str:
-    """Runtime, variant and threads."""
-    return f"{runtime(m)}, {threads(m.threads)}"
+def subject(model: str, how: Configuration) -> str:
+    """What is measured: the model, its batch when that isn't 1, its configuration."""
+    return f"{titled(model, how.batch)}, {configuration(how)}"
 
 
 def title(m: measurement.Measurement) -> str:
-    """The model, with its batch when that isn't 1."""
-    return m.model if m.batch == 1 else f"{m.model}, batch {m.batch}"
+    """The model of a measurement, with its batch when that isn't 1."""
+    return titled(m.model, m.batch)
 
 
-def agreement(parity: measurement.Parity | None) -> str:
+def titled(model: str, batch: int) -> str:
+    """A model, with its batch when that isn't 1."""
+    return model if batch == 1 else f"{model}, batch {batch}"
+
+
+def same_top1(parity: measurement.Parity | None) -> str:
     """On how many inputs the top class is the reference's."""
     if parity is None:
         return "-"
@@ -89,9 +94,9 @@ def difference(parity: measurement.Parity | None) -> str:
     return "not finite" if parity.max_abs is None else number(parity.max_abs)
 
 
-def delegated(found: measurement.Delegated | None) -> str:
+def delegated(nodes: measurement.Delegated | None) -> str:
     """How many nodes the delegate took."""
-    return "-" if found is None else f"{found.taken}/{found.total}"
+    return "-" if nodes is None else f"{nodes.taken}/{nodes.total}"
 
 
 def percent(share: float) -> str:
@@ -104,19 +109,19 @@ def interval(share: statistics.Proportion) -> str:
     return f"{percent(share.share)} ({100 * share.low:.1f} to {100 * share.high:.1f})"
 
 
-def accuracy(found: measurement.Accuracy | None) -> str:
+def accuracy(counted: measurement.Accuracy | None) -> str:
     """Top-1 accuracy with its 95 % interval."""
-    if found is None:
+    if counted is None:
         return "-"
-    text = interval(accuracy_of(found))
-    if found.total < found.available:
-        text += f", {found.total} of {found.available}"
+    text = interval(accuracy_of(counted))
+    if counted.total < counted.available:
+        text += f", {counted.total} of {counted.available}"
     return text
 
 
-def reference_accuracy(found: measurement.Accuracy | None) -> str:
+def reference_accuracy(counted: measurement.Accuracy | None) -> str:
     """The reference's top-1 accuracy on the same inputs."""
-    return "-" if found is None else percent(found.reference_correct / found.total)
+    return "-" if counted is None else percent(counted.reference_correct / counted.total)
 
 
 def device_name(result: measurement.Result) -> str:
@@ -179,10 +184,10 @@ def instructions(m: measurement.Measurement) -> str:
 
 
 def instruction_ratios(result: measurement.Result) -> list[str]:
-    """For each model, how the fewest instructions of one runtime stand to those of the other."""
+    """For each model and variant, how the instructions of the runtimes stand to the fewest."""
     return [
-        f"{title(few)}: {configuration(many)} takes {number(more / less)} times the "
-        f"instructions of {configuration(few)}"
+        f"{title(few)}: {configuration(many.configuration)} takes {number(more / less)} times the "
+        f"instructions of {configuration(few.configuration)}"
         for (less, few), (more, many) in _best(
             (m.instructions.each, m) for m in result.measurements if m.instructions is not None
         )
@@ -190,7 +195,7 @@ def instruction_ratios(result: measurement.Result) -> list[str]:
 
 
 def comparisons(result: measurement.Result) -> list[str]:
-    """For each model, how the best of one runtime stands to the best of the other.
+    """For each model and variant, how the best time of each runtime stands to the best of all.
 
     Empty for an emulated device.
     """
@@ -198,37 +203,36 @@ def comparisons(result: measurement.Result) -> list[str]:
         return []
     timed = ((m, m.timing()) for m in result.measurements if m.status == "ok")
     return [
-        f"{title(fast)}: {configuration(slow)} takes "
+        f"{title(fast)}: {configuration(slow.configuration)} takes "
         f"{number(measurement.latency_ratio((result, slow), (result, fast)))} times as long as "
-        f"{configuration(fast)}"
+        f"{configuration(fast.configuration)}"
         for (_, fast), (_, slow) in _best((t.latency_ns, m) for m, t in timed if t is not None)
     ]
 
 
-def _best(found: Iterable[_Scored]) -> Iterator[tuple[_Scored, _Scored]]:
-    """For each form of a model that both runtimes ran, the least of each: the lesser first."""
+def _best(scores: Iterable[_Scored]) -> Iterator[tuple[_Scored, _Scored]]:
+    """The least of each runtime against the least of all, for each variant that several ran."""
     best: dict[tuple[str, int, str], dict[str, _Scored]] = {}
-    for value, m in found:
-        of_model = best.setdefault((m.model, m.batch, variants.form_of(m.runtime, m.variant)), {})
-        if m.runtime not in of_model or value < of_model[m.runtime][0]:
-            of_model[m.runtime] = (value, m)
+    for value, m in scores:
+        of_variant = best.setdefault((m.model, m.batch, m.variant), {})
+        if m.runtime not in of_variant or value < of_variant[m.runtime][0]:
+            of_variant[m.runtime] = (value, m)
     for runtimes in best.values():
-        if len(runtimes) == 2:
-            less, more = sorted(runtimes.values(), key=lambda pair: pair[0])
-            yield less, more
+        least, *others = sorted(runtimes.values(), key=lambda score: score[0])
+        yield from ((least, other) for other in others)
 
 
 def notes(m: measurement.Measurement) -> list[str]:
     """What a reader should know about a measurement beside its numbers."""
-    found = measurement.disturbances(m)
+    lines = measurement.disturbances(m)
     timing = m.timing()
     if timing is not None and timing.kept < MANY:
-        found.append(f"{timing.kept} samples only")
+        lines.append(f"{timing.kept} samples only")
     if m.delegated is not None and m.delegated.taken < m.delegated.total:
-        found.append(f"{m.delegated.total - m.delegated.taken} nodes were not delegated")
-    if m.parity is not None and not m.parity.agrees:
-        found.append("differs from the reference")
-    return found
+        lines.append(f"{m.delegated.total - m.delegated.taken} nodes were not delegated")
+    if m.parity is not None and not m.parity.holds:
+        lines.append("differs from the reference")
+    return lines
 
 
 # Fewer kept samples than this, and a percentile is little more than the largest of them.
@@ -241,6 +245,11 @@ def summary(timing: statistics.Timing) -> str:
     return f"{kept}, mean {milliseconds(timing.mean_ns)}, std {milliseconds(timing.std_ns)}"
 
 
-def kinds(found: Sequence[measurement.Result]) -> tuple[bool, bool]:
-    """Whether there are emulated results, and whether there are real ones."""
-    return any(r.emulated for r in found), any(not r.emulated for r in found)
+def any_emulated(results: Sequence[measurement.Result]) -> bool:
+    """Whether a result is of an emulated device."""
+    return any(result.emulated for result in results)
+
+
+def any_real(results: Sequence[measurement.Result]) -> bool:
+    """Whether a result is of a real device."""
+    return any(not result.emulated for result in results)

@@ -18,6 +18,7 @@ from toolchain.report import (
     formatting,
     latency_chart,
     measurement_rows,
+    runtime_style,
     summary,
     variant_chart,
 )
@@ -26,6 +27,18 @@ from toolchain.results import measurement, statistics
 
 TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "report.html.j2"
+
+VARIANTS = (
+    "Size is of the file that is run: a model, or a compiled library with the weights in it; a "
+    "percentage is of fp32’s. Latency is that of the fastest number of threads."
+)
+NO_TIMES = "Times are left out here: they are emulated."
+ACCURACY = (
+    "Thick bar: top-1 on the device; thin bar: top-5; each with its 95 % Wilson interval. Dashed "
+    "line: top-1 of the reference on the same inputs."
+)
+MEMORY = "Of the job’s whole process, Python and numpy included."
+EMULATORS_MEMORY = "Under emulation the emulator’s own memory is in it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +50,36 @@ class Compared:
     changes: Sequence[comparison.Change]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plots:
+    """The plots of one kind as SVG, with what stands above and below them.
+
+    Attributes:
+        timed: whether times are in them, which are marked where they are emulated.
+    """
+
+    heading: str
+    caption: str
+    figures: Sequence[str]
+    timed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """What the page says of one result.
+
+    Attributes:
+        plots: of each kind of which there are any.
+        traces: SVGs of each time in the order measured.
+    """
+
+    result: measurement.Result
+    plots: Sequence[Plots]
+    traces: Sequence[str]
+
+
 def render(
-    found: Sequence[measurement.Result],
+    results: Sequence[measurement.Result],
     *,
     runs: Sequence[Run] = (),
     failed: Sequence[Failed] = (),
@@ -47,12 +88,13 @@ def render(
     """The page as HTML.
 
     Args:
-        found: the results, in the order to show them.
+        results: in the order to show them.
         runs: accuracy on images of the user's.
-        failed: from `failures.found`.
+        failed: from `failures.collect`.
         compared: two results side by side.
     """
-    emulated, real = formatting.kinds(found)
+    measured = {m.runtime for result in results for m in result.measurements}
+    measured |= {subject.runtime for run in runs for subject in run.subjects}
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -65,94 +107,144 @@ def render(
         summary=summary,
         accuracies=accuracy_section,
         mark=measurement.EMULATED,
-        emulated=emulated,
-        real=real,
+        emulated=formatting.any_emulated(results),
+        real=formatting.any_real(results),
+        colours=runtime_style.colours(measured),
         here=failures.HERE,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         runs=runs,
         failed=failed,
         compared=compared,
-        hosts=[
-            {"result": result, "plots": _plots(result, f"h{number}")}
-            for number, result in enumerate(found)
-        ],
+        sections=[_section(result, f"h{number}") for number, result in enumerate(results)],
     )
 
 
-def _plots(result: measurement.Result, key: str) -> dict[str, list[str]]:
-    """The SVGs of one host by kind; see the template for what each shows."""
-    by_model: dict[str, list[measurement.Measurement]] = {}
+def _section(result: measurement.Result, key: str) -> Section:
+    """One result's part of the page; `key` is its own there."""
+    by_title: dict[str, list[measurement.Measurement]] = {}
     for m in result.measurements:
-        by_model.setdefault(formatting.title(m), []).append(m)
-    plots: dict[str, list[str]] = {
-        "batch": batch_chart.by_batch(result),
-        "latency": [],
-        "forms": variant_chart.by_model(result),
-        "memory": [],
-        "accuracy": [],
-        "trace": [],
-    }
-    for number, (title, measured) in enumerate(by_model.items()):
-        _plot_model(plots, title, measured, emulated=result.emulated, key=f"{key}m{number}")
-    return plots
+        by_title.setdefault(formatting.title(m), []).append(m)
+    models = [
+        _Model(title=title, measurements=measured, emulated=result.emulated, key=f"{key}m{number}")
+        for number, (title, measured) in enumerate(by_title.items())
+    ]
+    plots = [
+        Plots(
+            heading="Throughput by batch",
+            caption="Inputs a second, from zero; batches are evenly spaced.",
+            figures=batch_chart.by_batch(result),
+        ),
+        Plots(
+            heading="Latency",
+            caption="Bars are medians; each tick below a bar is a measured time.",
+            figures=[model.latency() for model in models if model.timed],
+            timed=True,
+        ),
+        Plots(
+            heading="Variants",
+            caption=VARIANTS + (" " + NO_TIMES if result.emulated else ""),
+            figures=variant_chart.by_model(result),
+        ),
+        Plots(
+            heading="Accuracy on the model’s samples",
+            caption=ACCURACY,
+            figures=[model.accuracy() for model in models if model.labelled],
+        ),
+        Plots(
+            heading="Peak memory",
+            caption=MEMORY + (" " + EMULATORS_MEMORY if result.emulated else ""),
+            figures=[model.memory() for model in models if model.weighed],
+        ),
+    ]
+    return Section(
+        result=result,
+        plots=[kind for kind in plots if kind.figures],
+        traces=[trace for model in models for trace in model.traces()],
+    )
 
 
-def _plot_model(
-    plots: dict[str, list[str]],
-    title: str,
-    measured: Sequence[measurement.Measurement],
-    *,
-    emulated: bool,
-    key: str,
-) -> None:
-    timed = [(m, t) for m in measured if (t := m.timing()) is not None]
-    if timed:
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """One model at one batch, and its plots.
+
+    Attributes:
+        title: the model, with its batch.
+        measurements: of it.
+        emulated: whether its times are.
+        key: unique in the page.
+    """
+
+    title: str
+    measurements: Sequence[measurement.Measurement]
+    emulated: bool
+    key: str
+
+    @property
+    def timed(self) -> list[tuple[measurement.Measurement, statistics.Timing]]:
+        """What has times."""
+        return [(m, timing) for m in self.measurements if (timing := m.timing()) is not None]
+
+    @property
+    def weighed(self) -> list[tuple[measurement.Measurement, int]]:
+        """What has a peak of memory, in bytes."""
+        return [(m, m.peak_rss_bytes) for m in self.measurements if m.peak_rss_bytes]
+
+    @property
+    def labelled(self) -> list[tuple[measurement.Measurement, measurement.Accuracy]]:
+        """What has an accuracy."""
+        return [(m, m.accuracy) for m in self.measurements if m.accuracy]
+
+    def latency(self) -> str:
+        """The medians with all times."""
         bars = [
             latency_chart.Bar(
-                label=formatting.configuration(m),
-                value=t.latency_ns / 1e6,
-                text=formatting.milliseconds(t.latency_ns),
+                label=formatting.configuration(m.configuration),
+                value=timing.latency_ns / 1e6,
+                text=formatting.milliseconds(timing.latency_ns),
                 runtime=m.runtime,
                 observations=[ns / 1e6 for ns in m.samples_ns],
             )
-            for m, t in timed
+            for m, timing in self.timed
         ]
-        plots["latency"].append(
-            latency_chart.bars(f"{title}: latency", bars, emulated=emulated, key=f"{key}l")
-        )
-    memory = [
-        latency_chart.Bar(
-            label=formatting.configuration(m),
-            value=m.peak_rss_bytes / measurement_rows.MIB,
-            text=formatting.mebibytes(m.peak_rss_bytes),
-            runtime=m.runtime,
-        )
-        for m in measured
-        if m.peak_rss_bytes
-    ]
-    if memory:
-        plots["memory"].append(
-            latency_chart.bars(f"{title}: peak memory", memory, emulated=False, key=f"{key}p")
-        )
-    shares = [
-        latency_chart.Shares(
-            label=formatting.configuration(m),
-            runtime=m.runtime,
-            top1=measurement_rows.accuracy_of(m.accuracy),
-            top5=statistics.wilson(m.accuracy.correct_top5, m.accuracy.total),
-            here=m.accuracy.reference_correct / m.accuracy.total,
-        )
-        for m in measured
-        if m.accuracy
-    ]
-    if shares:
-        plots["accuracy"].append(latency_chart.shares(f"{title}: top-1 and top-5", shares))
-    plots["trace"] += [
-        latency_chart.trace(
-            f"{title}, {formatting.configuration(m)}",
-            [ns / 1e6 for ns in m.samples_ns],
-            m.runtime,
-            emulated=emulated,
-        )
-        for m, _ in timed
-    ]
+        title, key = f"{self.title}: latency", f"{self.key}l"
+        return latency_chart.bars(title, bars, emulated=self.emulated, key=key)
+
+    def memory(self) -> str:
+        """The peaks of memory."""
+        bars = [
+            latency_chart.Bar(
+                label=formatting.configuration(m.configuration),
+                value=peak / measurement_rows.MIB,
+                text=formatting.mebibytes(peak),
+                runtime=m.runtime,
+            )
+            for m, peak in self.weighed
+        ]
+        title, key = f"{self.title}: peak memory", f"{self.key}p"
+        return latency_chart.bars(title, bars, emulated=False, key=key)
+
+    def accuracy(self) -> str:
+        """Top-1 and top-5 on the model's own samples."""
+        shares = [
+            latency_chart.Shares(
+                label=formatting.configuration(m.configuration),
+                runtime=m.runtime,
+                top1=measurement_rows.accuracy_of(counted),
+                top5=statistics.wilson(counted.correct_top5, counted.total),
+                here=counted.reference_correct / counted.total,
+            )
+            for m, counted in self.labelled
+        ]
+        return latency_chart.shares(f"{self.title}: top-1 and top-5", shares)
+
+    def traces(self) -> list[str]:
+        """Each time in the order measured."""
+        return [
+            latency_chart.trace(
+                f"{self.title}, {formatting.configuration(m.configuration)}",
+                [ns / 1e6 for ns in m.samples_ns],
+                m.runtime,
+                emulated=self.emulated,
+            )
+            for m, _ in self.timed
+        ]

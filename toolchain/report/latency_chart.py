@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeVar
 
-from toolchain.report import formatting
+from toolchain.report import formatting, runtime_style
 from toolchain.results.measurement import EMULATED
 from toolchain.results.statistics import Proportion, percentile
 
@@ -57,23 +57,24 @@ class Shares:
     published: tuple[float | None, float | None] = (None, None)
 
 
-def bars(title: str, found: Sequence[Bar], *, emulated: bool, key: str) -> str:
+def bars(title: str, values: Sequence[Bar], *, emulated: bool, key: str) -> str:
     """Horizontal bars from zero; ticks under a bar are its observations.
 
     Args:
         title: said above the plot.
-        found: the bars, top to bottom.
+        values: the bars, top to bottom.
         emulated: hatch them and say so.
         key: unique in the page; names the hatch pattern.
     """
     # Rare outliers must not squeeze all bars: the scale ends at the 99th percentile, and no later
     # than at twice the longest bar.
-    tails = [percentile(b.observations, 99) for b in found if b.observations]
-    longest = max(b.value for b in found)
+    tails = [percentile(b.observations, 99) for b in values if b.observations]
+    longest = max(b.value for b in values)
     top = min(max([longest, *tails]), 2 * longest) or 1.0
     body, y = _head(title, emulated=emulated)
-    for number, bar in enumerate(found):
-        fill = f"url(#{key}-{number})" if emulated else f"var(--{bar.runtime})"
+    for number, bar in enumerate(values):
+        colour = runtime_style.variable(bar.runtime)
+        fill = f"url(#{key}-{number})" if emulated else colour
         if emulated:
             body.append(_hatch(f"{key}-{number}", bar.runtime))
         width = _scale(bar.value, top)
@@ -86,7 +87,7 @@ def bars(title: str, found: Sequence[Bar], *, emulated: bool, key: str) -> str:
             ),
             (
                 f'<rect x="{LEFT}" y="{y + 18}" width="{width:.1f}" height="14" rx="2" '
-                f'fill="{fill}" stroke="var(--{bar.runtime})"/>'
+                f'fill="{fill}" stroke="{colour}"/>'
             ),
         ]
         body += [
@@ -98,29 +99,31 @@ def bars(title: str, found: Sequence[Bar], *, emulated: bool, key: str) -> str:
     return _svg(title, body, y, emulated=emulated)
 
 
-def shares(title: str, found: Sequence[Shares]) -> str:
+def shares(title: str, configurations: Sequence[Shares]) -> str:
     """Top-1 (thick) and top-5 (thin) as bars from zero to all, with whiskers for their intervals.
 
     An upright dashed line is the reference on the same inputs, a diamond what others published.
     """
     body, y = _head(title, emulated=False)
-    for one in found:
-        colour = f"var(--{one.runtime})"
-        text = f"{formatting.percent(one.top1.share)} / {formatting.percent(one.top5.share)}"
+    for configuration in configurations:
+        colour = runtime_style.variable(configuration.runtime)
+        top1, top5 = configuration.top1, configuration.top5
+        here = LEFT + _scale(configuration.here, 1)
+        text = f"{formatting.percent(top1.share)} / {formatting.percent(top5.share)}"
         body += [
-            f'<text x="{LEFT}" y="{y + 12}" class="label">{escape(one.label)}</text>',
+            f'<text x="{LEFT}" y="{y + 12}" class="label">{escape(configuration.label)}</text>',
             (
                 f'<text x="{RIGHT}" y="{y + 12}" class="value" text-anchor="end">'
                 f"{escape(text)}</text>"
             ),
-            *_share(one.top1, y + 18, 14, f'fill="{colour}"'),
-            *_share(one.top5, y + 36, 7, f'fill="{colour}" fill-opacity=".45"'),
-            f'<path d="M{LEFT + _scale(one.here, 1):.1f} {y + 15}v20" class="reference"/>',
+            *_share(top1, y + 18, 14, f'fill="{colour}"'),
+            *_share(top5, y + 36, 7, f'fill="{colour}" fill-opacity=".45"'),
+            f'<path d="M{here:.1f} {y + 15}v20" class="reference"/>',
         ]
         body += [
             f'<path d="M{LEFT + _scale(share, 1):.1f} {middle - 5}l5 5l-5 5l-5 -5z" '
             'class="published"/>'
-            for share, middle in zip(one.published, (y + 25, y + 39.5), strict=True)
+            for share, middle in zip(configuration.published, (y + 25, y + 39.5), strict=True)
             if share is not None
         ]
         y += SHARE_ROW
@@ -161,7 +164,7 @@ def trace(title: str, times_ms: Sequence[float], runtime: str, *, emulated: bool
         shape = "beyond" if beyond else "dot"
         body.append(
             f'<circle cx="{x:.1f}" cy="{dot_y:.1f}" r="1.8" class="{shape}" '
-            f'fill="var(--{runtime})"/>'
+            f'fill="{runtime_style.variable(runtime)}"/>'
         )
     foot = y + height
     mark = f"{EMULATED} " if emulated else ""
@@ -197,7 +200,7 @@ def _hatch(key: str, runtime: str) -> str:
     return (
         f'<pattern id="{key}" width="7" height="7" patternUnits="userSpaceOnUse" '
         f'patternTransform="rotate(45)"><rect width="7" height="7" fill="var(--paper)"/>'
-        f'<rect width="3" height="7" fill="var(--{runtime})"/></pattern>'
+        f'<rect width="3" height="7" fill="{runtime_style.variable(runtime)}"/></pattern>'
     )
 
 

@@ -25,6 +25,7 @@ class Row:
     batch: int
     runtime: str
     variant: str
+    opt_level: int | None
     threads: int
     status: str
     latency_ms: float | None
@@ -75,9 +76,9 @@ class Row:
     temperature_after_c: float | None
 
 
-def flatten(found: Iterable[measurement.Result]) -> list[Row]:
+def flatten(results: Iterable[measurement.Result]) -> list[Row]:
     """Every measurement of the results, in their order."""
-    return [_row(result, m) for result in found for m in result.measurements]
+    return [_row(result, m) for result in results for m in result.measurements]
 
 
 def accuracy_of(accuracy: measurement.Accuracy) -> statistics.Proportion:
@@ -107,6 +108,7 @@ def _row(result: measurement.Result, m: measurement.Measurement) -> Row:
         batch=m.batch,
         runtime=m.runtime,
         variant=m.variant,
+        opt_level=m.opt_level,
         threads=m.threads,
         status=m.status,
         instructions=m.instructions.each if m.instructions else None,

@@ -52,32 +52,32 @@ class Built:
     json: Path
 
 
-def show(found: Sequence[measurement.Result], console: Console) -> None:
+def show(results: Sequence[measurement.Result], console: Console) -> None:
     """Print the table of each result, and the mark when any is emulated."""
-    console.print(rendered(found, narrow=console.width < NARROW))
+    console.print(rendered(results, narrow=console.width < NARROW))
 
 
-def rendered(found: Sequence[measurement.Result], *, narrow: bool = False) -> RenderableType:
-    """The terminal's form of a report; a narrow one leaves some columns out.
+def rendered(results: Sequence[measurement.Result], *, narrow: bool = False) -> RenderableType:
+    """A report as the terminal shows it; a narrow one leaves some columns out.
 
     Raises:
         BenchError: there are no results.
     """
-    _need(found)
+    _need(results)
     parts: list[RenderableType] = []
-    if any(result.emulated and not result.counted for result in found):
+    if any(result.emulated and not result.counted for result in results):
         parts.append(Panel(Text(formatting.WARNING, style="bold"), style="bold red"))
-    for result in found:
+    for result in results:
         if result.counted:
-            parts += [_counts(result)]
+            parts.append(_counts(result))
         else:
-            parts += [_speed(result, narrow=narrow), _agreement(result, narrow=narrow)]
+            parts += [_speed(result, narrow=narrow), _parity(result, narrow=narrow)]
         parts += [*_below(result), Text("")]
     return Group(*parts)
 
 
 def build(
-    found: Sequence[measurement.Result],
+    results: Sequence[measurement.Result],
     *,
     runs: Sequence[Run] = (),
     manifests: Sequence[ModelManifest] = (),
@@ -88,7 +88,7 @@ def build(
     """Write the HTML page, the CSVs and the JSON of some results.
 
     Args:
-        found: the results, in the order to show them.
+        results: in the order to show them.
         runs: accuracy on images of the user's.
         manifests: of models that were converted here; what they say was not made is told.
         compared: two of the results, side by side.
@@ -98,27 +98,27 @@ def build(
     Raises:
         BenchError: there are no results.
     """
-    _need([*found, *runs])
+    _need([*results, *runs])
     where = folder if folder is not None else paths.reports()
-    flat, accuracy = measurement_rows.flatten(found), accuracy_section.flatten(runs)
-    failed = failures.found(found, runs, manifests)
+    flat, accuracy = measurement_rows.flatten(results), accuracy_section.flatten(runs)
+    failed = failures.collect(results, runs, manifests)
     built = Built(
         html=where / f"{name}.html",
         csv=where / f"{name}.csv",
         accuracy_csv=where / f"{name}-accuracy.csv",
         json=where / f"{name}.json",
     )
-    emulated, _ = formatting.kinds(found)
+    emulated = formatting.any_emulated(results)
     content: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "emulated": emulated,
         "warning": formatting.WARNING if emulated else None,
         "rows": [asdict(row) for row in flat],
         "accuracy": [asdict(row) for row in accuracy],
-        "failed": [asdict(one) for one in failed],
+        "failed": [asdict(failure) for failure in failed],
         "changes": [asdict(change) for change in compared.changes] if compared else [],
     }
-    text = html_page.render(found, runs=runs, failed=failed, compared=compared)
+    text = html_page.render(results, runs=runs, failed=failed, compared=compared)
     write_atomically(built.html, text.encode())
     write_atomically(built.csv, csv_file.dump(measurement_rows.Row, flat).encode())
     write_atomically(built.accuracy_csv, csv_file.dump(accuracy_section.Row, accuracy).encode())
@@ -126,8 +126,8 @@ def build(
     return built
 
 
-def _need(found: Sequence[object]) -> None:
-    if not found:
+def _need(shown: Sequence[object]) -> None:
+    if not shown:
         raise BenchError(
             "there are no results to report", resolution="run `invoke bench --host NAME` first"
         )
@@ -178,18 +178,18 @@ def _counts(result: measurement.Result) -> Table:
     return table
 
 
-def _agreement(result: measurement.Result, *, narrow: bool) -> Table:
-    table = _grid(Text("Agreement with the reference"))
+def _parity(result: measurement.Result, *, narrow: bool) -> Table:
+    table = _grid(Text("Parity with the reference"))
     columns = ["Largest\ndifference", "Same\ntop-1", "Accuracy\n(95 %)", "Reference\naccuracy"]
     for name in columns if narrow else [*columns, "Nodes\ndelegated"]:
         table.add_column(name, justify="right", no_wrap=True)
     for m, name in _named(result):
-        style = "" if m.parity is None or m.parity.agrees else "bold red"
+        style = "" if m.parity is None or m.parity.holds else "bold red"
         accuracy = formatting.accuracy(m.accuracy)
         table.add_row(
             *(name, _runtime(m), str(m.threads)),
             Text(formatting.difference(m.parity), style=style),
-            Text(formatting.agreement(m.parity), style=style),
+            Text(formatting.same_top1(m.parity), style=style),
             accuracy.replace(" (", "\n(") if narrow else accuracy,
             formatting.reference_accuracy(m.accuracy),
             *([] if narrow else [formatting.delegated(m.delegated)]),
@@ -223,7 +223,7 @@ def _named(result: measurement.Result) -> Iterator[tuple[measurement.Measurement
 
 
 def _runtime(m: measurement.Measurement) -> Text:
-    text = Text(formatting.runtime(m))
+    text = Text(formatting.runtime(m.configuration))
     return text if m.status == "ok" else text.append("\nfailed", style="bold red")
 
 
@@ -244,7 +244,7 @@ def _below(result: measurement.Result) -> list[RenderableType]:
     if not result.complete:
         lines.append(Text("This run was cut short; not all jobs are here.", style="bold red"))
     for m in result.measurements:
-        name = f"{formatting.title(m)}, {formatting.configuration(m)}"
+        name = formatting.subject(m.model, m.configuration)
         if m.error is not None:
             failure = f"{name} failed ({m.error.stage}): {m.error.kind}: {m.error.message}"
             lines.append(Text(failure, style="bold red"))

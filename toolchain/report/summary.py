@@ -5,43 +5,39 @@ Of one host, and never of an emulated one: its times are no board's.
 
 from __future__ import annotations
 
-import statistics as plain
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolchain.models.variants import form_of
-from toolchain.report import formatting
+from toolchain.report import formatting, runtime_style
 from toolchain.results import measurement as results
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One measurement with times.
-
-    Attributes:
-        measurement: it.
-        form: of the network.
-        fps: inputs a second.
-    """
+    """One measurement with times, and the inputs a second that they come to."""
 
     measurement: results.Measurement
-    form: str
     fps: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """One runtime's throughput over the other's, the best of each at each batch.
+    """One runtime's throughput over the baseline's, the best of each at each batch.
 
     Attributes:
         model: the network.
-        form: of it.
-        mean: geometric mean of TVM's FPS over TensorFlow Lite's, over the batches.
-        by_batch: the ratio at each batch.
+        variant: of it.
+        runtime: whose throughput it is.
+        baseline: what it is divided by: the first by name of the runtimes that ran the variant.
+        mean: geometric mean of the ratio over the batches.
+        by_batch: the ratio at each batch that both ran.
     """
 
     model: str
-    form: str
+    variant: str
+    runtime: str
+    baseline: str
     mean: float
     by_batch: dict[int, float]
 
@@ -51,7 +47,7 @@ def points(result: results.Result) -> list[Point]:
     if result.emulated:
         return []
     return [
-        Point(measurement=m, form=form_of(m.runtime, m.variant), fps=timing.fps)
+        Point(measurement=m, fps=timing.fps)
         for m in result.measurements
         if m.status == "ok" and (timing := m.timing()) is not None
     ]
@@ -59,36 +55,47 @@ def points(result: results.Result) -> list[Point]:
 
 def best(result: results.Result) -> list[Point]:
     """For each model and runtime the measurement with the most inputs a second."""
-    found: dict[tuple[str, str], Point] = {}
+    fastest: dict[tuple[str, str], Point] = {}
     for point in points(result):
         key = (point.measurement.model, point.measurement.runtime)
-        if key not in found or point.fps > found[key].fps:
-            found[key] = point
-    return [found[key] for key in sorted(found)]
+        if key not in fastest or point.fps > fastest[key].fps:
+            fastest[key] = point
+    return [fastest[key] for key in sorted(fastest)]
 
 
 def ratios(result: results.Result) -> list[Ratio]:
-    """TVM against TensorFlow Lite for each form of each model, where both ran a batch.
+    """Each runtime against the baseline for each variant of each model, where both ran a batch.
 
     The mean over batches is the geometric one, as for ratios of which either may be above one: with
     the runtimes exchanged it is its reciprocal.
     """
-    fastest: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
+    # model and variant, runtime, batch: the most inputs a second
+    fastest: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     for point in points(result):
         m = point.measurement
-        at = fastest.setdefault((m.model, point.form), {}).setdefault(m.batch, {})
-        at[m.runtime] = max(point.fps, at.get(m.runtime, 0.0))
-    return list(_ratios(fastest))
+        of_runtime = fastest.setdefault((m.model, m.variant), {}).setdefault(m.runtime, {})
+        of_runtime[m.batch] = max(point.fps, of_runtime.get(m.batch, 0.0))
+    return [
+        ratio
+        for (model, variant), by_runtime in sorted(fastest.items())
+        for ratio in _ratios(model, variant, by_runtime)
+    ]
 
 
-def _ratios(fastest: dict[tuple[str, str], dict[int, dict[str, float]]]) -> Iterator[Ratio]:
-    for (model, form), batches in sorted(fastest.items()):
-        by_batch = {
-            batch: of["tvm"] / of["tflite"] for batch, of in sorted(batches.items()) if len(of) == 2
-        }
+def _ratios(model: str, variant: str, fastest: dict[str, dict[int, float]]) -> Iterator[Ratio]:
+    baseline, *others = sorted(fastest)
+    for runtime in others:
+        both = sorted(fastest[runtime].keys() & fastest[baseline].keys())
+        by_batch = {batch: fastest[runtime][batch] / fastest[baseline][batch] for batch in both}
         if by_batch:
-            mean = plain.geometric_mean(by_batch.values())
-            yield Ratio(model=model, form=form, mean=mean, by_batch=by_batch)
+            yield Ratio(
+                model=model,
+                variant=variant,
+                runtime=runtime,
+                baseline=baseline,
+                mean=statistics.geometric_mean(by_batch.values()),
+                by_batch=by_batch,
+            )
 
 
 def best_lines(result: results.Result) -> list[str]:
@@ -98,8 +105,9 @@ def best_lines(result: results.Result) -> list[str]:
         key = (point.measurement.model, point.measurement.runtime)
         tried[key] = tried.get(key, 0) + 1
     return [
-        f"{m.model}: fastest of {tried[m.model, m.runtime]} by {formatting.configuration(m)}, "
-        f"batch {m.batch}: {formatting.number(point.fps)} FPS"
+        f"{m.model}: fastest of {tried[m.model, m.runtime]} by "
+        f"{formatting.configuration(m.configuration)}, batch {m.batch}: "
+        f"{formatting.number(point.fps)} FPS"
         for point in best(result)
         if tried[(m := point.measurement).model, m.runtime] > 1
     ]
@@ -108,8 +116,9 @@ def best_lines(result: results.Result) -> list[str]:
 def ratio_lines(result: results.Result) -> list[str]:
     """The mean ratios in words, where there are several batches to take a mean of."""
     return [
-        f"{ratio.model} {ratio.form}: TVM's FPS is on average {formatting.number(ratio.mean)} "
-        f"times TensorFlow Lite's over batches {', '.join(map(str, ratio.by_batch))}"
+        f"{ratio.model} {ratio.variant}: {runtime_style.title(ratio.runtime)}'s FPS is on average "
+        f"{formatting.number(ratio.mean)} times {runtime_style.title(ratio.baseline)}'s over "
+        f"batches {', '.join(map(str, ratio.by_batch))}"
         for ratio in ratios(result)
         if len(ratio.by_batch) > 1
     ]

@@ -1,7 +1,7 @@
-"""The forms of a network side by side, as inline SVG: size, accuracy and latency of each.
+"""The variants of a network side by side, as inline SVG: size, accuracy and latency of each.
 
-Same page, same rules as `charts`. Each of the three has a scale of its own from zero; an emulated
-latency is not drawn here, where no mark could stand beside each bar.
+Same page, same rules as `latency_chart`. Each of the three has a scale of its own from zero; an
+emulated latency is not drawn here, where no mark could stand beside each bar.
 """
 
 from __future__ import annotations
@@ -10,24 +10,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from toolchain.models.variants import PLAIN, form_of
-from toolchain.report import formatting, measurement_rows
+from toolchain.models.variants import PLAIN
+from toolchain.report import formatting, measurement_rows, runtime_style
 from toolchain.report.latency_chart import LEFT, RIGHT, figure
 from toolchain.results import measurement
 
 ROW = 52
 GAP = 14
+# Where the first row begins, and where in a row its text and its bar are.
+FIRST, TEXT, BAR = 42, 27, 32
+
+# What is told apart, whatever the number of threads: runtime, variant, optimisation level.
+_Way = tuple[str, str, int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
-    """One form under one runtime.
+class Row:
+    """One variant under one runtime.
 
     Attributes:
         label: runtime and variant, and how many threads where that was a choice.
         runtime: its colour.
         size: of the file that is run, in bytes.
-        of_plain: the size over that of the runtime's plain form; None where that is not known.
+        of_plain: the size over that of the runtime's fp32; None where that is not known.
         top1: share of right classes; None where it was not measured.
         latency_ms: the least of its numbers of threads; None where it was not measured.
     """
@@ -40,101 +45,131 @@ class Form:
     latency_ms: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    """One of the three scales: its name, where it ends, and each row's value and text."""
+
+    name: str
+    end: float
+    values: list[float | None]
+    texts: list[str]
+
+
 def by_model(result: measurement.Result) -> list[str]:
-    """A plot for each model of which a runtime ran several forms."""
+    """A plot for each model of which several variants were run."""
     groups: dict[str, list[measurement.Measurement]] = {}
     for m in result.measurements:
         if m.status == "ok":
             groups.setdefault(formatting.title(m), []).append(m)
-    plots = []
-    for title, measured in groups.items():
-        found = of(measured, emulated=result.emulated)
-        if len({form_of(m.runtime, m.variant) for m in measured}) > 1:
-            plots.append(plot(f"{title}: its forms", found))
-    return plots
-
-
-def of(measured: Iterable[measurement.Measurement], *, emulated: bool) -> list[Form]:
-    """The forms of one model at one batch, each at its fastest number of threads."""
-    best: dict[tuple[measurement.Runtime, str], tuple[float, measurement.Measurement]] = {}
-    threads: dict[tuple[measurement.Runtime, str], set[int]] = {}
-    for m in measured:
-        key, timing = (m.runtime, m.variant), m.timing()
-        threads.setdefault(key, set()).add(m.threads)
-        latency = timing.latency_ns / 1e6 if timing else float("inf")
-        if key not in best or latency < best[key][0]:
-            best[key] = (latency, m)
-    plain = {
-        (m.runtime, _level(m)): m.artifact.size
-        for _, m in best.values()
-        if m.artifact and form_of(m.runtime, m.variant) == PLAIN
-    }
-    made = []
-    for key, (latency, m) in best.items():
-        size = m.artifact.size if m.artifact else None
-        whole = plain.get((m.runtime, _level(m)))
-        several = len(threads[key]) > 1
-        made.append(
-            Form(
-                label=formatting.configuration(m) if several else formatting.runtime(m),
-                runtime=m.runtime,
-                size=size,
-                of_plain=size / whole if size and whole else None,
-                top1=measurement_rows.accuracy_of(m.accuracy).share if m.accuracy else None,
-                latency_ms=None if emulated or latency == float("inf") else latency,
-            )
-        )
-    return made
-
-
-def _level(m: measurement.Measurement) -> str:
-    return m.variant.rpartition("-")[2] if m.runtime == "tvm" else ""
-
-
-def plot(title: str, found: Sequence[Form]) -> str:
-    """Three columns of bars, a row a form."""
-    columns: list[tuple[str, list[float | None], list[str]]] = [
-        ("size", [_float(f.size) for f in found], [_size(f) for f in found]),
-        ("top-1", [f.top1 for f in found], [_percent(f.top1) for f in found]),
-        ("latency", [f.latency_ms for f in found], [_latency(f.latency_ms) for f in found]),
+    return [
+        plot(f"{title}: its variants", rows(measured, emulated=result.emulated))
+        for title, measured in groups.items()
+        if len({m.variant for m in measured}) > 1
     ]
-    columns = [column for column in columns if any(value is not None for value in column[1])]
+
+
+def rows(measured: Iterable[measurement.Measurement], *, emulated: bool) -> list[Row]:
+    """The variants of one model at one batch, each at its fastest number of threads."""
+    groups: dict[_Way, list[measurement.Measurement]] = {}
+    for m in measured:
+        groups.setdefault((m.runtime, m.variant, m.opt_level), []).append(m)
+    fastest = {way: min(group, key=_latency_ms) for way, group in groups.items()}
+    plain_sizes = {
+        (runtime, opt_level): m.artifact.size
+        for (runtime, variant, opt_level), m in fastest.items()
+        if m.artifact and variant == PLAIN
+    }
+    return [
+        _row(
+            m,
+            plain_size=plain_sizes.get((m.runtime, m.opt_level)),
+            several=len({other.threads for other in groups[way]}) > 1,
+            emulated=emulated,
+        )
+        for way, m in fastest.items()
+    ]
+
+
+def _row(
+    m: measurement.Measurement, *, plain_size: int | None, several: bool, emulated: bool
+) -> Row:
+    size, latency = m.artifact.size if m.artifact else None, _latency_ms(m)
+    naming = formatting.configuration if several else formatting.runtime
+    return Row(
+        label=naming(m.configuration),
+        runtime=m.runtime,
+        size=size,
+        of_plain=size / plain_size if size and plain_size else None,
+        top1=measurement_rows.accuracy_of(m.accuracy).share if m.accuracy else None,
+        latency_ms=None if emulated or latency == float("inf") else latency,
+    )
+
+
+def _latency_ms(m: measurement.Measurement) -> float:
+    timing = m.timing()
+    return timing.latency_ns / 1e6 if timing else float("inf")
+
+
+def plot(title: str, variants: Sequence[Row]) -> str:
+    """Three columns of bars, a row a variant."""
+    columns = _columns(variants)
     width = (RIGHT - LEFT - GAP * (len(columns) - 1)) / max(len(columns), 1)
     body = [f'<text x="{LEFT}" y="14" class="title">{escape(title)}</text>']
-    for place, (name, values, texts) in enumerate(columns):
-        x = LEFT + place * (width + GAP)
-        body.append(f'<text x="{x:.1f}" y="32" class="axis-text">{name}</text>')
-        # a share's scale is that of all shares
-        top = 1.0 if name == "top-1" else max(v for v in values if v is not None) or 1.0
-        for number, (value, text) in enumerate(zip(values, texts, strict=True)):
-            y = 42 + number * ROW
-            body.append(f'<text x="{x:.1f}" y="{y + 27}" class="small-value">{escape(text)}</text>')
-            if value is not None:
-                body.append(
-                    f'<rect x="{x:.1f}" y="{y + 32}" width="{value / top * width:.1f}" height="9" '
-                    f'rx="2" fill="var(--{found[number].runtime})"/>'
-                )
+    for place, column in enumerate(columns):
+        body += _drawn(column, LEFT + place * (width + GAP), width, variants)
     body += [
-        f'<text x="{LEFT}" y="{42 + number * ROW + 12}" class="label">{escape(one.label)}</text>'
-        for number, one in enumerate(found)
+        f'<text x="{LEFT}" y="{FIRST + number * ROW + 12}" class="label">{escape(row.label)}</text>'
+        for number, row in enumerate(variants)
     ]
-    return figure(title, body, 42 + ROW * len(found) + 4)
+    return figure(title, body, FIRST + ROW * len(variants) + 4)
 
 
-def _float(value: int | None) -> float | None:
-    return None if value is None else float(value)
+def _columns(variants: Sequence[Row]) -> list[_Column]:
+    sizes = [None if row.size is None else float(row.size) for row in variants]
+    shares = [row.top1 for row in variants]
+    latencies = [row.latency_ms for row in variants]
+    columns = [
+        _Column(name="size", end=_end(sizes), values=sizes, texts=[_size(r) for r in variants]),
+        # a share's scale is that of all shares
+        _Column(name="top-1", end=1.0, values=shares, texts=[_percent(s) for s in shares]),
+        _Column(
+            name="latency",
+            end=_end(latencies),
+            values=latencies,
+            texts=[_milliseconds(t) for t in latencies],
+        ),
+    ]
+    return [column for column in columns if any(value is not None for value in column.values)]
 
 
-def _size(one: Form) -> str:
-    if one.size is None:
+def _end(values: Iterable[float | None]) -> float:
+    return max((value for value in values if value is not None), default=0.0) or 1.0
+
+
+def _drawn(column: _Column, x: float, width: float, variants: Sequence[Row]) -> list[str]:
+    body = [f'<text x="{x:.1f}" y="32" class="axis-text">{column.name}</text>']
+    for number, (value, text) in enumerate(zip(column.values, column.texts, strict=True)):
+        y = FIRST + number * ROW
+        body.append(f'<text x="{x:.1f}" y="{y + TEXT}" class="small-value">{escape(text)}</text>')
+        if value is not None:
+            fill = runtime_style.variable(variants[number].runtime)
+            body.append(
+                f'<rect x="{x:.1f}" y="{y + BAR}" width="{value / column.end * width:.1f}" '
+                f'height="9" rx="2" fill="{fill}"/>'
+            )
+    return body
+
+
+def _size(row: Row) -> str:
+    if row.size is None:
         return "-"
-    share = "" if one.of_plain in (None, 1.0) else f", {100 * (one.of_plain or 0):.0f} %"
-    return f"{formatting.number(one.size / 1e3)} kB{share}"
+    share = "" if row.of_plain in (None, 1.0) else f", {100 * (row.of_plain or 0):.0f} %"
+    return f"{formatting.number(row.size / 1e3)} kB{share}"
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else formatting.percent(share)
 
 
-def _latency(milliseconds: float | None) -> str:
-    return "-" if milliseconds is None else f"{formatting.number(milliseconds)} ms"
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{formatting.number(value)} ms"

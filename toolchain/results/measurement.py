@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from toolchain.core import store
-from toolchain.results import statistics
 from toolchain.core.errors import BenchError
+from toolchain.results import earlier_schemas, statistics
+from toolchain.results.configuration import Batch, Configuration, OptLevel, Runtime, Threads
 
-SCHEMA = 1
 EMULATED = "EMULATED"
 # A board's firmware begins to lower the clock at 80 to 85 degrees (Raspberry Pi: 80).
 HOT_C = 80.0
@@ -30,7 +31,6 @@ STARVED = 0.9
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
-Runtime = Literal["tflite", "tvm"]
 
 
 class _Part(BaseModel):
@@ -90,7 +90,7 @@ class Artifact(_Part):
 
 
 class Delegated(_Part):
-    """Nodes of a TFLite graph: in all, taken by delegates, and in how many parts."""
+    """Nodes of a graph: in all, taken by delegates, and in how many parts."""
 
     total: Count
     taken: Count
@@ -98,7 +98,7 @@ class Delegated(_Part):
 
 
 class Parity(_Part):
-    """Agreement with the reference on the same real inputs.
+    """Parity with the reference on the same real inputs.
 
     `max_abs` is the largest absolute difference of any output value; null when an output was not
     finite. `reference_max_abs` is the reference's largest value, to judge it by.
@@ -111,7 +111,7 @@ class Parity(_Part):
     top1_agree: Count
 
     @property
-    def agrees(self) -> bool:
+    def holds(self) -> bool:
         """Whether every output was finite and had the reference's top class."""
         return self.max_abs is not None and self.top1_agree == self.count
 
@@ -152,10 +152,13 @@ class Measurement(_Part):
     """One job: a model under a runtime. A failed one keeps what it had measured by then."""
 
     model: str
-    batch: Positive
+    batch: Batch
     runtime: Runtime
-    variant: str = Field(description="fp32 and the like for tflite; O0 to O3 for tvm")
-    threads: Positive
+    variant: str = Field(description="the numeric variant of the network, such as fp32 or int8")
+    opt_level: OptLevel | None = Field(
+        description="what it was compiled with; null under a runtime that has no levels"
+    )
+    threads: Threads
     status: Literal["ok", "failed"]
     error: Failure | None = None
     artifact: Artifact | None = None
@@ -173,6 +176,17 @@ class Measurement(_Part):
     parity: Parity | None = None
     accuracy: Accuracy | None = None
     predictions: list[Count] = Field(default_factory=list)
+
+    @property
+    def configuration(self) -> Configuration:
+        """How the model was run."""
+        return Configuration(
+            runtime=self.runtime,
+            variant=self.variant,
+            opt_level=self.opt_level,
+            threads=self.threads,
+            batch=self.batch,
+        )
 
     def timing(self, floor_ns: int = statistics.FLOOR_NS) -> statistics.Timing | None:
         """Statistics of its times; None when it has no usable ones."""
@@ -198,7 +212,7 @@ class Settings(_Part):
 class Result(_Part):
     """One run of the runner on one host."""
 
-    schema_: Literal[1] = Field(default=1, alias="schema")
+    schema_: Literal[2] = Field(default=2, alias="schema")
     host: str
     target: str
     release: str
@@ -249,19 +263,19 @@ def save(result: Result, folder: Path) -> Path:
 
 
 def load(path: Path) -> Result:
-    """Read a result.
+    """Read a result, of this version or of an earlier one.
 
     Raises:
-        BenchError: the file can't be read or isn't a result of this version.
+        BenchError: the file can't be read or isn't a result.
     """
     try:
-        return Result.model_validate_json(path.read_bytes())
+        return Result.model_validate(earlier_schemas.upgraded_result(from_json(path.read_bytes())))
     except OSError as error:
         raise BenchError(f"{path}: can't be read", detail=str(error)) from error
-    except ValidationError as error:
+    except ValueError as error:  # no JSON, or none of a result
         raise BenchError(
             f"{path}: not a result that this version reads",
-            detail=_first_errors(error),
+            detail=_first_errors(error) if isinstance(error, ValidationError) else str(error),
             resolution="move the file away, or measure again with `invoke bench`",
         ) from error
 
@@ -272,8 +286,8 @@ def load_all(folder: Path) -> list[Result]:
     Raises:
         BenchError: one of them can't be read.
     """
-    found = [load(path) for path in sorted(folder.glob("*.json"))]
-    return sorted(found, key=lambda r: (r.started, r.host))
+    results = [load(path) for path in sorted(folder.glob("*.json"))]
+    return sorted(results, key=lambda r: (r.started, r.host))
 
 
 def latest(results: list[Result]) -> list[Result]:
@@ -289,7 +303,7 @@ def latency_ratio(a: tuple[Result, Measurement], b: tuple[Result, Measurement]) 
         BenchError: one is emulated and the other is not, they are of different models, or one
             has no times.
     """
-    (result_a, one), (result_b, other) = a, b
+    (result_a, measured_a), (result_b, measured_b) = a, b
     if result_a.emulated != result_b.emulated:
         which = result_a.host if result_a.emulated else result_b.host
         raise BenchError(
@@ -297,15 +311,16 @@ def latency_ratio(a: tuple[Result, Measurement], b: tuple[Result, Measurement]) 
             detail=f"{which} is emulated: its times are the emulator's, not a CPU's",
             resolution="compare results of real devices; under emulation compare instructions",
         )
-    if (one.model, one.batch) != (other.model, other.batch):
+    if (measured_a.model, measured_a.batch) != (measured_b.model, measured_b.batch):
         raise BenchError(
             "latencies of different models can't be compared",
-            detail=f"{one.model} at batch {one.batch}, {other.model} at batch {other.batch}",
+            detail=f"{measured_a.model} at batch {measured_a.batch}, "
+            f"{measured_b.model} at batch {measured_b.batch}",
         )
-    first, second = one.timing(), other.timing()
-    if first is None or second is None:
+    timing_a, timing_b = measured_a.timing(), measured_b.timing()
+    if timing_a is None or timing_b is None:
         raise BenchError("a latency is missing: that job has no times to compare")
-    return first.latency_ns / second.latency_ns
+    return timing_a.latency_ns / timing_b.latency_ns
 
 
 def disturbances(measurement: Measurement) -> list[str]:
@@ -313,22 +328,22 @@ def disturbances(measurement: Measurement) -> list[str]:
     if measurement.conditions is None:
         return []
     before, after = measurement.conditions.before, measurement.conditions.after
-    found = []
+    causes = []
     if after.swapped_pages > before.swapped_pages:
-        found.append(f"swapped {after.swapped_pages - before.swapped_pages} pages")
+        causes.append(f"swapped {after.swapped_pages - before.swapped_pages} pages")
     if after.throttle_events > before.throttle_events or after.firmware_throttled:
-        found.append("throttled")
+        causes.append("throttled")
     if before.cpu_khz and after.cpu_khz and max(after.cpu_khz) < SLOWED * max(before.cpu_khz):
-        found.append(
+        causes.append(
             f"clock fell from {max(before.cpu_khz) // 1000} to {max(after.cpu_khz) // 1000} MHz"
         )
     if after.temperature_c is not None and after.temperature_c >= HOT_C:
-        found.append(f"hot: {after.temperature_c:g} °C")
+        causes.append(f"hot: {after.temperature_c:g} °C")
     seconds = (after.monotonic_ns - before.monotonic_ns) / 1e9
     share = (after.cpu_seconds - before.cpu_seconds) / seconds if seconds > 0 else 1.0
     if measurement.threads == 1 and seconds >= 1 and share < STARVED:
-        found.append(f"had a CPU for {share:.0%} of the time")
-    return found
+        causes.append(f"had a CPU for {share:.0%} of the time")
+    return causes
 
 
 def _free_name(folder: Path, name: str) -> Path:
@@ -340,6 +355,7 @@ def _free_name(folder: Path, name: str) -> Path:
 
 def _first_errors(error: ValidationError) -> str:
     lines = [
-        f"{'.'.join(str(p) for p in one['loc']) or 'file'}: {one['msg']}" for one in error.errors()
+        f"{'.'.join(str(p) for p in wrong['loc']) or 'file'}: {wrong['msg']}"
+        for wrong in error.errors()
     ]
     return "\n".join(lines[:5])

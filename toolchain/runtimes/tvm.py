@@ -95,4 +95,4 @@ def _recipe(target: str, manifests: Sequence[ModelManifest]) -> str:
     )
 
 
-RUNTIME = Tvm(name="tvm", label="TVM", title="Apache TVM", has_opt_levels=True)
+RUNTIME = Tvm(name="tvm", label="TVM", title="TVM", has_opt_levels=True)

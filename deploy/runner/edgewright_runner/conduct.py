@@ -41,6 +41,10 @@ JOB_SETTINGS = (
     "accuracy_s",
 )
 
+# What a result says of its job, as the job said it: one that was sent before the optimisation level
+# was a field of its own has a variant such as "int8-O3" and no level.
+IDENTITY = ("model", "batch", "runtime", "variant", "opt_level", "threads")
+
 Json = dict[str, Any]
 
 
@@ -111,8 +115,7 @@ def run_job(
         "OMP_NUM_THREADS": threads,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    identity = ("model", "batch", "runtime", "variant", "threads")
-    result: Json = {key: job[key] for key in identity if key in job}
+    result: Json = {key: job[key] for key in IDENTITY if key in job}
     result["status"] = "failed"
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
