@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+from deploy.release.agent_answers import (
+    Folder,
+    Hello,
+    Inspection,
+    LaidOut,
+    Preparation,
+    Reply,
+    SelfCheck,
+    SwitchedBack,
+)
 from deploy.ssh.connection import Connection
 from deploy.ssh.remote_process import RemoteProcess, python
+from toolchain.bundle.assemble import File
 from toolchain.core.errors import ConnectionFailed, DeviceRefused, ReleaseError
+from toolchain.core.signing import Seal
+
+T = TypeVar("T")
 
 AGENT = Path(__file__).parents[1] / "agent"
 MODULES = ("files", "facts", "ed25519", "trust", "state", "commit_confirmed", "steps", "main")
@@ -23,6 +39,10 @@ LIFETIME = 6 * 3600.0
 # a deployer that vanished without a word keeps the lock for so long
 IDLE = 180.0
 PING_EVERY = 60.0
+# seconds to wait for the answer: to most steps, to the first, to one that reads all files there
+LIMIT, BOOT_LIMIT, VERIFY_LIMIT = 120.0, 60.0, 600.0
+# seconds that pip and the self-check may take there, and that their answer may take beyond that
+INSTALL_LIMIT, SPARE = 900.0, 30.0
 
 # Not isolated (-I): the wheels will find what this Python finds. But a file in the folder where a
 # login begins is no module of the standard library's.
@@ -47,9 +67,15 @@ main()
 
 
 class Session:
-    """A running agent.
+    """A running agent. Each step of a deployment is a method, and its answer a value of its type.
+
+    Every method may raise:
+        DeviceRefused: someone else deploys to it, or it does not trust the release.
+        ReleaseError: the device could not do it, or its answer is none.
+        ConnectionFailed: the link dropped, or no answer came in time.
 
     Attributes:
+        name: the device's.
         root: our folder on the device, absolute.
     """
 
@@ -59,25 +85,111 @@ class Session:
         self._process = process
         self._asked = time.monotonic()
 
-    def ask(self, do: str, *, limit: float = 120.0, **fields: object) -> Any:
-        """One request; returns what its step returns.
+    def begin(self) -> None:
+        """Send the agent its source, and hear its first words."""
+        self._process.write(sources())
+        self.root = self._answer(Hello, BOOT_LIMIT).root
+
+    def look(self, modules: Sequence[str]) -> dict[str, Any]:
+        """What the device is, as `deploy.release.preflight` reads it, and has of these modules."""
+        return self._ask("look", dict[str, Any], modules=list(modules))
+
+    def inspect(self, release: str = "", files: Sequence[File] = ()) -> Inspection:
+        """What is below our folder; whether it has that release, and which of these files."""
+        asked = _listed(files)
+        return self._ask("inspect", Inspection, VERIFY_LIMIT, release=release, files=asked)
+
+    def lock(self, who: str) -> None:
+        """Keep every other deployer out; undo a switch that nobody confirmed."""
+        self._tell("lock", who=who)
+
+    def authorize(self, release: str, seal: Seal | None) -> None:
+        """Have a release let in, by its seal where the device has keys."""
+        self._tell("authorize", release=release, seal=seal.model_dump() if seal else None)
+
+    def trust(self, key: str) -> bool:
+        """Give it a public key; False when it had that."""
+        return self._ask("trust", bool, key=key)
+
+    def prepare(self, files: Sequence[File]) -> Preparation:
+        """Clear what a cut-off deployment left; ask what of these has to be sent."""
+        return self._ask("prepare", Preparation, VERIFY_LIMIT, files=_listed(files))
+
+    def take(self, sha256: str) -> bool:
+        """Have a sent file verified and kept; False when its bytes are wrong."""
+        return self._ask("take", bool, VERIFY_LIMIT, sha256=sha256)
+
+    def assemble(self, manifest: str) -> str:
+        """Lay a release out, by its manifest's text; returns its folder's name."""
+        return self._ask("assemble", LaidOut, VERIFY_LIMIT, manifest=manifest).root
+
+    def install(self, folder: str) -> None:
+        """Install a release's wheels into its venv."""
+        self._tell("install", INSTALL_LIMIT + SPARE, folder=folder, seconds=INSTALL_LIMIT)
+
+    def check(self, folder: str, program: str, artifacts: Sequence[tuple[str, str]]) -> SelfCheck:
+        """Run the self-check in a release.
 
         Args:
-            do: the name of a step of `deploy.agent.steps`.
-            limit: seconds to wait for the answer.
-            fields: its arguments.
-
-        Raises:
-            DeviceRefused: someone else deploys to it, or it does not trust the release.
-            ReleaseError: the device could not do it.
-            ConnectionFailed: the link dropped, or no answer came in time.
+            folder: the release's.
+            program: the self-check's source.
+            artifacts: each runtime's label and a file that it has to load, below the release.
         """
+        return self._ask(
+            "check",
+            SelfCheck,
+            INSTALL_LIMIT + SPARE,
+            folder=folder,
+            program=program,
+            arguments=[f"{runtime}={path}" for runtime, path in artifacts],
+            seconds=INSTALL_LIMIT,
+        )
+
+    def finish(self, folder: str) -> None:
+        """Mark a release complete, on the disk."""
+        self._tell("finish", VERIFY_LIMIT, folder=folder)
+
+    def abandon(self) -> None:
+        """Remove what was laid out and is not complete."""
+        self._tell("abandon")
+
+    def switch(self, folder: str, *, confirm_within: float) -> bool:
+        """Run another release, for good only with `confirm` in so many seconds; False: it runs."""
+        return self._ask("switch", bool, folder=folder, seconds=confirm_within)
+
+    def confirm(self) -> None:
+        """Let the switch hold."""
+        self._tell("confirm")
+
+    def rollback(self) -> SwitchedBack:
+        """Run the release that ran before."""
+        return self._ask("rollback", SwitchedBack, VERIFY_LIMIT)
+
+    def clean(self, keep: int) -> list[str]:
+        """Remove the oldest releases beyond so many; returns their folders."""
+        return self._ask("clean", list[Folder], VERIFY_LIMIT, keep=keep)
+
+    def keep_awake(self) -> None:
+        """Show the agent that we are here, when a long transfer goes by another channel."""
+        if time.monotonic() - self._asked > PING_EVERY:
+            self._tell("ping")
+
+    def end(self) -> None:
+        """Let the agent go in peace."""
+        self._process.write(b'{"do": "bye"}\n')
+        self._process.close_input()
+        self._process.wait()
+
+    def _tell(self, do: str, limit: float = LIMIT, **fields: object) -> None:
+        self._ask(do, type(None), limit, **fields)
+
+    def _ask(self, do: str, kind: type[T], limit: float = LIMIT, **fields: object) -> T:
+        """One request: a step of `deploy.agent.steps`, what its answer must be, its arguments."""
         self._process.write(json.dumps({"do": do, **fields}).encode() + b"\n")
         self._asked = time.monotonic()
-        return self.answer(limit)
+        return self._answer(kind, limit)
 
-    def answer(self, limit: float) -> Any:
-        """The next answer. Raises as `ask`."""
+    def _answer(self, kind: type[T], limit: float) -> T:
         line = self._process.line(within=limit)
         if line is None:
             self._process.wait()
@@ -87,31 +199,19 @@ class Session:
                 resolution="run the same command again; the device still runs what it ran before",
             )
         try:
-            answer = json.loads(line)
-            failed = answer.get("failed")
-        except (ValueError, AttributeError) as error:
+            reply = Reply.model_validate_json(line)
+            if reply.failed is None:
+                return TypeAdapter(kind).validate_python(reply.ok, strict=True)
+        except ValidationError as error:
             raise ReleaseError(
-                f"{self.name}: the device's answer can't be read", detail=line[:500]
+                f"{self.name}: the device's answer can't be read",
+                detail=f"{line[:500]}\n{error}",
             ) from error
-        if failed is not None:
-            refused = failed["kind"] in ("locked", "untrusted")
-            raise (DeviceRefused if refused else ReleaseError)(
-                f"{self.name}: {failed['brief']}",
-                detail=failed["detail"],
-                resolution=failed["resolution"],
-            )
-        return answer["ok"]
-
-    def keep_awake(self) -> None:
-        """Show the agent that we are here, when a long transfer goes by another channel."""
-        if time.monotonic() - self._asked > PING_EVERY:
-            self.ask("ping")
-
-    def end(self) -> None:
-        """Let the agent go in peace."""
-        self._process.write(b'{"do": "bye"}\n')
-        self._process.close_input()
-        self._process.wait()
+        failed = reply.failed
+        refused = failed.kind in ("locked", "untrusted")
+        raise (DeviceRefused if refused else ReleaseError)(
+            f"{self.name}: {failed.brief}", detail=failed.detail, resolution=failed.resolution
+        )
 
 
 @contextmanager
@@ -127,8 +227,7 @@ def open_session(conn: Connection) -> Iterator[Session]:
     with conn.start(command, limit=LIFETIME) as process:
         session = Session(device.name, process)
         try:
-            process.write(sources())
-            session.root = session.answer(60.0)["root"]
+            session.begin()
         except ConnectionFailed as error:
             if process.ended_with(127):
                 raise DeviceRefused(
@@ -148,6 +247,10 @@ def open_session(conn: Connection) -> Iterator[Session]:
 
 def sources() -> bytes:
     """What `BOOT` reads first: how many bytes, then each module's source by its name."""
-    found = {f"deploy.agent.{name}": (AGENT / f"{name}.py").read_text() for name in MODULES}
-    text = json.dumps({"deploy": "", "deploy.agent": "", **found}).encode()
+    modules = {f"deploy.agent.{name}": (AGENT / f"{name}.py").read_text() for name in MODULES}
+    text = json.dumps({"deploy": "", "deploy.agent": "", **modules}).encode()
     return f"{len(text)}\n".encode() + text
+
+
+def _listed(files: Sequence[File]) -> list[dict[str, object]]:
+    return [{"sha256": file.sha256, "size": file.size} for file in files]

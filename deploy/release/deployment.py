@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from deploy.release import preflight, wheel_compatibility
+from deploy.release.agent_answers import SelfCheck
 from deploy.release.agent_session import AGENT, Session, open_session
 from deploy.release.plan import Installed, Outcome, Plan, RolledBack, make_plan
-from deploy.release.preflight import DeviceFacts
 from deploy.ssh.connection import Connection
 from toolchain.bundle import assemble
 from toolchain.bundle.assemble import Manifest
@@ -27,8 +26,6 @@ from toolchain.core import signing
 from toolchain.core.errors import ConnectionFailed, EdgewrightError, OutcomeUnknown, ReleaseError
 
 KEEP = 3
-INSTALL_LIMIT = 900.0
-VERIFY_LIMIT = 600.0
 TRIES = 2
 CONFIRM_WITHIN = 60.0
 
@@ -52,7 +49,6 @@ def deploy(
     *,
     keep: int = KEEP,
     say: Say = lambda _: None,
-    facts: DeviceFacts | None = None,
 ) -> Outcome:
     """Probe a device, refuse it or bring it to a bundle's release.
 
@@ -61,7 +57,6 @@ def deploy(
         folder: the bundle.
         keep: releases that stay there, the running and the previous one always among them.
         say: told what happens, for the reader.
-        facts: what `probe` found just now; asked for when not given.
 
     Raises:
         DeviceRefused: the device can't run it, does not trust it, or another deployment is under
@@ -73,8 +68,7 @@ def deploy(
     manifest = assemble.load(folder)
     say("looking at the device")
     with open_session(conn) as session:
-        if facts is None:
-            facts = preflight.ask(session, conn.device, modules=manifest.requires.modules)
+        facts = preflight.ask(session, conn.device, modules=manifest.requires.modules)
         planned = _plan(session, conn.device.name, manifest)
         needs_room = planned.action == "install"
         contents = wheel_compatibility.contents(folder, manifest.release) if needs_room else ()
@@ -90,14 +84,14 @@ def releases(conn: Connection) -> list[Installed]:
         ConnectionFailed: the link dropped.
     """
     with open_session(conn) as session:
-        state = session.ask("inspect", release="", files=[])
+        state = session.inspect()
     return [
         Installed(
-            **{key: entry[key] for key in ("folder", "release", "serial", "at", "models")},
-            running=entry["folder"] == state["current"],
-            previous=entry["folder"] == state["previous"],
+            **release.model_dump(),
+            running=release.folder == state.current,
+            previous=release.folder == state.previous,
         )
-        for entry in state["releases"]
+        for release in state.releases
     ]
 
 
@@ -116,15 +110,14 @@ def running_in(conn: Connection, release: str, *, wait: float = 0.0) -> str | No
     until = time.monotonic() + wait
     with open_session(conn) as session:
         while True:
-            state = session.ask("inspect", release=release, files=[], limit=VERIFY_LIMIT)
-            if state["pending"] is None:
-                intact: str | None = state["intact"]
-                return intact if intact == state["current"] else None
+            state = session.inspect(release)
+            if state.pending is None:
+                return state.intact if state.intact == state.current else None
             if time.monotonic() > until:
                 raise OutcomeUnknown(f"{conn.device.name}: its switch is still unconfirmed")
-            if state["holder"] is None:
+            if state.holder is None:
                 # nobody waits there any more: whoever takes the lock goes back
-                session.ask("lock", who=_me())
+                session.lock(_me())
             time.sleep(1)
 
 
@@ -144,8 +137,8 @@ def trust(conn: Connection, key: str) -> bool:
         ConnectionFailed: the link dropped.
     """
     with open_session(conn) as session:
-        session.ask("lock", who=_me())
-        return bool(session.ask("trust", key=key))
+        session.lock(_me())
+        return session.trust(key)
 
 
 def rollback(conn: Connection) -> RolledBack:
@@ -158,24 +151,20 @@ def rollback(conn: Connection) -> RolledBack:
         ConnectionFailed: the link dropped.
     """
     with open_session(conn) as session:
-        session.ask("lock", who=_me())
+        session.lock(_me())
         try:
-            done = session.ask("rollback", limit=VERIFY_LIMIT)
+            switched = session.rollback()
         except ConnectionFailed as error:
             raise OutcomeUnknown(
                 f"{session.name}: the connection was lost while it switched back",
                 detail=f"{error.brief} ({error.detail})",
                 resolution=f"see: invoke releases --host {session.name}",
             ) from error
-    return RolledBack(
-        host=conn.device.name, release=done["release"], folder=done["to"], replaced=done["from"]
-    )
+    return RolledBack(host=conn.device.name, **switched.model_dump())
 
 
 def _plan(session: Session, host: str, manifest: Manifest) -> Plan:
-    files = [{"sha256": f.sha256, "size": f.size} for f in manifest.files]
-    state = session.ask("inspect", release=manifest.release, files=files, limit=VERIFY_LIMIT)
-    return make_plan(host, state, manifest)
+    return make_plan(host, session.inspect(manifest.release, manifest.files), manifest)
 
 
 def _apply(
@@ -190,46 +179,45 @@ def _apply(
 ) -> Outcome:
     started = time.monotonic()
     sent, removed = 0, []
-    checked: dict[str, Any] = {"imported": [], "models": 0}
-    there = planned.folder
-    replaced = planned.replaces
+    checked = SelfCheck(imported=[], models=0)
+    installed, replaced = planned.folder, planned.replaces
     if planned.action != "unchanged":
-        session.ask("lock", who=_me())
+        session.lock(_me())
+        session.authorize(manifest.release, signing.load(folder))
         # Someone else may have deployed between the plan and the lock.
-        seal = signing.load(folder)
-        session.ask("authorize", release=manifest.release, seal=seal.model_dump() if seal else None)
         now = _plan(session, planned.host, manifest)
-        there, replaced = now.folder, now.replaces
+        installed, replaced = now.folder, now.replaces
         try:
-            if there is None:
+            if installed is None:
                 sent = _send(conn, session, folder, manifest, now.replaces, say)
-                there = _install(session, folder, say)
+                installed = _install(session, folder, say)
             say("checking that packages import and models load")
-            checked = _check(session, there, assemble.artifacts(folder, manifest))
+            program = (AGENT / "selfcheck.py").read_text()
+            checked = session.check(installed, program, assemble.artifacts(folder, manifest))
             if now.folder is None:
-                session.ask("finish", folder=there, limit=VERIFY_LIMIT)
+                session.finish(installed)
         except EdgewrightError:
             with suppress(EdgewrightError):
-                session.ask("abandon")
+                session.abandon()
             raise
         say("switching")
-        _switch(session, there)
+        _switch(session, installed)
         try:
-            removed = session.ask("clean", keep=keep, limit=VERIFY_LIMIT)
+            removed = session.clean(keep)
         except ReleaseError as error:
             # The new release runs and is on disk; the next deployment clears up what is left.
             say(f"old releases could not be removed: {error.brief} ({error.detail})")
-    assert there is not None
+    assert installed is not None
     return Outcome(
         host=planned.host,
         status="unchanged" if planned.action == "unchanged" else "done",
         release=manifest.release,
-        folder=there,
+        folder=installed,
         replaced=replaced,
         sent=sent,
         removed=removed,
-        imported=checked["imported"],
-        models_loaded=checked["models"],
+        imported=checked.imported,
+        models_loaded=checked.models,
         seconds=round(time.monotonic() - started, 3),
     )
 
@@ -246,10 +234,11 @@ def _send(
 
     The file of the same path in the running release may have much in common with a new one.
     """
-    files = [{"sha256": f.sha256, "size": f.size} for f in manifest.files]
-    found = session.ask("prepare", files=files, limit=VERIFY_LIMIT)
+    preparation = session.prepare(manifest.files)
     paths = {f.sha256: f.path for f in manifest.files}
-    whole = sum(item["size"] - item["offset"] for item in found["missing"])
+    if any(missing.sha256 not in paths for missing in preparation.missing):
+        raise ReleaseError(f"{session.name}: the device asks for a file that is not the bundle's")
+    whole = sum(missing.size - missing.offset for missing in preparation.missing)
     sent = 0
 
     def count(size: int) -> None:
@@ -258,14 +247,13 @@ def _send(
         say(f"sending: {sent / 1e6:.1f} of {whole / 1e6:.1f} MB")
         session.keep_awake()
 
-    for item in found["missing"]:
-        digest, remote = item["sha256"], f"{found['incoming']}/{item['sha256']}"
-        local = folder / paths[digest]
+    for digest in (missing.sha256 for missing in preparation.missing):
+        local, remote = folder / paths[digest], f"{preparation.incoming}/{digest}"
         earlier = f"{session.root}/releases/{running}/{paths[digest]}" if running else None
         for attempt in range(TRIES):
             # What an interrupted try left is only trusted once; it is verified as a whole there.
             conn.push(local, remote, resume=attempt == 0, basis=earlier, on_bytes=count)
-            if session.ask("take", sha256=digest, limit=VERIFY_LIMIT):
+            if session.take(digest):
                 break
         else:
             raise ReleaseError(
@@ -279,26 +267,12 @@ def _send(
 
 def _install(session: Session, folder: Path, say: Say) -> str:
     say("installing the wheels")
-    text = (folder / assemble.MANIFEST).read_text()
-    there = str(session.ask("assemble", manifest=text, limit=VERIFY_LIMIT))
-    session.ask("install", folder=there, limit=INSTALL_LIMIT + 30, seconds=INSTALL_LIMIT)
-    return there
+    release = session.assemble((folder / assemble.MANIFEST).read_text())
+    session.install(release)
+    return release
 
 
-def _check(session: Session, there: str, artifacts: list[tuple[str, str]]) -> dict[str, Any]:
-    found = session.ask(
-        "check",
-        folder=there,
-        program=(AGENT / "selfcheck.py").read_text(),
-        arguments=[f"{runtime}={path}" for runtime, path in artifacts],
-        limit=INSTALL_LIMIT + 30,
-        seconds=INSTALL_LIMIT,
-    )
-    assert isinstance(found, dict)
-    return found
-
-
-def _switch(session: Session, there: str) -> None:
+def _switch(session: Session, release: str) -> None:
     """Switch, and confirm it: without that the device goes back by itself.
 
     Raises:
@@ -306,8 +280,8 @@ def _switch(session: Session, there: str) -> None:
         ReleaseError: the device could not, or had gone back when the confirmation came.
     """
     try:
-        if session.ask("switch", folder=there, seconds=CONFIRM_WITHIN):
-            session.ask("confirm")
+        if session.switch(release, confirm_within=CONFIRM_WITHIN):
+            session.confirm()
     except ConnectionFailed as error:
         raise OutcomeUnknown(
             f"{session.name}: the connection was lost while it switched",

@@ -14,7 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic_core import to_jsonable_python
 
 from deploy.inventory.reading import Device
 from deploy.ssh import connection
@@ -35,6 +37,8 @@ TICK = 0.25
 Status = Literal["done", "unchanged", "refused", "failed", "unknown", "skipped"]
 GOOD: tuple[Status, ...] = ("done", "unchanged")
 Show = Callable[[str, str, str], None]
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +72,30 @@ class Limits:
             )
 
 
+@dataclass(frozen=True)
+class Done(Generic[T_co]):
+    """What work came to on a device where it went well, and its value."""
+
+    value: T_co
+    status: Literal["done", "unchanged"] = "done"
+
+
 @dataclass(frozen=True, kw_only=True)
-class HostResult:
+class HostResult(Generic[T]):
     """What became of one device.
 
     Attributes:
         status: `done` and `unchanged` are what the device itself said; `unknown` is a device that
             may have been changed and can't be asked; `skipped` was never begun.
         error: what went wrong, as the task shows it.
-        value: what the work returned.
+        value: what the work returned, where it went well.
         seconds: from its beginning to its end.
     """
 
     host: str
     status: Status
     error: EdgewrightError | None = None
-    value: Any = None
+    value: T | None = None
     seconds: float = 0.0
 
     @property
@@ -101,7 +113,7 @@ class HostResult:
             "brief": error.brief if error else "",
             "detail": error.detail if error else "",
             "resolution": error.resolution if error else "",
-            "value": self.value,
+            "value": to_jsonable_python(self.value),
         }
 
 
@@ -161,34 +173,29 @@ class Attempt:
                 conn.abort()
             return bool(self._open)
 
-    def too_long(self, limit: float, *, connected: bool) -> HostResult:
-        """The result of a device whose thread did not even end when it was cut off."""
+    def too_long(self, limit: float, *, connected: bool) -> tuple[Status, EdgewrightError]:
+        """What a device is whose thread did not even end when it was cut off, and why."""
         brief = f"{self.device.name}: no answer within {limit:.0f} s, at: {self._line}"
-        lost = OutcomeUnknown if connected else ConnectionFailed
-        return self.result("unknown" if connected else "failed", lost(brief))
+        if connected:
+            return "unknown", OutcomeUnknown(brief)
+        return "failed", ConnectionFailed(brief)
 
-    def result(
-        self, status: Status, error: EdgewrightError | None = None, value: Any = None
-    ) -> HostResult:
-        """What became of it."""
-        return HostResult(
-            host=self.device.name,
-            status=status,
-            error=error,
-            value=value,
-            seconds=time.monotonic() - self.started,
-        )
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self.started
 
 
-Work = Callable[[Attempt], tuple[Status, Any]]
+Work = Callable[[Attempt], Done[T]]
 
 
-def run(devices: Sequence[Device], work: Work, *, limits: Limits, show: Show) -> list[HostResult]:
+def run(
+    devices: Sequence[Device], work: Work[T], *, limits: Limits, show: Show
+) -> list[HostResult[T]]:
     """Do the work on every device; one result each, in the order given.
 
     Args:
         devices: where.
-        work: returns a good status and a value, or raises an EdgewrightError.
+        work: returns what it came to, or raises an EdgewrightError.
         limits: how many at once, how long, which first, when to stop.
         show: told (name, state, line): `running` and its step, or the final status and why.
     """
@@ -206,13 +213,13 @@ def run(devices: Sequence[Device], work: Work, *, limits: Limits, show: Show) ->
     return [crew.results[device.name] for device in devices]
 
 
-class _Crew:
+class _Crew(Generic[T]):
     """The threads, and what came of those that ended."""
 
-    def __init__(self, work: Work, limits: Limits, show: Show) -> None:
+    def __init__(self, work: Work[T], limits: Limits, show: Show) -> None:
         self.work, self.limits, self.show = work, limits, show
-        self.results: dict[str, HostResult] = {}
-        self.ended: queue.Queue[tuple[Attempt, HostResult]] = queue.Queue()
+        self.results: dict[str, HostResult[T]] = {}
+        self.ended: queue.Queue[tuple[Attempt, HostResult[T]]] = queue.Queue()
         self.active: list[Attempt] = []
 
     def go_through(self, devices: Sequence[Device]) -> None:
@@ -235,18 +242,21 @@ class _Crew:
         threading.Thread(target=self.attend, args=(attempt,), daemon=True).start()
 
     def attend(self, attempt: Attempt) -> None:
+        name = attempt.device.name
         try:
-            status, value = self.work(attempt)
-            result = attempt.result(status, value=value)
+            done = self.work(attempt)
+            result = HostResult(
+                host=name, status=done.status, value=done.value, seconds=attempt.seconds()
+            )
         except OutcomeUnknown as error:
-            result = attempt.result("unknown", error)
+            result = _bad(attempt, "unknown", error)
         except (DeviceRefused, HostKeyError) as error:
-            result = attempt.result("refused", error)
+            result = _bad(attempt, "refused", error)
         except EdgewrightError as error:
-            result = attempt.result("failed", error)
+            result = _bad(attempt, "failed", error)
         except Exception as error:  # noqa: BLE001 (a defect met at one device spares the others)
-            what = f"{attempt.device.name}: {type(error).__name__}: {error}"
-            result = attempt.result("failed", EdgewrightError(what))
+            what = f"{name}: {type(error).__name__}: {error}"
+            result = _bad(attempt, "failed", EdgewrightError(what))
         self.ended.put((attempt, result))
 
     def next_end(self, within: float) -> None:
@@ -264,9 +274,9 @@ class _Crew:
             self.next_end(left)
         if attempt in self.active:
             self.active.remove(attempt)
-            self.collect(attempt.too_long(self.limits.step, connected=connected))
+            self.collect(_bad(attempt, *attempt.too_long(self.limits.step, connected=connected)))
 
-    def collect(self, result: HostResult) -> None:
+    def collect(self, result: HostResult[T]) -> None:
         self.results[result.host] = result
         self.show(result.host, result.status, result.error.brief if result.error else "")
 
@@ -274,3 +284,10 @@ class _Crew:
         """When the whole is broken off: leave nothing running there."""
         for attempt in self.active:
             attempt.give_up()
+
+
+def _bad(attempt: Attempt, status: Status, error: EdgewrightError) -> HostResult[Any]:
+    """The result of a device that is not as it was asked to be; it has no value."""
+    return HostResult(
+        host=attempt.device.name, status=status, error=error, seconds=attempt.seconds()
+    )

@@ -5,11 +5,14 @@ Nothing here talks to a device; `deploy.release.deployment` does what a plan say
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from deploy.release.agent_answers import Inspection
 from toolchain.bundle.assemble import Manifest
+
+Action = Literal["install", "switch", "unchanged"]
 
 
 class _Plain(BaseModel):
@@ -48,31 +51,20 @@ class Plan(_Plain):
         payload: bytes that will be sent.
         total: bytes of the whole bundle.
         busy: who else deploys to this device just now; empty when nobody does.
+        steps: the same in words, one step a line.
     """
 
     host: str
     root: str
     release: str
-    action: Literal["install", "switch", "unchanged"]
+    action: Action
     folder: str | None
     replaces: str | None
     uploads: tuple[Upload, ...]
     payload: int
     total: int
     busy: str
-
-    def steps(self) -> list[str]:
-        """The plan in words, one step a line."""
-        if self.action == "unchanged":
-            return [f"{self.release[:16]} runs already: nothing to send"]
-        install = [
-            *(f"send {u.path} ({u.size - u.offset} bytes)" for u in self.uploads),
-            f"lay out {self.root}/releases/{self.release[:16]}",
-            "make its venv and install its wheels",
-            "check that its packages import and its models load",
-        ]
-        switch = f"switch from {self.replaces or 'nothing'} to {self.release[:16]}"
-        return [*(install if self.action == "install" else ["check it again"]), switch]
+    steps: tuple[str, ...]
 
 
 class Outcome(_Plain):
@@ -102,12 +94,18 @@ class RolledBack(_Plain):
     replaced: str
 
 
-def make_plan(host: str, state: dict[str, Any], manifest: Manifest) -> Plan:
-    """The plan for a device in that state, as the agent's `inspect` describes it."""
-    folder = state["intact"]
+class Trusting(_Plain):
+    """A device that takes only what this key signed."""
+
+    key: str
+
+
+def make_plan(host: str, state: Inspection, manifest: Manifest) -> Plan:
+    """The plan for a device in that state."""
+    folder = state.intact
     uploads: tuple[Upload, ...] = ()
     if folder is None:
-        have, partial = set(state["have"]), state["partial"]
+        have, partial = set(state.have), state.partial
         unique = {f.sha256: f for f in reversed(manifest.files)}
         uploads = tuple(
             Upload(
@@ -120,14 +118,14 @@ def make_plan(host: str, state: dict[str, Any], manifest: Manifest) -> Plan:
             if f.sha256 not in have
         )
     # a switch that nobody confirmed is undone before anything else is done there
-    pending = state["pending"]
-    running = pending["back"] if pending is not None else state["current"]
-    action: Literal["install", "switch", "unchanged"] = "install"
+    pending = state.pending
+    running = pending.back if pending is not None else state.current
+    action: Action = "install"
     if folder is not None:
         action = "unchanged" if folder == running and pending is None else "switch"
     return Plan(
         host=host,
-        root=state["root"],
+        root=state.root,
         release=manifest.release,
         action=action,
         folder=folder,
@@ -135,5 +133,23 @@ def make_plan(host: str, state: dict[str, Any], manifest: Manifest) -> Plan:
         uploads=uploads,
         payload=sum(u.size - u.offset for u in uploads),
         total=manifest.payload_size(),
-        busy=state["holder"] or "",
+        busy=state.holder or "",
+        steps=_steps(action, manifest.release[:16], running, state.root, uploads),
+    )
+
+
+def _steps(
+    action: Action, release: str, running: str | None, root: str, uploads: tuple[Upload, ...]
+) -> tuple[str, ...]:
+    if action == "unchanged":
+        return (f"{release} runs already: nothing to send",)
+    switch = f"switch from {running or 'nothing'} to {release}"
+    if action == "switch":
+        return "check it again", switch
+    return (
+        *(f"send {u.path} ({u.size - u.offset} bytes)" for u in uploads),
+        f"lay out {root}/releases/{release}",
+        "make its venv and install its wheels",
+        "check that its packages import and its models load",
+        switch,
     )

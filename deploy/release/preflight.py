@@ -21,7 +21,6 @@ from deploy.ssh.connection import Connection
 from toolchain.bundle.assemble import Manifest
 from toolchain.core.errors import DeviceRefused
 
-LIMIT = 120.0
 CLOCK_TOLERANCE = 24 * 3600.0
 # Wheels are zip files; what they unpack to is seldom more than this many times their size.
 UNPACKED = 4
@@ -91,7 +90,7 @@ def ask(session: Session, device: Device, *, modules: Sequence[str]) -> DeviceFa
         ConnectionFailed: the link dropped.
     """
     before = time.time()
-    answer = session.ask("look", modules=list(modules), limit=LIMIT)
+    answer = session.look(modules)
     return read_facts(device, answer, before=before, after=time.time())
 
 

@@ -1,4 +1,4 @@
-"""What is done on each device of a fleet: work for `fleet`, its values as plain data.
+"""What is done on each device of a fleet: work for `fleet`, and the values that it returns.
 
 The steps of a deployment are `deploy.release.deployment`'s.
 """
@@ -7,72 +7,71 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from deploy.release import deployment, preflight
-from deploy.release.fleet import Attempt, Status, Work
-from deploy.release.plan import Outcome
+from deploy.release.fleet import Attempt, Done, Work
+from deploy.release.plan import Installed, Outcome, Plan, RolledBack, Trusting
+from deploy.release.preflight import DeviceFacts
 from toolchain.bundle import assemble
 from toolchain.core.errors import ConnectionFailed, DeviceRefused, OutcomeUnknown, ReleaseError
 
 
-def looked_at(attempt: Attempt) -> tuple[Status, Any]:
+def probed(attempt: Attempt) -> Done[DeviceFacts]:
     """What a device is."""
     with attempt.connect() as conn:
         attempt.say("looking at the device")
-        return "done", preflight.probe(conn).model_dump(mode="json")
+        return Done(preflight.probe(conn))
 
 
-def listed(attempt: Attempt) -> tuple[Status, Any]:
-    """The releases of a device."""
+def listed(attempt: Attempt) -> Done[list[Installed]]:
+    """The releases of a device, oldest first."""
     with attempt.connect() as conn:
         attempt.say("looking at its releases")
-        return "done", [r.model_dump(mode="json") for r in deployment.releases(conn)]
+        return Done(deployment.releases(conn))
 
 
-def rolled_back(attempt: Attempt) -> tuple[Status, Any]:
+def rolled_back(attempt: Attempt) -> Done[RolledBack]:
     """A device back at its previous release."""
     with attempt.connect() as conn:
         attempt.say("switching back")
-        return "done", deployment.rollback(conn).model_dump(mode="json")
+        return Done(deployment.rollback(conn))
 
 
-def trusting(key: str) -> Work:
+def trusting(key: str) -> Work[Trusting]:
     """Work that gives each device a public key."""
 
-    def work(attempt: Attempt) -> tuple[Status, Any]:
+    def work(attempt: Attempt) -> Done[Trusting]:
         with attempt.connect() as conn:
             attempt.say("giving it the key")
-            status: Status = "done" if deployment.trust(conn, key) else "unchanged"
-            return status, {"key": key}
+            is_new = deployment.trust(conn, key)
+            return Done(Trusting(key=key), "done" if is_new else "unchanged")
 
     return work
 
 
-def planned(bundles: Mapping[str, Path]) -> Work:
+def planned(bundles: Mapping[str, Path]) -> Work[Plan]:
     """Work that plans the deployment of each target's bundle."""
 
-    def work(attempt: Attempt) -> tuple[Status, Any]:
+    def work(attempt: Attempt) -> Done[Plan]:
         with attempt.connect() as conn:
             attempt.say("planning")
-            plan = deployment.plan(conn, assemble.load(bundles[attempt.device.target]))
-            return "done", {**plan.model_dump(mode="json"), "steps": plan.steps()}
+            manifest = assemble.load(bundles[attempt.device.target])
+            return Done(deployment.plan(conn, manifest))
 
     return work
 
 
-def deployed(bundles: Mapping[str, Path]) -> Work:
+def deployed(bundles: Mapping[str, Path]) -> Work[Outcome]:
     """Work that deploys each target's bundle."""
 
-    def work(attempt: Attempt) -> tuple[Status, Any]:
+    def work(attempt: Attempt) -> Done[Outcome]:
         folder = bundles[attempt.device.target]
         try:
             with attempt.connect() as conn:
                 outcome = deployment.deploy(conn, folder, say=attempt.say)
-                return outcome.status, outcome.model_dump(mode="json")
+                return Done(outcome, outcome.status)
         except OutcomeUnknown as lost:
-            wanted = assemble.load(folder).release
-            return "done", _asked_again(attempt, wanted, lost).model_dump(mode="json")
+            return Done(_asked_again(attempt, assemble.load(folder).release, lost))
 
     return work
 
@@ -88,16 +87,16 @@ def _asked_again(attempt: Attempt, wanted: str, lost: OutcomeUnknown) -> Outcome
     try:
         with attempt.connect() as conn:
             attempt.say("asking what it runs")
-            there = deployment.running_in(conn, wanted, wait=2 * deployment.CONFIRM_WITHIN)
+            folder = deployment.running_in(conn, wanted, wait=2 * deployment.CONFIRM_WITHIN)
     except (ConnectionFailed, DeviceRefused, ReleaseError) as error:
         raise lost from error
-    if there is None:
+    if folder is None:
         raise ReleaseError(
             f"{name}: the connection was lost while it switched, so it went back by itself",
             detail=lost.detail,
             resolution="run the same command again",
         ) from lost
     return Outcome(
-        host=name, status="done", release=wanted, folder=there, replaced=None, sent=0, removed=[],
+        host=name, status="done", release=wanted, folder=folder, replaced=None, sent=0, removed=[],
         imported=[], models_loaded=0, seconds=0.0,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from invoke import Context, task
 
@@ -21,22 +21,26 @@ from toolchain.core.options import JSON, Fleet, OrderedFleet
 if TYPE_CHECKING:
     from deploy.inventory.reading import Device
     from deploy.release.fleet import HostResult, Limits, Work
+    from deploy.release.plan import Installed, Outcome, Plan, RolledBack, Trusting
+    from deploy.release.preflight import DeviceFacts
 
 FLEET_HELP = options.help_of(Fleet) | {"json": JSON}
 ORDERED_HELP = options.help_of(OrderedFleet) | {"json": JSON}
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, kw_only=True)
-class _Said:
-    """How a task's result is said.
+class _Shown(Generic[T]):
+    """How a task's result is shown.
 
     Attributes:
-        one: shows the value of a single device.
+        one: shows the value of a single device, whose name it gets first.
         line: the value in some words, for the table of several.
     """
 
-    one: Callable[[str, Any], None]
-    line: Callable[[Any], str]
+    one: Callable[[str, T], None]
+    line: Callable[[T], str]
 
 
 @task(help=FLEET_HELP)
@@ -47,15 +51,15 @@ def probe(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     from deploy.inventory import selection
     from deploy.release import rollout
 
-    def show(name: str, found: dict[str, Any]) -> None:
-        rows = [[key, _plain(value)] for key, value in found.items()]
+    def show(name: str, facts: DeviceFacts) -> None:
+        rows = [[key, _plain(value)] for key, value in facts.model_dump(mode="json").items()]
         console.show_table(name, ["what", "found"], rows)
 
-    def line(found: dict[str, Any]) -> str:
-        return f"{found['machine']}, {found['os']}, Python {found['python']}"
+    def line(facts: DeviceFacts) -> str:
+        return f"{facts.machine}, {facts.os}, Python {facts.python}"
 
     limits, devices = _limits(fleet), selection.devices(fleet)
-    _work("probe", devices, rollout.looked_at, limits, _Said(one=show, line=line), json=json)
+    _work("probe", devices, rollout.probed, limits, _Shown(one=show, line=line), json=json)
 
 
 @task(
@@ -92,22 +96,26 @@ def deploy(
         }
         signing.seal_bundles({f: assemble.load(f).release for f in bundles.values()})
 
-    def show(name: str, done: dict[str, Any]) -> None:
-        if dry_run:
-            rows = [[str(n), line] for n, line in enumerate(done["steps"], start=1)]
-            console.show_table(f"plan for {name}", ["", "step"], rows)
-            return
+    def show_plan(name: str, plan: Plan) -> None:
+        rows = [[str(n), step] for n, step in enumerate(plan.steps, start=1)]
+        console.show_table(f"plan for {name}", ["", "step"], rows)
+
+    def show_outcome(name: str, outcome: Outcome) -> None:
         console.out.print(
-            f"{name}: {done['status']}, release {done['release'][:16]}, "
-            f"{done['sent']} payload bytes sent"
+            f"{name}: {outcome.status}, release {outcome.release[:16]}, "
+            f"{outcome.sent} payload bytes sent"
         )
 
-    def line(done: dict[str, Any]) -> str:
-        size = f"{done['payload']} bytes to send" if dry_run else f"{done['sent']} bytes sent"
-        return f"{done['release'][:16]}, {size}"
-
-    work = rollout.planned(bundles) if dry_run else rollout.deployed(bundles)
-    _work("deploy", devices, work, limits, _Said(one=show, line=line), json=json)
+    if dry_run:
+        plans: _Shown[Plan] = _Shown(
+            one=show_plan, line=lambda plan: f"{plan.release[:16]}, {plan.payload} bytes to send"
+        )
+        _work("deploy", devices, rollout.planned(bundles), limits, plans, json=json)
+    else:
+        outcomes: _Shown[Outcome] = _Shown(
+            one=show_outcome, line=lambda done: f"{done.release[:16]}, {done.sent} bytes sent"
+        )
+        _work("deploy", devices, rollout.deployed(bundles), limits, outcomes, json=json)
 
 
 @task(help=FLEET_HELP)
@@ -118,19 +126,18 @@ def releases(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     from deploy.inventory import selection
     from deploy.release import rollout
 
-    def show(name: str, found: list[dict[str, Any]]) -> None:
+    def show(name: str, installed: list[Installed]) -> None:
         rows = [
-            [r["folder"], r["at"], ", ".join(r["models"]),
-             "runs" if r["running"] else "previous" * r["previous"]]
-            for r in found
-        ]  # fmt: skip
+            [r.folder, r.at, ", ".join(r.models), "runs" if r.running else "previous" * r.previous]
+            for r in installed
+        ]
         console.show_table(f"releases on {name}", ["release", "installed", "models", ""], rows)
 
-    def line(found: list[dict[str, Any]]) -> str:
-        return next((f"runs {r['folder']}" for r in found if r["running"]), "runs nothing")
+    def line(installed: list[Installed]) -> str:
+        return next((f"runs {r.folder}" for r in installed if r.running), "runs nothing")
 
     limits, devices = _limits(fleet), selection.devices(fleet)
-    _work("releases", devices, rollout.listed, limits, _Said(one=show, line=line), json=json)
+    _work("releases", devices, rollout.listed, limits, _Shown(one=show, line=line), json=json)
 
 
 @task(help=ORDERED_HELP)
@@ -141,14 +148,14 @@ def rollback(_: Context, *, fleet: OrderedFleet, json: bool = False) -> None:
     from deploy.inventory import selection
     from deploy.release import rollout
 
-    def show(name: str, done: dict[str, Any]) -> None:
-        console.out.print(f"{name} runs {done['folder']} again, in place of {done['replaced']}")
+    def show(name: str, switched: RolledBack) -> None:
+        console.out.print(f"{name} runs {switched.folder} again, in place of {switched.replaced}")
 
-    def line(done: dict[str, Any]) -> str:
-        return f"runs {done['folder']} again"
+    def line(switched: RolledBack) -> str:
+        return f"runs {switched.folder} again"
 
     limits, devices = _limits(fleet), selection.devices(fleet)
-    _work("rollback", devices, rollout.rolled_back, limits, _Said(one=show, line=line), json=json)
+    _work("rollback", devices, rollout.rolled_back, limits, _Shown(one=show, line=line), json=json)
 
 
 @task(
@@ -163,22 +170,22 @@ def keys(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     from deploy.release import rollout
     from toolchain.core import signing
 
-    path, made = signing.make_key()
-    console.note(f"{path}: {'made; keep a copy of it' if made else 'is there already'}")
+    path, is_new = signing.make_key()
+    console.note(f"{path}: {'made; keep a copy of it' if is_new else 'is there already'}")
     key = signing.public_key()
     if not fleet.host and not fleet.group:
         if json:
-            console.show_json({"key": key, "path": str(path), "made": made})
+            console.show_json({"key": key, "path": str(path), "made": is_new})
         else:
             console.out.print(key, highlight=False, soft_wrap=True)
         return
 
-    def show(name: str, _done: dict[str, Any]) -> None:
+    def show(name: str, _: Trusting) -> None:
         console.out.print(f"{name} takes only what this key signed")
 
     limits, devices = _limits(fleet), selection.devices(fleet)
-    said = _Said(one=show, line=lambda _: "takes only what this key signed")
-    _work("keys", devices, rollout.trusting(key), limits, said, json=json)
+    shown: _Shown[Trusting] = _Shown(one=show, line=lambda _: "takes only what this key signed")
+    _work("keys", devices, rollout.trusting(key), limits, shown, json=json)
 
 
 def _limits(fleet: Fleet) -> Limits:
@@ -191,7 +198,13 @@ def _limits(fleet: Fleet) -> Limits:
 
 
 def _work(
-    what: str, devices: Sequence[Device], work: Work, limits: Limits, said: _Said, *, json: bool
+    what: str,
+    devices: Sequence[Device],
+    work: Work[T],
+    limits: Limits,
+    shown: _Shown[T],
+    *,
+    json: bool,
 ) -> None:
     """Do it on every device and show what came of it.
 
@@ -208,9 +221,9 @@ def _work(
             if result.error is not None:
                 raise result.error
         if json:
-            console.show_json(result.value)
-        else:
-            said.one(name, result.value)
+            console.show_json(result.plain()["value"])
+        elif result.value is not None:
+            shown.one(name, result.value)
         return
     names = [d.name for d in devices]
     with console.board(f"{what}: {len(names)} devices", names) as show:
@@ -219,14 +232,19 @@ def _work(
         console.show_json([r.plain() for r in results])
     else:
         rows = [
-            [r.host, r.status, said.line(r.value) if r.good else _brief(r), f"{r.seconds:.1f}"]
+            [
+                r.host,
+                r.status,
+                shown.line(r.value) if r.value is not None else _brief(r),
+                f"{r.seconds:.1f}",
+            ]
             for r in results
         ]
         console.show_table(what, ["host", "result", "", "s"], rows)
     _raise_for(results)
 
 
-def _raise_for(results: Sequence[HostResult]) -> None:
+def _raise_for(results: Sequence[HostResult[Any]]) -> None:
     bad = [r for r in results if not r.good]
     if bad:
         raise FleetError(
@@ -241,7 +259,7 @@ def _raise_for(results: Sequence[HostResult]) -> None:
         )
 
 
-def _brief(result: HostResult) -> str:
+def _brief(result: HostResult[Any]) -> str:
     return result.error.brief.removeprefix(f"{result.host}: ") if result.error else ""
 
 

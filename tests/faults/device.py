@@ -162,8 +162,8 @@ def rollback(agent: Agent, root: Path, heard: Callable[[str, Any], None] = silen
     process = _Process(agent, root, heard)
     session = Session("device", cast("RemoteProcess", process))
     try:
-        session.ask("lock", who="test")
-        return str(session.ask("rollback")["to"])
+        session.lock("test")
+        return session.rollback().folder
     finally:
         process.close()
 
@@ -172,7 +172,7 @@ def take_lock(agent: Agent, root: Path) -> None:
     """What every deployment begins with: it undoes a switch that was not confirmed."""
     process = _Process(agent, root, silent)
     try:
-        Session("device", cast("RemoteProcess", process)).ask("lock", who="test")
+        Session("device", cast("RemoteProcess", process)).lock("test")
     finally:
         process.close()
 

@@ -149,8 +149,8 @@ SEEDS = {
         test=DEADMAN, only="killed_undoes",
     ),
     "a lost switch called done": Seed(
-        file="deploy/release/rollout.py", good="    if there is None:\n",
-        bad='    there = there or ""\n    if there is None:\n',
+        file="deploy/release/rollout.py", good="    if folder is None:\n",
+        bad='    folder = folder or ""\n    if folder is None:\n',
         test=DEADMAN, only="lost_at_its_switch and before",
     ),
 }  # fmt: skip

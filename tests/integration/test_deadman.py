@@ -8,11 +8,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deploy.release import deployment, fleet, rollout
+from deploy.release.agent_answers import SwitchedBack
 from deploy.release.agent_session import Session, open_session
 from deploy.release.fleet import Limits
 from deploy.ssh import connection
@@ -54,10 +54,10 @@ def lost(sshd: Sshd) -> Iterator[Session]:
 
 
 def switch(session: Session, folder: str, seconds: float) -> None:
-    session.ask("lock", who="test")
+    session.lock("test")
     manifest = Path(session.root, "releases", folder, "manifest.json").read_text()
-    session.ask("authorize", release=json.loads(manifest)["release"], seal=None)
-    assert session.ask("switch", folder=folder, seconds=seconds)
+    session.authorize(json.loads(manifest)["release"], None)
+    assert session.switch(folder, confirm_within=seconds)
 
 
 def test_without_a_confirmation_in_time_it_goes_back(sshd: Sshd, two: tuple[str, str]) -> None:
@@ -67,7 +67,7 @@ def test_without_a_confirmation_in_time_it_goes_back(sshd: Sshd, two: tuple[str,
         assert links(sshd)[0] == two[0]
         assert wait_until(lambda: links(sshd) == (two[1], two[0]))
         assert wait_until(lambda: not agents(sshd)), "it keeps the lock for nobody"
-        session.ask("confirm")
+        session.confirm()
     assert not (sshd.root / "pending").exists()
     assert not (sshd.root / "returning").exists()
 
@@ -78,7 +78,7 @@ def test_a_link_that_drops_before_the_confirmation_undoes_it(
     with lost(sshd) as session:
         switch(session, two[0], 600)
         sshd.drop_links()
-        session.ask("confirm")
+        session.confirm()
     assert wait_until(lambda: links(sshd) == (two[1], two[0]))
     assert wait_until(lambda: not agents(sshd))
 
@@ -89,7 +89,7 @@ def test_an_agent_that_is_killed_undoes_it(sshd: Sshd, two: tuple[str, str]) -> 
         group = {os.getpgid(p) for p in agents(sshd)}
         assert len(group) == 2, "the one that waits is in the group of the one that asks"
         os.killpg(min(group), signal.SIGKILL)
-        session.ask("confirm")
+        session.confirm()
     assert wait_until(lambda: links(sshd) == (two[1], two[0]))
 
 
@@ -101,7 +101,7 @@ def test_when_all_of_ours_is_killed_the_next_one_undoes_it(
         for number in (signal.SIGSTOP, signal.SIGKILL):  # none sees another one end
             for process in agents(sshd):
                 os.kill(process, number)
-        session.ask("confirm")
+        session.confirm()
     assert wait_until(lambda: not agents(sshd))
     assert links(sshd)[0] == two[0]
     with connection.connect(sshd.device) as conn:
@@ -116,7 +116,7 @@ def test_a_first_release_that_is_not_confirmed_leaves_none(sshd: Sshd, tmp_path:
         switch(session, done.folder, 600)
         assert sshd.running() == done.folder
         sshd.drop_links()
-        session.ask("confirm")
+        session.confirm()
     assert wait_until(lambda: sshd.running() is None)
     assert deploy(sshd.device, tmp_path / "b").folder == done.folder
     assert sshd.running() == done.folder
@@ -125,9 +125,9 @@ def test_a_first_release_that_is_not_confirmed_leaves_none(sshd: Sshd, tmp_path:
 def test_a_confirmed_switch_holds_and_nobody_waits_on(sshd: Sshd, two: tuple[str, str]) -> None:
     with connection.connect(sshd.device) as conn, open_session(conn) as session:
         switch(session, two[0], 600)
-        session.ask("confirm")
+        session.confirm()
         with pytest.raises(ReleaseError, match="too late"):
-            session.ask("confirm")
+            session.confirm()
     assert links(sshd) == two
     assert wait_until(lambda: not agents(sshd))
 
@@ -139,19 +139,17 @@ def test_a_device_lost_at_its_switch_is_asked_what_it_runs(
     sshd: Sshd, two: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     at: str, status: str,
 ) -> None:  # fmt: skip
-    ask = Session.ask
+    confirm = Session.confirm
 
-    def lossy(self: Session, do: str, **fields: Any) -> Any:
-        if do == "confirm":
-            if at == "after":
-                ask(self, do, **fields)
-            sshd.drop_links()
-            if at == "for good":
-                sshd.stop()
-            raise ConnectionFailed("cut here")
-        return ask(self, do, **fields)
+    def lossy(self: Session) -> None:
+        if at == "after":
+            confirm(self)
+        sshd.drop_links()
+        if at == "for good":
+            sshd.stop()
+        raise ConnectionFailed("cut here")
 
-    monkeypatch.setattr(Session, "ask", lossy)
+    monkeypatch.setattr(Session, "confirm", lossy)
     folder = make_bundle(tmp_path / "3", version="3.0")
     (result,) = fleet.run(
         [sshd.device], rollout.deployed({"rv64gc": folder}), limits=Limits(), show=lambda *_: None
@@ -164,13 +162,12 @@ def test_a_device_lost_at_its_switch_is_asked_what_it_runs(
 def test_the_only_device_that_is_lost_is_an_error_of_its_own(
     sshd: Sshd, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = Session.ask
+    rollback = Session.rollback
 
-    def lossy(self: Session, do: str, **fields: Any) -> Any:
-        if do == "rollback":
-            sshd.drop_links()
-        return ask(self, do, **fields)
+    def lossy(self: Session) -> SwitchedBack:
+        sshd.drop_links()
+        return rollback(self)
 
-    monkeypatch.setattr(Session, "ask", lossy)
+    monkeypatch.setattr(Session, "rollback", lossy)
     with connection.connect(sshd.device) as conn, pytest.raises(OutcomeUnknown, match="lost while"):
         deployment.rollback(conn)

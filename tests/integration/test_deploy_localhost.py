@@ -198,7 +198,7 @@ def test_two_deployers_at_once_do_not_mix(sshd: Sshd, tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "b")
     with connection.connect(sshd.device) as conn:
         with open_session(conn) as session:
-            session.ask("lock", who="ann@desk")
+            session.lock("ann@desk")
             with pytest.raises(DeviceRefused, match="another deployment") as caught:
                 deploy(sshd.device, folder)
         assert "ann@desk" in caught.value.detail

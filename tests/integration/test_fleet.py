@@ -11,16 +11,17 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from deploy.inventory.reading import Device
 from deploy.release import fleet, rollout
-from deploy.release.fleet import Attempt, HostResult, Limits, Status, Work
+from deploy.release.fleet import Attempt, Done, HostResult, Limits, Work
 from tests.support.bundles import make_bundle, noise
 from tests.support.sshd import Sshd, processes_with, wait_until
 
+T = TypeVar("T")
 pytestmark = pytest.mark.integration
 
 # a busy machine takes some seconds for a venv and pip
@@ -36,7 +37,7 @@ def boards(server: Sshd, count: int) -> list[Device]:
     ]
 
 
-def go(devices: list[Device], work: Work, **limits: Any) -> list[HostResult]:
+def go(devices: list[Device], work: Work[T], **limits: Any) -> list[HostResult[T]]:
     return fleet.run(
         devices,
         work,
@@ -53,12 +54,13 @@ def test_a_fleet_is_deployed_listed_and_rolled_back(sshd: Sshd, tmp_path: Path) 
         assert [r.status for r in found] == ["done"] * 4, [r.plain() for r in found]
     again = go(devices, rollout.deployed({"rv64gc": two}))
     assert [r.status for r in again] == ["unchanged"] * 4
-    assert sum(r.value["sent"] for r in again) == 0
+    assert [r.value and r.value.sent for r in again] == [0] * 4
     back = go(devices, rollout.rolled_back)
     listed = go(devices, rollout.listed)
-    for rolled, list_ in zip(back, listed, strict=True):
-        assert [r["folder"] for r in list_.value if r["running"]] == [rolled.value["folder"]]
-    assert json.dumps([r.plain() for r in back + listed])
+    for rolled, on_it in zip(back, listed, strict=True):
+        assert rolled.value is not None
+        assert [r.folder for r in on_it.value or [] if r.running] == [rolled.value.folder]
+    assert json.dumps([r.plain() for r in back] + [r.plain() for r in listed])
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_a_banner_that_never_comes_costs_only_itself(
     assert found[1].seconds < STEP + 2
 
 
-def hung(server: Sshd, attempt: Attempt, how: str) -> tuple[Status, object]:
+def hung(server: Sshd, attempt: Attempt, how: str) -> Done[object]:
     """Work that begins something on the device and then meets a hung one."""
     with attempt.connect() as conn:
         attempt.say("working")
@@ -94,7 +96,7 @@ def hung(server: Sshd, attempt: Attempt, how: str) -> tuple[Status, object]:
         else:
             stubborn = "trap '' TERM HUP; sleep $0 & wait; sleep $0"
             conn.run(["sh", "-c", stubborn, MARK], timeout=limit)
-    return "done", None
+    return Done(None)
 
 
 @pytest.mark.parametrize("how", ["sshd stopped", "ignores TERM"])
@@ -110,7 +112,7 @@ def test_a_device_that_hangs_is_given_up_in_time_and_keeps_nothing_of_ours(
         ]
         folder = make_bundle(tmp_path / "b")
 
-        def work(attempt: Attempt) -> tuple[Status, object]:
+        def work(attempt: Attempt) -> Done[object]:
             if attempt.device.name == "hung":
                 return hung(sshd, attempt, how)
             return rollout.deployed({"rv64gc": folder})(attempt)
@@ -130,7 +132,7 @@ def test_a_transfer_that_stalls_is_given_up_in_time(sshd: Sshd, tmp_path: Path) 
     (device,) = boards(sshd, 1)
     began = 0.0
 
-    def work(attempt: Attempt) -> tuple[Status, object]:
+    def work(attempt: Attempt) -> Done[object]:
         nonlocal began
 
         def watch(line: str) -> None:
@@ -143,7 +145,7 @@ def test_a_transfer_that_stalls_is_given_up_in_time(sshd: Sshd, tmp_path: Path) 
         from deploy.release import deployment
 
         with attempt.connect() as conn:
-            return "done", deployment.deploy(conn, folder, say=watch)
+            return Done(deployment.deploy(conn, folder, say=watch))
 
     (result,) = go([device], work, step=STEP)
     took = time.monotonic() - began
@@ -154,7 +156,8 @@ def test_a_transfer_that_stalls_is_given_up_in_time(sshd: Sshd, tmp_path: Path) 
     assert wait_until(lambda: not processes_with(device.root), limit=40)
     (again,) = go([device], rollout.deployed({"rv64gc": folder}))
     assert again.status == "done"
-    assert again.value["sent"] < 24_000_000
+    assert again.value is not None
+    assert again.value.sent < 24_000_000
 
 
 def test_breaking_off_leaves_nothing_running_there(sshd: Sshd) -> None:
@@ -162,11 +165,11 @@ def test_breaking_off_leaves_nothing_running_there(sshd: Sshd) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     (device,) = boards(sshd, 1)
 
-    def work(attempt: Attempt) -> tuple[Status, object]:
+    def work(attempt: Attempt) -> Done[object]:
         with attempt.connect() as conn:
             attempt.say("working")
             conn.run(["sleep", MARK], timeout=10)
-        return "done", None
+        return Done(None)
 
     timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()

@@ -72,11 +72,11 @@ def test_a_device_behind_another_host_is_reached_through_it(
     home: Path, servers: list[Sshd]
 ) -> None:
     device = reading.load(write(home, servers, jump=True)).host("desk")
-    (found,) = fleet.run([device], rollout.looked_at, limits=Limits(), show=lambda *_: None)
+    (found,) = fleet.run([device], rollout.probed, limits=Limits(), show=lambda *_: None)
     assert found.status == "done", found.plain()
     assert all("Accepted publickey" in log(server) for server in servers)
     servers[1].stop()
-    (found,) = fleet.run([device], rollout.looked_at, limits=Limits(), show=lambda *_: None)
+    (found,) = fleet.run([device], rollout.probed, limits=Limits(), show=lambda *_: None)
     assert found.status == "failed"
 
 

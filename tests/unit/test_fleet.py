@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from deploy.inventory import reading
 from deploy.inventory.reading import Device
 from deploy.release import fleet
-from deploy.release.fleet import Attempt, Limits, Status
+from deploy.release.fleet import Attempt, Done, Limits, Status, Work
 from toolchain.core.errors import (
     ConnectionFailed,
     DeviceRefused,
@@ -28,9 +27,7 @@ def devices(*names: str) -> list[Device]:
     return [Device(name=n, host=n, target="rv64gc") for n in names]
 
 
-def go(
-    work: Callable[[Attempt], tuple[Status, object]], names: str, **limits: Any
-) -> dict[str, Status]:
+def go(work: Work[object], names: str, **limits: Any) -> dict[str, Status]:
     found = fleet.run(
         devices(*names),
         work,
@@ -47,10 +44,10 @@ def test_each_device_has_a_result_of_its_own() -> None:
         "e": HostKeyError("no"), "f": OutcomeUnknown("no"), "g": ValueError("a defect"),
     }  # fmt: skip
 
-    def work(attempt: Attempt) -> tuple[Status, object]:
+    def work(attempt: Attempt) -> Done[object]:
         if attempt.device.name in errors:
             raise errors[attempt.device.name]
-        return "unchanged" if attempt.device.name == "h" else "done", 1
+        return Done(1, "unchanged" if attempt.device.name == "h" else "done")
 
     assert go(work, "abcdefgh") == {
         "a": "done", "b": "refused", "c": "failed", "d": "failed", "e": "refused", "f": "unknown",
@@ -61,7 +58,7 @@ def test_each_device_has_a_result_of_its_own() -> None:
 def test_no_more_than_the_cap_work_at_once() -> None:
     guard, now, most = threading.Lock(), 0, 0
 
-    def work(attempt: Attempt) -> tuple[Status, object]:
+    def work(attempt: Attempt) -> Done[object]:
         nonlocal now, most
         with guard:
             now += 1
@@ -69,7 +66,7 @@ def test_no_more_than_the_cap_work_at_once() -> None:
         time.sleep(0.02)
         with guard:
             now -= 1
-        return "done", None
+        return Done(None)
 
     assert set(go(work, "abcdefghijkl", parallel=3).values()) == {"done"}
     assert most == 3
@@ -78,7 +75,7 @@ def test_no_more_than_the_cap_work_at_once() -> None:
 def test_the_canary_goes_first_and_its_failure_spares_the_rest() -> None:
     begun: list[str] = []
 
-    def work(attempt: Attempt) -> tuple[Status, object]:
+    def work(attempt: Attempt) -> Done[object]:
         begun.append(attempt.device.name)
         raise ReleaseError("no")
 
@@ -91,17 +88,17 @@ def test_the_canary_goes_first_and_its_failure_spares_the_rest() -> None:
 def test_a_good_canary_lets_the_rest_begin_after_it() -> None:
     ended: list[str] = []
 
-    def work(attempt: Attempt) -> tuple[Status, object]:
+    def work(attempt: Attempt) -> Done[object]:
         assert attempt.device.name == "a" or "a" in ended
         time.sleep(0.02)
         ended.append(attempt.device.name)
-        return "done", None
+        return Done(None)
 
     assert set(go(work, "abcd", canary=1).values()) == {"done"}
 
 
 def test_after_so_many_failures_no_other_device_is_begun() -> None:
-    def work(attempt: Attempt) -> tuple[Status, object]:
+    def work(attempt: Attempt) -> Done[object]:
         raise ReleaseError("no")
 
     found = go(work, "abcdef", parallel=1, failures=2)
@@ -111,10 +108,10 @@ def test_after_so_many_failures_no_other_device_is_begun() -> None:
 def test_a_device_that_stands_still_costs_only_itself() -> None:
     release = threading.Event()
 
-    def work(attempt: Attempt) -> tuple[Status, object]:
+    def work(attempt: Attempt) -> Done[object]:
         if attempt.device.name == "b":
             release.wait(60)
-        return "done", None
+        return Done(None)
 
     found = go(work, "abc", parallel=1, step=0.3)
     release.set()
@@ -122,11 +119,11 @@ def test_a_device_that_stands_still_costs_only_itself() -> None:
 
 
 def test_one_that_goes_on_step_by_step_is_let_be() -> None:
-    def work(attempt: Attempt) -> tuple[Status, object]:
+    def work(attempt: Attempt) -> Done[object]:
         for number in range(8):
             attempt.say(f"step {number}")
             time.sleep(0.2)
-        return "done", None
+        return Done(None)
 
     assert go(work, "a", step=1.0) == {"a": "done"}
 
@@ -135,14 +132,14 @@ def test_one_that_was_given_up_begins_no_further_step() -> None:
     after: list[str] = []
     ended = threading.Event()
 
-    def work(attempt: Attempt) -> tuple[Status, object]:
+    def work(attempt: Attempt) -> Done[object]:
         time.sleep(1.0)
         try:
             attempt.say("the next step")
             after.append("went on")
         finally:
             ended.set()
-        return "done", None
+        return Done(None)
 
     assert go(work, "a", step=0.2) == {"a": "failed"}
     assert ended.wait(10)

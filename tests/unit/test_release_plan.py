@@ -17,17 +17,20 @@ from deploy.agent.files import Failure, safe
 from deploy.agent.state import State
 from deploy.agent.steps import Steps
 from deploy.release import agent_session
+from deploy.release.agent_answers import Inspection
 from deploy.release.plan import Plan, make_plan
 from tests.support.bundles import make_bundle
 from toolchain.bundle import assemble
 from toolchain.bundle.assemble import Manifest
 
+OTHER = "0123456789abcdef"
 
-def seen(**changes: Any) -> dict[str, Any]:
-    return {
+
+def seen(**changes: Any) -> Inspection:
+    return Inspection.model_validate({
         "root": "/r", "current": None, "previous": None, "releases": [], "intact": None,
-        "have": [], "partial": {}, "holder": None, "pending": None, **changes,
-    }  # fmt: skip
+        "have": [], "partial": {}, "holder": None, "pending": None, "keys": [], **changes,
+    })  # fmt: skip
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ def test_an_empty_device_gets_each_content_once(manifest: Manifest) -> None:
     assert plan.action == "install"
     assert len(plan.uploads) == len({f.sha256 for f in manifest.files}) == len(manifest.files) - 1
     assert plan.payload == sum(u.size for u in plan.uploads)
-    assert plan.steps()[-1].startswith("switch from nothing to")
+    assert plan.steps[-1].startswith("switch from nothing to")
 
 
 def test_what_is_there_is_not_sent(manifest: Manifest) -> None:
@@ -99,19 +102,19 @@ def test_the_running_release_is_left_alone(manifest: Manifest) -> None:
     name = manifest.release[:16]
     plan = make_plan("h", seen(current=name, intact=name), manifest)
     assert (plan.action, plan.payload, plan.uploads) == ("unchanged", 0, ())
-    assert "nothing to send" in plan.steps()[0]
+    assert "nothing to send" in plan.steps[0]
 
 
 def test_an_unconfirmed_switch_counts_as_not_done(manifest: Manifest) -> None:
     name = manifest.release[:16]
-    state = seen(current=name, intact=name, pending={"back": "x", "previous": None})
+    state = seen(current=name, intact=name, pending={"back": OTHER, "previous": None})
     plan = make_plan("h", state, manifest)
-    assert (plan.action, plan.replaces) == ("switch", "x")
+    assert (plan.action, plan.replaces) == ("switch", OTHER)
 
 
 def test_a_release_that_is_there_is_only_switched_to(manifest: Manifest) -> None:
-    plan = make_plan("h", seen(current="x", intact=manifest.release[:16]), manifest)
-    assert (plan.action, plan.payload, plan.replaces) == ("switch", 0, "x")
+    plan = make_plan("h", seen(current=OTHER, intact=manifest.release[:16]), manifest)
+    assert (plan.action, plan.payload, plan.replaces) == ("switch", 0, OTHER)
 
 
 def test_a_plan_is_plain_data(manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""How the agent begins, by the Python of this machine."""
+"""How the agent begins, by the Python of this machine, and what of its answers is believed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from deploy.release import agent_session
+from deploy.release.agent_session import Session
+from deploy.ssh.remote_process import RemoteProcess
+from toolchain.core.errors import ConnectionFailed, DeviceRefused, ReleaseError
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +45,75 @@ def test_what_an_unchanged_deployment_imports_is_little(tmp_path: Path) -> None:
         input=agent_session.sources() + lines.encode(), capture_output=True, check=True,
     )  # fmt: skip
     assert ended.stdout.splitlines()[-1] == b"[]"
+
+
+class Answering:
+    """Stands for the agent's process: what it answers is given; None is its end."""
+
+    def __init__(self, line: str | None) -> None:
+        self.answer = line
+
+    def write(self, content: bytes) -> None:
+        assert content.endswith(b"\n")
+
+    def line(self, *, within: float) -> str | None:
+        assert within > 0
+        return self.answer
+
+    def wait(self) -> int:
+        return 1
+
+    def errors(self) -> str:
+        return "Traceback"
+
+
+def session(answer: Any) -> Session:
+    line = answer if answer is None or isinstance(answer, str) else json.dumps(answer)
+    return Session("board", cast("RemoteProcess", Answering(line)))
+
+
+INSPECTION = {
+    "root": "/r", "current": "0" * 16, "previous": None, "intact": None, "have": [],
+    "partial": {"0" * 64: 5}, "holder": None, "pending": None, "keys": [],
+    "releases": [{"folder": "0" * 16, "serial": 1}],
+}  # fmt: skip
+
+
+def test_what_a_device_says_of_its_releases_is_a_value_of_a_type() -> None:
+    newer = {"folder": "0" * 16, "serial": 1, "models": ["m"], "said by": "a later version"}
+    state = session({"ok": {**INSPECTION, "releases": [newer]}}).inspect()
+    assert (state.releases[0].models, state.partial) == (["m"], {"0" * 64: 5})
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [{"current": "../../etc"}, {"current": 5}, {"have": ["short"]}, {"partial": {"0" * 64: -1}},
+     {"releases": [{"folder": "x", "serial": 1}]}, {"releases": {}}, {"pending": {"back": "x"}},
+     {"more": 1}],
+)  # fmt: skip
+def test_an_answer_that_does_not_fit_is_not_used(harm: dict[str, Any]) -> None:
+    with pytest.raises(ReleaseError, match="board: the device's answer can't be read"):
+        session({"ok": {**INSPECTION, **harm}}).inspect()
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "[]", "5", '{"failed": "no"}', '{"failed": {"kind": 1}}', '{"ok": "yes"}']
+)
+def test_a_line_that_is_no_answer_is_not_used(line: str) -> None:
+    with pytest.raises(ReleaseError, match="can't be read"):
+        session(line).take("0" * 64)
+
+
+def test_a_step_that_failed_is_an_error_with_the_devices_words() -> None:
+    failed = {"kind": "locked", "brief": "busy", "detail": "by ann", "resolution": "wait"}
+    with pytest.raises(DeviceRefused, match="board: busy") as caught:
+        session({"failed": failed}).lock("me")
+    assert (caught.value.detail, caught.value.resolution) == ("by ann", "wait")
+    with pytest.raises(ReleaseError, match="board: busy"):
+        session({"failed": {**failed, "kind": "io"}}).finish("0" * 16)
+
+
+def test_an_agent_that_ended_is_a_lost_connection() -> None:
+    with pytest.raises(ConnectionFailed, match="ended") as caught:
+        session(None).confirm()
+    assert caught.value.detail == "Traceback"
