@@ -80,7 +80,7 @@ def serve(request: dict[str, Any], folder: str) -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen(1)
     port = listener.getsockname()[1]
-    say({"port": port, "tvm": tvm.__version__, "machine": os.uname().machine})
+    say({"port": port, "version": tvm.__version__, "machine": os.uname().machine})
     while True:
         try:
             server._listen_loop(listener, port, request["key"], None, None, None)  # noqa: SLF001

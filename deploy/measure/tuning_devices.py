@@ -156,9 +156,10 @@ class _Keeper:
         answer = json.loads(line) if line is not None and line.startswith("{") else {}
         if "port" not in answer:
             raise self._refused(process, str(answer.get("failed", line or "")))
-        if answer["tvm"] != self.version:
+        there = str(answer["version"])
+        if there != self.version:
             raise DeviceRefused(
-                f"{self.device.name}: TVM {answer['tvm']} is deployed there, not {self.version}",
+                f"{self.device.name}: TVM {there} is deployed there, not {self.version}",
                 resolution="compile with --compiler release and deploy again",
             )
         return int(answer["port"])

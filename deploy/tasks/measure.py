@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
+from toolchain import runtimes
 from toolchain.core import console, options
 from toolchain.core.console import guarded
 from toolchain.core.options import (
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from deploy.inventory.reading import Device
     from deploy.ssh.connection import Connection
     from toolchain.core.console import Say
+
+RUNTIMES = f"{', '.join(runtimes.names())}; all that are deployed when left out"
 
 
 @task(
@@ -100,7 +103,7 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
     | {
         "budget": "seconds to measure each model under each runtime; at least three samples",
         "model": "models, separated by commas; all that are deployed when left out",
-        "runtime": "runtimes, separated by commas; all that are deployed when left out",
+        "runtime": RUNTIMES,
         "batch": "batch sizes, separated by commas; all that are deployed when left out",
         "variant": "variants such as fp32,int8; all that are deployed when left out",
         "opt-level": "levels of compiled libraries, separated by commas; all when left out",
@@ -187,7 +190,7 @@ def bench(
         "labels": "a list, a line an image: NAME CLASS; a folder a class when left out",
         "model": "the model, deployed at batch 1",
         "model-file": "the model's file, when it is not from the catalogue",
-        "runtime": "runtimes, separated by commas; all that are deployed when left out",
+        "runtime": RUNTIMES,
         "variant": "variants such as fp32,int8; all that are deployed when left out",
         "opt-level": "levels of compiled libraries, separated by commas; all when left out",
         "threads": "threads of each runtime",

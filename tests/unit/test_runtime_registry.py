@@ -34,6 +34,7 @@ def a_plugin(folder: Path, code: str) -> Path:
 def test_the_runtimes_are_the_modules_of_the_folder() -> None:
     names = {p.stem for p in (paths.ROOT / "toolchain" / "runtimes").glob("[!_]*.py")}
     assert runtimes.all_runtimes().keys() == names
+    assert runtimes.names() == sorted(names)
     assert runtimes.runtime("tvm").has_opt_levels
     assert not runtimes.runtime("tflite").has_opt_levels
 
@@ -54,7 +55,25 @@ def test_a_library_is_of_one_target() -> None:
 
 def test_a_users_folder_brings_a_runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(plugins.VARIABLE, str(a_plugin(tmp_path, THEIRS)))
-    assert list(runtimes.all_runtimes()) == ["another", "tflite", "tvm"]
+    assert list(runtimes.all_runtimes()) == runtimes.names() == ["another", "tflite", "tvm"]
+
+
+@pytest.mark.parametrize("code", ["", THEIRS.replace('"another"', '"other"')])
+def test_a_module_holds_the_runtime_of_its_name(
+    code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(plugins.VARIABLE, str(a_plugin(tmp_path, code)))
+    with pytest.raises(UsageError, match=r"another\.py holds no RUNTIME of its name"):
+        runtimes.all_runtimes()
+
+
+def test_two_runtimes_of_one_name_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    both = [str(a_plugin(tmp_path / name, THEIRS)) for name in ("one", "two")]
+    monkeypatch.setenv(plugins.VARIABLE, os.pathsep.join(both))
+    with pytest.raises(UsageError, match="there is a runtime another already"):
+        runtimes.all_runtimes()
 
 
 def test_a_plugin_that_fails_is_told_with_its_path(

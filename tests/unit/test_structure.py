@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy import schemas
+from toolchain import runtimes
 from toolchain.core import paths, process
 
 SEAMS = {
@@ -26,6 +27,13 @@ SEAMS = {
         "deploy/ssh/sftp_transfer.py",
     },
 }
+# files that may spell a runtime's name, beside its own modules, and why
+SPELL_A_RUNTIME = {
+    "toolchain/formats/tflite_file.py": "a kind of model file has that name too",
+    "toolchain/models/manifest.py": "keys of model.json from before it had `artifacts`",
+}
+# what is worked on elsewhere just now
+YET_TO_ASK = ("toolchain/convert/", "toolchain/models/resolve", "toolchain/models/specification")
 # programs that run on a device: they have no seams of ours, and none of our modules
 ON_DEVICE = ("deploy/agent/", "deploy/runner/")
 
@@ -59,6 +67,21 @@ def test_what_leaves_the_process_passes_its_seam(library: str) -> None:
     users = {n for n, found in modules() if library in found and not n.startswith(ON_DEVICE)}
     assert users == SEAMS[library] & users
     assert users
+
+
+def test_only_a_runtimes_own_modules_spell_its_name() -> None:
+    names = runtimes.names()
+    homes = ("toolchain/runtimes", "deploy/runner/edgewright_runner/backends")
+    own = {f"{home}/{name}.py" for home in homes for name in names}
+    found = {
+        path.relative_to(paths.ROOT).as_posix()
+        for top in ("toolchain", "deploy", "tasks.py")
+        for path in ([paths.ROOT / top] if "." in top else (paths.ROOT / top).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in names
+    }
+    others = {name for name in found - own if not name.startswith(YET_TO_ASK)}
+    assert others - SPELL_A_RUNTIME.keys() == set()
 
 
 def test_every_value_of_an_onnx_graph_comes_from_the_one_session_that_gets_it_right() -> None:

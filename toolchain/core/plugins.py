@@ -21,19 +21,15 @@ VARIABLE = "EDGEWRIGHT_PLUGINS"
 
 
 def folders(kind: str) -> tuple[Path, ...]:
-    """The user's folders of a kind, in the order in which they are named.
-
-    Raises:
-        UsageError: a folder that is named isn't there.
-    """
+    """The user's folders of a kind, in the order in which they are named."""
     named = [Path(p) for p in os.environ.get(VARIABLE, "").split(os.pathsep) if p]
-    for folder in named:
-        if not folder.is_dir():
-            raise UsageError(
-                f"{VARIABLE} names {folder}, which is no folder",
-                resolution="give the folders that hold your own runtimes and the like",
-            )
     return tuple(sub for folder in named if (sub := folder.resolve() / kind).is_dir())
+
+
+def names(package: ModuleType, kind: str) -> list[str]:
+    """The names of `modules`, sorted, without importing any."""
+    ours = [found.name for found in pkgutil.iter_modules(package.__path__)]
+    return sorted({*ours, *(path.stem for path in _files(kind))})
 
 
 def modules(package: ModuleType, kind: str) -> list[ModuleType]:
@@ -44,16 +40,23 @@ def modules(package: ModuleType, kind: str) -> list[ModuleType]:
         kind: the folder's name in a user's folder.
 
     Raises:
-        UsageError: a module of the user's can't be imported.
+        UsageError: a folder that is named isn't there, or a module in it can't be imported.
     """
+    for folder in os.environ.get(VARIABLE, "").split(os.pathsep):
+        if folder and not Path(folder).is_dir():
+            raise UsageError(
+                f"{VARIABLE} names {folder}, which is no folder",
+                resolution="give the folders that hold your own runtimes and the like",
+            )
     ours = [
         importlib.import_module(f"{package.__name__}.{found.name}")
         for found in pkgutil.iter_modules(package.__path__)
     ]
-    theirs = [
-        _imported(path) for folder in folders(kind) for path in sorted(folder.glob("[!_]*.py"))
-    ]
-    return ours + theirs
+    return ours + [_imported(path) for path in _files(kind)]
+
+
+def _files(kind: str) -> list[Path]:
+    return [path for folder in folders(kind) for path in sorted(folder.glob("[!_]*.py"))]
 
 
 @cache

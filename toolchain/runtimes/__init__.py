@@ -1,14 +1,15 @@
 """The runtimes that execute models on a device: one module of this folder each.
 
-A module holds `RUNTIME`; its twin on the device is the module of that name in the runner's
-`backends/`. A user's own stand in `runtimes/` of a folder that `EDGEWRIGHT_PLUGINS` names. Nothing
-here imports a runtime or anything else that is heavy: the tasks' help lists them.
+A module is called as its runtime is, and holds `RUNTIME`; its twin on the device is the module of
+that name in the runner's `backends/`. A user's own stand in `runtimes/` and `backends/` of a folder
+that `EDGEWRIGHT_PLUGINS` names. Nothing here imports a runtime or anything else that is heavy.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolchain.core import plugins
@@ -58,7 +59,7 @@ class Runtime:
     """A runtime, and what this side of the wire must know of it.
 
     Attributes:
-        name: as results, options and the runner spell it.
+        name: as results, options, the runner and its module's file spell it.
         label: as tables and charts show it.
         title: in full, for prose.
         has_opt_levels: whether its artifacts differ by opt level as well as by variant.
@@ -120,6 +121,11 @@ class Runtime:
         """
 
 
+def names() -> list[str]:
+    """The names of all runtimes, sorted; none is imported, as help has no use for more."""
+    return plugins.names(sys.modules[__name__], KIND)
+
+
 def all_runtimes() -> dict[str, Runtime]:
     """Every runtime by name, sorted.
 
@@ -129,10 +135,10 @@ def all_runtimes() -> dict[str, Runtime]:
     found: dict[str, Runtime] = {}
     for module in plugins.modules(sys.modules[__name__], KIND):
         one = getattr(module, "RUNTIME", None)
-        if not isinstance(one, Runtime):
+        if not isinstance(one, Runtime) or one.name != Path(str(module.__file__)).stem:
             raise UsageError(
-                f"{module.__file__} holds no RUNTIME",
-                resolution="give it one, an object of toolchain.runtimes.Runtime",
+                f"{module.__file__} holds no RUNTIME of its name",
+                resolution="give it one, a toolchain.runtimes.Runtime that is named as the file",
             )
         if one.name in found:
             raise UsageError(f"{module.__file__}: there is a runtime {one.name} already")
