@@ -106,7 +106,7 @@ def copies_freed(_request: None, _progress: Progress) -> Freed:
     """Whether what only Python's search for cycles frees is gone when an optimiser begins."""
     import tf2onnx.optimizer
 
-    from toolchain.convert import tensorflow_graph
+    from toolchain.formats.graphs import tensorflow_graph
 
     tensorflow_graph.settle_tf2onnx()
     gc.disable()

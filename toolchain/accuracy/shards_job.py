@@ -11,6 +11,7 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
+from toolchain import formats
 from toolchain.accuracy import dataset
 from toolchain.accuracy.shards_request import ReferencesRequest, ShardsRequest
 from toolchain.core.errors import ModelError
@@ -123,19 +124,12 @@ def inputs(path: Path) -> public_images.Array:
 
 def references(request: ReferencesRequest, progress: Progress) -> None:
     """Run each shard through a TFLite or ONNX file; the worker's entry."""
-    from toolchain.convert import tensorflow_graph
-    from toolchain.formats import onnx_file
-
     path, batch = request.model, request.batch
-    model = path.read_bytes() if path.suffix == ".tflite" else onnx_file.load(path)
+    network = formats.format_of(path).load(path, progress)
     for number, shard in enumerate(request.shards):
         x = inputs(shard)
         x = x[: len(x) // batch * batch]
         progress(f"shard {number + 1} of {len(request.shards)}")
-        given = (
-            tensorflow_graph.run_tflite(model, x, batch)
-            if isinstance(model, bytes)
-            else onnx_file.run(model, x, batch)
-        )
+        given = network.run(x, batch)
         file = request.folder / f"reference-{number:04}.npy"
         np.save(file, given.reshape(len(x), -1), allow_pickle=False)

@@ -23,6 +23,7 @@ from toolchain.compile.forked_worker import beside
 from toolchain.convert import parity
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
+from toolchain.formats.graphs import onnx_graph
 from toolchain.models.manifest import Check
 from toolchain.models.variants import VARIANTS
 
@@ -67,7 +68,7 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
             progress("compiling for this machine")
         here, _ = _executable(lowered, this_machine(), opt_level, tuned)
         progress("checking against the source")
-        check = _check(here, request, parity.rounds(model))
+        check = _check(here, request, onnx_graph.rounds(model))
         made = copy.result() if made is None else made
     if made.tuned:
         progress(f"with tiles that tuning found: {made.tuned} functions")

@@ -14,10 +14,12 @@ import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from toolchain import formats
 from toolchain.convert.requests import CONVERT, ConversionRequest, Part
-from toolchain.core import provenance, store, worker
+from toolchain.core import paths, provenance, store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
+from toolchain.formats import keras_file
 from toolchain.models import manifest, place
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.specification import ModelSpec
@@ -25,8 +27,6 @@ from toolchain.workstation import extras
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "scikit-learn", "pillow")
 LARGEST_BATCH = 1024
-# what reads or converts a kind of model, and is not always installed
-EXTRAS = {"onnx": ("onnx2tf",), "pytorch": ("pytorch", "onnx2tf")}
 
 
 def convert(
@@ -74,10 +74,12 @@ def convert(
 
 def identity(spec: ModelSpec, batch: int) -> dict[str, object]:
     """All that decides a conversion; its key in the store is the hash of it."""
-    used = {name: extras.identity(name) for name in EXTRAS.get(spec.kind, ())}
+    kind = formats.all_formats()[spec.kind] if spec.path is not None else keras_file.FORMAT
+    used = {name: extras.identity(name) for name in kind.extras}
     return {
         "step": "convert",
         "recipe": {**_recipe(), **({"extras": used} if used else {})},
+        "format": store.digest_file(kind.code),
         "model": spec.digest,
         "batch": batch,
         "name": spec.name,
@@ -86,8 +88,15 @@ def identity(spec: ModelSpec, batch: int) -> dict[str, object]:
 
 def _recipe() -> dict[str, object]:
     """All that decides the result besides the model: our own code and the libraries."""
-    files = [*Path(__file__).parent.rglob("*.py"), Path(manifest.__file__), Path(worker.__file__)]
-    code = {path.name: store.digest_file(path) for path in sorted(files)}
+    ours = (Path(__file__).parent, Path(formats.__file__).parent)
+    files = [
+        *(path for folder in ours for path in folder.rglob("*.py")),
+        Path(manifest.__file__),
+        Path(worker.__file__),
+    ]
+    code = {
+        path.relative_to(paths.ROOT).as_posix(): store.digest_file(path) for path in sorted(files)
+    }
     return {"code": code, "tools": _versions(TOOLS), "python": platform.python_version()}
 
 

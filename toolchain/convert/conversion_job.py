@@ -1,8 +1,11 @@
-"""The work of one conversion, in the worker: read, convert, run, compare, write."""
+"""The work of one conversion, in the worker: read, run, convert, compare, write.
+
+What differs between kinds of model file stands in `toolchain.formats`; no library is imported here
+that the kind at hand doesn't need.
+"""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from toolchain import formats
 from toolchain.convert import onnx2tf, parity
 from toolchain.convert.requests import ConversionRequest, Part
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
-from toolchain.formats import onnx_file
+from toolchain.formats.graphs import onnx_graph
+from toolchain.formats.network import Network
 from toolchain.formats.shapes import fixed_shape
 from toolchain.models.manifest import (
     Check,
@@ -22,27 +27,45 @@ from toolchain.models.manifest import (
     Samples,
     Source,
     Tensor,
-    Tflite,
     record,
     record_tflite,
 )
 from toolchain.models.specification import ModelSpec
 from toolchain.models.variants import PLAIN
-from toolchain.samples import public_images
-from toolchain.samples import selection as inputs
+from toolchain.samples import selection
+from toolchain.samples.public_images import Inputs
 
 TFLITE_FILE, ONNX_FILE, SAMPLES_FILE = "fp32.tflite", "model.onnx", "samples.npz"
 
+Array = npt.NDArray[np.float32]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Converted:
-    """What one kind of source gives; the manifest and samples.npz are made of it."""
+class Reference:
+    """The samples, and what the source gives for them: what every form is compared with.
 
-    source: Source
-    onnx_model: onnx.ModelProto
+    Attributes:
+        inputs: x (samples, ...), whole batches.
+        output: (samples, ...).
+        shape: of the network's input, batch first.
+    """
+
+    inputs: Inputs
+    output: Array
+    shape: tuple[int, ...]
+
+    @property
+    def batch(self) -> int:
+        """The batch that the graphs are fixed at."""
+        return self.shape[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forms:
+    """What a network was converted to; `missing` says of a form that was not made why."""
+
+    graph: onnx.ModelProto
     tflite: bytes | None
-    inputs: public_images.Inputs
-    reference: npt.NDArray[np.float32]
     checks: list[Check]
     missing: dict[str, str]
 
@@ -53,202 +76,118 @@ def convert(request: ConversionRequest, progress: Progress) -> None:
     Raises:
         ModelError: the model can't be read or converted.
     """
-    spec, batch, folder = request.spec, request.batch, request.folder
-    if spec.kind == "onnx":
-        made = _from_onnx(spec, batch, progress)
-    elif spec.kind == "pytorch":
-        made = _from_pytorch(spec, batch, progress)
-    elif spec.kind == "tflite":
-        made = _from_tflite(spec, batch, progress)
-    else:
-        made = _from_tensorflow(spec, batch, progress, request.weights)
-    (folder / ONNX_FILE).write_bytes(made.onnx_model.SerializeToString(deterministic=True))
-    if made.tflite is not None:
-        (folder / TFLITE_FILE).write_bytes(made.tflite)
-    _card(spec, batch, folder, made).save(folder)
+    spec, folder = request.spec, request.folder
+    network, source = opened(spec, request.weights, progress)
+    shape = fixed_shape(network.shape, request.batch)
+    inputs = selection.checked(spec, shape)
+    progress("running the source model")
+    reference = Reference(inputs=inputs, output=network.run(inputs.x, shape[0]), shape=shape)
+    forms = _converted(network, spec.name, reference, progress)
+    _refuse_other_labels(spec, reference.output)
+    _write(folder, reference, forms)
+    _manifest(spec, source, reference, forms, folder).save(folder)
 
 
-def _from_tensorflow(
-    spec: ModelSpec,
-    batch: int,
-    progress: Progress,
-    weights: Part,
-) -> Converted:
+def opened(spec: ModelSpec, weights: Part, progress: Progress) -> tuple[Network, Source]:
+    """A model that was read, and where it came from.
+
+    Args:
+        spec: the model.
+        weights: of a catalogue model.
+        progress: called with each step.
+
+    Raises:
+        ModelError: it can't be read or used.
+    """
+    if spec.path is not None:
+        network = formats.all_formats()[spec.kind].load(spec.path, progress)
+        return network, Source(kind=spec.kind, weights=f"file:{spec.digest}")
     progress("starting TensorFlow")
-    from toolchain.convert import tensorflow_graph
-    from toolchain.formats import tensorflow
+    from toolchain.convert import catalogue_networks
 
-    tensorflow.settle_tensorflow()
-    progress("reading the model")
-    if weights.wanted is not None and spec.kind == "digits":
-        progress("training on scikit-learn's digits")
-    source = tensorflow.load(spec, weights.found, weights.wanted)
-    shape = fixed_shape(source.shape, batch)
-    given = inputs.checked(spec, shape)
-    progress("running the source model")
-    reference = tensorflow_graph.run_source(source, given.x, batch)
+    return catalogue_networks.load(spec, weights, progress)
+
+
+def _converted(network: Network, name: str, reference: Reference, progress: Progress) -> Forms:
+    """A network in both forms, each compared with it.
+
+    Where a kind of file isn't made TFLite by itself, the ONNX graph is; without that form the
+    network still runs under TVM.
+
+    Raises:
+        ModelError: ONNX, or TFLite by the kind itself, lacks an operator, or a form disagrees.
+    """
     progress("converting to TensorFlow Lite")
-    graph = tensorflow_graph.freeze(source, shape)
-    tflite = tensorflow_graph.to_tflite(graph)
-    checks = [
-        parity.compare("tflite", reference, tensorflow_graph.run_tflite(tflite, given.x, batch))
-    ]
+    tflite = network.to_tflite(reference.shape)
     progress("converting to ONNX")
-    model = tensorflow_graph.to_onnx(graph, spec.name)
+    graph = network.to_onnx(reference.shape, name)
     progress("checking against the source")
-    checks.append(parity.compare("onnx", reference, onnx_file.run(model, given.x, batch)))
-    return Converted(
-        source=Source.model_validate({"kind": source.kind, "weights": source.weights}),
-        onnx_model=model,
-        tflite=tflite,
-        inputs=given,
-        reference=reference,
-        checks=checks,
-        missing={},
-    )
-
-
-def _from_onnx(spec: ModelSpec, batch: int, progress: Progress) -> Converted:
-    assert spec.path is not None
-    progress("reading the model")
-    source = onnx_file.load(spec.path)
-    given = inputs.checked(spec, onnx_file.input_shape(source, batch))
-    progress("running the source model")
-    reference = onnx_file.run(source, given.x, batch)
-    return _of_graph(spec, source, batch, given, reference, progress)
-
-
-def _from_pytorch(spec: ModelSpec, batch: int, progress: Progress) -> Converted:
-    assert spec.path is not None
-    from toolchain.formats import pytorch_file
-
-    progress("starting PyTorch")
-    program = pytorch_file.load(spec.path)
-    given = inputs.checked(spec, fixed_shape(pytorch_file.shape(program), batch))
-    progress("running the source model")
-    reference = pytorch_file.run(program, given.x, batch)
-    progress("converting to ONNX")
-    with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
-        source = pytorch_file.to_onnx(program, Path(scratch))
-    return _of_graph(spec, source, batch, given, reference, progress)
-
-
-def _of_graph(
-    spec: ModelSpec,
-    source: onnx.ModelProto,
-    batch: int,
-    given: public_images.Inputs,
-    reference: npt.NDArray[np.float32],
-    progress: Progress,
-) -> Converted:
-    """An ONNX graph with its batch fixed, and its TFLite form where that can be made."""
-    progress("fixing the batch")
-    model = onnx_file.with_batch(source, batch)
-    progress("checking against the source")
-    rounded = parity.rounds(model)
-    found = onnx_file.run(model, given.x, batch)
-    checks = [parity.compare("onnx", reference, found, rounded=rounded)]
+    rounded = onnx_graph.rounds(graph)
+    found = onnx_graph.run(graph, reference.inputs.x, reference.batch)
+    checks = [parity.compare("onnx", reference.output, found, rounded=rounded)]
     missing: dict[str, str] = {}
-    tflite = None
-    progress("converting to TensorFlow Lite")
-    try:
-        made = onnx2tf.convert(model)
-        checks.append(_of_tflite(made, given, reference, batch, rounded))
-        tflite = made
-    except ModelError as error:  # it still runs under TVM
-        missing["tflite"] = "; ".join(part for part in (error.brief, error.resolution) if part)
-    kind = "pytorch" if spec.kind == "pytorch" else "onnx"
-    return Converted(
-        source=Source(kind=kind, weights=f"file:{spec.digest}"),
-        onnx_model=model,
-        tflite=tflite,
-        inputs=given,
-        reference=reference,
-        checks=checks,
-        missing=missing,
-    )
+    if tflite is None:
+        progress("converting to TensorFlow Lite")
+        try:
+            made = onnx2tf.convert(graph)
+            checks.append(_check_of_tflite(made, reference, rounded=rounded))
+            tflite = made
+        except ModelError as error:
+            missing["tflite"] = "; ".join(part for part in (error.brief, error.resolution) if part)
+    elif not network.is_tflite:
+        checks.append(_check_of_tflite(tflite, reference, rounded=rounded))
+    return Forms(graph=graph, tflite=tflite, checks=checks, missing=missing)
 
 
-def _of_tflite(
-    tflite: bytes,
-    given: public_images.Inputs,
-    reference: npt.NDArray[np.float32],
-    batch: int,
-    rounded: bool,
-) -> Check:
-    from toolchain.convert import tensorflow_graph
+def _check_of_tflite(tflite: bytes, reference: Reference, *, rounded: bool) -> Check:
+    from toolchain.formats.graphs import tflite_graph  # starts TensorFlow
 
-    found = tensorflow_graph.run_tflite(tflite, given.x, batch)
-    return parity.compare("tflite", reference, found, rounded=rounded)
+    found = tflite_graph.run(tflite, reference.inputs.x, reference.batch)
+    return parity.compare("tflite", reference.output, found, rounded=rounded)
 
 
-def _from_tflite(spec: ModelSpec, batch: int, progress: Progress) -> Converted:
-    assert spec.path is not None
-    progress("starting TensorFlow")
-    from toolchain.convert import tensorflow_graph
-    from toolchain.formats import tensorflow, tflite_file
-
-    tensorflow.settle_tensorflow()
-    progress("reading the model")
-    tflite = spec.path.read_bytes()
-    shape = fixed_shape(tflite_file.described(tflite), batch)
-    tflite = tflite_file.with_batch(tflite, batch)
-    given = inputs.checked(spec, shape)
-    progress("running the source model")
-    reference = tensorflow_graph.run_tflite(tflite, given.x, batch)
-    progress("converting to ONNX")
-    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
-        Path(file.name).write_bytes(tflite)
-        model = tflite_file.to_onnx(Path(file.name), spec.name)
-    progress("checking against the source")
-    found = onnx_file.run(model, given.x, batch)
-    rounded = tflite_file.has_integers(model)
-    return Converted(
-        source=Source(kind="tflite", weights=f"file:{spec.digest}"),
-        onnx_model=model,
-        tflite=tflite,
-        inputs=given,
-        reference=reference,
-        checks=[parity.compare("onnx", reference, found, rounded=rounded)],
-        missing={},
-    )
-
-
-def _card(spec: ModelSpec, batch: int, folder: Path, made: Converted) -> ModelManifest:
-    if len(made.reference) != len(made.inputs.x):
+def _write(folder: Path, reference: Reference, forms: Forms) -> None:
+    """Write the forms, and samples.npz: x, reference and, where they are known, labels."""
+    x, labels = reference.inputs.x, reference.inputs.labels
+    if len(reference.output) != len(x):
         raise ModelError(
             "the model's output doesn't have its batch first",
-            detail=f"{len(made.inputs.x)} inputs gave an output of shape {made.reference.shape}",
+            detail=f"{len(x)} inputs gave an output of shape {reference.output.shape}",
             resolution="export it with one row of scores an input",
         )
-    arrays: dict[str, npt.NDArray[np.generic]] = {"x": made.inputs.x, "reference": made.reference}
-    if made.inputs.labels is not None:
-        arrays["labels"] = made.inputs.labels
+    arrays: dict[str, npt.NDArray[np.generic]] = {"x": x, "reference": reference.output}
+    if labels is not None:
+        arrays["labels"] = labels
     np.savez(folder / SAMPLES_FILE, allow_pickle=False, **arrays)
-    sampled = record(folder, SAMPLES_FILE)
-    tflite: dict[str, Tflite] = {}
-    if made.tflite is not None:
-        tflite[PLAIN] = record_tflite(folder, TFLITE_FILE)
-    _refuse_other_labels(spec, made.reference)
-    graph = made.onnx_model.graph
-    given = Tensor(name=graph.input[0].name, shape=(batch, *made.inputs.x.shape[1:]))
+    (folder / ONNX_FILE).write_bytes(forms.graph.SerializeToString(deterministic=True))
+    if forms.tflite is not None:
+        (folder / TFLITE_FILE).write_bytes(forms.tflite)
+
+
+def _manifest(
+    spec: ModelSpec, source: Source, reference: Reference, forms: Forms, folder: Path
+) -> ModelManifest:
+    """The manifest of a folder that holds all files already."""
+    graph = forms.graph.graph
+    given = Tensor(name=graph.input[0].name, shape=reference.shape)
+    scores = (reference.batch, *reference.output.shape[1:])
     return ModelManifest(
         model=spec.name,
         title=_title(spec),
-        batch=batch,
-        source=made.source,
+        batch=reference.batch,
+        source=source,
         input=given,
-        output=Tensor(name=graph.output[0].name, shape=(batch, *made.reference.shape[1:])),
+        output=Tensor(name=graph.output[0].name, shape=scores),
         tvm_input=given,
-        tflite=tflite,
+        tflite={} if forms.tflite is None else {PLAIN: record_tflite(folder, TFLITE_FILE)},
         onnx=record(folder, ONNX_FILE),
         samples=Samples(
-            **sampled.model_dump(),
-            count=len(made.inputs.x),
-            labelled=made.inputs.labels is not None,
+            **record(folder, SAMPLES_FILE).model_dump(),
+            count=len(reference.inputs.x),
+            labelled=reference.inputs.labels is not None,
         ),
-        checks=sorted(made.checks, key=lambda c: c.stage),
-        missing=made.missing,
+        checks=sorted(forms.checks, key=lambda c: c.stage),
+        missing=forms.missing,
     )
 
 
@@ -258,12 +197,12 @@ def _title(spec: ModelSpec) -> str:
     return spec.own.title if spec.own is not None and spec.own.title else spec.name
 
 
-def _refuse_other_labels(spec: ModelSpec, reference: npt.NDArray[np.float32]) -> None:
+def _refuse_other_labels(spec: ModelSpec, output: Array) -> None:
     """Refuse a list of labels that has another length than the model's output."""
     if spec.own is None or spec.own.labels is None:
         return
     names = spec.own.labels.read_text().strip().splitlines()
-    scores = int(np.prod(reference.shape[1:]))
+    scores = int(np.prod(output.shape[1:]))
     if len(names) != scores:
         raise ModelError(
             f"{spec.own.labels.name}: its labels don't match the model",

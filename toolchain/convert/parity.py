@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from toolchain.core.errors import ModelError
 from toolchain.models.manifest import Check
@@ -13,11 +12,6 @@ from toolchain.models.variants import PLAIN
 TOLERANCE = 1e-3  # float32, over the largest magnitude of a sample's reference
 # The same of the median sample, where activations are rounded to 8 bits: a few of their steps.
 ROUNDED_TOLERANCE = 0.05
-
-
-def rounds(model: onnx.ModelProto) -> bool:
-    """Whether an ONNX network rounds activations to integers while it runs."""
-    return any(n.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for n in model.graph.node)
 
 
 def measure(

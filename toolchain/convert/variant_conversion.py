@@ -6,18 +6,15 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolchain import formats
 from toolchain.convert import conversion as base
 from toolchain.convert.requests import MAKE_VARIANT, Part, VariantRequest
 from toolchain.core import store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
-from toolchain.models.manifest import ModelManifest, VariantPart
+from toolchain.models.manifest import VARIANT_FILE, ModelManifest, VariantPart
 from toolchain.models.specification import ModelSpec
 from toolchain.models.variants import PLAIN, VARIANTS
-
-PART = "variant.json"
-# What a variant is made of: the graph of these is TensorFlow's.
-SOURCES = ("keras-applications", "digits", "keras", "savedmodel", "frozen")
 
 
 def add(
@@ -48,7 +45,7 @@ def add(
     present = ModelManifest.load(folder)
     if variant == PLAIN:
         return present
-    if spec.kind not in SOURCES:
+    if spec.path is not None and not formats.all_formats()[spec.kind].has_variants:
         raise UsageError(
             f"{spec.name}: variants are made of TensorFlow's models, not of a .{spec.kind} file",
             resolution="give the model as a .keras file or SavedModel folder",
@@ -91,11 +88,11 @@ def _tuned(where: store.Store, spec: ModelSpec, batch: int, variant: str) -> Ite
 
 def _publish(where: store.Store, entry: store.Entry, variant: str, folder: Path) -> ModelManifest:
     """Copy the files beside the model, then name them in the manifest."""
-    part = VariantPart.model_validate_json(entry.file(PART).read_bytes())
+    part = VariantPart.model_validate_json(entry.file(VARIANT_FILE).read_bytes())
     with where.locked(store.digest_of(["manifest", str(folder.resolve())])):
         for name, digest in sorted(entry.files.items()):
             place = folder / name
-            if name == PART or (place.is_file() and store.digest_file(place) == digest):
+            if name == VARIANT_FILE or (place.is_file() and store.digest_file(place) == digest):
                 continue
             with store.explain_no_space(folder):
                 store.write_atomically(place, entry.file(name).read_bytes())

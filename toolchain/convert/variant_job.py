@@ -6,24 +6,29 @@ is compared with the TFLite form: what that changed is the variant's, what ONNX 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from toolchain.convert import parity
+from toolchain.convert import parity, tflite_variants
+from toolchain.convert.conversion_job import opened
 from toolchain.convert.requests import Part, VariantRequest
+from toolchain.convert.training import (
+    batch_norm_folding,
+    pruning_and_clustering,
+    quantization_aware,
+    weights_file,
+)
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.worker import Progress
-from toolchain.formats import onnx_file
+from toolchain.formats import keras_file
+from toolchain.formats.graphs import onnx_graph, tensorflow_graph, tflite_graph
+from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork
 from toolchain.formats.shapes import fixed_shape
 from toolchain.models import manifest
 from toolchain.models.manifest import VariantPart
 from toolchain.models.specification import ModelSpec
 from toolchain.models.variants import VARIANTS, Variant
 from toolchain.samples import selection
-
-PART = "variant.json"
 
 
 def make(request: VariantRequest, progress: Progress) -> None:
@@ -34,25 +39,21 @@ def make(request: VariantRequest, progress: Progress) -> None:
     """
     spec, variant = request.spec, VARIANTS[request.variant]
     batch, folder = request.batch, request.folder
-    progress("starting TensorFlow")
-    from toolchain.convert import tensorflow_graph
-    from toolchain.formats import tensorflow, tflite_file
-
-    tensorflow.settle_tensorflow()
-    source = tensorflow.load(spec, request.weights.found, request.weights.wanted)
-    shape = fixed_shape(source.shape, batch)
+    network, _ = opened(spec, request.weights, progress)
+    assert isinstance(network, TensorFlowNetwork)  # as all formats with `has_variants` give
+    shape = fixed_shape(network.shape, batch)
     with np.load(request.samples) as arrays:
         x, reference = arrays["x"], arrays["reference"]
     if variant.tuned:
-        source = _tuned(spec, source, variant, shape, request.tuned, progress)
+        network = _tuned(spec, network, variant, shape, request.tuned, progress)
     calibration = selection.calibration(spec, shape).x if variant.calibrated else None
     progress(f"converting to TensorFlow Lite, {variant.name}")
-    graph = tensorflow_graph.freeze(source, shape)
-    tflite = tensorflow_graph.to_tflite(graph, variant.name, calibration)
+    settings = tflite_variants.settings(variant.name, batch, calibration)
+    tflite = tensorflow_graph.to_tflite(network.graph(shape), settings)
     name = f"{variant.name}.tflite"
     (folder / name).write_bytes(tflite)
     progress("running it")
-    given = tensorflow_graph.run_tflite(tflite, x, batch)
+    given = tflite_graph.run(tflite, x, batch)
     checks = [parity.measure("tflite", reference, given, variant=variant.name)]
     np.save(folder / reference_name(variant.name), given, allow_pickle=False)
     missing: dict[str, str] = {}
@@ -60,11 +61,11 @@ def make(request: VariantRequest, progress: Progress) -> None:
     progress("converting to ONNX")
     try:
         model = (
-            tflite_file.to_onnx(folder / name, spec.name)
+            tflite_graph.to_onnx(folder / name, spec.name)
             if variant.rounded or variant.name == "float16"
-            else tensorflow_graph.to_onnx(graph, spec.name)
+            else network.to_onnx(shape, spec.name)
         )
-        checks.append(_compared(given, onnx_file.run(model, x, batch), variant))
+        checks.append(_compared(given, onnx_graph.run(model, x, batch), variant))
         made = f"{variant.name}.onnx"
         (folder / made).write_bytes(model.SerializeToString(deterministic=True))
     except ModelError as error:
@@ -76,7 +77,7 @@ def make(request: VariantRequest, progress: Progress) -> None:
         checks=checks,
         missing=missing,
     )
-    (folder / PART).write_text(part.model_dump_json(exclude_none=True))
+    (folder / manifest.VARIANT_FILE).write_text(part.model_dump_json(exclude_none=True))
 
 
 def reference_name(variant: str) -> str:
@@ -92,29 +93,22 @@ def _compared(
 
 def _tuned(
     spec: ModelSpec,
-    source: Any,
+    network: TensorFlowNetwork,
     variant: Variant,
     shape: tuple[int, ...],
     part: Part,
     progress: Progress,
-) -> Any:
+) -> TensorFlowNetwork:
     """The network trained on; its weights are taken from or put into a folder of their own."""
-    from toolchain.convert.training import (
-        batch_norm_folding,
-        pruning_and_clustering,
-        quantization_aware,
-    )
-    from toolchain.formats import tensorflow
-
-    if source.model is None:
+    if network.model is None:
         raise UsageError(
             f"{spec.name}: a {spec.kind} can't be trained on, as variant {variant.name} is",
             resolution="give the model as a .keras file",
         )
-    model = batch_norm_folding.fold(source.model)
+    model = batch_norm_folding.fold(network.model)
     if part.found is not None:
         model = quantization_aware.wrapped(model) if variant.name == "qat" else model
-        tensorflow.read_weights(model, part.found)
+        weights_file.read(model, part.found)
     else:
         known = selection.training(spec, shape)
         progress(f"training on: {variant.title}")
@@ -125,5 +119,5 @@ def _tuned(
         else:
             pruning_and_clustering.cluster(model, known, spec.seed)
         assert part.wanted is not None
-        tensorflow.write_weights(model, part.wanted)
-    return tensorflow.of_keras(model, source.weights)
+        weights_file.write(model, part.wanted)
+    return keras_file.network(model)

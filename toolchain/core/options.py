@@ -36,9 +36,7 @@ class Models:
     model: str = option(
         "", "names from the catalogue, separated by commas; a name for --model-file"
     )
-    model_file: str = option(
-        "", "a model of yours: .onnx, .keras, .h5, .tflite, .pt2, .pb or a SavedModel folder"
-    )
+    model_file: str = option("", "a model file of yours, or a SavedModel folder")
     weights: str = option(
         "", "file with the weights of a catalogue model; without it they are drawn"
     )

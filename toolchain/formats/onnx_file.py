@@ -1,112 +1,33 @@
-"""A user's own ONNX file: read, refused where it can't be used, its batch fixed."""
+"""An ONNX graph (.onnx), its weights in it or in files beside it."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import shape_inference
+from toolchain.formats import Format
 
-from toolchain.core.errors import ModelError
-from toolchain.formats import onnx_reference
-from toolchain.formats.shapes import fixed_shape, refuse_unless_one
-from toolchain.models.resolve import not_onnx
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from toolchain.formats.network import Network
 
 
-def load(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file with its weights.
+@dataclass(frozen=True, kw_only=True)
+class _Onnx(Format):
+    def digest(self, path: Path) -> str:
+        from toolchain.core import store
+        from toolchain.formats.graphs import onnx_graph
 
-    Raises:
-        ModelError: it isn't one, breaks ONNX's rules, or has several inputs or outputs.
-    """
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf's own, which differs with its implementation
-        raise not_onnx(path, str(error)) from error
-    if not model.graph.node:
-        raise not_onnx(path, "it has no operators")
-    model = shape_inference.infer_shapes(model)  # an output's shape may be left out
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(
-            f"{path.name} breaks ONNX's rules",
-            detail=str(error).strip(),
-            resolution="export the model again; an operator of your own can't be used",
-        ) from error
-    constants = {tensor.name for tensor in model.graph.initializer}
-    kept = [value for value in model.graph.input if value.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
-    refuse_unless_one("input", [_described(value) for value in model.graph.input])
-    refuse_unless_one("output", [_described(value) for value in model.graph.output])
-    return model
+        files = [path, *onnx_graph.external_weights(path)]
+        return store.digest_of([store.digest_file(file) for file in files])
+
+    def load(self, path: Path, progress: Callable[[str], None]) -> Network:
+        from toolchain.formats.graphs import onnx_graph
+
+        progress("reading the model")
+        return onnx_graph.OnnxNetwork(onnx_graph.load(path))
 
 
-def _described(value: onnx.ValueInfoProto) -> tuple[str, Sequence[int | str | None], str]:
-    tensor = value.type.tensor_type
-    dims = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
-    kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-    return value.name, [d or None for d in dims], {"float": "float32"}.get(kind, kind)
-
-
-def input_shape(model: onnx.ModelProto, batch: int) -> tuple[int, ...]:
-    """The input's shape with the batch filled in, as `network.fixed_shape`."""
-    return fixed_shape(_described(model.graph.input[0])[1], batch)
-
-
-def with_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    """A copy whose input, and all that follows from it, has that batch.
-
-    Raises:
-        ModelError: as `input_shape`, or the output's shape doesn't follow from the input's.
-    """
-    fixed = copy.deepcopy(model)
-    shape = input_shape(model, batch)
-    for dim, size in zip(fixed.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
-        dim.dim_value = size
-    # Shapes that were recorded with an open batch would contradict it.
-    del fixed.graph.value_info[:]
-    for value in fixed.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    inferred = shape_inference.infer_shapes(fixed, data_prop=True)
-    if not inferred.graph.output[0].type.tensor_type.HasField("shape"):
-        return _with_output_shape(inferred, shape)
-    if not all(isinstance(d, int) for d in _described(inferred.graph.output[0])[1]):
-        return _with_output_shape(inferred, shape)
-    return inferred
-
-
-def _with_output_shape(model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
-    """The model with the output's shape as found by running it."""
-    found = run(model, np.zeros(shape, np.float32), shape[0]).shape
-    output = model.graph.output[0]
-    output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, found))
-    return model
-
-
-def run(model: onnx.ModelProto, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-    """All samples through an ONNX model, by ONNX Runtime on one thread.
-
-    Raises:
-        ModelError: ONNX Runtime can't run it.
-    """
-    name = model.graph.input[0].name
-    try:
-        session = onnx_reference.session(model)
-        pieces = [
-            session.run(None, {name: x[start : start + batch]})[0]
-            for start in range(0, len(x), batch)
-        ]
-    except Exception as error:  # onnxruntime's exceptions share no public base
-        raise ModelError(
-            "ONNX Runtime can't run the model",
-            detail=str(error),
-            resolution="export it again with a newer exporter or an opset of at most 21, or with "
-            "a batch fixed at the one asked for",
-        ) from error
-    return np.concatenate(pieces)
+FORMAT = _Onnx(name="onnx", title=".onnx", suffixes=(".onnx",), extras=("onnx2tf",))

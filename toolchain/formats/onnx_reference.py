@@ -9,14 +9,14 @@ product or in its tests.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-import onnx
-import onnxruntime
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import onnx
+    import onnxruntime
 
-Array = npt.NDArray[Any]
+    Array = npt.NDArray[Any]
 
 
 def session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
@@ -29,6 +29,8 @@ def session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
         Exception: what ONNX Runtime raises for a graph that it can't load; its errors share no
             public base.
     """
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -39,5 +41,7 @@ def session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
 
 def run(model: onnx.ModelProto | bytes, inputs: Mapping[str, Array]) -> Sequence[Array]:
     """All outputs of a graph, in its order, for one set of inputs by name."""
+    import numpy as np
+
     outputs: Sequence[Array] = session(model).run(None, dict(inputs))
     return [np.asarray(output) for output in outputs]

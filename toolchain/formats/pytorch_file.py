@@ -1,41 +1,102 @@
-"""A PyTorch exported program (.pt2): read, refused where it can't be used, run, made ONNX.
+"""A PyTorch exported program (.pt2); PyTorch, which reads it, is an extra.
 
-Runs in the worker: PyTorch, an extra, is imported here.
+What is pickled in a file is code of its maker's choice, so it is read as weights alone or not at
+all. Files that are nothing but a pickle (.pt, .pth) are answered with the way to export one.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.formats import Format
+from toolchain.formats.network import Network
+from toolchain.formats.shapes import only_tensor, refuse_unless_one
 
-from toolchain.core.errors import ModelError
-from toolchain.formats import onnx_file
-from toolchain.formats.shapes import refuse_unless_one
-from toolchain.workstation import extras
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import onnx
 
 OPSET = 18
 # Pickled Python objects in a program's archive; reading one runs code of the file's choice.
 PICKLED = re.compile(r"(^|/)(opaque_obj_|custom_obj_)")
+ALL_PICKLE = (".pt", ".pth")
 AGAIN = "export it again: torch.export.save(torch.export.export(model, (x,)), 'NAME.pt2')"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PyTorch(Format):
+    def begins_right(self, path: Path, head: bytes) -> bool:
+        del head
+        return zipfile.is_zipfile(path)
+
+    def refuse_other(self, path: Path) -> None:
+        if path.suffix in ALL_PICKLE:
+            raise UsageError(
+                f"{path.name}: PyTorch's pickled files are not read, as that runs code in them",
+                resolution="export the network where its code is: torch.export.save("
+                "torch.export.export(model, (x,)), 'NAME.pt2'), and give that",
+            )
+        super().refuse_other(path)
+
+    def load(self, path: Path, progress: Callable[[str], None]) -> Network:
+        progress("starting PyTorch")
+        return PyTorchNetwork(load(path))
+
+
+class PyTorchNetwork(Network):
+    """An exported program that was read.
+
+    Args:
+        program: from `load`.
+    """
+
+    def __init__(self, program: Any) -> None:
+        self.program = program
+        ((_, self.shape, _),) = _described(program, program.graph_signature.user_inputs)
+
+    def run(self, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
+        """All samples through it, by PyTorch on one thread."""
+        import numpy as np
+        import torch
+
+        module = self.program.module()
+        with torch.no_grad():
+            pieces = [
+                only_tensor(module(torch.from_numpy(x[start : start + batch].copy()))).numpy()
+                for start in range(0, len(x), batch)
+            ]
+        return np.concatenate(pieces)
+
+    def to_onnx(self, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
+        """By PyTorch's exporter; the batch is open there where the program's is, then fixed."""
+        del name
+        from toolchain.formats.graphs import onnx_graph
+
+        with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+            file = Path(scratch) / "exported.onnx"
+            _export(self.program, file)
+            return onnx_graph.with_batch(onnx_graph.load(file), shape[0])
 
 
 def load(path: Path) -> Any:
     """Read an exported program.
-
-    What is pickled in it is read as weights alone, or not at all: a file must not run code here.
 
     Raises:
         ModelError: PyTorch isn't installed, the file can't be read, or it has several inputs or
             outputs.
     """
     refuse_pickled(path)
+    from toolchain.workstation import extras
+
     extras.python("pytorch")
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     import torch
@@ -80,12 +141,6 @@ def refuse_pickled(path: Path) -> None:
         )
 
 
-def shape(program: Any) -> tuple[int | None, ...]:
-    """The input's shape, batch first; None where it is open."""
-    (found,) = _described(program, program.graph_signature.user_inputs)
-    return found[1]
-
-
 def _described(program: Any, names: Sequence[str]) -> list[tuple[str, tuple[int | None, ...], str]]:
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     found = []
@@ -97,32 +152,8 @@ def _described(program: Any, names: Sequence[str]) -> list[tuple[str, tuple[int 
     return found
 
 
-def run(program: Any, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-    """All samples through the program, by PyTorch on one thread."""
-    import torch
-
-    module = program.module()
-    with torch.no_grad():
-        pieces = [
-            _only(module(torch.from_numpy(x[start : start + batch].copy()))).numpy()
-            for start in range(0, len(x), batch)
-        ]
-    return np.concatenate(pieces)
-
-
-def _only(outputs: Any) -> Any:
-    """The one tensor of what a program returns, which may be in a list or dictionary."""
-    while isinstance(outputs, dict | list | tuple):
-        outputs = next(iter(outputs.values() if isinstance(outputs, dict) else outputs))
-    return outputs
-
-
-def to_onnx(program: Any, folder: Path) -> Any:
-    """The program as ONNX, with its batch open where the program's is.
-
-    Args:
-        program: from `load`.
-        folder: for the file in between.
+def _export(program: Any, file: Path) -> None:
+    """Write a program as ONNX.
 
     Raises:
         ModelError: it has operators that ONNX lacks; the error names them.
@@ -133,7 +164,6 @@ def to_onnx(program: Any, folder: Path) -> Any:
         made = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, verbose=False, external_data=False
         )
-        file = folder / "exported.onnx"
         made.save(file, external_data=False)
     except Exception as error:  # torch.onnx's own, and what a decomposition raises
         names = sorted(set(re.findall(r"\b(?:aten|prims|torchvision)[.:]+[\w.]+", str(error))))
@@ -144,4 +174,8 @@ def to_onnx(program: Any, folder: Path) -> Any:
             detail=str(error)[:2000],
             resolution="replace those operators in the network, then export it again",
         ) from error
-    return onnx_file.load(file)
+
+
+FORMAT = _PyTorch(
+    name="pytorch", title=".pt2", suffixes=(".pt2", *ALL_PICKLE), extras=("pytorch", "onnx2tf")
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from toolchain.core.errors import ModelError
 
@@ -54,3 +55,10 @@ def refuse_unless_one(
             detail=listed,
             resolution=f"export the model with a float32 {what}",
         )
+
+
+def only_tensor(outputs: Any) -> Any:
+    """The one tensor of what a model returns, which may be in a list or dictionary."""
+    while isinstance(outputs, dict | list | tuple):
+        outputs = next(iter(outputs.values() if isinstance(outputs, dict) else outputs))
+    return outputs

@@ -18,6 +18,7 @@ from toolchain.models import variants
 from toolchain.models.variants import PLAIN
 
 FILE = "model.json"
+VARIANT_FILE = "variant.json"  # of one variant, before it is put beside the plain form
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -29,9 +30,14 @@ class _Part(BaseModel):
 
 
 class Source(_Part):
-    """Where the model came from; weights are "seeded:N", "trained:SHA256" or "file:SHA256"."""
+    """Where the model came from.
 
-    kind: Literal["keras", "savedmodel", "frozen", "onnx", "tflite", "pytorch"]
+    Attributes:
+        kind: of its file, as `formats` names it; keras for the catalogue's.
+        weights: "seeded:N", "trained:SHA256" or "file:SHA256".
+    """
+
+    kind: str
     weights: str
 
 

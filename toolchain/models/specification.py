@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.user_model import OwnEntry
-
-Kind = Literal[
-    "keras-applications", "digits", "keras", "savedmodel", "frozen", "onnx", "tflite", "pytorch"
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +15,7 @@ class ModelSpec:
 
     Attributes:
         name: its folder's name below dist/models.
-        kind: how it is read.
+        kind: of its file, as `formats` names it; of a catalogue model, its entry's source.
         entry: its catalogue entry; None for a user's own file.
         path: the user's model file or SavedModel folder; None for a catalogue model.
         own: what the user says of it.
@@ -30,7 +25,7 @@ class ModelSpec:
     """
 
     name: str
-    kind: Kind
+    kind: str
     entry: CatalogueEntry | None = None
     path: Path | None = None
     own: OwnEntry | None = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
+from toolchain import formats
 from toolchain.core import console, options
 from toolchain.core.console import guarded
 from toolchain.core.errors import ModelError, UsageError
@@ -46,7 +47,10 @@ def models(_: Context, json: bool = False) -> None:
     console.show_table("models", ["model", "input", "classes", "published top-1", ""], rows)
 
 
-MODEL_HELP = options.help_of(Models) | {"json": JSON}
+MODEL_HELP = options.help_of(Models) | {
+    "model-file": f"a model of yours, one of: {formats.titles()}",
+    "json": JSON,
+}
 
 
 @task(help=MODEL_HELP)

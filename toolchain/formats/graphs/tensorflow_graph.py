@@ -1,8 +1,4 @@
-"""A network to TFLite and ONNX, both from one frozen graph with a fixed batch.
-
-Frozen and fixed, because TFLite's XNNPACK delegate takes no node of a graph with an open
-dimension in it, and because TVM plans memory only for shapes it knows.
-"""
+"""A network of TensorFlow's: run, frozen, and of the frozen graph made TFLite and ONNX."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -24,40 +21,57 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tf2onnx.graph import GraphUtil
 
 from toolchain.core.errors import ModelError
-from toolchain.formats.tensorflow import Network
-from toolchain.models.variants import PLAIN
 
 OPSET = 17
 INPUT, OUTPUT = "input", "output"
-# Forms whose weights the converter changes, and the operators of those in integers.
-OPTIMISED = ("float16", "dynamic", "int8", "int16x8", "qat")
-INTEGERS = {
-    "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
-    "int16x8": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-}
 # Operators whose operands may have any rank: there a constant of rank 0 is as good as one of [1].
 BROADCASTING = {"Add", "Sub", "Mul", "Div"}
 
 
-def freeze(network: Network, shape: tuple[int, ...]) -> Any:
-    """The network as a concrete function of that input, its weights constants."""
-    function = tf.function(network.call, autograph=False)
+# A function of one batch, as TensorFlow runs it.
+Call = Callable[[Any], Any]
+
+
+def settle() -> None:
+    """One thread and only deterministic kernels: the same weights in, the same bytes out."""
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(0)
+
+
+def freeze(call: Call, shape: tuple[int, ...]) -> Any:
+    """The network as a concrete function of one float32 input, its weights constants.
+
+    The batch is fixed too: TFLite's XNNPACK delegate takes no node of a graph with an open
+    dimension in it, and TVM plans memory only for shapes it knows.
+
+    Args:
+        call: the network.
+        shape: of the input, batch first.
+
+    Raises:
+        ModelError: it keeps state from one inference to the next.
+    """
+    function = tf.function(call, autograph=False)
     concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name=INPUT))
-    graph = convert_variables_to_constants_v2(concrete)
-    inputs = [t for t in graph.inputs if t.dtype != tf.resource]
-    left = sorted({op.type for op in graph.graph.get_operations() if "Variable" in op.type})
+    frozen = convert_variables_to_constants_v2(concrete)
+    inputs = [t for t in frozen.inputs if t.dtype != tf.resource]
+    left = sorted({op.type for op in frozen.graph.get_operations() if "Variable" in op.type})
     if len(inputs) != 1 or left:
         raise ModelError(
             "the model keeps state from one inference to the next and can't be frozen",
             detail=f"operators left: {', '.join(left)}",
             resolution="export it as a function of its input alone",
         )
-    return graph
+    return frozen
 
 
-def run_source(network: Network, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-    """All samples through the network as TensorFlow runs it."""
-    function = tf.function(network.call, autograph=False)
+def run(call: Call, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
+    """All samples (samples, ...) through the network as TensorFlow runs it."""
+    function = tf.function(call, autograph=False)
     pieces = [
         np.asarray(function(tf.constant(x[start : start + batch])), dtype=np.float32)
         for start in range(0, len(x), batch)
@@ -66,32 +80,20 @@ def run_source(network: Network, x: npt.NDArray[np.float32], batch: int) -> npt.
 
 
 def to_tflite(
-    frozen: Any, variant: str = PLAIN, calibration: npt.NDArray[np.float32] | None = None
+    graph: Any, configure: Callable[[tf.lite.TFLiteConverter], None] | None = None
 ) -> bytes:
     """The frozen function as a TFLite model; its input and output stay float32.
 
     Args:
-        frozen: from `freeze`.
-        variant: which form; the ranges of a network that was trained with them are in its graph.
-        calibration: whole batches of inputs to measure ranges on, for those that need it.
+        graph: from `freeze`.
+        configure: sets the converter up for another form than float32.
 
     Raises:
-        ModelError: it has operators that TFLite's own set, or this form, lacks.
+        ModelError: it has operators that TFLite's own set, or that form, lacks.
     """
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    if variant in OPTIMISED:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        # TensorFlow Lite 2.14, the device's, knows dense layers with one scale for all weights.
-        converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001
-    if variant == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if calibration is not None:
-        batch = int(frozen.inputs[0].shape[0])
-        converter.representative_dataset = lambda: (
-            [calibration[start : start + batch]] for start in range(0, len(calibration), batch)
-        )
-        # all of it in integers, or none: a form that is half one and half the other is an error
-        converter.target_spec.supported_ops = [INTEGERS[variant]]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
+    if configure is not None:
+        configure(converter)
     try:
         made: bytes = converter.convert()
     except Exception as error:  # ConverterError, and what MLIR raises through pybind11
@@ -105,20 +107,6 @@ def to_tflite(
             resolution="replace those layers, or give the model as ONNX, for TVM alone",
         ) from error
     return made
-
-
-def run_tflite(model: bytes, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-    """All samples through a TFLite model."""
-    interpreter = tf.lite.Interpreter(model_content=model, num_threads=1)
-    interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
-    sink = interpreter.get_output_details()[0]["index"]
-    outputs = []
-    for start in range(0, len(x), batch):
-        interpreter.set_tensor(source, x[start : start + batch])
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(sink).copy())
-    return np.concatenate(outputs)
 
 
 def settle_tf2onnx() -> None:
@@ -139,17 +127,17 @@ def settle_tf2onnx() -> None:
             optimisers[name] = partial(_begun_tidy, optimiser)
 
 
-def to_onnx(frozen: Any, name: str) -> onnx.ModelProto:
+def to_onnx(graph: Any, name: str) -> onnx.ModelProto:
     """The frozen function as ONNX.
 
     Raises:
         ModelError: it has operators that ONNX lacks.
     """
     settle_tf2onnx()
-    source, sink = frozen.inputs[0].name, frozen.outputs[0].name
+    source, sink = graph.inputs[0].name, graph.outputs[0].name
     try:
         made, _ = tf2onnx.convert.from_graph_def(
-            frozen.graph.as_graph_def(),
+            graph.graph.as_graph_def(),
             name=name,
             input_names=[source],
             output_names=[sink],

@@ -1,0 +1,99 @@
+"""A Keras model (.keras), or one in the HDF5 form of before (.h5, .hdf5)."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from toolchain.core.errors import ModelError
+from toolchain.formats import Format
+from toolchain.formats.shapes import only_tensor, refuse_unless_one
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import keras
+
+    from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork
+
+HDF5 = (".h5", ".hdf5")
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Keras(Format):
+    def begins_right(self, path: Path, head: bytes) -> bool:
+        return head == HDF5_MAGIC if path.suffix in HDF5 else zipfile.is_zipfile(path)
+
+    def load(self, path: Path, progress: Callable[[str], None]) -> TensorFlowNetwork:
+        progress("starting TensorFlow")
+        from toolchain.formats.graphs import tensorflow_graph
+
+        tensorflow_graph.settle()
+        progress("reading the model")
+        return network(read(path))
+
+
+def read(path: Path) -> keras.Model:
+    """The model of a file, not compiled.
+
+    Raises:
+        ModelError: it can't be read, or has code in it or layers whose code it lacks.
+    """
+    import keras
+
+    try:
+        # safe_mode refuses Lambda layers: loading one would run code from the file.
+        loaded = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises many kinds for a file that it can't read
+        # Keras puts the whole configuration before the reason.
+        reason = str(error).rpartition("Exception encountered:")[2].strip()
+        raise _refusal(path, reason[:1000]) from error
+    if not isinstance(loaded, keras.Model):
+        raise _refusal(path, f"it holds a {type(loaded).__name__}, not a model")
+    return loaded
+
+
+def _refusal(path: Path, detail: str) -> ModelError:
+    lowered = detail.lower()
+    if "lambda" in lowered:
+        return ModelError(
+            f"{path.name} has a Lambda layer, which is code inside the file",
+            detail=detail,
+            resolution="export the model with model.export('FOLDER') and give that folder",
+        )
+    if any(t in lowered for t in ("could not locate class", "unknown layer", "custom object")):
+        return ModelError(
+            f"{path.name} has a custom layer, whose code isn't in the file",
+            detail=detail,
+            resolution="export the model with model.export('FOLDER') where its code is, and give "
+            "that folder",
+        )
+    return ModelError(
+        f"{path.name} can't be read as a Keras model, or was cut short",
+        detail=detail,
+        resolution="copy it again, or save the model again with model.save()",
+    )
+
+
+def network(model: keras.Model) -> TensorFlowNetwork:
+    """A Keras model as a network.
+
+    Raises:
+        ModelError: it has several inputs or outputs, or not float32.
+    """
+    from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork
+
+    named = [(t.name, tuple(t.shape), str(t.dtype)) for t in model.inputs]
+    refuse_unless_one("input", named)
+    refuse_unless_one("output", [(t.name, tuple(t.shape), str(t.dtype)) for t in model.outputs])
+    return TensorFlowNetwork(
+        call=lambda x: only_tensor(model(x, training=False)), shape=named[0][1], model=model
+    )
+
+
+FORMAT = _Keras(
+    name="keras", title=".keras, .h5, .hdf5", suffixes=(".keras", *HDF5), has_variants=True
+)
