@@ -1,7 +1,8 @@
 """Runs on the device: what the device is. Reads only; Python's standard library only, 3.8 or newer.
 
-What can't be read is null or empty: whether that matters is decided at home, by
-`deploy.release.preflight`.
+It says what the kernel says, and judges nothing. What that means, and whether it matters that
+something can't be read (it is null or empty then), is decided at home: by the module of the
+instruction set, and by `deploy.release.preflight`.
 """
 
 from __future__ import annotations
@@ -15,19 +16,7 @@ import struct
 import sys
 import time
 
-# Bits of AT_HWCAP and AT_HWCAP2 (Linux, arch/arm64 and arch/arm, uapi/asm/hwcap.h), named as in
-# /proc/cpuinfo. RISC-V has one bit a letter.
-AT_HWCAP, AT_HWCAP2 = 16, 26
-HWCAPS = {
-    "aarch64": {0: "fp", 1: "asimd", 3: "aes", 4: "pmull", 5: "sha1", 6: "sha2", 7: "crc32",
-                8: "atomics", 9: "fphp", 10: "asimdhp", 12: "asimdrdm", 20: "asimddp", 22: "sve"},
-    "armv7l": {1: "half", 2: "thumb", 6: "vfp", 12: "neon", 13: "vfpv3", 16: "vfpv4",
-               17: "idiva", 18: "idivt", 19: "vfpd32"},
-}  # fmt: skip
-HWCAPS2 = {"aarch64": {1: "sve2", 13: "i8mm", 14: "bf16"}, "armv7l": {4: "crc32"}}
-# Vendor kernels of T-Head's older cores set the V bit for their RVV 0.7, which runs no 1.0 code.
-THEAD = "0x5b7"
-FIRST_WITH_RVV = (6, 5)
+AT_HWCAP, AT_HWCAP2 = 16, 26  # <linux/auxvec.h>
 # what follows the name in numpy-2.2.4.dist-info and numpy-1.24.2-py3.11.egg-info
 INFO = re.compile(r"(\d[\w.+!]*?)(-py3\.\d+)?\.(dist|egg)-info$")
 
@@ -62,40 +51,9 @@ def cpuinfo() -> dict[str, str]:
     return found
 
 
-def of_another_machine(machine: str, info: dict[str, str]) -> bool:
-    """Whether /proc/cpuinfo is about another kind of CPU than uname: qemu-user shows the host's."""
-    is_x86 = "vendor_id" in info and "flags" in info
-    return is_x86 != (machine in ("x86_64", "i686"))
-
-
-def extensions(machine: str, info: dict[str, str]) -> list[str]:
-    """The CPU's extensions, by the names /proc/cpuinfo uses."""
-    first, second = hwcaps()
-    names: set[str] = set()
-    if machine.startswith("riscv"):
-        names = {chr(ord("a") + bit) for bit in range(26) if first >> bit & 1}
-        match = re.match(r"rv\d+([a-z]*)((?:_[a-z0-9]+)*)", info.get("isa", ""))
-        if match:
-            names.update(filter(None, match.group(2).split("_")))
-        kernel = tuple(int(n) for n in re.findall(r"\d+", os.uname().release)[:2])
-        if "v" in names and info.get("mvendorid") == THEAD and kernel < FIRST_WITH_RVV:
-            names.discard("v")
-            names.add("xtheadvector")
-    else:
-        names.update(n for bit, n in HWCAPS.get(machine, {}).items() if first >> bit & 1)
-        names.update(n for bit, n in HWCAPS2.get(machine, {}).items() if second >> bit & 1)
-        names.update((info.get("features") or info.get("flags") or "").split())
-    return sorted(names)
-
-
-def emulation(machine: str, info: dict[str, str]) -> str:
-    """Why this looks like qemu-user; empty when it does not."""
-    if of_another_machine(machine, info):
-        return "/proc/cpuinfo is another machine's"
-    parent = read(f"/proc/{os.getppid()}/cmdline").split("\0")[0]
-    if os.path.basename(parent).startswith("qemu-"):
-        return "the parent process runs in " + os.path.basename(parent)
-    return ""
+def parent() -> str:
+    """The program that the parent process is, without its folder; empty when it can't be read."""
+    return os.path.basename(read(f"/proc/{os.getppid()}/cmdline").split("\0")[0])
 
 
 def libstdcxx() -> str:
@@ -191,14 +149,11 @@ def facts(root: str, modules: list[str]) -> dict[str, object]:
         modules: names of Python modules to look for.
     """
     system = os.uname()
-    machine = system.machine
-    info = cpuinfo()
-    own = {} if of_another_machine(machine, info) else info
+    hwcap, hwcap2 = hwcaps()
     libc_name, libc_version = libc()
     ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    model = read("/proc/device-tree/model").rstrip("\0")
     return {
-        "machine": machine,
+        "machine": system.machine,
         "bits": struct.calcsize("P") * 8,
         "kernel": system.release,
         "hostname": system.nodename,
@@ -216,12 +171,13 @@ def facts(root: str, modules: list[str]) -> dict[str, object]:
         **disk(root),
         "ram": ram,
         "cores": len(os.sched_getaffinity(0)),
-        "cpu": own.get("model name") or own.get("uarch") or own.get("hardware") or model,
-        "board": model,
-        "isa": extensions(machine, own),
+        "board": read("/proc/device-tree/model").rstrip("\0"),
+        "hwcap": hwcap,
+        "hwcap2": hwcap2,
+        "cpuinfo": cpuinfo(),
+        "parent": parent(),
         "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "temperature": temperature(),
         "os": os_release().get("PRETTY_NAME", ""),
-        "emulation": emulation(machine, info),
         "time": time.time(),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
@@ -20,21 +21,22 @@ from deploy.release.wheel_compatibility import Content
 from deploy.ssh.connection import Connection
 from toolchain.bundle.assemble import Manifest
 from toolchain.core.errors import DeviceRefused
+from toolchain.targets import instruction_sets
+from toolchain.targets.instruction_sets import Kernel
 
 CLOCK_TOLERANCE = 24 * 3600.0
 # Wheels are zip files; what they unpack to is seldom more than this many times their size.
 UNPACKED = 4
 # a venv with our wheels is some hundred files
 FILES_NEEDED = 4000
-FLOAT_ABI = {"armv7l": "arm-linux-gnueabihf"}
+CPU_NAMES = ("model name", "uarch", "hardware")  # keys of /proc/cpuinfo
 
 
-class DeviceFacts(BaseModel):
-    """What a device is. Sizes in bytes; an empty text is what could not be read."""
+class _Said(BaseModel):
+    """What the agent says that is a fact as it stands."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
     machine: str
     bits: int
     kernel: str
@@ -57,11 +59,27 @@ class DeviceFacts(BaseModel):
     executable: bool
     ram: int
     cores: int
-    cpu: str
     board: str
-    isa: list[str]
     governor: str
     temperature: float | None
+
+
+class _Answer(_Said):
+    """The agent's answer: `deploy.agent.facts`."""
+
+    hwcap: int
+    hwcap2: int
+    cpuinfo: dict[str, str]
+    parent: str
+    time: float
+
+
+class DeviceFacts(_Said):
+    """What a device is. Sizes in bytes; an empty text is what could not be read."""
+
+    name: str
+    cpu: str
+    isa: list[str]
     emulation: str
     emulated: bool
     clock_offset: float
@@ -107,22 +125,47 @@ def read_facts(device: Device, answer: Any, *, before: float, after: float) -> D
         DeviceRefused: the answer can't be read.
     """
     try:
-        found = dict(answer)
-        clock = float(found.pop("time"))
+        found = _Answer.model_validate(answer)
         # The device read its clock somewhere between the two moments.
-        offset = min((clock - before, clock - after), key=abs)
-        offset = 0.0 if before <= clock <= after else offset
+        offset = min((found.time - before, found.time - after), key=abs)
+        offset = 0.0 if before <= found.time <= after else offset
+        cpu = _cpu_of(found)
         return DeviceFacts(
-            **found,
+            **found.model_dump(exclude={"hwcap", "hwcap2", "cpuinfo", "parent", "time"}),
+            **cpu,
             name=device.name,
             clock_offset=round(offset, 3),
-            emulated=device.emulated or bool(found["emulation"]),
+            emulated=device.emulated or bool(cpu["emulation"]),
         )
-    except (ValueError, TypeError, KeyError, ValidationError) as error:
+    except ValidationError as error:
         raise DeviceRefused(
             f"{device.name}: its answer to what it is can't be read",
             detail=f"{str(answer)[:300]}\n{error}",
         ) from error
+
+
+def _cpu_of(found: _Answer) -> dict[str, Any]:
+    """A CPU's name, its extensions and why it looks emulated, by what the kernel says."""
+    kernel = Kernel(
+        machine=found.machine,
+        release=found.kernel,
+        hwcap=found.hwcap,
+        hwcap2=found.hwcap2,
+        cpuinfo=found.cpuinfo,
+    )
+    emulation = ""
+    if instruction_sets.of_another_machine(kernel):
+        emulation = "/proc/cpuinfo is another machine's"
+        kernel = replace(kernel, cpuinfo={})
+    elif found.parent.startswith("qemu-"):
+        emulation = f"the parent process runs in {found.parent}"
+    known = instruction_sets.of_machine(found.machine)
+    names = (kernel.cpuinfo.get(key) for key in CPU_NAMES)
+    return {
+        "cpu": next(filter(None, names), found.board),
+        "isa": sorted(known.extensions(kernel) if known else instruction_sets.named(kernel)),
+        "emulation": emulation,
+    }
 
 
 def space_needed(manifest: Manifest) -> int:
@@ -194,12 +237,13 @@ def _python(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
             f"its Python has another ABI (flags {facts.abiflags!r})",
             "install the distribution's ordinary python3 there",
         ))  # fmt: skip
-    if facts.bits != (64 if "64" in facts.machine else 32):
+    known = instruction_sets.of_machine(facts.machine)
+    if known and facts.bits != known.machines[facts.machine].bits:
         found.append((
             f"its Python is a {facts.bits}-bit one on a {facts.machine} kernel",
             f"install a {facts.machine} system there, or build for the one it has",
         ))  # fmt: skip
-    expected = FLOAT_ABI.get(facts.machine)
+    expected = known.float_abi if known else ""
     if expected and facts.multiarch and facts.multiarch != expected:
         found.append((
             f"its float ABI is {facts.multiarch}, the wheels are for {expected}",
@@ -241,11 +285,11 @@ def _cpu(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
     missing = [name for name in manifest.requires.cpu if name not in facts.isa]
     if not missing:
         return []
-    note = ""
-    if "v" in missing and "xtheadvector" in facts.isa:
-        note = " (its vector unit is RVV 0.7, which runs no code for 1.0)"
+    known = instruction_sets.of_machine(facts.machine)
+    hints = [known.hint(name, facts.isa) for name in missing] if known else []
+    note = "; ".join(filter(None, hints))
     return [(
-        f"its CPU lacks {', '.join(missing)}{note}",
+        f"its CPU lacks {', '.join(missing)}" + (f" ({note})" if note else ""),
         f"compile for a target without {', '.join(missing)}",
     )]  # fmt: skip
 

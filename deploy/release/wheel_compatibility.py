@@ -11,27 +11,20 @@ import io
 import re
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.gnuversions import GNUVerNeedSection
 from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from toolchain.bundle.assemble import Manifest
+from toolchain.core.errors import BuildError
+from toolchain.targets import instruction_sets
+from toolchain.wheels import elf
+from toolchain.wheels.elf import Code
 
-MAGIC = b"\x7fELF"
-# e_flags: RISC-V psABI, "File Header"; Arm ELF, ABI 5
-RISCV_FLOAT, RISCV_DOUBLE, RISCV_E = 0x6, 0x4, 0x8
-ARM_SOFT_FLOAT = 0x200
-KINDS = {
-    "riscv64": ("EM_RISCV", 64), "aarch64": ("EM_AARCH64", 64), "x86_64": ("EM_X86_64", 64),
-    "armv7l": ("EM_ARM", 32), "i686": ("EM_386", 32),
-}  # fmt: skip
 LEGACY = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
 MANYLINUX = re.compile(r"manylinux_2_(\d+)_")
 OLDEST = 5
@@ -40,25 +33,19 @@ Problem = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Code:
-    """One ELF file: what it asks for. `glibc` and `glibcxx` are versions, empty for none."""
-
-    path: str
-    machine: str
-    bits: int
-    little: bool
-    flags: int
-    glibc: str
-    glibcxx: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Content:
-    """A wheel, or what is wrong with it; a library outside of wheels has no tags."""
+    """A wheel, or a library outside of wheels.
+
+    Attributes:
+        name: of the file.
+        tags: none for a library.
+        code: the path of each ELF file in it, and what that asks for.
+        broken: what is wrong with it, if anything.
+    """
 
     name: str
     tags: frozenset[Tag] = frozenset()
-    code: tuple[Code, ...] = ()
+    code: tuple[tuple[str, Code], ...] = ()
     broken: str = ""
 
 
@@ -111,16 +98,16 @@ def read_wheel(path: Path) -> Content:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             broken = _lie(archive, f"{project}-{version}", tags)
-            code = tuple(read_code(archive.read(n), n) for n in names if _starts_as_elf(archive, n))
+            code = tuple((n, _read(archive.read(n), n)) for n in names if _is_elf(archive, n))
     except InvalidWheelFilename as error:
         return Content(name=name, broken=str(error))
     except (
-        OSError, ValueError, zipfile.BadZipFile, zlib.error, ELFError, KeyError, EOFError,
+        OSError, ValueError, zipfile.BadZipFile, zlib.error, BuildError, KeyError, EOFError,
         NotImplementedError, RuntimeError,
     ) as error:  # fmt: skip
         return Content(name=name, broken=f"it can't be read: {error}")
     if not broken and code and any(tag.platform == "any" for tag in tags):
-        broken = f"it says it runs anywhere, and has {code[0].path}"
+        broken = f"it says it runs anywhere, and has {code[0][0]}"
     return Content(name=name, tags=tags, code=code, broken=broken)
 
 
@@ -141,32 +128,6 @@ def _lie(archive: zipfile.ZipFile, owner: str, tags: frozenset[Tag]) -> str:
     return "" if inside == tags else f"it says {_words(inside)} inside"
 
 
-def read_code(content: bytes, path: str) -> Code:
-    """What an ELF file asks for.
-
-    Raises:
-        ELFError: it can't be read.
-    """
-    elf = ELFFile(io.BytesIO(content))
-    highest = {"GLIBC": "", "GLIBCXX": ""}
-    for section in elf.iter_sections():
-        if isinstance(section, GNUVerNeedSection):
-            for _, auxiliaries in section.iter_versions():
-                for auxiliary in auxiliaries:
-                    family, _, version = auxiliary.name.partition("_")
-                    if family in highest and _above(version, highest[family] or "0"):
-                        highest[family] = version
-    return Code(
-        path=path,
-        machine=str(elf["e_machine"]),
-        bits=elf.elfclass,
-        little=elf.little_endian,
-        flags=int(elf["e_flags"]),
-        glibc=highest["GLIBC"],
-        glibcxx=highest["GLIBCXX"],
-    )
-
-
 def problems(found: tuple[Content, ...], device: Runs) -> list[Problem]:
     """What a device can't run: what is wrong, and what to do about it."""
     supported = _supported(device)
@@ -180,31 +141,30 @@ def problems(found: tuple[Content, ...], device: Runs) -> list[Problem]:
                 f"{content.name} is for {_words(content.tags)}, "
                 f"the device has Python {device.python}, {device.machine}, glibc {device.glibc}"
             )
-        for code in content.code:
-            wrong += [f"{content.name}: {code.path} {w}" for w in _misfits(code, content, device)]
+        for path, code in content.code:
+            wrong += [f"{content.name}: {path} {w}" for w in _misfits(code, content, device)]
     remedy = f"build the wheels for {device.machine} again: invoke build-wheels, then deploy"
     return [(what, remedy) for what in wrong]
 
 
 def _misfits(code: Code, content: Content, device: Runs) -> list[str]:
-    machine, bits = KINDS.get(device.machine, ("", 0))
-    if (code.machine, code.bits, code.little) != (machine, bits, True):
+    known = instruction_sets.of_machine(device.machine)
+    wanted = known.machines[device.machine] if known else None
+    if wanted is None or (code.machine, code.bits, code.little) != (*astuple(wanted), True):
         order = "" if code.little else ", big-endian"
         return [f"is {code.bits}-bit {code.machine[3:]}{order}"]
-    found = []
-    if machine == "EM_RISCV" and (code.flags & RISCV_FLOAT != RISCV_DOUBLE or code.flags & RISCV_E):
-        found.append("has another float ABI than lp64d")
-    if machine == "EM_ARM" and code.flags & ARM_SOFT_FLOAT:
-        found.append("has the soft float ABI")
+    assert known is not None, "it has the machine"
+    found = [fault] if (fault := known.foreign_abi(code.flags)) else []
+    glibc = code.versions.get("GLIBC", "")
     for what, asked, has in (
-        ("GLIBC", code.glibc, device.glibc),
-        ("GLIBCXX", code.glibcxx, device.glibcxx),
+        ("GLIBC", glibc, device.glibc),
+        ("GLIBCXX", code.versions.get("GLIBCXX", ""), device.glibcxx),
     ):
         if asked and _above(asked, has or "0"):
             found.append(f"asks for {what}_{asked}, the device has {has or 'none'}")
     promised = _promised(content.tags)
-    if promised and code.glibc and _above(code.glibc, f"2.{promised}"):
-        found.append(f"asks for GLIBC_{code.glibc}, its tag promises 2.{promised}")
+    if promised and glibc and _above(glibc, f"2.{promised}"):
+        found.append(f"asks for GLIBC_{glibc}, its tag promises 2.{promised}")
     return found
 
 
@@ -235,14 +195,18 @@ def _promised(tags: frozenset[Tag]) -> int:
 
 def _library(path: Path, name: str) -> Content:
     try:
-        return Content(name=name, code=(read_code(path.read_bytes(), "as a whole"),))
-    except (OSError, ELFError) as error:
+        return Content(name=name, code=(("as a whole", _read(path.read_bytes(), name)),))
+    except (OSError, BuildError) as error:
         return Content(name=name, broken=f"it is no library: {error}")
 
 
-def _starts_as_elf(archive: zipfile.ZipFile, name: str) -> bool:
+def _read(content: bytes, name: str) -> Code:
+    return elf.read_code(io.BytesIO(content), name)
+
+
+def _is_elf(archive: zipfile.ZipFile, name: str) -> bool:
     with archive.open(name) as stream:
-        return stream.read(4) == MAGIC
+        return elf.starts_as_elf(stream)
 
 
 def _plain(name: str) -> str:

@@ -22,9 +22,10 @@ from tvm_ffi import structural_equal
 
 from tests.support.networks import NEON, SCALAR, VECTORS, X86, convolution, model, random
 from toolchain.compile import onnx_import, pipeline, tvm_versions
-from toolchain.compile.tir import multiversioning, register_blocking, search_space
+from toolchain.compile.tir import multiversioning, register_blocking, search_space, target_code
 from toolchain.core import process
 from toolchain.formats import onnx_reference
+from toolchain.targets.instruction_sets import x86
 from toolchain.tuning.functions import candidate, functions
 
 TARGET = tvm.target.Target(VECTORS)
@@ -193,10 +194,10 @@ def test_vectors_of_one_length_have_one_form(target: dict[str, object]) -> None:
 
 
 def test_registers_are_as_long_as_the_target_says() -> None:
-    assert register_blocking.Registers.of(TARGET).lanes == 4
-    assert register_blocking.Registers.of(multiversioning.longer(TARGET)).lanes == 8
-    assert register_blocking.Registers.of(PC).lanes == 8
-    assert register_blocking.Registers.of(multiversioning.longer(PC)).lanes == 16
+    assert target_code.registers(TARGET).lanes == 4
+    assert target_code.registers(multiversioning.longer(TARGET)).lanes == 8
+    assert target_code.registers(PC).lanes == 8
+    assert target_code.registers(multiversioning.longer(PC)).lanes == 16
 
 
 def test_on_x86_64_one_form_has_the_vectors_of_avx2_and_the_other_those_of_avx_512() -> None:
@@ -254,7 +255,7 @@ def test_a_library_runs_the_form_that_the_cpu_has(env: dict[str, str], tmp_path:
     x = random(1, 32, 14, 14)
     y = run(module, x, env, tmp_path)
     flags = re.findall(r"^flags.*", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split()
-    long = not env and set(multiversioning.AVX512) <= set(flags)
+    long = not env and set(x86.AVX512) <= set(flags)
     np.testing.assert_allclose(y, x + x if long else x * x, rtol=1e-6)
 
 
@@ -273,7 +274,7 @@ def test_both_forms_compute_what_onnx_runtime_does(
 
 def test_a_tile_is_measured_in_both_forms_as_a_compilation_makes_them() -> None:
     module = pipeline.lower(onnx_import.load(convolution((1, 32, 14, 14), 64, 1)), TARGET, 3)
-    registers = register_blocking.Registers.of(TARGET)
+    registers = target_code.registers(TARGET)
     (one,) = [f for f in functions(module, registers, lambda _: 1) if f.name == NAME]
     tuned = register_blocking.Tile(rows=2, vectors=4, width=8)
     both = candidate(one, tuned, TARGET)
@@ -294,9 +295,7 @@ def test_a_tile_is_measured_in_both_forms_as_a_compilation_makes_them() -> None:
 
 
 def test_a_tuned_tile_is_as_many_registers_in_the_longer_form() -> None:
-    short, long = (
-        register_blocking.Registers.of(t) for t in (TARGET, multiversioning.longer(TARGET))
-    )
+    short, long = (target_code.registers(t) for t in (TARGET, multiversioning.longer(TARGET)))
     of = register_blocking.Extents(rows=14, columns=96)
     tile = register_blocking.Tile(rows=2, vectors=2, width=12)
     assert search_space.stretched(tile, of, short, long) == replace(tile, width=24)
@@ -309,9 +308,7 @@ def test_a_tuned_tile_is_as_many_registers_in_the_longer_form() -> None:
 
 
 def test_vectors_of_any_number_of_lanes_divide_what_powers_of_two_do_not() -> None:
-    short, long = (
-        register_blocking.Registers.of(t) for t in (TARGET, multiversioning.longer(TARGET))
-    )
+    short, long = (target_code.registers(t) for t in (TARGET, multiversioning.longer(TARGET)))
     tile = register_blocking.Tile.of(long, 28, 120)
     assert tile == register_blocking.Tile(rows=7, vectors=1, width=30)
     assert (long.grouped(30), short.grouped(15), short.grouped(8)) == (4, 4, 2)
@@ -319,7 +316,7 @@ def test_vectors_of_any_number_of_lanes_divide_what_powers_of_two_do_not() -> No
 
 
 def test_lanes_that_are_no_power_of_two_are_used_where_many_products_follow_each_load() -> None:
-    long = register_blocking.Registers.of(multiversioning.longer(PC))
+    long = target_code.registers(multiversioning.longer(PC))
     assert [long.loads(width) for width in (8, 12, 10, 7)] == [1, 3, 3, 5]
     assert register_blocking.Tile.of(long, 14, 24) == register_blocking.Tile(
         rows=14, vectors=2, width=12

@@ -11,11 +11,17 @@ from tvm import relax, tirx
 
 from tests.support.networks import NEON, VECTORS, convolution, expected, lowered, model, random
 from toolchain.compile import compilation_job, onnx_import, pipeline
-from toolchain.compile.tir import multiversioning, register_blocking, weight_prepacking
+from toolchain.compile.tir import (
+    multiversioning,
+    register_blocking,
+    target_code,
+    weight_prepacking,
+)
 from toolchain.compile.tir.default_schedule import Rule
-from toolchain.compile.tir.register_blocking import Extents, Registers, Tile
+from toolchain.compile.tir.register_blocking import Extents, Tile
+from toolchain.targets.instruction_sets import Registers
 
-REGISTERS = Registers.of(tvm.target.Target(NEON))
+REGISTERS = target_code.registers(tvm.target.Target(NEON))
 
 
 def reductions(module: tvm.IRModule) -> dict[str, tirx.PrimFunc]:
@@ -114,14 +120,16 @@ def forms(widths: dict[int, int]) -> list[weight_prepacking.Packs]:
     target = tvm.target.Target(VECTORS)
     module = pipeline.lower(onnx_import.load(product(96)), target, 3)
     ((name, function),) = reductions(module).items()
-    short = Registers.of(target)
+    short = target_code.registers(target)
     rule = Rule(
         registers=short,
         tiled=True,
         choose=choose,
         constant=weight_prepacking.constants(module)[name],
     )
-    found = multiversioning.forms(rule, function, Registers.of(multiversioning.longer(target)))
+    found = multiversioning.forms(
+        rule, function, target_code.registers(multiversioning.longer(target))
+    )
     assert found is not None
     return [weight_prepacking.packs(function, form) for form in found]
 

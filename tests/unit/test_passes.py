@@ -27,7 +27,7 @@ from tests.support.networks import (
 from toolchain.compile import compilation_job as work
 from toolchain.compile import onnx_import, pipeline
 from toolchain.compile.compilation import OPT_LEVELS
-from toolchain.compile.tir import default_schedule, register_blocking
+from toolchain.compile.tir import default_schedule, register_blocking, target_code
 from toolchain.core.errors import ModelError
 
 
@@ -51,7 +51,7 @@ def test_every_level_computes_the_same(case: str, level: int) -> None:
 def test_scalar_tiles_compute_the_same() -> None:
     graph = CASES["1x1, odd channels, batch 3"]
     rule = default_schedule.Rule(
-        registers=register_blocking.Registers.of(tvm.target.Target(SCALAR)), tiled=True
+        registers=target_code.registers(tvm.target.Target(SCALAR)), tiled=True
     )
     assert rule.registers.lanes == 1
     module = lowered(graph, 3)
@@ -160,7 +160,7 @@ def test_a_scale_for_each_channel_is_computed_once_and_not_for_each_pixel() -> N
 
 
 def test_a_window_over_each_channel_leaves_a_register_for_every_input_of_a_tile() -> None:
-    registers = register_blocking.Registers.of(tvm.target.Target(VECTORS))
+    registers = target_code.registers(tvm.target.Target(VECTORS))
     tile = register_blocking.Tile.sliding(registers, 56, 64, stride=1)
     assert tile == register_blocking.Tile(
         rows=7, vectors=1, width=8
@@ -200,7 +200,7 @@ def test_an_input_that_two_taps_of_a_window_need_is_loaded_once(
 def test_a_tile_divides_its_axes_and_fits_in_the_registers(
     target: dict[str, object], rows: int, columns: int
 ) -> None:
-    registers = register_blocking.Registers.of(tvm.target.Target(target))
+    registers = target_code.registers(tvm.target.Target(target))
     tile = register_blocking.Tile.of(registers, rows, columns)
     assert rows % tile.rows == 0
     assert columns % (tile.vectors * tile.width) == 0
@@ -231,7 +231,7 @@ def test_a_clip_is_not_a_function_of_its_own() -> None:
 
 
 def test_tiles_follow_from_the_target() -> None:
-    of = register_blocking.Registers.of
+    of = target_code.registers
     assert of(tvm.target.Target(X86)).lanes == 8
     assert of(tvm.target.Target({**X86, "mcpu": "x86-64"})).lanes == 4
     assert of(tvm.target.Target({**X86, "mcpu": "x86-64-v4"})).lanes == 16

@@ -7,7 +7,6 @@ import json
 import platform
 import sysconfig
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +17,12 @@ from deploy.release import preflight
 from toolchain.bundle.assemble import Manifest
 from toolchain.core.errors import DeviceRefused
 
+
+def riscv(letters: str) -> int:
+    """AT_HWCAP of a RISC-V CPU with these extensions."""
+    return sum(1 << (ord(letter) - ord("a")) for letter in letters)
+
+
 DEVICE = Device(name="board", host="192.0.2.1", target="rv64gc", python="3.13")
 ANSWER: dict[str, Any] = {
     "machine": "riscv64", "bits": 64, "kernel": "6.12", "hostname": "b", "os": "Debian 13",
@@ -25,9 +30,10 @@ ANSWER: dict[str, Any] = {
     "multiarch": "riscv64-linux-gnu", "libc": "glibc", "glibc": "2.41", "glibcxx": "3.4.33",
     "modules": {"numpy": "2.2.4"}, "venv": True, "pip": True, "root": "/home/u/edgewright",
     "disk_free": 10**10, "files_free": 10**6, "writable": True, "executable": True,
-    "ram": 8 * 10**9, "cores": 4, "cpu": "sifive,u74",
-    "board": "", "isa": ["a", "c", "d", "f", "i", "m"], "governor": "performance",
-    "temperature": 40.0, "emulation": "", "time": 100.0,
+    "ram": 8 * 10**9, "cores": 4,
+    "board": "", "governor": "performance", "temperature": 40.0, "time": 100.0,
+    "hwcap": riscv("imafdc"), "hwcap2": 0, "parent": "sshd",
+    "cpuinfo": {"uarch": "sifive,u74"},
 }  # fmt: skip
 
 
@@ -72,8 +78,8 @@ def test_a_fitting_device_is_not_refused() -> None:
         ({"modules": {}}, "no numpy", "apt-get install python3-numpy"),
         ({"venv": False}, "no venv", "python3-venv"),
         ({"pip": False}, "no pip", "python3-pip"),
-        ({"isa": ["i", "m", "a", "f", "d"]}, "its CPU lacks c", "without c"),
-        ({"isa": []}, "its CPU lacks", "compile for"),
+        ({"hwcap": riscv("imafd")}, "its CPU lacks c", "without c"),
+        ({"hwcap": 0}, "its CPU lacks", "compile for"),
         ({"disk_free": 10**6}, "MB are free", "edgewright.root"),
         ({"files_free": 10}, "files may be made", "edgewright.root"),
         ({"writable": False}, "nothing can be written", "edgewright.root"),
@@ -99,13 +105,14 @@ def test_every_reason_is_given_at_once() -> None:
 
 
 def test_rvv_0_7_is_not_taken_for_v() -> None:
-    facts = device_facts(isa=[*ANSWER["isa"], "xtheadvector"])
+    facts = device_facts(hwcap=riscv("imafdcv"), kernel="5.10.4", cpuinfo={"mvendorid": "0x5b7"})
+    assert "v" not in facts.isa
     with pytest.raises(DeviceRefused, match=r"lacks v .*RVV 0\.7"):
         preflight.check(facts, manifest(cpu=["i", "v"]))
 
 
 def test_a_32_bit_arm_with_the_soft_float_abi_is_refused() -> None:
-    facts = device_facts(machine="armv7l", bits=32, multiarch="arm-linux-gnueabi", isa=[])
+    facts = device_facts(machine="armv7l", bits=32, multiarch="arm-linux-gnueabi")
     with pytest.raises(DeviceRefused, match="float ABI"):
         preflight.check(facts, manifest(machine="armv7l", cpu=[]))
 
@@ -140,32 +147,49 @@ def test_the_facts_of_this_machine(tmp_path: Path) -> None:
     assert not root.parent.exists()
 
 
-def test_riscv_extensions_come_from_the_hardware_capabilities(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bits = sum(1 << (ord(letter) - ord("a")) for letter in "imafdcv")
-    monkeypatch.setattr(facts_program, "hwcaps", lambda: (bits, 0))
-    assert facts_program.extensions("riscv64", {}) == sorted("imafdcv")
-    with_isa = facts_program.extensions("riscv64", {"isa": "rv64imafdcv_zicsr_zvl128b"})
-    assert {"v", "zicsr", "zvl128b"} <= set(with_isa)
+def test_riscv_extensions_come_from_the_hardware_capabilities() -> None:
+    assert device_facts(hwcap=riscv("imafdcv")).isa == sorted("imafdcv")
+    more = {"isa": "rv64imafdcv_zicsr_zvl128b"}
+    assert {"v", "zicsr", "zvl128b"} <= set(device_facts(cpuinfo=more, hwcap=riscv("iv")).isa)
 
 
-def test_the_vector_unit_of_an_old_vendor_kernel_is_named_apart(
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_vector_unit_of_an_old_vendor_kernel_is_named_apart() -> None:
+    old = device_facts(hwcap=riscv("imafdcv"), kernel="5.10.4", cpuinfo={"mvendorid": "0x5b7"})
+    assert {"v", "xtheadvector"} & set(old.isa) == {"xtheadvector"}
+    new = device_facts(hwcap=riscv("imafdcv"), kernel="6.6.1", cpuinfo={"mvendorid": "0x5b7"})
+    assert {"v", "xtheadvector"} & set(new.isa) == {"v"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "hwcap", "hwcap2", "cpuinfo", "names"),
+    [
+        ("aarch64", 1 << 1 | 1 << 20, 1 << 1, {}, ["asimd", "asimddp", "sve2"]),
+        ("armv7l", 1 << 12, 1 << 4, {"features": "neon vfpv4"}, ["crc32", "neon", "vfpv4"]),
+        ("x86_64", 1, 0, {"vendor_id": "AuthenticAMD", "flags": "avx2 fma"}, ["avx2", "fma"]),
+        ("ppc64le", 1, 0, {"features": "vsx"}, ["vsx"]),
+    ],
+)
+def test_extensions_are_named_by_bits_and_by_proc_cpuinfo(
+    machine: str, hwcap: int, hwcap2: int, cpuinfo: dict[str, str], names: list[str]
 ) -> None:
-    bits = sum(1 << (ord(letter) - ord("a")) for letter in "imafdcv")
-    monkeypatch.setattr(facts_program, "hwcaps", lambda: (bits, 0))
-    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release="5.10.4"))
-    found = facts_program.extensions("riscv64", {"mvendorid": "0x5b7"})
-    assert "v" not in found
-    assert "xtheadvector" in found
+    facts = device_facts(machine=machine, hwcap=hwcap, hwcap2=hwcap2, cpuinfo=cpuinfo)
+    assert facts.isa == names
+    assert not facts.emulated
 
 
 def test_the_hosts_cpuinfo_gives_an_emulated_device_away() -> None:
-    host = {"vendor_id": "GenuineIntel", "flags": "sse avx2"}
-    assert facts_program.emulation("riscv64", host)
-    assert not facts_program.of_another_machine("riscv64", {"isa": "rv64imafdc"})
-    assert not facts_program.of_another_machine("x86_64", host)
+    host = {"vendor_id": "GenuineIntel", "flags": "sse avx2", "model name": "a PC"}
+    facts = device_facts(cpuinfo=host)
+    assert facts.emulated
+    assert facts.cpu == ""
+    assert facts.isa == sorted("imafdc")
+    assert device_facts(machine="x86_64", cpuinfo={"isa": "rv64imafdc"}).emulated
+    for machine in ("x86_64", "i686"):
+        assert not device_facts(machine=machine, cpuinfo=host).emulated
+
+
+def test_a_parent_that_is_qemu_gives_an_emulated_device_away() -> None:
+    assert "qemu-riscv64" in device_facts(parent="qemu-riscv64").emulation
 
 
 @pytest.mark.parametrize(

@@ -25,16 +25,15 @@ from toolchain.compile.tir import (
     search_space,
     weight_prepacking,
 )
+from toolchain.targets.instruction_sets import Registers
 
 Array = npt.NDArray[np.float32]
 REGISTERS = {
-    "avx2": register_blocking.Registers(lanes=8, count=16),
-    "neon": register_blocking.Registers(lanes=4, count=32, indexed=True),
-    "rvv": register_blocking.Registers(lanes=4, count=32, group=4, inputs=0, resized=2, steps=2),
-    "rvv, 256 bits": register_blocking.Registers(
-        lanes=8, count=32, group=4, inputs=0, resized=2, steps=2
-    ),
-    "scalar": register_blocking.Registers(lanes=1, count=32, steps=2),
+    "avx2": Registers(lanes=8, count=16),
+    "neon": Registers(lanes=4, count=32, indexed=True),
+    "rvv": Registers(lanes=4, count=32, group=4, inputs=0, resized=2, steps=2),
+    "rvv, 256 bits": Registers(lanes=8, count=32, group=4, inputs=0, resized=2, steps=2),
+    "scalar": Registers(lanes=1, count=32, steps=2),
 }
 RELATIVE = 1e-4  # of the largest value: what the reference's own rounding leaves open
 
@@ -156,7 +155,7 @@ def convolutions(draw: st.DrawFn) -> Convolution:
 
 def scheduled(
     graph: onnx.ModelProto,
-    registers: register_blocking.Registers,
+    registers: Registers,
     choose: search_space.Choose = register_blocking.by_instructions,
 ) -> tvm.IRModule:
     """The graph's functions with the tiles of these registers; all of them must have some."""
@@ -189,9 +188,7 @@ def test_convolutions_of_any_shape_are_what_numpy_says(kind: str, case: Convolut
 def test_convolutions_with_any_tile_of_the_space_are_what_numpy_says(
     kind: str, case: Convolution, draw: st.DataObject
 ) -> None:
-    def choose(
-        registers: register_blocking.Registers, of: register_blocking.Extents
-    ) -> register_blocking.Tile:
+    def choose(registers: Registers, of: register_blocking.Extents) -> register_blocking.Tile:
         return draw.draw(st.sampled_from(search_space.tiles(of, registers)))
 
     assert_right(case, scheduled(case.graph(), REGISTERS[kind], choose))

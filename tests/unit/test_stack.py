@@ -12,7 +12,12 @@ from tvm import tirx
 from tests.support.networks import X86, convolution, model
 from tests.unit.test_lengths import PC, scheduled
 from toolchain.compile import pipeline
-from toolchain.compile.tir import multiversioning, register_blocking, stack_allocation
+from toolchain.compile.tir import (
+    multiversioning,
+    register_blocking,
+    stack_allocation,
+    target_code,
+)
 
 ALLOCATION = "TVMBackendAllocWorkspace"
 TVM_S_OWN_LIMIT = 1024  # bytes
@@ -26,7 +31,7 @@ def assembly(module: tvm.IRModule, target: tvm.target.Target) -> str:
 @pytest.mark.parametrize("channels", [576, 192, 144])
 def test_the_sums_of_a_tile_for_long_registers_are_in_registers(channels: int) -> None:
     module = scheduled(convolution((1, 96, 14, 14), channels, 1), PC)
-    longer = register_blocking.Registers.of(multiversioning.longer(PC))
+    longer = target_code.registers(multiversioning.longer(PC))
     tile = register_blocking.Tile.of(longer, 14, channels)
     assert 4 * tile.rows * tile.vectors * tile.width >= TVM_S_OWN_LIMIT, "TVM would allocate them"
     code = assembly(module, PC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,24 @@ SPELL_A_RUNTIME = {
 }
 # what is worked on elsewhere just now
 YET_TO_ASK = ("toolchain/convert/", "toolchain/models/resolve", "toolchain/models/specification")
+
+
+# What names an instruction set or one of its features. Only `toolchain/targets/` does, and:
+OF_INSTRUCTION_SETS = re.compile(
+    r"riscv|rv(32|64)|x86|aarch64|arm(v\d|hf|64)|amd64|\barm\b|i[3-6]86|\bEM_[A-Z]|avx|\bneon\b"
+    r"|dotprod|\bzvl",
+    re.IGNORECASE,
+)
+NAMES_ONE = {
+    # a stage of checks in manifests that are written already
+    "toolchain/compile/compilation_job.py": {"tvm-x86", "x86_64"},
+    # the target of the tutorial, used where none is named
+    "toolchain/core/options.py": {"rv64gc"},
+    # a program by which its Debian package is known to be installed
+    "toolchain/workstation/setup.py": {"qemu-riscv64-static"},
+    # the name of another project
+    "toolchain/wheels/recipes/tflite_runtime.py": {"neon-2-sse"},
+}
 # programs that run on a device: they have no seams of ours, and none of our modules
 ON_DEVICE = ("deploy/agent/", "deploy/runner/")
 
@@ -82,6 +101,34 @@ def test_only_a_runtimes_own_modules_spell_its_name() -> None:
     }
     others = {name for name in found - own if not name.startswith(YET_TO_ASK)}
     assert others - SPELL_A_RUNTIME.keys() == set()
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The texts in a module's code: all but docstrings."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in nodes
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in nodes:
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and id(node) not in docstrings:
+            yield text
+
+
+def test_what_a_cpu_is_stands_in_the_module_of_its_instruction_set() -> None:
+    found: dict[str, set[str]] = {}
+    for folder in ("toolchain", "deploy"):
+        for path in (paths.ROOT / folder).rglob("*.py"):
+            name = path.relative_to(paths.ROOT).as_posix()
+            # the runner is alone on its device, and says what it sees there
+            if name.startswith(("toolchain/targets/", "deploy/runner/")):
+                continue
+            if named := {text for text in texts(path) if OF_INSTRUCTION_SETS.search(text)}:
+                found[name] = named
+    assert found == NAMES_ONE
 
 
 def test_every_value_of_an_onnx_graph_comes_from_the_one_session_that_gets_it_right() -> None:

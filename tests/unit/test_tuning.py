@@ -15,9 +15,10 @@ from toolchain import targets
 from toolchain.compile import pipeline
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.compile.tir import search_space
-from toolchain.compile.tir.register_blocking import Extents, Registers, Tile, by_instructions
+from toolchain.compile.tir.register_blocking import Extents, Tile, by_instructions
 from toolchain.core.errors import UsageError
 from toolchain.core.store import Store
+from toolchain.targets.instruction_sets import Registers
 from toolchain.tuning import records, run
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.records import Database, Header, Trial

@@ -221,8 +221,11 @@ def _state(
 
 def _code() -> dict[str, str]:
     """Our own code that decides what comes out."""
-    files = [*Path(__file__).parent.rglob("*.py"), Path(manifest.__file__), Path(worker.__file__)]
-    return {path.name: store.digest_file(path) for path in sorted(files)}
+    root = Path(__file__).parents[1]
+    folders = (root / "compile", root / "targets")
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    files += [Path(manifest.__file__), Path(worker.__file__)]
+    return {path.relative_to(root).as_posix(): store.digest_file(path) for path in sorted(files)}
 
 
 def _refuse_changed(folder: Path, files: Sequence[manifest.File]) -> None:

@@ -20,7 +20,6 @@ from typing import Any
 
 import tvm
 from tvm import relax, tirx
-from tvm.target.codegen import target_has_features
 
 from toolchain.compile import tvm_versions
 from toolchain.compile.relax import batch_splitting
@@ -32,11 +31,11 @@ from toolchain.compile.tir import (
     padding_propagation,
     search_space,
     stack_allocation,
+    target_code,
     weight_prepacking,
 )
 from toolchain.compile.tir.default_schedule import Rule
-from toolchain.compile.tir.dot_product import DotProduct
-from toolchain.compile.tir.register_blocking import Registers, Tile
+from toolchain.compile.tir.register_blocking import Tile
 from toolchain.compile.tir.vector_exponential import VECTORISED
 
 # Convolutions with channels last, for input and weights: vectors then run along channels at any
@@ -69,7 +68,7 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tv
             ],
             module,
         )
-        dot = DotProduct.of(target)
+        dot = target_code.dot_product(target)
         if opt_level >= 3 and dot is not None:
             # int8 by int8, where the target has an instruction for it.
             module = with_integer_products(module, dot)
@@ -121,7 +120,7 @@ def schedule(
     """
     if opt_level < 2:
         return module, []
-    registers = Registers.of(target)
+    registers = target_code.registers(target)
     longer = multiversioning.longer(target)
     heavy = multiversioning.heavy(module) if longer else set()
     constant = weight_prepacking.constants(module)
@@ -135,10 +134,10 @@ def schedule(
             registers=registers,
             tiled=opt_level >= 3,
             choose=search_space.chosen(tuned or {}, function, registers),
-            dot=DotProduct.of(target),
+            dot=target_code.dot_product(target),
             constant=constant.get(name, frozenset()),
         )
-        wide = Registers.of(longer) if longer and name in heavy else None
+        wide = target_code.registers(longer) if longer and name in heavy else None
         forms = multiversioning.forms(rule, function, wide)
         if forms is None:
             others.append(name)
@@ -163,7 +162,7 @@ def put(
 
 def for_lowering(function: tirx.PrimFunc, target: tvm.target.Target) -> tirx.PrimFunc:
     """A scheduled function as TVM is to lower it for a target."""
-    if target_has_features("v", target):
+    if target_code.registers(target).scalable:
         return function.with_attr("target", _fixed(target))
     return function
 

@@ -12,10 +12,10 @@ from tvm import tirx
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
 from toolchain.compile import pipeline
-from toolchain.compile.tir import multiversioning, search_space, weight_prepacking
+from toolchain.compile.tir import multiversioning, search_space, target_code, weight_prepacking
 from toolchain.compile.tir.default_schedule import Rule
-from toolchain.compile.tir.dot_product import DotProduct
-from toolchain.compile.tir.register_blocking import Registers, Tile
+from toolchain.compile.tir.register_blocking import Tile
+from toolchain.targets.instruction_sets import Registers
 from toolchain.tuning import records
 from toolchain.tuning.records import Trial
 
@@ -123,16 +123,16 @@ def candidate(function: Function, tile: Tile, target: tvm.target.Target) -> tvm.
 
     So a device measures what it would run. `passes.build_functions` makes a library of it.
     """
-    registers, longer = Registers.of(target), multiversioning.longer(target)
+    registers, longer = target_code.registers(target), multiversioning.longer(target)
     main = function.function.with_attr("global_symbol", "main")
     rule = Rule(
         registers=registers,
         tiled=True,
         choose=search_space.chosen({function.workload: tile}, main, registers),
-        dot=DotProduct.of(target),
+        dot=target_code.dot_product(target),
         constant=function.constant,
     )
-    forms = multiversioning.forms(rule, main, Registers.of(longer) if longer else None)
+    forms = multiversioning.forms(rule, main, target_code.registers(longer) if longer else None)
     assert forms is not None, "it had extents"
     module = tvm.IRModule({"main": main})
     pipeline.put(module, module.get_global_var("main"), forms, target)

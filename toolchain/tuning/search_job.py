@@ -19,7 +19,7 @@ from toolchain.compile.compilation import TILED
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.compile.cross_link import Standing
 from toolchain.compile.relax import batch_splitting
-from toolchain.compile.tir.register_blocking import Registers
+from toolchain.compile.tir import target_code
 from toolchain.core.errors import ConnectionFailed, ModelError
 from toolchain.core.store import Store
 from toolchain.core.worker import Progress
@@ -86,7 +86,7 @@ def prepared(
         ModelError: there is nothing to tune.
     """
     calls = call_counts(lowered)
-    found = functions(lowered, Registers.of(target), lambda name: calls[name])
+    found = functions(lowered, target_code.registers(target), lambda name: calls[name])
     if not found:
         raise ModelError(
             "the model has nothing to tune",

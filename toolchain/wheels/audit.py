@@ -71,8 +71,8 @@ def stage(folder: Path, target: Target, *, own: Iterable[str] = (), portable: bo
     faults: list[str] = []
     versions: dict[str, str] = {}
     for name, found in read.items():
-        if found.machine != target.elf:
-            faults.append(f"{name}: for {found.machine}, not {target.elf}")
+        if found.machine != target.elf().machine:
+            faults.append(f"{name}: for {found.machine}, not {target.elf().machine}")
         faults += [
             f"{name}: needs {library}, which a device may lack"
             for library in found.needed

@@ -1,13 +1,15 @@
 """What an ELF file asks of the device: machine, libraries, symbol versions, search path.
 
-Reading only; `audit` judges.
+Reading only: `audit` judges what was built, `deploy.release.wheel_compatibility` what is deployed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSection
@@ -23,34 +25,68 @@ UNVERSIONED = ("VER_NDX_GLOBAL", "VER_NDX_LOCAL")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Elf:
-    """One shared object.
+class Code:
+    """What an ELF file is for, and the least that it needs.
 
     Attributes:
         machine: such as EM_RISCV.
+        bits: 32 or 64.
+        little: its least significant bytes come first.
+        flags: e_flags: what else the machine must be, such as its float ABI.
+        versions: highest version of each symbol-version family, such as {"GLIBC": "2.34"}.
+    """
+
+    machine: str
+    bits: int
+    little: bool
+    flags: int
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elf(Code):
+    """One shared object.
+
+    Attributes:
         needed: DT_NEEDED, in order.
         search: entries of RPATH and RUNPATH.
-        versions: highest version of each symbol-version family, such as {"GLIBC": "2.34"}.
         stripped: it has no symbol table but the dynamic one.
         imports: names of the symbols that others must have.
         unversioned: those of them that name no version of a library, and must be found.
         exports: names of the symbols that others may use.
     """
 
-    machine: str
     needed: tuple[str, ...]
     search: tuple[str, ...]
-    versions: Mapping[str, str]
     stripped: bool
     imports: frozenset[str]
     unversioned: frozenset[str]
     exports: frozenset[str]
 
 
+def starts_as_elf(stream: IO[bytes]) -> bool:
+    """Whether what comes next begins as an ELF file does."""
+    return stream.read(len(MAGIC)) == MAGIC
+
+
 def is_elf(path: Path) -> bool:
     """Whether a file begins as an ELF file does."""
     with path.open("rb") as stream:
-        return stream.read(4) == MAGIC
+        return starts_as_elf(stream)
+
+
+def read_code(stream: IO[bytes], name: str) -> Code:
+    """Read what is soon read: not the symbols, of which a library may have many.
+
+    Args:
+        stream: of the whole file.
+        name: for the error.
+
+    Raises:
+        BuildError: it is not an ELF file.
+    """
+    with _named(name):
+        return Code(**_code(ELFFile(stream)))
 
 
 def read(path: Path) -> Elf:
@@ -59,39 +95,54 @@ def read(path: Path) -> Elf:
     Raises:
         BuildError: it is not one.
     """
+    with path.open("rb") as stream, _named(path.name):
+        elf = ELFFile(stream)
+        tags = [
+            tag
+            for section in elf.iter_sections()
+            if isinstance(section, DynamicSection)
+            for tag in section.iter_tags()
+        ]
+        return Elf(
+            **_code(elf),
+            needed=tuple(t.needed for t in tags if t.entry.d_tag == "DT_NEEDED"),
+            search=tuple(
+                part
+                for t in tags
+                if t.entry.d_tag in ("DT_RPATH", "DT_RUNPATH")
+                for part in getattr(t, t.entry.d_tag[3:].lower()).split(":")
+            ),
+            stripped=elf.get_section_by_name(".symtab") is None,
+            **_symbols(elf),
+        )
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
     try:
-        with path.open("rb") as stream:
-            elf = ELFFile(stream)
-            tags = [
-                tag
-                for section in elf.iter_sections()
-                if isinstance(section, DynamicSection)
-                for tag in section.iter_tags()
-            ]
-            versions: dict[str, str] = {}
-            for section in elf.iter_sections():
-                if isinstance(section, GNUVerNeedSection):
-                    for _, auxiliaries in section.iter_versions():
-                        for auxiliary in auxiliaries:
-                            _raise(versions, auxiliary.name)
-            return Elf(
-                machine=str(elf["e_machine"]),
-                needed=tuple(t.needed for t in tags if t.entry.d_tag == "DT_NEEDED"),
-                search=tuple(
-                    part
-                    for t in tags
-                    if t.entry.d_tag in ("DT_RPATH", "DT_RUNPATH")
-                    for part in getattr(t, t.entry.d_tag[3:].lower()).split(":")
-                ),
-                versions=versions,
-                stripped=elf.get_section_by_name(".symtab") is None,
-                **_symbols(elf),
-            )
+        yield
     except ELFError as error:
-        raise BuildError(f"{path.name} is not an ELF file", detail=str(error)) from error
+        raise BuildError(f"{name} is not an ELF file", detail=str(error)) from error
 
 
-def _symbols(elf: ELFFile) -> dict[str, frozenset[str]]:
+def _code(elf: ELFFile) -> dict[str, Any]:
+    """The fields of `Code`."""
+    versions: dict[str, str] = {}
+    for section in elf.iter_sections():
+        if isinstance(section, GNUVerNeedSection):
+            for _, auxiliaries in section.iter_versions():
+                for auxiliary in auxiliaries:
+                    _raise(versions, auxiliary.name)
+    return {
+        "machine": str(elf["e_machine"]),
+        "bits": elf.elfclass,
+        "little": elf.little_endian,
+        "flags": int(elf["e_flags"]),
+        "versions": versions,
+    }
+
+
+def _symbols(elf: ELFFile) -> dict[str, Any]:
     """What `Elf` says of the dynamic symbols."""
     imports, unversioned, exports = set(), set(), set()
     table = elf.get_section_by_name(".dynsym")
@@ -124,7 +175,8 @@ def highest(found: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]
 def _raise(versions: dict[str, str], name: str) -> None:
     family, _, version = name.rpartition("_")
     try:
-        if family not in versions or Version(version) > Version(versions[family]):
+        # names such as GLIBC_PRIVATE and CXXABI_FLOAT128 carry no number
+        if Version(version) > Version(versions.get(family, "0")):
             versions[family] = version
-    except InvalidVersion:  # names such as CXXABI_FLOAT128 carry no number
+    except InvalidVersion:
         return

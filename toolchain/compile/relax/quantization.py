@@ -24,7 +24,8 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from toolchain.compile import tvm_versions
 from toolchain.compile.relax.rewriter import is_call, rewritten
-from toolchain.compile.tir.dot_product import DEPTH, DotProduct
+from toolchain.compile.tir.dot_product import DEPTH
+from toolchain.targets.instruction_sets import DotProduct
 
 Integers = npt.NDArray[np.int8]
 Scales = npt.NDArray[np.float32]

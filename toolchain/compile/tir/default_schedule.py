@@ -20,16 +20,16 @@ from typing import Any
 from tvm import s_tir, tirx
 
 from toolchain.compile import tvm_versions
-from toolchain.compile.tir import padding_propagation
-from toolchain.compile.tir.dot_product import DEPTH, DotProduct
+from toolchain.compile.tir import dot_product, padding_propagation
+from toolchain.compile.tir.dot_product import DEPTH
 from toolchain.compile.tir.register_blocking import (
     Extents,
-    Registers,
     Tile,
     by_instructions,
     divisor,
     widths,
 )
+from toolchain.targets.instruction_sets import DotProduct, Registers
 
 SPATIAL, REDUCTION = 0, 2  # tirx.IterVar.iter_type: DataPar, CommReduce
 FLOAT = 4  # bytes
@@ -143,7 +143,7 @@ class Rule:
             self._lanes(sch, lanes)
         zero = sch.decompose_reduction(anchor, reduced[0])
         if dot:
-            sch.tensorize(lanes, dot.intrinsic)
+            sch.tensorize(lanes, dot_product.intrinsic(dot))
         self._innermost(sch, sch.get_loops(zero)[1:])
         if self.tiled and not dot and not slides:
             self._pack(sch, anchor, tile.vectors * tile.width)

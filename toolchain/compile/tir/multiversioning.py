@@ -16,20 +16,13 @@ from typing import Any
 
 import tvm
 from tvm import s_tir, tirx
-from tvm.target.codegen import target_has_features
 from tvm_ffi import structural_equal
 
 from toolchain.compile import tvm_versions
-from toolchain.compile.tir import weight_prepacking
+from toolchain.compile.tir import target_code, weight_prepacking
 from toolchain.compile.tir.default_schedule import Rule
-from toolchain.compile.tir.register_blocking import Registers
+from toolchain.targets.instruction_sets import FeatureWord, Registers, VectorScale
 
-BITS = 256  # of the longer form with RVV
-# What x86-64-v4 has beside x86-64-v3: by LLVM's names, and as bits of EBX in leaf 7 of cpuid.
-AVX512 = {"avx512f": 16, "avx512dq": 17, "avx512cd": 28, "avx512bw": 30, "avx512vl": 31}
-# glibc's, since 2.33: the four words of a leaf as the CPU gives them, then four of what may be
-# used, in which kernel and user (GLIBC_TUNABLES) have a say. Leaf 7 has number 1 there.
-CPUID, LEAF_7, USABLE_EBX = "__x86_get_cpuid_feature_leaf", 1, 5
 SHORT, LONG = "_short", "_long"  # after the name of a function: its forms
 ARGUMENTS = "edgewright.arguments"  # attribute of a function with two forms: how many it takes
 ENTRY = "tirx.is_entry_func"  # attribute of the function that is called as a library's `main`
@@ -39,18 +32,15 @@ SHARE = 1 / 1000  # of all values that a model computes: those of a function wor
 def longer(target: tvm.target.Target) -> tvm.target.Target | None:
     """The target with longer vectors; None for one whose CPUs all have vectors of one length.
 
-    That is one without vectors, with RVV of a given length, or of an x86-64 that is named: only the
-    levels, x86-64-v3, are of many CPUs.
+    Raises:
+        UsageError: no instruction set is known for the target's triple.
     """
+    vectors = target_code.longer_vectors(target)
+    if vectors is None:
+        return None
     features = [str(feature) for feature in target.attrs.get("mattr", [])]
-    if target_has_features("v", target):
-        more = [] if any(f.startswith("+zvl") for f in features) else [f"+zvl{BITS}b"]
-    elif str(target.attrs.get("mcpu", "")).startswith("x86-64"):
-        both = target_has_features("avx2", target) and not target_has_features("avx512f", target)
-        more = [f"+{feature}" for feature in AVX512] if both else []
-    else:
-        more = []
-    return tvm.target.Target({**target.export(), "mattr": [*features, *more]}) if more else None
+    more = [f"+{feature}" for feature in vectors.features]
+    return tvm.target.Target({**target.export(), "mattr": [*features, *more]})
 
 
 def heavy(module: tvm.IRModule) -> set[str]:
@@ -151,9 +141,11 @@ def choosing(target: tvm.target.Target) -> Any:
     any.
 
     Args:
-        target: of the short forms.
+        target: of the short forms; one that has longer vectors too.
     """
-    go_on = _by_rvv if target_has_features("v", target) else _by_cpuid
+    vectors = target_code.longer_vectors(target)
+    assert vectors is not None, "nothing to choose from"
+    asked = vectors.asked
 
     def choose(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
         for variable, short in list(module.functions_items()):
@@ -167,7 +159,7 @@ def choosing(target: tvm.target.Target) -> Any:
 
             # Of the module's own functions LLVM's code generator wants the name, of others the
             # symbol.
-            body = go_on(call(f"{name}{SHORT}"), call(f"{symbol}{LONG}"))
+            body = _asking(asked, call(f"{name}{SHORT}"), call(f"{symbol}{LONG}"))
             module.update_func(variable, short.with_body(body))
             form = short.with_attr("global_symbol", f"{symbol}{SHORT}").without_attr(ENTRY)
             module.update_func(tvm.ir.GlobalVar(f"{name}{SHORT}"), form)
@@ -176,20 +168,16 @@ def choosing(target: tvm.target.Target) -> Any:
     return tvm.transform.module_pass(choose, opt_level=0)
 
 
-def _by_rvv(short: tirx.Stmt, long: tirx.Stmt) -> tirx.Stmt:
-    """Go on by how long the vectors are: llvm.vscale counts in units of 64 bits."""
-    return tirx.IfThenElse(tirx.vscale() < BITS // 64, short, long)
-
-
-def _by_cpuid(short: tirx.Stmt, long: tirx.Stmt) -> tirx.Stmt:
-    """Go on by whether AVX-512 may be used."""
-    wanted = tirx.const(sum(1 << bit for bit in AVX512.values()), "uint32")
-    leaf = tirx.call_extern("handle", CPUID, LEAF_7)
+def _asking(asked: VectorScale | FeatureWord, short: tirx.Stmt, long: tirx.Stmt) -> tirx.Stmt:
+    """A statement that goes on to one of two, as the CPU answers."""
+    if isinstance(asked, VectorScale):
+        return tirx.IfThenElse(tirx.vscale() < asked.least, short, long)
+    wanted = tirx.const(asked.mask, "uint32")
     return tvm_versions.reading(
-        leaf,
+        tirx.call_extern("handle", asked.function, asked.argument),
         "uint32",
-        USABLE_EBX + 1,
+        asked.word + 1,
         lambda words: tirx.IfThenElse(
-            tirx.bitwise_and(tirx.BufferLoad(words, [USABLE_EBX]), wanted) == wanted, long, short
+            tirx.bitwise_and(tirx.BufferLoad(words, [asked.word]), wanted) == wanted, long, short
         ),
     )

@@ -7,70 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import tvm
-from tvm.target.codegen import target_has_features
+from toolchain.targets.instruction_sets import Registers
 
 CACHE = 256 << 10  # bytes: half of the second level of a core of a Raspberry Pi 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Registers:
-    """A CPU's vector registers, as far as tiles depend on them.
-
-    Attributes:
-        lanes: float32 in one register; 1 where there are no vectors.
-        count: how many registers.
-        group: how many of them one instruction may work on (RVV's LMUL; 1 elsewhere).
-        inputs: how many the input needs beside sums and weights; none where instructions take a
-            scalar from elsewhere.
-        indexed: whether a multiply-add takes one lane of a register as its factor, so that as many
-            inputs as there are lanes can be loaded at once.
-        overhead: instructions of a loop besides its work.
-        steps: of a reduction in one turn of its loop, where there are registers for them.
-        resized: instructions that a number of lanes that is no power of two takes in each turn of a
-            loop, where an instruction may work on any number (RVV's vl); else none.
-    """
-
-    lanes: int
-    count: int
-    group: int = 1
-    inputs: int = 1
-    indexed: bool = False
-    overhead: int = 3
-    steps: int = 1
-    resized: int | None = None
-
-    @classmethod
-    def of(cls, target: tvm.target.Target) -> Registers:
-        """What a target's triple and features say."""
-        triple = str(target.attrs.get("mtriple", ""))
-        if triple.startswith("x86_64"):
-            if target_has_features("avx512f", target):
-                return cls(lanes=16, count=32)
-            return cls(lanes=8 if target_has_features("avx", target) else 4, count=16)
-        if triple.startswith("riscv"):
-            if target_has_features("v", target):
-                # RVV has at least 128 bits; LMUL 8 would leave four groups.
-                lanes = 8 if target_has_features("zvl256b", target) else 4
-                return cls(lanes=lanes, count=32, group=4, inputs=0, steps=2, resized=2)
-            return cls(lanes=1, count=32, steps=2)
-        return cls(lanes=4, count=32, indexed=True)  # NEON
-
-    def grouped(self, width: int) -> int:
-        """How many registers a vector of that many float32 takes: a power of two."""
-        return 1 << max(0, -(-width // self.lanes) - 1).bit_length()
-
-    def loads(self, width: int) -> int:
-        """Instructions that bring a vector of that many float32 into registers, for each of these.
-
-        LLVM loads the parts of a number of lanes that is no power of two, and puts them together.
-        """
-        return 1 if self.resized is not None else 2 * width.bit_count() - 1
-
-    def besides(self, width: int) -> int:
-        """Instructions in a turn of a loop besides its work on vectors of that many float32."""
-        odd = width > self.lanes and width & (width - 1)
-        return self.overhead + (self.resized or 0 if odd else 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from tvm_ffi import structural_hash
 from toolchain.compile.tir.default_schedule import Rule
 from toolchain.compile.tir.register_blocking import (
     Extents,
-    Registers,
     Tile,
     by_instructions,
     divisors,
 )
+from toolchain.targets.instruction_sets import Registers
 
 # A tile's sums may be somewhat more than the registers hold: what is spilled costs less than the
 # model says where loads are free. Beyond that only code grows.
