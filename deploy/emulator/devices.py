@@ -86,7 +86,6 @@ def up(
     """
     if target.emulator is None:
         raise UsageError(f"{target.name} has no emulator")
-    model = cpu or target.emulator.cpu
     spec = specification.spec("device", target, system)
     engine = Engine()
     running = status(engine).get(name)
@@ -98,38 +97,55 @@ def up(
         and reachable
         and running.image == spec.name
     ):
-        _enter(inventory_path, target, running.name, running.port)
+        _enter(inventory_path, target, running)
         return running
     image = build.build(spec, engine, Store(), progress=progress)
     _remove(engine, name)
-    home = folder(name)
-    home.mkdir(parents=True, mode=0o700)
-    port = _free_port()
+    device = Emulated(
+        name=name, target=target.name, port=_free_port(), state="running", image=spec.name
+    )
     try:
-        process.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", home / "id_ed25519"]
-        )
-        progress("starting the device")
-        container = engine.start_service(
-            image.tag,
-            name=f"edgewright-{name}",
-            port=22,
-            publish=port,
-            env={
-                "AUTHORIZED_KEY": (home / "id_ed25519.pub").read_text().strip(),
-                **({"QEMU_CPU": model} if model else {}),
-            },
-            labels={"name": name, "target": target.name, "port": str(port), "image": spec.name},
-        )
-        progress("waiting for its sshd")
-        _await_sshd(port)
-        key = container.call(["cat", HOST_KEY]).split()
-        (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
-        _enter(inventory_path, target, name, port)
+        _start(engine, image.tag, device, cpu or target.emulator.cpu, progress)
+        _enter(inventory_path, target, device)
     except BaseException:
         down(name, inventory_path)
         raise
-    return Emulated(name=name, target=target.name, port=port, state="running", image=spec.name)
+    return device
+
+
+def _start(
+    engine: Engine, image: str, device: Emulated, cpu: str, progress: Callable[[str], None]
+) -> None:
+    """Make its keys, start its container, and know its host key once its sshd answers.
+
+    Raises:
+        EngineError: the device did not start.
+    """
+    home = folder(device.name)
+    home.mkdir(parents=True, mode=0o700)
+    identity = home / "id_ed25519"
+    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", device.name, "-f", identity])
+    progress("starting the device")
+    container = engine.start_service(
+        image,
+        name=f"edgewright-{device.name}",
+        port=22,
+        publish=device.port,
+        env={
+            "AUTHORIZED_KEY": identity.with_suffix(".pub").read_text().strip(),
+            **({"QEMU_CPU": cpu} if cpu else {}),
+        },
+        labels={
+            "name": device.name,
+            "target": device.target,
+            "port": str(device.port),
+            "image": device.image,
+        },
+    )
+    progress("waiting for its sshd")
+    _await_sshd(device.port)
+    kind, key = container.call(["cat", HOST_KEY]).split()[:2]
+    (home / "known_hosts").write_text(f"[127.0.0.1]:{device.port} {kind} {key}\n")
 
 
 def down(name: str, inventory_path: Path) -> bool:
@@ -138,9 +154,9 @@ def down(name: str, inventory_path: Path) -> bool:
     Returns:
         whether there was one.
     """
-    there = _remove(Engine(), name)
+    existed = _remove(Engine(), name)
     reading.remove_host(inventory_path, name)
-    return there
+    return existed
 
 
 def counter(name: str, progress: Callable[[str], None]) -> Counter:
@@ -164,9 +180,9 @@ def counter(name: str, progress: Callable[[str], None]) -> Counter:
             f"{name} is no emulated device of this machine: its instructions can't be counted",
             resolution="start one with: invoke emulator.up",
         )
-    made = counting.folder(Store(), progress)
+    with_plugin = counting.folder(Store(), progress)
     progress("copying the emulator that counts")
-    engine.copy_in(f"edgewright-{name}", made, COUNTER)
+    engine.copy_in(f"edgewright-{name}", with_plugin, COUNTER)
     return Counter(
         emulator=counting.emulator(COUNTER, targets.target(running.target)),
         plugin=f"{COUNTER}/{counting.PLUGIN}",
@@ -188,20 +204,20 @@ def status(engine: Engine) -> dict[str, Emulated]:
 
 
 def _remove(engine: Engine, name: str) -> bool:
-    there = name in status(engine)
+    existed = name in status(engine)
     engine.remove_container(f"edgewright-{name}")
     shutil.rmtree(folder(name), ignore_errors=True)
-    return there
+    return existed
 
 
-def _enter(path: Path, target: Target, name: str, port: int) -> None:
-    home = folder(name)
+def _enter(path: Path, target: Target, device: Emulated) -> None:
+    home = folder(device.name)
     reading.add_host(
         path,
-        name,
+        device.name,
         {
             "ansible_host": "127.0.0.1",
-            "ansible_port": port,
+            "ansible_port": device.port,
             "ansible_user": USER,
             "ansible_ssh_private_key_file": str(home / "id_ed25519"),
             "edgewright": {

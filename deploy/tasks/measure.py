@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,45 @@ from toolchain.core.options import (
     OS,
     TARGET,
     Devices,
+    option,
 )
 
 if TYPE_CHECKING:
     from deploy.emulator.devices import Emulated
     from deploy.inventory.reading import Device
+    from deploy.measure.jobs import Selection
     from deploy.ssh.connection import Connection
     from toolchain.core.console import Say
 
-RUNTIMES = f"{', '.join(runtimes.names())}; all that are deployed when left out"
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """Which of what is deployed, but for models, batches and threads."""
+
+    runtime: str = option("", f"{', '.join(runtimes.names())}; all that are deployed when left out")
+    variant: str = option("", "variants such as fp32,int8; all that are deployed when left out")
+    opt_level: str = option(
+        "", "levels of compiled libraries, separated by commas; all when left out"
+    )
+
+    def selection(
+        self, *, models: Sequence[str], batches: Sequence[int], threads: Sequence[int]
+    ) -> Selection:
+        """With these, what is to be measured.
+
+        Raises:
+            UsageError: a level is no number.
+        """
+        from deploy.measure.jobs import Selection
+
+        return Selection(
+            models=models,
+            runtimes=options.names(self.runtime),
+            variants=options.names(self.variant),
+            batches=batches,
+            opt_levels=options.numbers("opt-level", self.opt_level),
+            threads=threads,
+        )
 
 
 @task(
@@ -49,6 +80,7 @@ RUNTIMES = f"{', '.join(runtimes.names())}; all that are deployed when left out"
 @guarded
 def emulator_up(
     _: Context,
+    *,
     target: str = DEFAULT_TARGET,
     name: str = "",
     cpu: str = "",
@@ -76,8 +108,8 @@ def emulator_down(
     from deploy.emulator import devices as emulator
 
     with console.step(f"emulated device {name}"):
-        there = emulator.down(name, Path(inventory))
-    console.note(f"{name} is gone" if there else f"there was no {name}")
+        existed = emulator.down(name, Path(inventory))
+    console.note(f"{name} is gone" if existed else f"there was no {name}")
 
 
 @task(help={"json": JSON})
@@ -100,13 +132,11 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
 
 @task(
     help=HOST_HELP
+    | options.help_of(Deployed)
     | {
         "budget": "seconds to measure each model under each runtime; at least three samples",
         "model": "models, separated by commas; all that are deployed when left out",
-        "runtime": RUNTIMES,
         "batch": "batch sizes, separated by commas; all that are deployed when left out",
-        "variant": "variants such as fp32,int8; all that are deployed when left out",
-        "opt-level": "levels of compiled libraries, separated by commas; all when left out",
         "threads": "thread counts, separated by commas",
         "parity-samples": "inputs whose outputs are compared with the reference",
         "count-instructions": "count guest instructions an inference instead (emulated devices)",
@@ -115,15 +145,15 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
     }
 )
 @guarded
+@options.given(asked=Deployed)
 def bench(
     _: Context,
     host: str,
+    *,
     budget: float = 10.0,
     model: str = "",
-    runtime: str = "",
+    asked: Deployed,
     batch: str = "",
-    variant: str = "",
-    opt_level: str = "",
     threads: str = "1",
     parity_samples: int = 8,
     count_instructions: bool = False,
@@ -143,13 +173,10 @@ def bench(
 
     with _connected(f"bench on {host}", host, inventory) as (device, conn, say):
         current = f"{device.root}/current"
-        there = deployed.deployed(conn, current)
-        selection = deployed.Selection(
+        release = deployed.deployed(conn, current)
+        selection = asked.selection(
             models=options.names(model),
-            runtimes=options.names(runtime),
-            variants=options.names(variant),
             batches=options.numbers("batch", batch),
-            opt_levels=options.numbers("opt-level", opt_level),
             threads=options.numbers("threads", threads),
         )
         settings = measurement.Settings(budget_s=budget, parity_samples=parity_samples)
@@ -159,7 +186,7 @@ def bench(
             else matrix_order.unfinished(
                 measurement.load_all(paths.results()),
                 host=host,
-                release=there.release,
+                release=release.release,
                 settings=settings,
                 counted=count_instructions,
             )
@@ -171,7 +198,7 @@ def bench(
             release=current,
             emulated=device.emulated,
             settings=settings,
-            jobs=deployed.plan(there, selection),
+            jobs=deployed.plan(release, selection),
             before=before,
             counter=counter,
             progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
@@ -185,30 +212,28 @@ def bench(
 
 @task(
     help=HOST_HELP
+    | options.help_of(Deployed)
     | {
         "data": "the folder of images",
         "labels": "a list, a line an image: NAME CLASS; a folder a class when left out",
         "model": "the model, deployed at batch 1",
         "model-file": "the model's file, when it is not from the catalogue",
-        "runtime": RUNTIMES,
-        "variant": "variants such as fp32,int8; all that are deployed when left out",
-        "opt-level": "levels of compiled libraries, separated by commas; all when left out",
         "threads": "threads of each runtime",
         "limit": "so many of the images; all when left out",
         "skip-unreadable": "leave out images that can't be read",
     }
 )
 @guarded
+@options.given(asked=Deployed)
 def accuracy(
     _: Context,
     host: str,
     data: str,
+    *,
     model: str = "",
     labels: str = "",
     model_file: str = "",
-    runtime: str = "",
-    variant: str = "",
-    opt_level: str = "",
+    asked: Deployed,
     threads: int = 1,
     limit: int = 0,
     skip_unreadable: bool = False,
@@ -230,18 +255,11 @@ def accuracy(
             skip_unreadable=skip_unreadable, progress=say,
         )  # fmt: skip
     with _connected(f"accuracy on {host}", host, inventory) as (device, conn, say):
-        there = deployed.deployed(conn, f"{device.root}/current")
-        selection = deployed.Selection(
-            models=[plan.manifest.model],
-            runtimes=options.names(runtime),
-            variants=options.names(variant),
-            batches=[1],
-            opt_levels=options.numbers("opt-level", opt_level),
-            threads=[threads],
-        )
-        jobs = deployed.plan(there, selection)
-        plan.refuse_others({job.configuration: job.sha256 for job in jobs}, there.target)
-        run = plan.run(host=host, release=there.release, emulated=device.emulated)
+        release = deployed.deployed(conn, f"{device.root}/current")
+        selection = asked.selection(models=[plan.manifest.model], batches=[1], threads=[threads])
+        jobs = deployed.plan(release, selection)
+        plan.refuse_others({job.configuration: job.sha256 for job in jobs}, release.target)
+        run = plan.run(host=host, release=release.release, emulated=device.emulated)
         path = paths.results() / "accuracy" / f"{plan.name(host)}.json"
         images = measuring.Images(
             shards=plan.shards, references=plan.references({job.variant for job in jobs}, say)
@@ -277,6 +295,7 @@ def accuracy(
 @options.given(asked=Devices)
 def tune(
     _: Context,
+    *,
     model: str = "",
     model_file: str = "",
     batch: int = 1,
@@ -284,7 +303,6 @@ def tune(
     trials: int = 0,
     minutes: float = 0.0,
     json: bool = False,
-    *,
     asked: Devices,
 ) -> None:
     """Search on devices for better tiles, which `compile` then uses."""

@@ -153,6 +153,7 @@ def build_wheels(
 @guarded
 def verify(
     _: Context,
+    *,
     wheels: bool = False,
     images: bool = False,
     models: bool = False,
