@@ -93,9 +93,7 @@ def run(
     there = deployed_jobs.deployed(conn, release)
     planned = list(jobs) if jobs is not None else deployed_jobs.plan(there)
     left = matrix_order.spread(matrix_order.left(planned, before))
-    if counter is not None and any(job.threads != 1 for job in left):
-        raise UsageError("instructions are counted on one thread", resolution="--threads 1")
-    spec = Spec(**settings.model_dump(), jobs=left, counter=counter)
+    spec = _spec(settings, left, counter)
     listener, started = _Listener(left, progress), datetime.now(UTC)
     failure = _drive(conn, release, spec, listener)
     device = _device(listener, failure)
@@ -119,6 +117,12 @@ def run(
     if not result.complete:
         raise _cut_short(result, path, len(planned), listener, failure) from failure
     return result, path
+
+
+def _spec(settings: results.Settings, jobs: list[Job], counter: Counter | None) -> Spec:
+    if counter is not None and any(job.threads != 1 for job in jobs):
+        raise UsageError("instructions are counted on one thread", resolution="--threads 1")
+    return Spec(**settings.model_dump(), jobs=jobs, counter=counter)
 
 
 def _drive(

@@ -13,6 +13,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.inventory.reading import Device
 from deploy.ssh import connection
@@ -124,6 +127,23 @@ def served(device: Device, key: str, version: str, say: Say) -> Iterator[Forward
             keeper.thread.join()
 
 
+class Answer(BaseModel):
+    """What the server says once: where it listens and TVM's version, or why it could not begin."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    version: str = ""
+    failed: str = ""
+
+    @classmethod
+    def read(cls, line: str) -> Answer:
+        """The answer in a line; one that is none is why it could not begin."""
+        try:
+            return cls.model_validate_json(line)
+        except ValidationError:
+            return cls(failed=line)
+
+
 class _Keeper:
     """Keeps a device's server up: opened again whenever it or the link is lost."""
 
@@ -153,16 +173,15 @@ class _Keeper:
             line = process.line(within=START_S)
         except ConnectionFailed:
             line = None
-        answer = json.loads(line) if line is not None and line.startswith("{") else {}
-        if "port" not in answer:
-            raise self._refused(process, str(answer.get("failed", line or "")))
-        there = str(answer["version"])
-        if there != self.version:
+        answer = Answer.read(line or "")
+        if answer.port is None:
+            raise self._refused(process, answer.failed)
+        if answer.version != self.version:
             raise DeviceRefused(
-                f"{self.device.name}: TVM {there} is deployed there, not {self.version}",
+                f"{self.device.name}: TVM {answer.version} is deployed there, not {self.version}",
                 resolution="compile with --compiler release and deploy again",
             )
-        return int(answer["port"])
+        return answer.port
 
     def _refused(self, process: RemoteProcess, said: str) -> EdgewrightError:
         if said or process.ended_with(127) or process.ended_with(126):

@@ -204,7 +204,7 @@ def bench(
             progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
         )
     if json:
-        console.show_json(result.model_dump(mode="json"))
+        console.show_json(result.model_dump(mode="json", by_alias=True))
     elif not quiet:
         reports.show([result], console.out)
     console.note(f"samples: {path}")
@@ -269,7 +269,7 @@ def accuracy(
             run=plan.resumed(accuracies.load(path), run), path=path, progress=say,
         )  # fmt: skip
     if json:
-        console.show_json(run.model_dump(mode="json"))
+        console.show_json(run.model_dump(mode="json", by_alias=True))
     else:
         title = f"{plan.manifest.title} on {host}: {run.dataset}"
         console.show_table(title, words.COLUMNS, words.rows(run))

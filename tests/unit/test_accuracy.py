@@ -171,9 +171,10 @@ def test_every_runtime_runs_every_shard_and_nothing_stays(
     assert device.files == {}
     for subject in done.subjects:
         assert subject.sum() == Counts(total=8, top1=6, top5=8, reference_top1=6, agree=8)
-    name, total, top1, *_, published = accuracy_section.rows(done)[0]
-    assert (name, total, published) == ("TFLite fp32, 1 thread", "8 of 8", "75 % / -")
-    assert top1.startswith("75.0 % (")
+    line = accuracy_section.lines(done)[0]
+    assert (line.runtime, line.images) == ("TFLite fp32, 1 thread", "8 of 8")
+    assert (line.same_class, line.published) == ("8/8", "75 % / -")
+    assert line.top1.startswith("75.0 % (")
 
 
 def test_a_shard_that_arrives_damaged_is_sent_again(

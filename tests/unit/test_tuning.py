@@ -203,3 +203,15 @@ def test_devices_of_several_targets_and_emulated_ones_are_refused() -> None:
         tuning_devices.only_target([board("a", "rv64gc"), board("b", "x86_64")])
     with pytest.raises(UsageError, match="emulated"):
         tuning_devices.only_target([board("a", foreign, emulated=True)])
+
+
+@pytest.mark.parametrize("line", ["", "{", "Killed", '{"port": 70000}', '{"port": "a"}', "[]"])
+def test_a_server_that_says_no_port_could_not_begin(line: str) -> None:
+    answer = tuning_devices.Answer.read(line)
+    assert (answer.port, answer.failed) == (None, line)
+
+
+def test_a_server_says_its_port_and_its_version() -> None:
+    said = '{"port": 9090, "version": "0.27.0", "machine": "riscv64"}'
+    answer = tuning_devices.Answer.read(said)
+    assert (answer.port, answer.version, answer.failed) == (9090, "0.27.0", "")

@@ -40,18 +40,18 @@ def read(folder: Path, labels: Path | None, *, classes: int, limit: int = 0) -> 
     """
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}", resolution="give the folder of the images")
-    found = _of_folders(folder) if labels is None else _of_list(folder, labels)
-    if not found:
+    images = _of_folders(folder) if labels is None else _of_list(folder, labels)
+    if not images:
         raise UsageError(f"{folder} has no labelled images", resolution=HOW)
-    wrong = [image for image in found if not 0 <= image.label < classes]
+    wrong = [image for image in images if not 0 <= image.label < classes]
     if wrong:
         raise UsageError(
             f"{len(wrong)} labels don't match the model, which has the classes 0 to {classes - 1}",
             detail=f"the first: {wrong[0].path.name} has class {wrong[0].label}",
             resolution="number the classes in the order of the model's output, from 0",
         )
-    random.Random(0).shuffle(found)  # noqa: S311 (an order, no secret)
-    return found[:limit] if limit else found
+    random.Random(0).shuffle(images)  # noqa: S311 (an order, no secret)
+    return images[:limit] if limit else images
 
 
 def _of_folders(folder: Path) -> list[Image]:
@@ -69,22 +69,22 @@ def _of_list(folder: Path, labels: Path) -> list[Image]:
         lines = labels.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{labels} can't be read", detail=str(error), resolution=HOW) from error
-    found = []
+    images = []
     for number, line in enumerate(lines, start=1):
         name, _, label = line.strip().rpartition(" ")
         if not line.strip():
             continue
         if not name or not label.lstrip("-").isdigit():
             raise UsageError(f"{labels.name}, line {number}: {line.strip()!r}", resolution=HOW)
-        found.append(Image(path=folder / name.strip(), label=int(label)))
-    missing = [image.path.name for image in found if not image.path.is_file()]
+        images.append(Image(path=folder / name.strip(), label=int(label)))
+    missing = [image.path.name for image in images if not image.path.is_file()]
     if missing:
         raise UsageError(
-            f"{len(missing)} of {len(found)} images of {labels.name} are not in {folder}",
+            f"{len(missing)} of {len(images)} images of {labels.name} are not in {folder}",
             detail=shortened(missing),
             resolution="give the folder that the list's names are relative to",
         )
-    return found
+    return images
 
 
 def shortened(names: Sequence[str], most: int = 10) -> str:

@@ -133,7 +133,7 @@ def prepare(
     how = _preprocessing(spec)
     classes = manifest.output.shape[-1]
     images = dataset.read(folder, labels, classes=classes, limit=limit)
-    made = shards.prepare(
+    prepared = shards.prepare(
         images,
         how,
         (height, width, channels),
@@ -142,7 +142,7 @@ def prepare(
         progress=progress,
     )
     return Evaluation(
-        spec=spec, folder=converted, manifest=manifest, dataset=folder.name, shards=made
+        spec=spec, folder=converted, manifest=manifest, dataset=folder.name, shards=prepared
     )
 
 

@@ -8,7 +8,6 @@ gives here. Both are entries of the store: the same images are prepared once.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,10 @@ from toolchain.accuracy.dataset import Image
 from toolchain.accuracy.shards_request import (
     PREPARE,
     REFERENCES,
+    SUMMARY,
     ReferencesRequest,
     ShardsRequest,
+    Summary,
 )
 from toolchain.core import paths, store, worker
 from toolchain.core.worker import Progress
@@ -103,12 +104,12 @@ def prepare(
         worker.call(PREPARE, request, what="preparing the images", progress=progress)
 
     entry = where.get_or_build(made_from, build)
-    summary = json.loads(entry.file("summary.json").read_text())
+    summary = Summary.model_validate_json(entry.file(SUMMARY).read_bytes())
     return Shards(
         entry=entry,
         files=sorted(name for name in entry.files if name.startswith("shard-")),
-        total=summary["total"],
-        unreadable=summary["unreadable"],
+        total=summary.total,
+        unreadable=summary.unreadable,
     )
 
 
@@ -139,12 +140,12 @@ def references(
         "batch": manifest.batch,
     }
 
-    def build(made: Path) -> None:
+    def build(filled: Path) -> None:
         request = ReferencesRequest(
             model=folder / file.file,
             batch=manifest.batch,
             shards=tuple(shards.entry.file(name) for name in shards.files),
-            folder=made,
+            folder=filled,
         )
         what = f"running {manifest.model} here"
         worker.call(REFERENCES, request, what=what, progress=progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
@@ -13,7 +12,12 @@ import PIL.ImageOps
 
 from toolchain import formats
 from toolchain.accuracy import dataset
-from toolchain.accuracy.shards_request import ReferencesRequest, ShardsRequest
+from toolchain.accuracy.shards_request import (
+    SUMMARY,
+    ReferencesRequest,
+    ShardsRequest,
+    Summary,
+)
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
 from toolchain.models.preprocessing import Preprocessing
@@ -77,7 +81,8 @@ def prepare(request: ShardsRequest, progress: Progress) -> None:
             if written
             else "give images that Pillow reads; where the model doesn't resize, of its size",
         )
-    (folder / "summary.json").write_text(json.dumps({"total": written, "unreadable": unreadable}))
+    summary = Summary(total=written, unreadable=unreadable)
+    (folder / SUMMARY).write_text(summary.model_dump_json())
 
 
 def read(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from toolchain.core.worker import Job
 from toolchain.models.preprocessing import Preprocessing
 
@@ -30,6 +32,17 @@ class ShardsRequest:
     size: int
     skip: bool
     folder: Path
+
+
+SUMMARY = "summary.json"
+
+
+class Summary(BaseModel):
+    """`summary.json`: the images in all shards, and the names of those that were left out."""
+
+    model_config = ConfigDict(frozen=True)
+    total: int
+    unreadable: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from toolchain.accuracy.counts import Counts, Run, Subject
 from toolchain.core.errors import BenchError
@@ -19,6 +19,28 @@ COLUMNS = [
     "same class as here",
     "published top-1 / top-5",
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One configuration in words, a field for each of `COLUMNS`.
+
+    Attributes:
+        runtime: the configuration.
+        images: how many were run, of how many.
+        top1, top5: shares of right classes with their 95 % intervals.
+        here: top-1 of the same variant on this machine.
+        same_class: on how many images the device and this machine say the same.
+        published: top-1 and top-5 that others measured.
+    """
+
+    runtime: str
+    images: str
+    top1: str
+    top5: str
+    here: str
+    same_class: str
+    published: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +69,30 @@ class Row:
     artifact_sha256: str
 
 
-def rows(run: Run) -> list[list[str]]:
-    """The table of a run, in the order of `COLUMNS`: what was run, now or before."""
+def lines(run: Run) -> list[Line]:
+    """What was run of a run, now or before, in words."""
     published = " / ".join(
         "-" if p is None else f"{p:g} %" for p in (run.published_top1, run.published_top5)
     )
-    return [
-        [
-            formatting.configuration(subject.configuration),
-            *_cells(counts, run.images),
-            published,
-        ]
-        for subject, counts in counted(run)
-    ]
+    return [_line(run, subject, counts, published) for subject, counts in counted(run)]
+
+
+def _line(run: Run, subject: Subject, counts: Counts, published: str) -> Line:
+    top1, top5 = top(counts)
+    return Line(
+        runtime=formatting.configuration(subject.configuration),
+        images=f"{counts.total} of {run.images}",
+        top1=formatting.interval(top1),
+        top5=formatting.interval(top5),
+        here=formatting.percent(counts.reference_top1 / counts.total),
+        same_class=f"{counts.agree}/{counts.total}",
+        published=published,
+    )
+
+
+def rows(run: Run) -> list[list[str]]:
+    """The table of a run, in the order of `COLUMNS`."""
+    return [list(astuple(line)) for line in lines(run)]
 
 
 def counted(run: Run) -> Iterator[tuple[Subject, Counts]]:
@@ -73,15 +106,6 @@ def counted(run: Run) -> Iterator[tuple[Subject, Counts]]:
 def top(counts: Counts) -> tuple[Proportion, Proportion]:
     """Top-1 and top-5 with Wilson's intervals."""
     return wilson(counts.top1, counts.total), wilson(counts.top5, counts.total)
-
-
-def _cells(counts: Counts, images: int) -> Iterable[str]:
-    return [
-        f"{counts.total} of {images}",
-        *(formatting.interval(share) for share in top(counts)),
-        formatting.percent(counts.reference_top1 / counts.total),
-        f"{counts.agree}/{counts.total}",
-    ]
 
 
 def refuse_failures(run: Run) -> None:

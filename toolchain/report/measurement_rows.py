@@ -86,7 +86,8 @@ def accuracy_of(accuracy: measurement.Accuracy) -> statistics.Proportion:
     return statistics.wilson(accuracy.correct, accuracy.total)
 
 
-def _row(result: measurement.Result, m: measurement.Measurement) -> Row:
+def _times(m: measurement.Measurement, *, emulated: bool) -> dict[str, float | None]:
+    """The columns of times, by name: those of the other kind are empty."""
     timing = m.timing()
     times = {
         "latency_ms": timing.latency_ns / 1e6 if timing else None,
@@ -97,10 +98,15 @@ def _row(result: measurement.Result, m: measurement.Measurement) -> Row:
     }
     marked = {f"emulated_{name}": value for name, value in times.items()}
     nothing: dict[str, float | None] = dict.fromkeys([*times, *marked])
+    return {**nothing, **(marked if emulated else times)}
+
+
+def _row(result: measurement.Result, m: measurement.Measurement) -> Row:
+    timing = m.timing()
     share = accuracy_of(m.accuracy) if m.accuracy else None
     device, conditions = result.device, m.conditions
     return Row(
-        **{**nothing, **(marked if result.emulated else times)},
+        **_times(m, emulated=result.emulated),
         emulated=measurement.EMULATED if result.emulated else "no",
         host=result.host,
         target=result.target,
