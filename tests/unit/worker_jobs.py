@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain.compile.forked_worker import beside
+from toolchain.convert.requests import ConversionRequest
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Job, Progress
 
@@ -49,6 +50,13 @@ class Freed:
 
     before: bool
     after: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """The modules that a process has imported, by their top names."""
+
+    modules: tuple[str, ...]
 
 
 def double(request: Doubling, progress: Progress) -> Doubled:
@@ -119,6 +127,14 @@ def copies_freed(_request: None, _progress: Progress) -> Freed:
     return Freed(before=before, after=there() is not None)
 
 
+def imported_by_conversion(request: ConversionRequest, progress: Progress) -> Imported:
+    """What a conversion imports, which runs here."""
+    from toolchain.convert import conversion_job
+
+    conversion_job.convert(request, progress)
+    return Imported(modules=tuple({name.partition(".")[0] for name in sys.modules}))
+
+
 def _job(name: str) -> Job[None, None]:
     return Job(f"tests.unit.worker_jobs:{name}", type(None), type(None))
 
@@ -126,6 +142,9 @@ def _job(name: str) -> Job[None, None]:
 DOUBLE = Job("tests.unit.worker_jobs:double", Doubling, Doubled)
 ASIDE = Job("tests.unit.worker_jobs:aside", type(None), Copied)
 COPIES_FREED = Job("tests.unit.worker_jobs:copies_freed", type(None), Freed)
+IMPORTED_BY_CONVERSION = Job(
+    "tests.unit.worker_jobs:imported_by_conversion", ConversionRequest, Imported
+)
 REFUSE, CRASH, DIE = _job("refuse"), _job("crash"), _job("die")
 REFUSE_ASIDE, CRASH_ASIDE, DIE_ASIDE = _job("refuse_aside"), _job("crash_aside"), _job("die_aside")
 LEAVE_ASIDE = _job("leave_aside")

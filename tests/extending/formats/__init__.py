@@ -1,0 +1,1 @@
+"""Kinds of model file that nobody has."""

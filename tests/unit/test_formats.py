@@ -1,0 +1,105 @@
+"""The kinds of model file: one module each, told apart by name, and light until one is read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.unit.worker_jobs import IMPORTED_BY_CONVERSION
+from toolchain import formats
+from toolchain.convert.requests import ConversionRequest, Part
+from toolchain.core import paths, process, worker
+from toolchain.core.errors import ModelError
+from toolchain.formats import onnx_file
+from toolchain.models.resolve import resolve_model
+
+FOLDER = paths.ROOT / "toolchain" / "formats"
+
+
+def an_onnx_file(path: Path) -> Path:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", 4))
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ("N", 4))
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", [value], [out])
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def test_every_kind_is_a_module_of_the_folder_and_no_two_claim_a_suffix() -> None:
+    known = formats.all_formats()
+    assert set(known) == {"frozen", "keras", "onnx", "pytorch", "savedmodel", "tflite"}
+    suffixes = [suffix for one in known.values() for suffix in one.suffixes]
+    assert len(suffixes) == len(set(suffixes))
+    assert {one.code.parent for one in known.values()} == {FOLDER}
+    assert all(one.suffixes or one.marker for one in known.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.onnx", "onnx"),
+        ("a.keras", "keras"),
+        ("a.h5", "keras"),
+        ("a.hdf5", "keras"),
+        ("a.tflite", "tflite"),
+        ("a.pt2", "pytorch"),
+        ("a.pb", "frozen"),
+    ],
+)
+def test_a_file_is_told_by_its_suffix(name: str, kind: str) -> None:
+    assert formats.format_of(Path(name)).name == kind
+
+
+def test_a_saved_model_is_told_by_what_is_in_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"saved_model\.pb") as caught:
+        formats.format_of(tmp_path)
+    assert "model.export()" in caught.value.resolution
+    (tmp_path / "saved_model.pb").touch()
+    assert formats.format_of(tmp_path).name == "savedmodel"
+
+
+def test_weights_beside_an_onnx_file_are_part_of_it(tmp_path: Path) -> None:
+    path = an_onnx_file(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "w"))
+    onnx.save(model, path, save_as_external_data=True, location="net.data", size_threshold=0)
+    before = onnx_file.FORMAT.digest(path)
+    (tmp_path / "net.data").write_bytes(b"\1" * 16)
+    assert onnx_file.FORMAT.digest(path) != before
+    (tmp_path / "net.data").unlink()
+    with pytest.raises(ModelError, match=r"its weights are in net\.data"):
+        onnx_file.FORMAT.digest(path)
+
+
+def test_listing_the_kinds_imports_nothing_heavy() -> None:
+    heavy = ("tensorflow", "keras", "torch", "onnx", "onnxruntime", "numpy", "pydantic", "filelock")
+    script = (
+        "import sys; from toolchain import formats; formats.titles(); "
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    text = process.run([sys.executable, "-c", script], cwd=paths.ROOT, env=dict(os.environ))
+    assert text.strip() == "[]"
+
+
+def test_an_onnx_file_is_converted_without_tensorflow_and_pytorch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "cache"))  # no extra is installed there
+    folder = tmp_path / "made"
+    folder.mkdir()
+    request = ConversionRequest(
+        spec=resolve_model(model_file=an_onnx_file(tmp_path / "net.onnx")),
+        batch=2,
+        weights=Part(),
+        folder=folder,
+    )
+    imported = worker.call(IMPORTED_BY_CONVERSION, request, what="converting")
+    assert "onnxruntime" in imported.modules
+    assert {"tensorflow", "keras", "tf2onnx", "torch"} & set(imported.modules) == set()
+    assert (folder / "model.onnx").is_file()
