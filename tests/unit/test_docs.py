@@ -89,6 +89,24 @@ def test_every_document_is_found_from_the_index() -> None:
     assert documents - linked == set()
 
 
+@pytest.mark.parametrize("top", ["toolchain", "deploy"])
+def test_the_map_of_the_house_has_every_folder_that_is_there(top: str) -> None:
+    text = (paths.ROOT / "docs/design.md").read_text()
+    block = re.search(rf"(?m)^    {top}/ .*\n((?:      .*\n)+)", text)
+    assert block
+    drawn = re.findall(r"(?m)(?:^| {2})(?: *)(\w+)/ {2,}", block[1])
+    there = {name.split("/")[1] for name in tracked(f"{top}/*.py") if name.count("/") > 1}
+    assert sorted(drawn) == sorted(there)
+
+
+def test_the_page_of_variables_has_those_that_are_read_and_no_other() -> None:
+    variable = re.compile(r"[\"'`(]+(EDGEWRIGHT_[A-Z_]+)")
+    code = [(paths.ROOT / name).read_text() for name in [*tracked("*.py"), "Makefile"]]
+    read = {name for text in code for name in variable.findall(text)}
+    page = (paths.ROOT / "docs/reference/environment.md").read_text()
+    assert set(re.findall(r"`(EDGEWRIGHT_[A-Z_]+)[`=]", page)) == read
+
+
 def test_a_link_to_nowhere_and_a_path_that_is_gone_are_seen(tmp_path: Path) -> None:
     text = "# A heading\n[a](b.md) [c](#d) [e](#a-heading) `toolchain/gone.py` `gone.py` `docs/`\n"
     document = tmp_path / "a.md"
