@@ -180,16 +180,12 @@ def bench(
             threads=options.numbers("threads", threads),
         )
         settings = measurement.Settings(budget_s=budget, parity_samples=parity_samples)
-        before = (
-            None
-            if anew
-            else matrix_order.unfinished(
-                measurement.load_all(paths.results()),
-                host=host,
-                release=release.release,
-                settings=settings,
-                counted=count_instructions,
-            )
+        before = matrix_order.unfinished(
+            [] if anew else measurement.load_all(paths.results()),
+            host=host,
+            release=release.release,
+            settings=settings,
+            counted=count_instructions,
         )
         counter = emulator.counter(host, say) if count_instructions else None
         result, path = benchmark.run(
