@@ -21,6 +21,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from toolchain import runtimes
 from toolchain.compile import cross_link, source_compiler
 from toolchain.compile.compilation import Compiler, Linker, compile_model
 from toolchain.compile.compilation import inputs as inputs_of
@@ -81,7 +82,7 @@ def steps(
     Raises:
         UsageError: there is no such wheel.
     """
-    names = list(only) or list(build.ALL)
+    names = list(only) or runtimes.wheels_built(chosen)
     for name in names:
         build.recipe(name)
     found: list[tuple[str, Step]] = []

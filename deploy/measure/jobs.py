@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.measure.runner_protocol import Connection, Job, command
+from toolchain import runtimes, targets
 from toolchain.core.errors import BenchError, UsageError
 from toolchain.models.manifest import ModelManifest
-from toolchain.runtimes import all_runtimes
 
 ANSWER_S = 120.0
 
@@ -148,18 +148,17 @@ def _refuse_unknown(jobs: Sequence[Job], selection: Selection) -> None:
 def _jobs(model: DeployedModel, target: str, threads: int) -> Iterator[Job]:
     """Every artifact of one deployed model that a runtime has for the target."""
     manifest, folder = model.manifest, model.folder
-    for runtime in all_runtimes().values():
-        for artifact in runtime.artifacts(manifest, target):
-            reference = manifest.references.get(artifact.variant)
-            yield Job(
-                model=manifest.model,
-                batch=manifest.batch,
-                runtime=runtime.name,
-                variant=artifact.variant,
-                opt_level=artifact.opt_level,
-                threads=threads,
-                file=f"{folder}/{artifact.file.file}",
-                sha256=artifact.file.sha256,
-                samples=f"{folder}/{manifest.samples.file}",
-                reference=f"{folder}/{reference.file}" if reference else None,
-            )
+    for runtime, artifact in runtimes.executed(manifest, targets.target(target)):
+        reference = manifest.references.get(artifact.variant)
+        yield Job(
+            model=manifest.model,
+            batch=manifest.batch,
+            runtime=runtime.name,
+            variant=artifact.variant,
+            opt_level=artifact.opt_level,
+            threads=threads,
+            file=f"{folder}/{artifact.file.file}",
+            sha256=artifact.file.sha256,
+            samples=f"{folder}/{manifest.samples.file}",
+            reference=f"{folder}/{reference.file}" if reference else None,
+        )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain import runtimes, targets
 from toolchain.accuracy import dataset, shards
 from toolchain.accuracy.counts import Run
 from toolchain.accuracy.shards import Shards
@@ -18,7 +19,6 @@ from toolchain.models.preprocessing import Preprocessing
 from toolchain.models.resolve import resolve_model
 from toolchain.models.specification import ModelSpec
 from toolchain.results.configuration import Configuration
-from toolchain.runtimes import all_runtimes
 
 CHANNELS = (1, 3)
 
@@ -89,8 +89,7 @@ class Evaluation:
         """
         here = {
             (runtime.name, artifact.variant, artifact.opt_level): artifact.file.sha256
-            for runtime in all_runtimes().values()
-            for artifact in runtime.artifacts(self.manifest, target)
+            for runtime, artifact in runtimes.executed(self.manifest, targets.target(target))
         }
         for its, sha256 in there.items():
             if here.get((its.runtime, its.variant, its.opt_level)) != sha256:

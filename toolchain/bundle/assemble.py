@@ -16,7 +16,7 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from toolchain import runtimes
+from toolchain import runtimes, targets
 from toolchain.core import paths, plugins
 from toolchain.core.errors import BuildError
 from toolchain.core.store import Store, digest_file, digest_of
@@ -126,12 +126,12 @@ def load(folder: Path) -> Manifest:
 
 def artifacts(folder: Path, manifest: Manifest) -> list[tuple[str, str]]:
     """Each runtime's name with each file of a bundle that it executes, by its path there."""
+    target = targets.target(manifest.target)
     return [
         (runtime.name, f"{model.folder}/{artifact.file.file}")
         for model in manifest.models
-        for runtime in runtimes.all_runtimes().values()
-        for artifact in runtime.artifacts(
-            ModelManifest.load(folder / model.folder), manifest.target
+        for runtime, artifact in runtimes.executed(
+            ModelManifest.load(folder / model.folder), target
         )
     ]
 
@@ -243,11 +243,7 @@ def _model(manifest: ModelManifest, folder: Path, target: Target) -> BundledMode
     relative = place.folder_of(manifest.model, manifest.batch, Path("models")).as_posix()
     into = folder / relative
     into.mkdir(parents=True)
-    executed = [
-        artifact.file
-        for runtime in runtimes.serving(target)
-        for artifact in runtime.artifacts(manifest, target.name)
-    ]
+    executed = [artifact.file for _, artifact in runtimes.executed(manifest, target)]
     for file in (manifest.samples, *manifest.references.values(), *executed):
         (into / file.file).parent.mkdir(exist_ok=True)
         try:

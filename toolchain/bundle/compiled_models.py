@@ -39,8 +39,5 @@ def chosen(target: Target, names: Sequence[str]) -> list[ModelManifest]:
 
 
 def _is_made_for(target: Target, manifest: ModelManifest) -> bool:
-    return any(
-        artifact.target == target.name
-        for runtime in runtimes.serving(target)
-        for artifact in runtime.artifacts(manifest, target.name)
-    )
+    executed = runtimes.executed(manifest, target)
+    return any(artifact.target == target.name for _, artifact in executed)

@@ -47,7 +47,7 @@ class Wheels:
 
     Attributes:
         built: names of recipes that build the wheels here.
-        pinned: names of the lock's sources that are wheels as they are, for every machine.
+        pinned: names of the lock's sources that are wheels as they are.
     """
 
     built: tuple[str, ...] = ()
@@ -163,3 +163,18 @@ def runtime(name: str) -> Runtime:
 def serving(target: Target) -> list[Runtime]:
     """The runtimes that can run on a target, sorted by name."""
     return [one for one in all_runtimes().values() if not one.unsupported(target)]
+
+
+def executed(manifest: ModelManifest, target: Target) -> list[tuple[Runtime, Artifact]]:
+    """Every artifact of a converted model that a device of a target executes, and by what."""
+    return [
+        (runtime, artifact)
+        for runtime in serving(target)
+        for artifact in runtime.artifacts(manifest, target.name)
+    ]
+
+
+def wheels_built(target: Target) -> list[str]:
+    """The recipes of all wheels that a device of a target needs, whatever models it is sent."""
+    needed = [recipe for one in serving(target) for recipe in one.wheels(target, []).built]
+    return list(dict.fromkeys(needed))

@@ -107,7 +107,7 @@ def build_wheels(
     json: bool = False,
 ) -> None:
     """Cross-build the wheels of a target into dist/wheels/<target>/."""
-    from toolchain import targets
+    from toolchain import runtimes, targets
     from toolchain.core.store import Store
     from toolchain.wheels import build, recipe
 
@@ -117,7 +117,7 @@ def build_wheels(
     if python:
         recipe.refuse_python(python)
     built = []
-    for name in options.names(only) or build.ALL:
+    for name in options.names(only) or runtimes.wheels_built(chosen):
         with console.step(f"wheel {name} for {target}") as say:
             counter = console.counter(say)
             built.append(build.build(chosen, name, Store(), progress=say, fetched=counter))

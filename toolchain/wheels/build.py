@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
 import re
 import shutil
 import time
@@ -49,10 +50,6 @@ SHARED_CODE = (
 LIBRARIES = ("abi3info", "auditwheel", "cyclonedx-python-lib")
 PROVENANCE = "provenance.json"  # in the store
 REMARK = re.compile(r"\s|In file included from |.*: (note|warning): ")
-# What a device runs by default.
-ALL = ("tflite_runtime", "tvm_ffi", "tvm_runtime")
-# TVM built from its whole tree: the compiler, for this machine, and the runtime that goes with it.
-FROM_SOURCE = ("tvm_compiler", "tvm_runtime_source")
 CCACHE_LIMIT = "5G"
 
 
@@ -79,13 +76,18 @@ class Built:
     fresh: bool
 
 
+def recipes() -> list[str]:
+    """The names of all recipes, sorted: the modules of their folder."""
+    return sorted(found.name for found in pkgutil.iter_modules([str(RECIPES)]))
+
+
 def recipe(name: str) -> tuple[Recipe, Build]:
     """The recipe of a wheel and its build function.
 
     Raises:
         UsageError: there is none of that name.
     """
-    known = (*ALL, *FROM_SOURCE)
+    known = recipes()
     if name not in known:
         raise UsageError(f"unknown wheel: {name}", resolution=f"known wheels: {', '.join(known)}")
     module = importlib.import_module(f"toolchain.wheels.recipes.{name}")
@@ -339,24 +341,24 @@ def _publish(wheel: Path, statement: Path, into: Path) -> Path:
     return into / wheel.name
 
 
-def published(target: Target, names: Iterable[str] = ALL) -> list[Built]:
+def published(target: Target, names: Iterable[str]) -> list[Built]:
     """The built wheels of a target, without building any.
 
     Raises:
         BuildError: one is not built as the lock and the recipes now say.
     """
     store = Store()
-    found: list[Built] = []
-    for name in names:
-        entry = store.entry(digest_of(inputs(name, target)))
-        if entry is None:
-            raise BuildError(
-                f"{recipe(name)[0].name} is not built for {target.name}",
-                resolution=f"run: invoke build-wheels --target {target.name}"
-                + ("" if name in ALL else f" --only {name}"),
-            )
-        found.append(_built(name, target, entry, 0.0))
-    return found
+    entries = {name: store.entry(digest_of(inputs(name, target))) for name in names}
+    missing = [name for name, entry in entries.items() if entry is None]
+    if missing:
+        raise BuildError(
+            f"{recipe(missing[0])[0].name} is not built for {target.name}",
+            resolution=f"run: invoke build-wheels --target {target.name} "
+            f"--only {','.join(missing)}",
+        )
+    return [
+        _built(name, target, entry, 0.0) for name, entry in entries.items() if entry is not None
+    ]
 
 
 def _built(name: str, target: Target, entry: Entry, seconds: float) -> Built:

@@ -1,0 +1,1 @@
+"""The twin, on the device, of a runtime that a user added."""
