@@ -182,7 +182,7 @@ def inputs(spec: ImageSpec) -> dict[str, object]:
     return {
         "kind": "image",
         "root": _root_inputs(spec),
-        "context": digest_tree(spec.folder),
+        "context": digest_tree(spec.context),
         "recipe": normalise.FORMAT,
     }
 
@@ -254,7 +254,7 @@ def _image(
         try:
             progress("running the Dockerfile")
             engine.build_image(
-                spec.folder, tag=draft, arguments={"ROOT": root_tag}, on_line=progress
+                spec.context, tag=draft, arguments={"ROOT": root_tag}, on_line=progress
             )
             inspected = engine.image_config(draft)
             layers = [base]

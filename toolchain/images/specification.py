@@ -1,7 +1,8 @@
 """docker/NAME/image.toml: the list of what an image installs, one image an architecture.
 
 An image whose suite is "{suite}" is one of a system that devices run: there is one for each. With
-`only`, it is made for these Debian architectures alone.
+`only`, it is made for these Debian architectures alone. With `dockerfile`, its Dockerfile stands in
+that other folder of docker/, which several images share.
 A spec is data; `relock` resolves it, `images` builds it.
 """
 
@@ -18,7 +19,7 @@ from toolchain.targets import Target
 
 FOLDER = paths.ROOT / "docker"
 KEYS = {"suite", "arches", "include"}
-OPTIONAL = {"only"}
+OPTIONAL = {"only", "dockerfile"}
 # Systems of devices, as users name them -> Debian's suites.
 SYSTEMS = {"debian12": "bookworm", "debian13": "trixie"}
 
@@ -33,7 +34,8 @@ class ImageSpec:
 
     Attributes:
         name: folder, architecture and system, such as cross-riscv64 and device-riscv64-debian13.
-        folder: docker/NAME, the context of its Dockerfile.
+        folder: docker/NAME, of its image.toml.
+        context: the folder of its Dockerfile and of what that copies.
         suite: Debian suite its packages come from.
         arches: Debian architectures, the one the image runs on first.
         include: packages besides the essential ones and apt.
@@ -41,6 +43,7 @@ class ImageSpec:
 
     name: str
     folder: Path
+    context: Path
     suite: str
     arches: tuple[str, ...]
     include: tuple[str, ...]
@@ -67,6 +70,9 @@ def spec(kind: str, target: Target, system: str = "") -> ImageSpec:
         unknown = (entry.keys() - OPTIONAL) ^ KEYS
         if unknown:
             raise ValueError(f"missing or unknown keys: {', '.join(sorted(unknown))}")
+        context = FOLDER / entry.get("dockerfile", kind)
+        if not (context / "Dockerfile").is_file():
+            raise ValueError(f"there is no {context}/Dockerfile")
         only = entry.get("only", [target.debian])
         if target.debian not in only:
             raise NoImageError(
@@ -82,6 +88,7 @@ def spec(kind: str, target: Target, system: str = "") -> ImageSpec:
         return ImageSpec(
             name=name,
             folder=folder,
+            context=context,
             suite=entry["suite"].format_map(names),
             arches=tuple(dict.fromkeys(a.format_map(names) for a in entry["arches"])),
             include=tuple(p.format_map(names) for p in entry["include"]),

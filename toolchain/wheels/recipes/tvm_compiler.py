@@ -9,29 +9,21 @@ from __future__ import annotations
 
 from toolchain.images.build_container import Box
 from toolchain.wheels import cross_compiler
-from toolchain.wheels.recipe import Job, Licence, Recipe
-
-TREE = "tilelang"
-FFI = "apache-tvm-ffi"
-IN_TREE = "3rdparty/tvm"
+from toolchain.wheels.recipe import Job, Recipe
+from toolchain.wheels.recipes import tvm_tree
+from toolchain.wheels.recipes.tvm_tree import FFI, IN_TREE, TREE
 
 RECIPE = Recipe(
     name="edgewright-tvm-compiler",
-    version="0.25.dev0",
+    version=tvm_tree.TREE_VERSION,
     summary="TVM's compiler from source, with Debian's LLVM",
     sources=(TREE, FFI),
     patches={TREE: ("tvm-0.25.dev0",)},
-    requires=("apache-tvm-ffi==0.1.14.post0", "numpy", "typing-extensions"),
-    licence="Apache-2.0 AND MIT",
-    licences=(
-        Licence(source=TREE, path=f"{IN_TREE}/LICENSE"),
-        Licence(source=TREE, path=f"{IN_TREE}/NOTICE"),
-        Licence(source=TREE, path=f"{IN_TREE}/licenses/LICENSE.builtin_fp16.txt"),
-        Licence(source=FFI, path="LICENSE"),
-        Licence(source=FFI, path="NOTICE"),
-        Licence(source=FFI, path="licenses/LICENSE.dlpack.txt"),
-    ),
+    requires=tvm_tree.REQUIRES,
+    licence=tvm_tree.LICENCE,
+    licences=tvm_tree.licences(TREE, f"{IN_TREE}/"),
     extension=False,
+    uses=("tvm_tree",),
     image="tvm-compiler",
     portable=False,
 )

@@ -6,37 +6,27 @@ runtime's sources. A few headers are not in it; they come from another package's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from toolchain.images.build_container import Box
-from toolchain.wheels import cross_compiler
-from toolchain.wheels.recipe import Job, Licence, Recipe
+from toolchain.wheels.recipe import Job, Recipe
+from toolchain.wheels.recipes import tvm_tree
 
 TVM = "apache-tvm"
-FFI = "apache-tvm-ffi"
-HEADERS_FROM = "tilelang"
 
 RECIPE = Recipe(
     name="edgewright-tvm-runtime",
     version="0.27.0.post1",
     summary="Apache TVM's runtime without the compiler: Relax virtual machine and RPC",
-    sources=(TVM, FFI, HEADERS_FROM),
+    sources=(TVM, tvm_tree.FFI, tvm_tree.TREE),
     patches={TVM: ("apache-tvm-0.27.0.post1",)},
-    requires=("apache-tvm-ffi==0.1.14.post0", "numpy", "typing-extensions"),
-    licence="Apache-2.0 AND MIT",
-    licences=(
-        Licence(source=TVM, path="tvm/LICENSE"),
-        Licence(source=TVM, path="tvm/NOTICE"),
-        Licence(source=TVM, path="tvm/licenses/LICENSE.builtin_fp16.txt"),
-        Licence(source=FFI, path="LICENSE"),
-        Licence(source=FFI, path="NOTICE"),
-        Licence(source=FFI, path="licenses/LICENSE.dlpack.txt"),
-    ),
+    requires=tvm_tree.REQUIRES,
+    licence=tvm_tree.LICENCE,
+    licences=tvm_tree.licences(TVM, "tvm/"),
     extension=False,
     files="tvm_files",
+    uses=("tvm_tree",),
 )
 
-# Below 3rdparty/tvm of that package. They fit the release, which uses them unchanged.
+# Of the other package's tree. They fit the release, which uses them unchanged.
 MISSING_HEADERS = (
     "3rdparty/compiler-rt/builtin_fp16.h",
     "include/tvm/support/io.h",
@@ -73,19 +63,7 @@ PYTHON = {
         "server",
         "testing",
     ),
-    "runtime": (
-        "__init__",
-        "_ffi_api",
-        "_ffi_node_api",
-        "_tensor",
-        "device",
-        "executable",
-        "module",
-        "object_generic",
-        "params",
-        "script_printer",
-        "vm",
-    ),
+    "runtime": tvm_tree.RUNTIME_MODULES,
     "support": ("__init__", "cc", "libinfo", "popen_pool", "tar", "utils"),
 }
 
@@ -96,7 +74,7 @@ def build(box: Box, job: Job) -> None:
     Raises:
         BuildError: a step failed.
     """
-    stage_python(box, job, f"{job.source(TVM)}/tvm", PYTHON)
+    tvm_tree.stage_python(box, job, f"{job.source(TVM)}/tvm", PYTHON)
     tree = f"{job.build}/tvm"
     box.call(["mkdir", tree])
     box.call(
@@ -104,39 +82,6 @@ def build(box: Box, job: Job) -> None:
     )
     box.call(
         ["cp", "--parents", *MISSING_HEADERS, tree],
-        cwd=f"{job.source(HEADERS_FROM)}/3rdparty/tvm",
+        cwd=f"{job.source(tvm_tree.TREE)}/{tvm_tree.IN_TREE}",
     )
-    stage_library(box, job, tree)
-
-
-def stage_python(box: Box, job: Job, package: str, modules: Mapping[str, tuple[str, ...]]) -> None:
-    """Stage `tvm`'s Python.
-
-    Args:
-        box: where.
-        job: what is built.
-        package: the patched package in the box.
-        modules: names of modules by their folder below it.
-    """
-    files = [f"{folder}/{name}.py" for folder, names in modules.items() for name in names]
-    box.call(["mkdir", f"{job.stage}/tvm"])
-    box.call(["cp", "--parents", *(f.lstrip("/") for f in files), f"{job.stage}/tvm"], cwd=package)
-
-
-def stage_library(box: Box, job: Job, tree: str) -> None:
-    """Build libtvm_runtime.so of a tree of TVM by our CMakeLists.txt, and stage it."""
-    build = f"{job.build}/library"
-    box.call(
-        cross_compiler.cmake(
-            job,
-            job.files,
-            build,
-            f"-DTVM_SOURCE={tree}",
-            f"-DTVM_FFI_SOURCE={job.source(FFI)}",
-        ),
-        on_line=job.progress,
-    )
-    box.call(["ninja", "-C", build, f"-j{job.jobs}", "tvm_runtime"], on_line=job.progress)
-    library = f"{build}/libtvm_runtime.so"
-    box.call([f"{job.triple}-strip", "--strip-unneeded", library])
-    box.call(["install", "-D", "-m", "755", "-t", f"{job.stage}/tvm/lib", library])
+    tvm_tree.stage_library(box, job, tree)
