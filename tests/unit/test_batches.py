@@ -13,6 +13,7 @@ from tests.support.networks import CASES, convolution, expected, model, random
 from toolchain.compile import compilation_job, onnx_import, onnx_simplify, pipeline
 from toolchain.compile.relax import batch_splitting
 from toolchain.formats import onnx_reference
+from toolchain.targets.instruction_sets import KEPT
 
 SIZE = 3
 ROWS = (SIZE, 4)
@@ -246,7 +247,7 @@ def test_a_product_without_channels_is_no_reason_to_fail(right: tuple[int, ...])
         (8, 4, 64, 64),
         {"u": random(5), "v": random(*right), "w": random(4, 4, 1, 1)},
     )
-    assert batch_splitting.samples(batch_splitting.apart(onnx_import.load(case))) == 1
+    assert batch_splitting.samples(batch_splitting.apart(onnx_import.load(case), KEPT)) == 1
 
 
 def test_more_samples_than_are_worth_joining_stay_whole() -> None:

@@ -95,6 +95,7 @@ def inputs(
         "onnx": present.graph(variant).sha256,
         "samples": present.samples.sha256,
         "target": target.tvm(),
+        "caches": target.caches.model_dump(),
         "opt_level": opt_level,
         **({"tuned": _plain(tuned)} if tuned and opt_level >= TILED else {}),
     }
@@ -163,7 +164,7 @@ def compile_model(
                 variant=variant,
                 reference=folder / reference.file if reference else None,
                 batch=present.batch,
-                target=target.tvm(),
+                target=target.tagged(),
                 opt_level=opt_level,
                 tuned=tiles,
                 both_at_once=both_at_once,

@@ -50,12 +50,13 @@ LAYOUTS = {
 def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tvm.IRModule:
     """Relax as imported to Relax that calls TIR functions only, without schedules.
 
-    What comes out is the same for every CPU; `schedule` then differs.
+    What comes out is the same for every CPU, but for a batch that fits in its caches, and products
+    of integers that it has an instruction for; `schedule` then differs.
     """
     transform = relax.transform
     if opt_level >= 2:
         # A batch one sample after another, where its values would leave the caches.
-        module = batch_splitting.apart(module)
+        module = batch_splitting.apart(module, target_code.kept(target))
         # Rounding that the layout pass can look through.
         module = as_elementwise(module)
         module = _run(

@@ -2,10 +2,11 @@
 
 from toolchain.targets.target import (
     LOWEST_GLIBC,
+    Caches,
     Target,
     all_targets,
     of_this_machine,
     target,
 )
 
-__all__ = ["LOWEST_GLIBC", "Target", "all_targets", "of_this_machine", "target"]
+__all__ = ["LOWEST_GLIBC", "Caches", "Target", "all_targets", "of_this_machine", "target"]

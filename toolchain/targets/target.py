@@ -55,6 +55,20 @@ class Emulator(_Entry):
     systems: Annotated[list[str], Field(min_length=1)]
 
 
+class Caches(_Entry):
+    """The caches of a core.
+
+    Attributes:
+        l2: bytes of its second level; its share, where cores have one together.
+    """
+
+    l2: Annotated[int, Field(gt=0)] = 2 * instruction_sets.KEPT
+
+    def kept(self) -> int:
+        """Bytes that stay there while others pass through: half."""
+        return self.l2 // 2
+
+
 class Target(_Entry):
     """One entry of targets.toml; the file's head says what each key means."""
 
@@ -68,6 +82,7 @@ class Target(_Entry):
     glibc: Annotated[str, Field(pattern=r"^2\.\d+$")]
     libm: str = ""
     llvm: LlvmTarget
+    caches: Caches = Caches()
     emulator: Emulator | None = None
 
     def promising(self, glibc: str) -> Target:
@@ -98,8 +113,12 @@ class Target(_Entry):
         return known.machines[self.machine]
 
     def tvm(self) -> dict[str, object]:
-        """The target as `tvm.target.Target` takes it."""
+        """The target as `tvm.target.Target` takes it: what decides LLVM's code, and no more."""
         return {"kind": "llvm", **self.llvm.model_dump(exclude_none=True)}
+
+    def tagged(self) -> dict[str, object]:
+        """The same with its name, by which schedules find what else they ask of a target."""
+        return {**self.tvm(), "tag": self.name}
 
 
 def all_targets() -> dict[str, Target]:

@@ -50,7 +50,7 @@ def tune(request: SearchRequest, progress: Progress) -> Found:
 
     progress("importing the ONNX graph")
     model = onnx_simplify.simplify(onnx.load(request.onnx))
-    target = tvm.target.Target(chosen.tvm())
+    target = tvm.target.Target(chosen.tagged())
     lowered = pipeline.lower(onnx_import.load(model), target, TILED)
     database = Database(Store(request.store), Header.of(chosen, request.tvm))
     tuning = prepared(

@@ -20,7 +20,6 @@ import tvm
 from tvm import relax
 
 from toolchain.compile import tvm_versions
-from toolchain.compile.tir.register_blocking import CACHE
 
 SAMPLES = "edgewright.samples"  # attribute of a module whose `main` computes one of so many
 ONE = "one_sample"  # its function beside the `main` that calls it for each
@@ -33,16 +32,17 @@ class _NotApart(Exception):  # not an error: it stays whole
     """An operator may look at several samples at once."""
 
 
-def apart(module: tvm.IRModule) -> tvm.IRModule:
+def apart(module: tvm.IRModule, kept: int) -> tvm.IRModule:
     """The module with `main` for one sample, marked with how many there are; or as it was.
 
     Args:
         module: Relax as imported, one function of one tensor.
+        kept: bytes of values that stay in the caches from one operator to the next.
     """
     main = module["main"]
     try:
         size = _size(main)
-        if not 2 <= size <= MOST or not _worth(main, size):
+        if not 2 <= size <= MOST or not _worth(main, size, kept):
             return module
         one = _OneSample(main, size).function()
     except _NotApart:
@@ -106,7 +106,7 @@ def _shape(value: Any) -> list[int]:
         raise _NotApart from error
 
 
-def _worth(main: Any, size: int) -> bool:
+def _worth(main: Any, size: int, kept: int) -> bool:
     """Whether a batch's values leave the cache, and the work is not in layers of few positions."""
     calls: list[Any] = []
     # an error raised in the visitor would lose its kind on its way through TVM
@@ -121,7 +121,7 @@ def _worth(main: Any, size: int) -> bool:
             largest = max(largest, 4 * math.prod(made))
             total += positions * channels * inner
             few += positions * channels * inner if positions < FEW else 0
-    return largest > CACHE and few <= SHARE * total
+    return largest > kept and few <= SHARE * total
 
 
 # the shape of what is made, its channels, and the multiply-adds of each value

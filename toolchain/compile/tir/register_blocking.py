@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 
 from toolchain.targets.instruction_sets import Registers
 
-CACHE = 256 << 10  # bytes: half of the second level of a core of a Raspberry Pi 5
-
 
 @dataclass(frozen=True, kw_only=True)
 class Extents:
@@ -116,10 +114,13 @@ def by_instructions(registers: Registers, of: Extents) -> Tile:
     tile = Tile.of(registers, of.rows, of.columns)
     if tile.vectors * tile.width == of.columns:
         return tile
-    return replace(tile, columns_first=_read(tile, of, True) < _read(tile, of, False))
+    return replace(
+        tile,
+        columns_first=_read(registers, tile, of, True) < _read(registers, tile, of, False),
+    )
 
 
-def _read(tile: Tile, of: Extents, columns_first: bool) -> int:
+def _read(registers: Registers, tile: Tile, of: Extents, columns_first: bool) -> int:
     """Bytes that are read from behind the cache when tiles are gone through in an order.
 
     What the inner tiles need is read again for each of the outer ones, if it does not stay there.
@@ -127,7 +128,7 @@ def _read(tile: Tile, of: Extents, columns_first: bool) -> int:
     inner, outer, turns = of.weights, of.inputs, of.positions // tile.rows
     if columns_first:
         inner, outer, turns = of.inputs, of.weights, of.columns // (tile.vectors * tile.width)
-    return outer + inner * (turns if inner > CACHE else 1)
+    return outer + inner * (turns if inner > registers.kept else 1)
 
 
 def widths(registers: Registers, columns: int) -> list[int]:

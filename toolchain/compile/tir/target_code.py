@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import tvm
 from tvm.target.codegen import target_has_features
 
-from toolchain.targets import instruction_sets
+from toolchain import targets
+from toolchain.targets import Caches, instruction_sets
 from toolchain.targets.instruction_sets import (
     DotProduct,
     GeneratedCode,
@@ -18,11 +21,23 @@ from toolchain.targets.instruction_sets import (
 def registers(target: tvm.target.Target) -> Registers:
     """The vector registers that a target's code may use; the short ones, where CPUs differ.
 
+    Args:
+        target: with the name of one of ours as its tag, if its caches are to count.
+
     Raises:
-        UsageError: no instruction set is known for the target's triple.
+        UsageError: no instruction set is known for the target's triple, or its tag is no name.
     """
     known, code = _described(target)
-    return known.registers(code)
+    return replace(known.registers(code), kept=kept(target))
+
+
+def kept(target: tvm.target.Target) -> int:
+    """Bytes that stay in a core's caches while others pass through.
+
+    Raises:
+        UsageError: the target has a tag that is no name of ours.
+    """
+    return (targets.target(target.tag).caches if target.tag else Caches()).kept()
 
 
 def longer_vectors(target: tvm.target.Target) -> LongerVectors | None:

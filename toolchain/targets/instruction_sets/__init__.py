@@ -15,11 +15,12 @@ from toolchain.core import plugins
 from toolchain.core.errors import UsageError
 
 KIND = "instruction_sets"
+KEPT = 256 << 10  # bytes: half of the second level of a core of a Raspberry Pi 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registers:
-    """A CPU's vector registers, as far as tiles depend on them.
+    """A CPU's vector registers, and the cache behind them, as far as tiles depend on them.
 
     Attributes:
         lanes: float32 in one register; 1 where there are no vectors.
@@ -34,6 +35,7 @@ class Registers:
         resized: instructions that a number of lanes that is no power of two takes in each turn of a
             loop, where an instruction may work on any number (RVV's vl); else none.
         scalable: whether the compiler is not told how long a register is, only the least.
+        kept: bytes that stay in a core's caches while others pass through: the target's.
     """
 
     lanes: int
@@ -45,6 +47,7 @@ class Registers:
     steps: int = 1
     resized: int | None = None
     scalable: bool = False
+    kept: int = KEPT
 
     def grouped(self, width: int) -> int:
         """How many registers a vector of that many float32 takes: a power of two."""
