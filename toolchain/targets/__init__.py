@@ -1,6 +1,6 @@
-"""What we build for: `target` reads targets.toml, `instruction_sets` knows the CPUs."""
+"""What we build for: `catalogue` reads targets.toml, `instruction_sets` knows the CPUs."""
 
-from toolchain.targets.target import (
+from toolchain.targets.catalogue import (
     LOWEST_GLIBC,
     Caches,
     Target,

@@ -133,7 +133,7 @@ def all_targets() -> dict[str, Target]:
     for file in (DATA, *(path for paths in users for path in paths)):
         entries = _read(file)
         if twice := found.keys() & entries.keys():
-            raise BuildError(f"{file} can't be used", detail=f"there is a {min(twice)} already")
+            raise BuildError(f"{file} can't be used", detail=f"{min(twice)} is there already")
         found |= entries
     return found
 
