@@ -64,6 +64,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
     process.run([sys.executable, "-c", KERAS_FILES, folder])
     whole = (folder / "plain.h5").read_bytes()
+    (folder / "plain.hdf5").write_bytes(whole)
     (folder / "cut.h5").write_bytes(whole[: len(whole) // 2])
     write_onnx(folder)
     return folder
@@ -126,6 +127,11 @@ def test_a_users_keras_model_takes_both_ways(own: Path, tmp_path: Path, name: st
     assert set(made.tflite) == {"fp32"}
     assert made.source.weights.startswith("file:")
     assert "O3" in bench.compile(made.model).libraries["rv64gc"]
+
+
+def test_the_long_name_of_hdf5_is_as_good(own: Path, tmp_path: Path) -> None:
+    made = Bench(root=tmp_path).convert(of(own, "plain.hdf5"))
+    assert (made.source.kind, made.output.shape) == ("keras", (1, 5))
 
 
 def test_a_users_tflite_file_is_used_with_its_open_batch_fixed(own: Path, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def test_an_unknown_kind_of_file_is_answered_with_the_known_ones(tmp_path: Path)
     [
         ("net.h5", b"", "empty"),
         ("net.h5", b"hello, I am text", "not a .h5 file"),
+        ("net.hdf5", b"hello, I am text", "not a .hdf5 file"),
         ("net.keras", b"PK\x03\x04 cut short", "not a .keras file"),
         ("net.pt2", b"PK\x03\x04 cut short", "not a .pt2 file"),
         ("net.onnx", b"hello", "not an ONNX model"),

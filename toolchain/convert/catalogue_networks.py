@@ -1,10 +1,12 @@
 """The catalogue's networks: an architecture, and weights of a file, trained here or drawn.
 
-Runs in the worker: TensorFlow is imported here.
+A source of networks is an entry of SOURCES. Runs in the worker: TensorFlow is imported here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -23,6 +25,21 @@ from toolchain.models.specification import ModelSpec
 from toolchain.samples import public_images
 
 
+@dataclass(frozen=True, kw_only=True)
+class NetworkSource:
+    """Where networks of the catalogue come from.
+
+    Attributes:
+        architecture: the network, without its weights.
+        fill: makes weights from a seed, where the user has none.
+        is_trained: whether these classify anything.
+    """
+
+    architecture: Callable[[CatalogueEntry], keras.Model]
+    fill: Callable[[keras.Model, CatalogueEntry, int, Progress], None]
+    is_trained: bool
+
+
 def load(spec: ModelSpec, weights: Part, progress: Progress) -> tuple[TensorFlowNetwork, Source]:
     """A network of the catalogue, and where its weights are from.
 
@@ -37,48 +54,31 @@ def load(spec: ModelSpec, weights: Part, progress: Progress) -> tuple[TensorFlow
     assert spec.entry is not None
     tensorflow_graph.settle()
     progress("reading the model")
-    model = _architecture(spec.entry)
-    return keras_file.network(model), Source(
-        kind=keras_file.FORMAT.name, weights=_with_weights(model, spec, weights, progress)
-    )
-
-
-def _with_weights(model: keras.Model, spec: ModelSpec, weights: Part, progress: Progress) -> str:
-    """Give a model its weights; what they are, as `Source.weights`."""
-    assert spec.entry is not None
+    model = SOURCES[spec.entry.source].architecture(spec.entry)
     if spec.weights is not None:
         _read_users(model, spec.weights)
-        return f"file:{store.digest_file(spec.weights)}"
+        said = f"file:{store.digest_file(spec.weights)}"
+    else:
+        said = _with_weights(model, spec.entry, spec.seed, weights, progress)
+    return keras_file.network(model), Source(kind=keras_file.FORMAT.name, weights=said)
+
+
+def _with_weights(
+    model: keras.Model, entry: CatalogueEntry, seed: int, weights: Part, progress: Progress
+) -> str:
+    """Give a model the weights that are made here; what they are, as `Source.weights`."""
+    source = SOURCES[entry.source]
     if weights.found is not None:
         weights_file.read(model, weights.found)
     else:
         assert weights.wanted is not None
-        _make_weights(model, spec.entry, spec.seed, progress)
+        source.fill(model, entry, seed, progress)
         weights_file.write(model, weights.wanted)
-    if spec.entry.source != "digits":
-        return f"seeded:{spec.seed}"
+    if not source.is_trained:
+        return f"seeded:{seed}"
     folder = weights.found or weights.wanted
     assert folder is not None
     return f"trained:{store.digest_file(folder / weights_file.FILE)}"
-
-
-def _architecture(entry: CatalogueEntry) -> keras.Model:
-    if entry.source == "digits":
-        return digits_network.architecture(entry.shape, entry.classes)
-    assert entry.constructor is not None
-    make = getattr(keras.applications, entry.constructor)
-    made: keras.Model = make(
-        weights=None, input_shape=entry.shape, classes=entry.classes, **entry.arguments
-    )
-    return made
-
-
-def _make_weights(model: keras.Model, entry: CatalogueEntry, seed: int, progress: Progress) -> None:
-    if entry.source == "digits":
-        progress("training on scikit-learn's digits")
-        digits_network.train(model, seed)
-    else:
-        seeded_weights.fill(model, seed, public_images.of_entry(entry, 1).x)
 
 
 def _read_users(model: keras.Model, path: Path) -> None:
@@ -94,3 +94,33 @@ def _read_users(model: keras.Model, path: Path) -> None:
             resolution="give weights saved from the same keras.applications architecture, "
             "with its top",
         ) from error
+
+
+def _of_keras_applications(entry: CatalogueEntry) -> keras.Model:
+    assert entry.constructor is not None
+    make = getattr(keras.applications, entry.constructor)
+    made: keras.Model = make(
+        weights=None, input_shape=entry.shape, classes=entry.classes, **entry.arguments
+    )
+    return made
+
+
+def _draw(model: keras.Model, entry: CatalogueEntry, seed: int, _progress: Progress) -> None:
+    seeded_weights.fill(model, seed, public_images.of_entry(entry, 1).x)
+
+
+def _of_digits(entry: CatalogueEntry) -> keras.Model:
+    return digits_network.architecture(entry.shape, entry.classes)
+
+
+def _train(model: keras.Model, _entry: CatalogueEntry, seed: int, progress: Progress) -> None:
+    progress("training on scikit-learn's digits")
+    digits_network.train(model, seed)
+
+
+SOURCES = {
+    "keras-applications": NetworkSource(
+        architecture=_of_keras_applications, fill=_draw, is_trained=False
+    ),
+    "digits": NetworkSource(architecture=_of_digits, fill=_train, is_trained=True),
+}
