@@ -74,7 +74,7 @@ def convert(
 
 def identity(spec: ModelSpec, batch: int) -> dict[str, object]:
     """All that decides a conversion; its key in the store is the hash of it."""
-    kind = formats.all_formats()[spec.kind] if spec.path is not None else keras_file.FORMAT
+    kind = format_of(spec)
     used = {name: extras.identity(name) for name in kind.extras}
     return {
         "step": "convert",
@@ -84,6 +84,11 @@ def identity(spec: ModelSpec, batch: int) -> dict[str, object]:
         "batch": batch,
         "name": spec.name,
     }
+
+
+def format_of(spec: ModelSpec) -> formats.Format:
+    """The kind of file that a model is read as; the catalogue's are Keras models."""
+    return keras_file.FORMAT if spec.path is None else formats.all_formats()[spec.kind]
 
 
 def _recipe() -> dict[str, object]:
@@ -135,12 +140,7 @@ def _publish(where: store.Store, entry: store.Entry, folder: Path) -> ModelManif
     made = ModelManifest.load(entry.folder)
     with where.locked(store.digest_of(["manifest", str(folder.resolve())])):
         made = _kept(folder, made, set(entry.files)) or made
-        for name, digest in sorted(entry.files.items()):
-            file = folder / name
-            if name == manifest.FILE or (file.is_file() and store.digest_file(file) == digest):
-                continue
-            with store.explain_no_space(folder):
-                store.write_atomically(file, entry.file(name).read_bytes())
+        copy_files(entry, folder, but=manifest.FILE)
         if (
             not (folder / manifest.FILE).is_file()
             or (folder / manifest.FILE).read_text() != made.dump()
@@ -148,6 +148,20 @@ def _publish(where: store.Store, entry: store.Entry, folder: Path) -> ModelManif
             made.save(folder)
         remove_stale(folder, made)
     return made
+
+
+def copy_files(entry: store.Entry, folder: Path, *, but: str) -> None:
+    """Copy an entry's files that differ into a folder, all but the one that describes them.
+
+    Raises:
+        NoSpaceError: the disk is full.
+    """
+    for name, digest in sorted(entry.files.items()):
+        file = folder / name
+        if name == but or (file.is_file() and store.digest_file(file) == digest):
+            continue
+        with store.explain_no_space(folder):
+            store.write_atomically(file, entry.file(name).read_bytes())
 
 
 def _kept(folder: Path, made: ModelManifest, written: set[str]) -> ModelManifest | None:

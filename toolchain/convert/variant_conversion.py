@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolchain import formats
 from toolchain.convert import conversion as base
 from toolchain.convert.requests import MAKE_VARIANT, Part, VariantRequest
 from toolchain.core import store, worker
@@ -45,9 +44,10 @@ def add(
     present = ModelManifest.load(folder)
     if variant == PLAIN:
         return present
-    if spec.path is not None and not formats.all_formats()[spec.kind].has_variants:
+    kind = base.format_of(spec)
+    if not kind.has_variants:
         raise UsageError(
-            f"{spec.name}: variants are made of TensorFlow's models, not of a .{spec.kind} file",
+            f"{spec.name}: variants are made of TensorFlow's models, not of a {kind.title} file",
             resolution="give the model as a .keras file or SavedModel folder",
         )
     where = store.Store() if cache is None else cache
@@ -90,12 +90,7 @@ def _publish(where: store.Store, entry: store.Entry, variant: str, folder: Path)
     """Copy the files beside the model, then name them in the manifest."""
     part = VariantPart.model_validate_json(entry.file(VARIANT_FILE).read_bytes())
     with where.locked(store.digest_of(["manifest", str(folder.resolve())])):
-        for name, digest in sorted(entry.files.items()):
-            place = folder / name
-            if name == VARIANT_FILE or (place.is_file() and store.digest_file(place) == digest):
-                continue
-            with store.explain_no_space(folder):
-                store.write_atomically(place, entry.file(name).read_bytes())
+        base.copy_files(entry, folder, but=VARIANT_FILE)
         present = ModelManifest.load(folder)
         updated = present.with_variant(variant, part)
         if updated != present:
