@@ -22,11 +22,13 @@ from toolchain.formats.graphs import onnx_graph
 from toolchain.formats.network import Network
 from toolchain.formats.shapes import fixed_shape
 from toolchain.models.manifest import (
+    TFLITE,
     Check,
     ModelManifest,
     Samples,
     Source,
     Tensor,
+    missing_key,
     record,
     record_tflite,
 )
@@ -133,7 +135,8 @@ def _converted(network: Network, name: str, reference: Reference, progress: Prog
             checks.append(_check_of_tflite(made, reference, rounded=rounded))
             tflite = made
         except ModelError as error:
-            missing["tflite"] = "; ".join(part for part in (error.brief, error.resolution) if part)
+            why = "; ".join(part for part in (error.brief, error.resolution) if part)
+            missing[missing_key(TFLITE)] = why
     elif not network.is_tflite:
         checks.append(_check_of_tflite(tflite, reference, rounded=rounded))
     return Forms(graph=graph, tflite=tflite, checks=checks, missing=missing)
@@ -143,7 +146,7 @@ def _check_of_tflite(tflite: bytes, reference: Reference, *, rounded: bool) -> C
     from toolchain.formats.graphs import tflite_graph  # starts TensorFlow
 
     found = tflite_graph.run(tflite, reference.inputs.x, reference.batch)
-    return parity.compare("tflite", reference.output, found, rounded=rounded)
+    return parity.compare(TFLITE, reference.output, found, rounded=rounded)
 
 
 def _write(folder: Path, reference: Reference, forms: Forms) -> None:

@@ -54,7 +54,7 @@ def make(request: VariantRequest, progress: Progress) -> None:
     (folder / name).write_bytes(tflite)
     progress("running it")
     given = tflite_graph.run(tflite, x, batch)
-    checks = [parity.measure("tflite", reference, given, variant=variant.name)]
+    checks = [parity.measure(manifest.TFLITE, reference, given, variant=variant.name)]
     np.save(folder / reference_name(variant.name), given, allow_pickle=False)
     missing: dict[str, str] = {}
     made = None
@@ -69,7 +69,8 @@ def make(request: VariantRequest, progress: Progress) -> None:
         made = f"{variant.name}.onnx"
         (folder / made).write_bytes(model.SerializeToString(deterministic=True))
     except ModelError as error:
-        missing[f"tvm {variant.name}"] = f"{error.brief}: {error.detail}".rstrip(": ")
+        key = manifest.missing_key(manifest.GRAPH, variant.name)
+        missing[key] = f"{error.brief}: {error.detail}".rstrip(": ")
     part = VariantPart(
         tflite=manifest.record_tflite(folder, name),
         reference=manifest.record(folder, reference_name(variant.name)),

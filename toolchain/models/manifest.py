@@ -18,6 +18,9 @@ from toolchain.models import variants
 from toolchain.models.variants import PLAIN
 
 FILE = "model.json"
+# What model.json calls two forms of a network, as stages of checks and in `missing`: its TFLite
+# file, and a variant's ONNX graph, which TVM alone took when the key was named.
+TFLITE, GRAPH = "tflite", "tvm"
 VARIANT_FILE = "variant.json"  # of one variant, before it is put beside the plain form
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -222,6 +225,12 @@ class ModelManifest(_Part):
         artifacts = {**self.artifacts, runtime: [by[key] for key in sorted(by)]}
         return self.model_copy(update={"artifacts": dict(sorted(artifacts.items()))})
 
+    def with_missing(self, key: str, why: str) -> ModelManifest:
+        """The manifest with why something was not made; an empty reason takes an older one away."""
+        others = {other: reason for other, reason in self.missing.items() if other != key}
+        missing = {**others, **({key: why} if why else {})}
+        return self.model_copy(update={"missing": dict(sorted(missing.items()))})
+
     def graph(self, variant: str) -> File:
         """The ONNX graph of a variant.
 
@@ -241,10 +250,12 @@ class ModelManifest(_Part):
     def with_variant(self, variant: str, part: VariantPart) -> ModelManifest:
         """The manifest with a variant's files, in the place of its older ones.
 
-        Libraries of the variant go when they are of another graph.
+        Libraries of the variant go when they are of another graph, and so do artifacts of other
+        runtimes, which may be made of its TFLite file too.
         """
         kept = {key: why for key, why in self.missing.items() if not _is_of(variant, key)}
         same_graph = part.graph == self.graphs.get(variant)
+        same = same_graph and part.tflite == self.tflite.get(variant)
         libraries = {
             target: {n: lib for n, lib in levels.items() if same_graph or lib.variant != variant}
             for target, levels in self.libraries.items()
@@ -257,11 +268,12 @@ class ModelManifest(_Part):
                 "checks": self._checks_with(part.checks),
                 "missing": dict(sorted({**kept, **part.missing}.items())),
                 "libraries": {target: levels for target, levels in libraries.items() if levels},
+                "artifacts": self._artifacts(lambda a: same or a.variant != variant),
             }
         )
 
     def plain(self) -> ModelManifest:
-        """The manifest as conversion made it: without libraries and other variants."""
+        """The manifest as conversion made it: without other variants and what came later."""
         return self.model_copy(
             update={
                 "tflite": {n: f for n, f in self.tflite.items() if n == PLAIN},
@@ -269,8 +281,8 @@ class ModelManifest(_Part):
                 "references": {},
                 "libraries": {},
                 "checks": [c for c in self.checks if c.opt_level is None and c.variant == PLAIN],
-                "artifacts": self._artifacts(lambda a: a.variant == PLAIN and a.target is None),
-                "missing": {key: why for key, why in self.missing.items() if " " not in key},
+                "artifacts": {},
+                "missing": {key: why for key, why in self.missing.items() if key == TFLITE},
             }
         )
 
@@ -314,9 +326,9 @@ class ModelManifest(_Part):
         return sorted([*kept, *new], key=lambda c: (c.variant, c.stage, c.opt_level or 0))
 
 
-def missing_key(runtime: str, variant: str = PLAIN) -> str:
-    """The key in `missing` of an artifact: the runtime alone for the network as it was trained."""
-    return runtime if variant == PLAIN else f"{runtime} {variant}"
+def missing_key(form: str, variant: str = PLAIN) -> str:
+    """The key in `missing`: TFLITE, GRAPH or the name of a runtime, then a variant's name."""
+    return form if variant == PLAIN else f"{form} {variant}"
 
 
 def _is_of(variant: str, key: str) -> bool:
