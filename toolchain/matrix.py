@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain.compile.compilation import TILED, Compiler, Linker, compile_model
-from toolchain.convert import conversion
+from toolchain.convert import conversion, runtime_artifacts
 from toolchain.convert import variant_conversion as variant_of
 from toolchain.core.errors import EdgewrightError, ModelError
 from toolchain.core.store import Store
@@ -138,6 +138,9 @@ def converted(
                     )
             except EdgewrightError as error:
                 made.failures.append(Failure(what=title, error=error))
+        made.manifests[job.folder] = runtime_artifacts.add(
+            job.folder, made.manifests[job.folder], step
+        )
     return made
 
 

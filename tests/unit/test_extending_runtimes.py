@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,12 @@ from tests import extending
 from tests.unit.test_model_manifest import a_manifest
 from toolchain import runtimes, targets
 from toolchain.bundle import assemble, compiled_models
+from toolchain.convert import runtime_artifacts
 from toolchain.core import plugins
 from toolchain.core.errors import UsageError
 from toolchain.lock import fetch
 from toolchain.models import place
-from toolchain.models.manifest import ModelManifest, RuntimeArtifact, Samples, record
+from toolchain.models.manifest import ModelManifest, Samples, record
 from toolchain.report import formatting
 from toolchain.results import measurement
 from toolchain.results.measurement import Settings
@@ -77,25 +79,24 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "path_of", lambda _pin, _store: pinned)
 
 
-@pytest.fixture
-def network(_project: None) -> ModelManifest:
-    """A network that only the made-up runtime has an artifact of, for rv64gc and armv7l."""
+def a_network(factor: object = FACTOR) -> ModelManifest:
+    """A converted network that gives its input times a number, in the project's dist/models."""
     manifest = a_manifest()
     folder = place.folder_of(manifest.model, manifest.batch)
     folder.mkdir(parents=True)
     x = np.random.default_rng(0).normal(size=(SAMPLES, SIZE)).astype(np.float32)
-    np.savez(folder / "samples.npz", x=x, reference=FACTOR * x)
+    np.savez(folder / "samples.npz", x=x, reference=x * np.asarray(factor, np.float32))
     samples = record(folder, "samples.npz").model_dump()
-    for target in (RV64GC, ARMV7L):
-        (folder / target.name).mkdir()
-        (folder / target.name / "net.scale").write_text(json.dumps({"factor": FACTOR}))
-        file = record(folder, f"{target.name}/net.scale").model_dump()
-        manifest = manifest.with_artifact("scaler", RuntimeArtifact(**file, target=target.name))
     manifest = manifest.model_copy(
         update={"samples": Samples(**samples, count=SAMPLES, labelled=False)}
     )
     manifest.save(folder)
-    return manifest
+    return runtime_artifacts.add(folder, manifest, lambda _title: nullcontext(lambda _line: None))
+
+
+@pytest.fixture
+def network(_project: None) -> ModelManifest:
+    return a_network()
 
 
 def a_bundle() -> Path:
@@ -105,10 +106,9 @@ def a_bundle() -> Path:
 def test_a_networks_artifact_for_a_made_up_runtime_is_bundled(network: ModelManifest) -> None:
     folder = a_bundle()
     manifest = assemble.load(folder)
-    assert assemble.artifacts(folder, manifest) == [("scaler", "models/net/b1/rv64gc/net.scale")]
+    assert assemble.artifacts(folder, manifest) == [("scaler", "models/net/b1/net.scale")]
     assert "runner/edgewright_runner/backends/scaler.py" in {f.path for f in manifest.files}
-    bundled = ModelManifest.load(folder / "models/net/b1")
-    assert [one.target for one in bundled.artifacts["scaler"]] == ["rv64gc"]
+    assert ModelManifest.load(folder / "models/net/b1").artifacts == network.artifacts
 
 
 def test_the_device_checks_what_a_made_up_runtime_loads(network: ModelManifest) -> None:
@@ -143,12 +143,36 @@ def test_a_runtime_keeps_away_from_a_target_that_it_cannot_run_on(network: Model
         compiled_models.chosen(ARMV7L, ["net"])
 
 
-def test_a_manifest_keeps_one_artifact_of_each_kind(network: ModelManifest) -> None:
-    (first, second) = network.artifacts["scaler"]
-    again = network.with_artifact("scaler", first.model_copy(update={"sha256": "1" * 64}))
-    assert [one.sha256 for one in again.artifacts["scaler"]] == ["1" * 64, second.sha256]
-    assert runtimes.runtime("scaler").artifacts(network, "rv64gc") == [
-        Artifact(variant="fp32", target="rv64gc", file=second.plain())
-    ]
+@pytest.mark.usefixtures("_project")
+def test_a_runtime_that_cannot_take_a_network_says_why_and_leaves_it_to_the_others() -> None:
+    made = a_network(factor=[1, 2, 3, 4])
+    assert made.missing == {"scaler": "net does more than multiply"}
+    assert made.artifacts == {}
+    # made for nothing else either, so there is nothing to send
+    with pytest.raises(UsageError, match="model net is not compiled for rv64gc"):
+        compiled_models.chosen(RV64GC, ["net"])
+
+
+def test_the_next_conversion_finds_a_model_as_it_was(network: ModelManifest) -> None:
+    refused = network.with_missing("scaler", "it can't")
+    assert network.plain() == refused.plain()
     assert network.plain().artifacts == {}
-    assert "net.scale" in "".join(network.files())
+    assert refused.with_missing("scaler", "") == network
+
+
+def test_an_artifact_is_of_one_target_or_of_all(network: ModelManifest) -> None:
+    (general,) = network.artifacts["scaler"]
+    made = [
+        general.model_copy(update={"file": f"{target}/O1.scale", "target": target, "opt_level": 1})
+        for target in ("rv64gc", "aarch64")
+    ]
+    both = network.with_artifact("scaler", made[0]).with_artifact("scaler", made[1])
+    assert both.for_device("rv64gc").artifacts == {"scaler": [general, made[0]]}
+    assert both.files().keys() >= {"net.scale", "rv64gc/O1.scale", "aarch64/O1.scale"}
+    assert runtimes.runtime("scaler").artifacts(both, "aarch64") == [
+        Artifact(variant="fp32", file=general.plain()),
+        Artifact(variant="fp32", opt_level=1, target="aarch64", file=made[1].plain()),
+    ]
+    again = both.with_artifact("scaler", made[0].model_copy(update={"sha256": "1" * 64}))
+    assert [one.sha256[0] for one in again.artifacts["scaler"]].count("1") == 1
+    assert len(again.artifacts["scaler"]) == 3

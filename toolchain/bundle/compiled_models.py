@@ -40,4 +40,6 @@ def chosen(target: Target, names: Sequence[str]) -> list[ModelManifest]:
 
 def _is_made_for(target: Target, manifest: ModelManifest) -> bool:
     executed = runtimes.executed(manifest, target)
-    return any(artifact.target == target.name for _, artifact in executed)
+    return any(
+        artifact.target == target.name or runtime.makes_artifacts for runtime, artifact in executed
+    )

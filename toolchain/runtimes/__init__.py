@@ -16,7 +16,7 @@ from toolchain.core import plugins
 from toolchain.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from toolchain.models.manifest import File, ModelManifest
     from toolchain.targets import Target
@@ -63,6 +63,7 @@ class Runtime:
         label: as tables and charts show it.
         title: in full, for prose.
         has_opt_levels: whether its artifacts differ by opt level as well as by variant.
+        makes_artifacts: whether `make` makes them of what conversion leaves.
 
     What the methods say here is true of a runtime whose artifacts are entered into the manifest's
     `artifacts` under its name, that runs on every target and needs nothing installed.
@@ -72,6 +73,27 @@ class Runtime:
     label: str
     title: str
     has_opt_levels: bool = False
+    makes_artifacts: bool = False
+
+    def make(
+        self, folder: Path, manifest: ModelManifest, progress: Callable[[str], None]
+    ) -> ModelManifest:
+        """Make its artifacts of a converted model, where they are not the conversion's own files.
+
+        Called after every conversion, also one that found all there: what is up to date is kept.
+
+        Args:
+            folder: the model's, where the artifacts are put.
+            manifest: of the model.
+            progress: called with each step.
+
+        Returns:
+            the manifest with them, by `with_artifact`.
+
+        Raises:
+            ModelError: it can't take this network, and why.
+        """
+        raise NotImplementedError
 
     def artifacts(self, manifest: ModelManifest, target: str) -> list[Artifact]:
         """The artifacts of a converted model that a device of a target can be given.
