@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ import tasks
 from deploy.inventory import reading
 from toolchain.core import paths, process
 
-CONTEXTS = {context.name: context for context in tasks.ns.to_contexts()}
+# making a context takes the help out of its task, so it is done on a copy
+CONTEXTS = {context.name: context for context in copy.deepcopy(tasks.ns).to_contexts()}
 CORE = {"--list", "--list-format", "--help", "--debug", "--version"}
 EXAMPLES = sorted((paths.ROOT / "docs/how-to/ci").glob("*.yml"))
 # where a command begins in a line, with its environment and folder
