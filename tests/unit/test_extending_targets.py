@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from tests.unit.test_probe import device_facts
 from toolchain import targets
 from toolchain.compile import onnx_import, pipeline
 from toolchain.compile.tir import target_code
+from toolchain.compile.tir.register_blocking import Extents, Tile, by_instructions
 from toolchain.core import plugins
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.targets import catalogue
+from toolchain.targets.instruction_sets import Registers
 from toolchain.wheels.elf import Code
 
 FOLDER = Path(__file__).with_name("made_up")
@@ -48,6 +51,23 @@ def test_a_network_is_compiled_with_its_registers_and_caches(added: targets.Targ
     assert others == []
     code = "".join(m.inspect_source("asm") for m in pipeline.build(scheduled, target).mod.imports)
     assert "xvfmadd.s" in code
+
+
+def test_a_cache_decides_which_tiles_come_first() -> None:
+    """Weights that don't stay in it are read once, and all inputs again for each tile of them."""
+    registers = Registers(lanes=8, count=16)
+    of = Extents(rows=14, columns=512, positions=196, weights=200 << 10, inputs=100 << 10)
+    assert not by_instructions(replace(registers, kept=256 << 10), of).columns_first
+    assert by_instructions(replace(registers, kept=128 << 10), of).columns_first
+
+
+def test_32_bit_arm_has_half_the_registers_of_64_bit_arm() -> None:
+    of = {name: tvm.target.Target(targets.target(name).tagged()) for name in ("armv7l", "aarch64")}
+    registers = {name: target_code.registers(target) for name, target in of.items()}
+    assert registers["armv7l"] == replace(registers["aarch64"], count=16)
+    tile = Tile.of(registers["armv7l"], 14, 96)
+    sums = tile.rows * tile.vectors
+    assert sums + tile.rows + tile.vectors <= 16
 
 
 def test_a_device_is_probed_and_its_wheels_are_checked(added: targets.Target) -> None:

@@ -44,7 +44,12 @@ def longer(target: tvm.target.Target) -> tvm.target.Target | None:
 
 
 def heavy(module: tvm.IRModule) -> set[str]:
-    """The names of the functions, not scheduled yet, that most of a model's work is in."""
+    """The names of the functions that most of a model's work is in.
+
+    Args:
+        module: Relax that calls TIR functions, none of them scheduled yet: how much is computed is
+            read off the blocks as TVM legalised and fused them.
+    """
     work = {
         variable.name_hint: values(function)
         for variable, function in module.functions_items()
@@ -77,13 +82,19 @@ def values(function: tirx.PrimFunc) -> int:
 def forms(
     rule: Rule, function: tirx.PrimFunc, wide: Registers | None
 ) -> tuple[tirx.PrimFunc, ...] | None:
-    """A function by a rule, and, if these are given, by the same rule on longer registers.
+    """A function by a rule, and, if longer registers are given, by the same rule on these.
 
     Both find their weights in one layout: that of the longer ones' tiles, where the others divide
-    those, else as they came.
+    those, else as they came. So an argument of shape (..., n · columns) that is packed is one of
+    (n, ..., columns) in both, and the caller has one constant to turn.
+
+    Args:
+        rule: of the target's own registers.
+        function: not scheduled, of arguments whose shapes are known.
+        wide: the longer registers; None for one form.
 
     Returns:
-        None where the rule doesn't fit.
+        the form for short vectors, then that for long ones; None where the rule doesn't fit.
     """
     if wide is None:
         only = rule.apply(function)
@@ -110,6 +121,12 @@ def add(
     """Put a function's longer form beside the short one, which is in the module already.
 
     `split` and `choosing` take them apart. Where both are the same loops, there is one form.
+
+    Args:
+        module: is changed.
+        variable: the function's name in it.
+        short: of the same arguments, shapes and layouts as `long`.
+        long: the form for longer vectors.
     """
     if structural_equal(short, long, map_free_vars=True):
         return
@@ -119,7 +136,14 @@ def add(
 
 
 def split(module: tvm.IRModule) -> tuple[tvm.IRModule, tvm.IRModule]:
-    """The module without the longer forms, and these."""
+    """The module without the longer forms, and these.
+
+    Args:
+        module: scheduled, to which `add` gave the forms; it is not changed.
+
+    Returns:
+        two modules: the first is compiled for the target, the second for `longer` of it.
+    """
     names = {
         f"{variable.name_hint}{LONG}"
         for variable, function in module.functions_items()
@@ -136,7 +160,8 @@ def split(module: tvm.IRModule) -> tuple[tvm.IRModule, tvm.IRModule]:
 def choosing(target: tvm.target.Target) -> Any:
     """The pass that puts what chooses under the name of each function with two forms.
 
-    It follows MakePackedAPI. What chooses hands its own arguments on: what comes after them on the
+    It follows MakePackedAPI: the functions take TVM's packed arguments (self, arguments, their
+    number, result) by then. What chooses hands its own arguments on: what comes after them on the
     caller's stack, where a result would go, is left alone, since none of these functions returns
     any.
 

@@ -12,11 +12,11 @@ from toolchain.targets.instruction_sets import Registers
 
 @dataclass(frozen=True, kw_only=True)
 class Extents:
-    """What a tile divides, and how much is read for it.
+    """What a tile divides in an output [..., rows, columns], and how much is read for it.
 
     Attributes:
-        rows: positions along the image's last axis.
-        columns: channels.
+        rows: the output's last axis but one: positions along an image's row (NHWC), or samples.
+        columns: its last axis: channels.
         stride: of the window where each channel is computed from itself alone, else none.
         positions: all, of each row of the image and each image.
         weights: bytes of these.
@@ -62,8 +62,14 @@ class Tile:
     def of(cls, registers: Registers, rows: int, columns: int) -> Tile:
         """The tile with the most multiply-adds an instruction, of those that divide the extents.
 
-        One step of the reduction loads `vectors` of weights, broadcasts `rows` of the input, and
-        does `rows` times `vectors` multiply-adds.
+        It is for sums over the products of an input [rows, k] and weights [k, columns], where k is
+        all of the reduction or one position of a window. One step of it loads `vectors` of weights,
+        broadcasts `rows` of the input, and does `rows` times `vectors` multiply-adds.
+
+        Args:
+            registers: of the target.
+            rows: positions that a tile's rows are to divide.
+            columns: channels that its `vectors` times `width` are to divide.
         """
         best, most = cls(rows=1, vectors=1, width=divisor(columns, registers.lanes)), 0.0
         for width in widths(registers, columns):
@@ -92,6 +98,12 @@ class Tile:
         another position, so that each is loaded once. Two registers are for weights and for the
         next input. Groups of more than two would leave too few of them (with RVV, groups of two at
         seven positions took the fewest instructions of what was tried).
+
+        Args:
+            registers: of the target.
+            rows: positions of an image's row that a tile's rows are to divide.
+            columns: channels that its width is to divide.
+            stride: of the window along the row, 1 or more.
         """
         most = registers.lanes * min(registers.group, 2)
         width = [w for w in widths(registers, columns) if w <= most][-1]
@@ -136,6 +148,13 @@ def widths(registers: Registers, columns: int) -> list[int]:
 
     These are the largest of all and that of a power of two. Where an instruction may work on any
     number of lanes, all that fit in a group of registers.
+
+    Args:
+        registers: of the target.
+        columns: extent of the axis, 1 or more.
+
+    Returns:
+        numbers of float32, ascending; never none.
     """
     if registers.resized is not None:
         return divisors(columns, registers.lanes * registers.group)

@@ -36,7 +36,12 @@ def workload(function: tirx.PrimFunc) -> str:
 
 
 def extents(function: tirx.PrimFunc, registers: Registers) -> Extents | None:
-    """What a tile of a function divides; None for one that has no tile."""
+    """What a tile of a function divides; None for one that has no tile.
+
+    Args:
+        function: not scheduled, with at most one reduction, whose output is [..., rows, columns].
+        registers: of the target.
+    """
     found: list[Extents] = []
 
     def noting(registers: Registers, of: Extents) -> Tile:
@@ -48,7 +53,12 @@ def extents(function: tirx.PrimFunc, registers: Registers) -> Extents | None:
 
 
 def tiles(of: Extents, registers: Registers) -> list[Tile]:
-    """Every legal tile: our own choice first, then by the instructions that the model counts."""
+    """Every legal tile: our own choice first, then by the instructions that the model counts.
+
+    Args:
+        of: what tiles divide.
+        registers: of the target; with longer vectors, of its short ones.
+    """
     sliding = of.stride is not None
     found = {
         Tile(rows=rows, vectors=vectors, width=width, columns_first=first)
@@ -104,7 +114,12 @@ def chosen(tuned: Mapping[str, Tile], function: tirx.PrimFunc, registers: Regist
 
 
 def count(tuned: Mapping[str, Tile], module: tvm.IRModule) -> int:
-    """How many of a module's functions have a tuned tile."""
+    """How many of a module's functions have a tuned tile.
+
+    Args:
+        tuned: tiles by workload.
+        module: from `pipeline.lower`, not scheduled: a workload is the hash of plain loops.
+    """
     functions = [f for _, f in module.functions_items() if isinstance(f, tirx.PrimFunc)]
     return sum(workload(function) in tuned for function in functions) if tuned else 0
 

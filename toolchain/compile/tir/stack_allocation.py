@@ -22,7 +22,11 @@ LEFT_ALONE = "disable_lower_builtin"  # annotation that TVM's LowerTVMBuiltin he
 
 
 def keeping() -> Any:
-    """The pass that marks what is to stay on the stack; TVM's LowerTVMBuiltin is to follow it."""
+    """The pass that marks what is to stay on the stack.
+
+    It needs blocks lowered to loops before it, and LowerTVMBuiltin after it, which heeds the mark.
+    What is not of a known size, or of more than `LARGEST` bytes, stays as it was.
+    """
 
     def keep(function: tirx.PrimFunc, _module: Any, _context: Any) -> tirx.PrimFunc:
         return function.with_body(tvm_versions.replaced(function.body, tirx.AllocBuffer, _marked))
