@@ -6,6 +6,7 @@ The device is this machine, and its Python has what a release would install.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -109,6 +110,27 @@ def test_a_networks_artifact_for_a_made_up_runtime_is_bundled(network: ModelMani
     assert assemble.artifacts(folder, manifest) == [("scaler", "models/net/b1/net.scale")]
     assert "runner/edgewright_runner/backends/scaler.py" in {f.path for f in manifest.files}
     assert ModelManifest.load(folder / "models/net/b1").artifacts == network.artifacts
+
+
+@pytest.mark.usefixtures("_project")
+def test_a_runtime_without_its_twin_is_told_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(MADE_UP / "runtimes", tmp_path / "alone" / "runtimes")
+    monkeypatch.setenv(plugins.VARIABLE, str(tmp_path / "alone"))
+    with pytest.raises(UsageError, match="runtime scaler has no module for the device"):
+        assemble.make(RV64GC, [])
+
+
+@pytest.mark.usefixtures("_project")
+def test_a_users_twin_does_not_take_the_place_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs" / "backends").mkdir(parents=True)
+    (tmp_path / "theirs" / "backends" / "tvm.py").touch()
+    monkeypatch.setenv(plugins.VARIABLE, str(tmp_path / "theirs"))
+    with pytest.raises(UsageError, match=r"the runner has a module tvm\.py already"):
+        assemble.make(RV64GC, [])
 
 
 def test_the_device_checks_what_a_made_up_runtime_loads(network: ModelManifest) -> None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from toolchain import runtimes, targets
 from toolchain.core import paths, plugins
-from toolchain.core.errors import BuildError
+from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.store import Store, digest_file, digest_of
 from toolchain.lock import fetch, pins
 from toolchain.lock.pins import Sha256
@@ -153,7 +153,7 @@ def make(target: Target, models: Sequence[ModelManifest]) -> Path:
 
     Raises:
         BuildError: a wheel is not built, or a file of a model is gone.
-        UsageError: no set of wheels runs all of these models.
+        UsageError: no set of wheels runs all of these models, or a runtime lacks its twin.
     """
     store = Store()
     name = "+".join(sorted({manifest.model for manifest in models})) or "runtime"
@@ -163,7 +163,7 @@ def make(target: Target, models: Sequence[ModelManifest]) -> Path:
         folder = scratch / "bundle"
         requires = _wheels(folder / "wheels", target, store, models)
         bundled = [_model(manifest, folder, target) for manifest in models]
-        _runner(folder / "runner")
+        _runner(folder / "runner", target)
         (folder / "requirements.txt").write_text(_requirements(folder / "wheels"))
         files = [
             File(
@@ -194,15 +194,27 @@ def make(target: Target, models: Sequence[ModelManifest]) -> Path:
     return final
 
 
-def _runner(into: Path) -> None:
-    """Copy the runner, with the backends of the user's own runtimes."""
+def _runner(into: Path, target: Target) -> None:
+    """Copy the runner, with the backends of the user's own runtimes.
+
+    Raises:
+        UsageError: one is missing, or has the name of one of ours.
+    """
     shutil.copytree(
         paths.ROOT / "deploy" / "runner",
         into,
         ignore=shutil.ignore_patterns("__pycache__", "*.pyc"),
     )
     for path in (p for own in plugins.folders("backends") for p in sorted(own.glob("[!_]*.py"))):
+        if (into / BACKENDS / path.name).exists():
+            raise UsageError(f"{path}: the runner has a module {path.name} already")
         shutil.copyfile(path, into / BACKENDS / path.name)
+    for runtime in runtimes.serving(target):
+        if not (into / BACKENDS / f"{runtime.name}.py").is_file():
+            raise UsageError(
+                f"runtime {runtime.name} has no module for the device",
+                resolution=f"write backends/{runtime.name}.py, its twin in the runner",
+            )
 
 
 def _wheels(into: Path, target: Target, store: Store, models: Sequence[ModelManifest]) -> Requires:
