@@ -77,6 +77,37 @@ def test_weights_beside_an_onnx_file_are_part_of_it(tmp_path: Path) -> None:
         onnx_file.FORMAT.digest(path)
 
 
+@pytest.mark.parametrize("location", ["../secret", "/etc/hostname"])
+def test_an_onnx_file_reads_nothing_outside_of_its_folder(tmp_path: Path, location: str) -> None:
+    (tmp_path / "secret").write_bytes(bytes(16))
+    (tmp_path / "theirs").mkdir()
+    path = an_onnx_file(tmp_path / "theirs" / "net.onnx")
+    model = onnx.load(path)
+    weights = model.graph.initializer.add()
+    weights.CopyFrom(numpy_helper.from_array(np.ones(4, np.float32), "w"))
+    onnx.external_data_helper.set_external_data(weights, location)
+    weights.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="names a file outside of its folder"):
+        resolve_model(model_file=path)
+
+
+def test_weights_beside_it_of_a_graph_inside_a_node_are_part_of_it_too(tmp_path: Path) -> None:
+    path = an_onnx_file(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    inner = helper.make_graph([], "inner", [], [])
+    weights = inner.initializer.add()
+    weights.CopyFrom(numpy_helper.from_array(np.ones(4, np.float32), "w"))
+    onnx.external_data_helper.set_external_data(weights, "net.data")
+    weights.ClearField("raw_data")
+    model.graph.node[0].attribute.append(helper.make_attribute("body", inner))
+    path.write_bytes(model.SerializeToString())
+    (tmp_path / "net.data").write_bytes(bytes(16))
+    before = onnx_file.FORMAT.digest(path)
+    (tmp_path / "net.data").write_bytes(b"\1" * 16)
+    assert onnx_file.FORMAT.digest(path) != before
+
+
 def test_listing_the_kinds_imports_nothing_heavy() -> None:
     heavy = ("tensorflow", "keras", "torch", "onnx", "onnxruntime", "numpy", "pydantic", "filelock")
     script = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toolchain.core.errors import ModelError, UsageError
-from toolchain.models import catalogue
+from toolchain.models import catalogue, place
 from toolchain.models.resolve import resolve_model
 
 
@@ -153,3 +153,10 @@ def test_weights_for_a_users_own_file_are_refused(tmp_path: Path) -> None:
     path = a_keras_file(tmp_path / "net.keras")
     with pytest.raises(UsageError, match="catalogue"):
         resolve_model(model_file=path, weights=path)
+
+
+def test_the_folder_of_a_model_is_said_by_one_function(tmp_path: Path) -> None:
+    folder = place.folder_of("net", 2, tmp_path)
+    assert folder == tmp_path / "net" / "b2"
+    folder.mkdir(parents=True)
+    assert place.all_folders(tmp_path) == [folder]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,10 +75,10 @@ def rounds(model: onnx.ModelProto) -> bool:
 
 
 def external_weights(path: Path) -> list[Path]:
-    """The files that hold an ONNX model's weights beside it, sorted.
+    """The files that hold an ONNX model's weights, in its folder or below it, sorted.
 
     Raises:
-        ModelError: it is no ONNX model, or one of them isn't there.
+        ModelError: it is no ONNX model, or one of them isn't there or is outside of the folder.
     """
     try:
         model = onnx.load(path, load_external_data=False)
@@ -86,17 +86,32 @@ def external_weights(path: Path) -> list[Path]:
         raise _not_onnx(path, str(error)) from error
     names = {
         ExternalDataInfo(tensor).location
-        for tensor in model.graph.initializer
+        for tensor in _tensors(model.graph)
         if uses_external_data(tensor)
     }
     files = sorted(path.parent / name for name in names)
     for file in files:
+        if not file.resolve().is_relative_to(path.parent.resolve()):
+            raise ModelError(
+                f"{path.name} names a file outside of its folder",
+                detail=f"its weights would be read from {file}",
+                resolution="a model's files stand beside it; take one from somebody that you trust",
+            )
         if not file.is_file():
             raise ModelError(
                 f"{path.name}: its weights are in {file.name}, which isn't beside it",
                 resolution=f"copy {file.name} into the folder of {path.name}",
             )
     return files
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every constant of a graph and of the graphs inside its nodes."""
+    yield from graph.initializer
+    for attribute in (a for node in graph.node for a in node.attribute):
+        yield from ([attribute.t] if attribute.HasField("t") else attribute.tensors)
+        for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            yield from _tensors(inner)
 
 
 def _not_onnx(path: Path, detail: str) -> ModelError:
