@@ -126,7 +126,7 @@ def request(place: Path, level: int, folder: Path) -> CompilationRequest:
         target=targets.target(TARGET).tvm(),
         opt_level=level,
         tuned={},
-        both_at_once=False,
+        check_in_parallel=False,
         folder=folder,
     )
 

@@ -256,7 +256,7 @@ def compiled(
                 linker=linker,
                 compiler=compiler,
                 tuned=tuned,
-                both_at_once=at_once < cores,
+                check_in_parallel=at_once < cores,
                 progress=lambda line: say(f"{finished} of {len(plan)}; {job}: {line}"),
             )
         except EdgewrightError as error:

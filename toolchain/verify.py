@@ -211,7 +211,7 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
     present = ModelManifest.load(folder)
 
     def parts(where: Store, say: Say) -> tuple[Linker, Compiler]:
-        by = source_compiler.chosen(claim.parameters["compiler"], where, say)
+        by = source_compiler.by_name(claim.parameters["compiler"], where, say)
         return cross_link.linker(chosen, where, say), by
 
     def again(scratch: Path, say: Say) -> str:
@@ -231,7 +231,7 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
             linker=linker,
             compiler=by,
             tuned=tuned,
-            both_at_once=False,  # a single compilation does both at once
+            check_in_parallel=False,  # a single compilation does both at once
             cache=cold,
             progress=say,
         )

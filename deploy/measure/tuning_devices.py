@@ -71,7 +71,7 @@ def tune(
             key = secrets.token_hex(16)
             forward = stack.enter_context(served(device, key, version, say))
             reached.append(Address(name=device.name, port=forward.port, key=key))
-        linker = stack.enter_context(cross_link.standing(target, store, say))
+        linker = stack.enter_context(cross_link.container_linker(target, store, say))
         return run.search(
             manifest,
             folder,

@@ -155,4 +155,4 @@ def expected(case: onnx.ModelProto, x: npt.NDArray[np.float32]) -> npt.NDArray[n
 
 def lowered(case: onnx.ModelProto, level: int) -> tvm.IRModule:
     graph = onnx_simplify.simplify(case) if level >= 1 else case
-    return pipeline.lower(onnx_import.load(graph), work.this_machine(), level)
+    return pipeline.lower(onnx_import.from_onnx(graph), work.host_target(), level)

@@ -169,11 +169,11 @@ WHOLE = {
 
 def lowered(case: onnx.ModelProto, level: int = 3) -> tvm.IRModule:
     graph = onnx_simplify.simplify(case)
-    return pipeline.lower(onnx_import.load(graph), compilation_job.this_machine(), level)
+    return pipeline.lower(onnx_import.from_onnx(graph), compilation_job.host_target(), level)
 
 
 def computed(module: tvm.IRModule, x: np.ndarray) -> object:
-    target = compilation_job.this_machine()
+    target = compilation_job.host_target()
     scheduled, _ = pipeline.schedule(module, target, 3)
     machine = relax.VirtualMachine(pipeline.build(scheduled, target), tvm.cpu())
     return machine["main"](tvm.runtime.tensor(x))
@@ -191,7 +191,7 @@ def test_one_sample_after_another_computes_the_same(name: str) -> None:
     case = APART[name]
     x = random(*(d.dim_value for d in case.graph.input[0].type.tensor_type.shape.dim))
     module = lowered(case)
-    assert batch_splitting.samples(module) == SIZE
+    assert batch_splitting.samples_per_inference(module) == SIZE
     found = computed(module, x).numpy()  # type: ignore[attr-defined]
     np.testing.assert_allclose(found, expected(case, x), rtol=1e-4, atol=1e-5)
 
@@ -199,7 +199,7 @@ def test_one_sample_after_another_computes_the_same(name: str) -> None:
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", WHOLE)
 def test_what_may_look_at_several_samples_stays_whole(name: str) -> None:
-    assert batch_splitting.samples(lowered(WHOLE[name])) == 1
+    assert batch_splitting.samples_per_inference(lowered(WHOLE[name])) == 1
 
 
 @pytest.mark.usefixtures("always")
@@ -212,15 +212,15 @@ def test_several_outputs_are_put_together_each() -> None:
     case.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
     case = onnx.shape_inference.infer_shapes(case)
     module, x = lowered(case), random(*IMAGES)
-    assert batch_splitting.samples(module) == SIZE
+    assert batch_splitting.samples_per_inference(module) == SIZE
     found = list(computed(module, x))  # type: ignore[call-overload]
     for one, wanted in zip(found, onnx_reference.run(case, {"x": x}), strict=True):
         np.testing.assert_allclose(one.numpy(), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_values_that_stay_in_the_cache_are_computed_for_all_samples_at_once() -> None:
-    assert batch_splitting.samples(lowered(convolution((8, 16, 14, 14), 16, 3))) == 1
-    assert batch_splitting.samples(lowered(convolution((8, 16, 56, 56), 16, 3))) == 8
+    assert batch_splitting.samples_per_inference(lowered(convolution((8, 16, 14, 14), 16, 3))) == 1
+    assert batch_splitting.samples_per_inference(lowered(convolution((8, 16, 56, 56), 16, 3))) == 8
 
 
 def test_weights_that_few_positions_use_are_read_once_for_all_samples() -> None:
@@ -230,9 +230,15 @@ def test_weights_that_few_positions_use_are_read_once_for_all_samples() -> None:
         node("Gemm", ["f", "m"], ["y"]),
     ]
     constants: dict[str, np.ndarray] = {"w": random(16, 16, 3, 3), "m": random(16 * 28 * 28, 64)}
-    assert batch_splitting.samples(lowered(model(dense, (8, 16, 28, 28), constants))) == 1
+    assert (
+        batch_splitting.samples_per_inference(lowered(model(dense, (8, 16, 28, 28), constants)))
+        == 1
+    )
     constants["m"] = constants["m"][:, :1]
-    assert batch_splitting.samples(lowered(model(dense, (8, 16, 28, 28), constants))) == 8
+    assert (
+        batch_splitting.samples_per_inference(lowered(model(dense, (8, 16, 28, 28), constants)))
+        == 8
+    )
 
 
 @pytest.mark.parametrize("right", [(5,), (5, 0)], ids=["a number", "nothing"])
@@ -247,12 +253,19 @@ def test_a_product_without_channels_is_no_reason_to_fail(right: tuple[int, ...])
         (8, 4, 64, 64),
         {"u": random(5), "v": random(*right), "w": random(4, 4, 1, 1)},
     )
-    assert batch_splitting.samples(batch_splitting.apart(onnx_import.load(case), KEPT)) == 1
+    assert (
+        batch_splitting.samples_per_inference(
+            batch_splitting.split_batch(KEPT)(onnx_import.from_onnx(case))
+        )
+        == 1
+    )
 
 
 def test_more_samples_than_are_worth_joining_stay_whole() -> None:
-    assert batch_splitting.samples(lowered(convolution((9, 16, 56, 56), 16, 3))) == 1
+    assert batch_splitting.samples_per_inference(lowered(convolution((9, 16, 56, 56), 16, 3))) == 1
 
 
 def test_a_graph_as_imported_keeps_its_batch() -> None:
-    assert batch_splitting.samples(lowered(convolution((8, 16, 56, 56), 16, 3), 1)) == 1
+    assert (
+        batch_splitting.samples_per_inference(lowered(convolution((8, 16, 56, 56), 16, 3), 1)) == 1
+    )

@@ -34,7 +34,7 @@ def chain(*, pads: list[int], again: bool = False) -> onnx.ModelProto:
 
 
 def lowered(graph: onnx.ModelProto) -> tvm.IRModule:
-    return pipeline.lower(onnx_import.load(graph), PC, 3)
+    return pipeline.lower(onnx_import.from_onnx(graph), PC, 3)
 
 
 def functions(module: tvm.IRModule) -> dict[str, Any]:
@@ -50,11 +50,11 @@ def test_what_computes_the_image_writes_it_where_the_padded_one_has_it() -> None
     module = lowered(chain(pads=PADS))
     (name,) = padding(module)
     function = functions(module)[name]
-    inner, border = padding_propagation.off(function)
+    inner, border = padding_propagation.separate_border(function)
     assert border is not None
     assert border.inside == [(0, 1), (1, 13), (2, 12), (0, 32)]
     assert float(border.value) == 0
-    (output,) = tvm_versions.arguments(function)[-1:]
+    (output,) = tvm_versions.argument_shapes(function)[-1:]
     assert output == (1, 13, 15, 32)
     assert "if_then_else" not in str(inner)
 
@@ -68,12 +68,12 @@ def test_neither_function_has_a_pass_over_memory_for_it() -> None:
 
 def test_the_border_is_zero_whatever_was_there_and_all_else_is_computed() -> None:
     (function,) = (f for n, f in functions(lowered(chain(pads=PADS))).items() if "pad" in n)
-    inner, border = padding_propagation.off(function)
+    inner, border = padding_propagation.separate_border(function)
     assert border is not None
     whole = tvm.IRModule({"main": border.filled(inner).with_attr("global_symbol", "main")})
     *given, out = (
         np.random.default_rng(n).random(shape, np.float32)
-        for n, shape in enumerate(tvm_versions.arguments(function))
+        for n, shape in enumerate(tvm_versions.argument_shapes(function))
     )
     found = tvm.runtime.tensor(np.full_like(out, np.nan))
     tvm.compile(whole, "llvm")["main"](*map(tvm.runtime.tensor, given), found)
@@ -85,14 +85,14 @@ def test_the_border_is_zero_whatever_was_there_and_all_else_is_computed() -> Non
 
 @pytest.mark.parametrize("level", [0, 1])
 def test_below_o2_it_is_left_to_the_convolution(level: int) -> None:
-    module = pipeline.lower(onnx_import.load(chain(pads=PADS)), PC, level)
+    module = pipeline.lower(onnx_import.from_onnx(chain(pads=PADS)), PC, level)
     assert not padding(module)
 
 
 def test_an_image_that_is_used_without_its_border_too_is_padded_by_a_function_of_its_own() -> None:
     module = lowered(chain(pads=[1, 1, 1, 1], again=True))
     (name,) = padding(module)
-    assert padding_propagation.off(functions(module)[name])[1] is None
+    assert padding_propagation.separate_border(functions(module)[name])[1] is None
 
 
 def test_a_convolution_without_padding_is_left_alone() -> None:

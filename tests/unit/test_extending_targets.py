@@ -46,7 +46,7 @@ def test_a_network_is_compiled_with_its_registers_and_caches(added: targets.Targ
     target = tvm.target.Target(added.tagged())
     registers = target_code.registers(target)
     assert (registers.lanes, registers.count, registers.kept) == (8, 32, 65536)
-    lowered = pipeline.lower(onnx_import.load(CASES["1x1"]), target, 3)
+    lowered = pipeline.lower(onnx_import.from_onnx(CASES["1x1"]), target, 3)
     scheduled, others = pipeline.schedule(lowered, target, 3)
     assert others == []
     code = "".join(m.inspect_source("asm") for m in pipeline.build(scheduled, target).mod.imports)

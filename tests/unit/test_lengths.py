@@ -34,7 +34,9 @@ NAME = "fused_conv2d_add_maximum_minimum"
 
 
 def scheduled(graph: onnx.ModelProto, target: tvm.target.Target = TARGET) -> tvm.IRModule:
-    module, _ = pipeline.schedule(pipeline.lower(onnx_import.load(graph), target, 3), target, 3)
+    module, _ = pipeline.schedule(
+        pipeline.lower(onnx_import.from_onnx(graph), target, 3), target, 3
+    )
     return module
 
 
@@ -129,7 +131,7 @@ def test_a_function_with_little_work_has_one_form() -> None:
         (1, 128, 14, 14),
         {"w": random(64, 128, 3, 3)},
     )
-    module = pipeline.lower(onnx_import.load(graph), TARGET, 3)
+    module = pipeline.lower(onnx_import.from_onnx(graph), TARGET, 3)
     work = {
         variable.name_hint: multiversioning.values(module[variable])
         for variable in module.get_global_vars()
@@ -153,7 +155,7 @@ def test_what_no_rule_can_schedule_has_one_form() -> None:
 
 
 def test_a_function_whose_loops_are_the_same_for_both_lengths_has_one_form() -> None:
-    module = pipeline.lower(onnx_import.load(convolution((1, 32, 14, 14), 3, 1)), TARGET, 3)
+    module = pipeline.lower(onnx_import.from_onnx(convolution((1, 32, 14, 14), 3, 1)), TARGET, 3)
     assert len(multiversioning.heavy(module)) > 1
     found, _ = pipeline.schedule(module, TARGET, 3)
     assert any(name.endswith("_long") for name in names(found))  # the transpose of the input
@@ -273,7 +275,7 @@ def test_both_forms_compute_what_onnx_runtime_does(
 
 
 def test_a_tile_is_measured_in_both_forms_as_a_compilation_makes_them() -> None:
-    module = pipeline.lower(onnx_import.load(convolution((1, 32, 14, 14), 64, 1)), TARGET, 3)
+    module = pipeline.lower(onnx_import.from_onnx(convolution((1, 32, 14, 14), 64, 1)), TARGET, 3)
     registers = target_code.registers(TARGET)
     (one,) = [f for f in functions(module, registers, lambda _: 1) if f.name == NAME]
     tuned = register_blocking.Tile(rows=2, vectors=4, width=8)

@@ -17,7 +17,7 @@ from toolchain.compile.tir import (
     target_code,
     weight_prepacking,
 )
-from toolchain.compile.tir.default_schedule import Rule
+from toolchain.compile.tir.default_schedule import ScheduleRule
 from toolchain.compile.tir.register_blocking import Extents, Tile
 from toolchain.targets.instruction_sets import Registers
 
@@ -35,7 +35,7 @@ def reductions(module: tvm.IRModule) -> dict[str, tirx.PrimFunc]:
 
 def test_the_columns_of_a_tile_stand_together() -> None:
     weights = np.arange(2 * 3 * 12).reshape(2, 3, 12)
-    found = weight_prepacking.pack(weights, 4)
+    found = weight_prepacking.prepack(weights, 4)
     assert found.shape == (3, 2, 3, 4)
     for column in range(12):
         np.testing.assert_array_equal(found[column // 4, :, :, column % 4], weights[..., column])
@@ -60,12 +60,12 @@ PACKED = {
 
 @pytest.mark.parametrize("case", PACKED)
 def test_a_network_with_packed_weights_computes_the_same(case: str) -> None:
-    graph, target = PACKED[case], compilation_job.this_machine()
+    graph, target = PACKED[case], compilation_job.host_target()
     module = lowered(graph, 3)
     ((name, function),) = reductions(module).items()
     scheduled, others = pipeline.schedule(module, target, 3)
     assert others == []
-    assert weight_prepacking.packs(function, scheduled[name])
+    assert weight_prepacking.packing_of(function, scheduled[name])
     machine = relax.VirtualMachine(pipeline.build(scheduled, target), tvm.cpu())
     x = random(*(d.dim_value for d in graph.graph.input[0].type.tensor_type.shape.dim))
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
@@ -86,11 +86,11 @@ def twice(second: str) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(("second", "turned"), [("v", True), ("t", False)])
 def test_what_a_call_computes_itself_is_not_packed(second: str, turned: bool) -> None:
-    graph, target = twice(second), compilation_job.this_machine()
+    graph, target = twice(second), compilation_job.host_target()
     module = lowered(graph, 3)
     scheduled, _ = pipeline.schedule(module, target, 3)
     ((name, function),) = reductions(module).items()
-    assert bool(weight_prepacking.packs(function, scheduled[name])) == turned
+    assert bool(weight_prepacking.packing_of(function, scheduled[name])) == turned
     machine = relax.VirtualMachine(pipeline.build(scheduled, target), tvm.cpu())
     x = random(MANY, MANY)
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
@@ -108,30 +108,30 @@ def test_weights_that_are_read_well_as_they_are_stay(graph: onnx.ModelProto, why
     module = lowered(graph, 3)
     scheduled, _ = pipeline.schedule(module, tvm.target.Target(NEON), 3)
     for name, function in reductions(module).items():
-        assert not weight_prepacking.packs(function, scheduled[name]), why
+        assert not weight_prepacking.packing_of(function, scheduled[name]), why
 
 
-def forms(widths: dict[int, int]) -> list[weight_prepacking.Packs]:
+def forms(widths: dict[int, int]) -> list[weight_prepacking.Packing]:
     """What a product of 96 columns packs in both forms, each with tiles of its lanes' width."""
 
     def choose(registers: Registers, _of: Extents) -> Tile:
         return Tile(rows=1, vectors=1, width=widths[registers.lanes])
 
     target = tvm.target.Target(VECTORS)
-    module = pipeline.lower(onnx_import.load(product(96)), target, 3)
+    module = pipeline.lower(onnx_import.from_onnx(product(96)), target, 3)
     ((name, function),) = reductions(module).items()
     short = target_code.registers(target)
-    rule = Rule(
+    rule = ScheduleRule(
         registers=short,
         tiled=True,
         choose=choose,
-        constant=weight_prepacking.constants(module)[name],
+        constant=weight_prepacking.constant_arguments(module)[name],
     )
     found = multiversioning.forms(
         rule, function, target_code.registers(multiversioning.longer(target))
     )
     assert found is not None
-    return [weight_prepacking.packs(function, form) for form in found]
+    return [weight_prepacking.packing_of(function, form) for form in found]
 
 
 def test_both_forms_of_a_function_have_one_layout() -> None:
@@ -152,6 +152,6 @@ def test_the_tile_of_the_registers_is_what_is_packed() -> None:
     ((name, function),) = reductions(module).items()
     scheduled, _ = pipeline.schedule(module, tvm.target.Target(NEON), 3)
     tile = register_blocking.Tile.of(REGISTERS, 7, 96)
-    assert list(weight_prepacking.packs(function, scheduled[name]).values()) == [
+    assert list(weight_prepacking.packing_of(function, scheduled[name]).values()) == [
         tile.vectors * tile.width
     ]

@@ -39,7 +39,7 @@ def functions(module: tvm.IRModule) -> list[str]:
 @pytest.mark.parametrize("case", CASES)
 def test_every_level_computes_the_same(case: str, level: int) -> None:
     graph = CASES[case]
-    target = work.this_machine()
+    target = work.host_target()
     module, others = pipeline.schedule(lowered(graph, level), target, level)
     machine = relax.VirtualMachine(pipeline.build(module, target), tvm.cpu())
     x = random(*(d.dim_value for d in graph.graph.input[0].type.tensor_type.shape.dim))
@@ -50,7 +50,7 @@ def test_every_level_computes_the_same(case: str, level: int) -> None:
 
 def test_scalar_tiles_compute_the_same() -> None:
     graph = CASES["1x1, odd channels, batch 3"]
-    rule = default_schedule.Rule(
+    rule = default_schedule.ScheduleRule(
         registers=target_code.registers(tvm.target.Target(SCALAR)), tiled=True
     )
     assert rule.registers.lanes == 1
@@ -60,7 +60,7 @@ def test_scalar_tiles_compute_the_same() -> None:
             better = rule.apply(function)
             assert better is not None
             module.update_func(variable, better)
-    executable = pipeline.build(module, work.this_machine())
+    executable = pipeline.build(module, work.host_target())
     x = random(3, 7, 5, 11)
     found = relax.VirtualMachine(executable, tvm.cpu())["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, expected(graph, x), rtol=1e-4, atol=1e-5)
@@ -75,7 +75,7 @@ def of_convolution(module: tvm.IRModule) -> str:
 def assembly(graph: onnx.ModelProto, kind: dict[str, object]) -> str:
     """What a convolution is compiled to for a target."""
     target = tvm.target.Target(kind)
-    module = pipeline.lower(onnx_import.load(graph), target, 3)
+    module = pipeline.lower(onnx_import.from_onnx(graph), target, 3)
     scheduled, _ = pipeline.schedule(module, target, 3)
     name = of_convolution(scheduled)
     function = scheduled[name].with_attr("global_symbol", name)
@@ -125,8 +125,8 @@ def test_activations_by_exponentials_call_no_library(case: str, kind: dict[str, 
 def test_exponentials_of_what_is_not_finite_or_large_are_as_they_should_be(operator: str) -> None:
     graph = model([helper.make_node(operator, ["x"], ["y"])], (8,))
     x = np.array([0, np.inf, -np.inf, np.nan, 88, 100, -87, -200], np.float32)
-    module, _ = pipeline.schedule(lowered(graph, 3), work.this_machine(), 3)
-    machine = relax.VirtualMachine(pipeline.build(module, work.this_machine()), tvm.cpu())
+    module, _ = pipeline.schedule(lowered(graph, 3), work.host_target(), 3)
+    machine = relax.VirtualMachine(pipeline.build(module, work.host_target()), tvm.cpu())
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
     np.testing.assert_allclose(found, expected(graph, x), rtol=1e-5, atol=1e-6)
 
@@ -142,7 +142,7 @@ def test_a_scale_for_each_channel_is_computed_once_and_not_for_each_pixel() -> N
         (2, 16, 6, 6),
         {"w": random(16, 16, 1, 1)},
     )
-    target = work.this_machine()
+    target = work.host_target()
     module, _ = pipeline.schedule(lowered(squeeze, 3), target, 3)
     (name,) = [n for n in functions(module) if "conv2d" in n]
     schedule = s_tir.Schedule(module[name])
@@ -167,7 +167,7 @@ def test_a_window_over_each_channel_leaves_a_register_for_every_input_of_a_tile(
     )  # 7 sums, 7 inputs, 2 of 16 groups
     assert register_blocking.Tile.sliding(registers, 56, 64, stride=2).rows == 4
     depthwise = convolution((1, 16, 14, 14), 16, 3, pads=[1, 1, 1, 1], group=16)
-    module = pipeline.lower(onnx_import.load(depthwise), tvm.target.Target(VECTORS), 3)
+    module = pipeline.lower(onnx_import.from_onnx(depthwise), tvm.target.Target(VECTORS), 3)
     scheduled, _ = pipeline.schedule(module, tvm.target.Target(VECTORS), 3)
     name = of_convolution(scheduled)
     widths = {
@@ -211,7 +211,7 @@ def test_a_tile_divides_its_axes_and_fits_in_the_registers(
 
 
 def test_every_level_makes_different_code() -> None:
-    target = work.this_machine()
+    target = work.host_target()
     texts = set()
     for level in OPT_LEVELS:
         module, _ = pipeline.schedule(lowered(CASES["residual"], level), target, level)
@@ -249,7 +249,7 @@ def test_an_operator_that_tvm_lacks_is_named_with_its_nodes() -> None:
         (1, 8),
     )
     with pytest.raises(ModelError, match="operator LpNormalization") as caught:
-        onnx_import.load(graph)
+        onnx_import.from_onnx(graph)
     assert "unit_length" in caught.value.detail
     assert "first" not in caught.value.detail
 
@@ -265,5 +265,5 @@ def test_an_operator_used_in_a_way_that_tvm_lacks_is_named_with_its_node() -> No
         (1, 1, 4, 4),
     )
     with pytest.raises(ModelError, match="operator MaxPool") as caught:
-        onnx_import.load(graph)
+        onnx_import.from_onnx(graph)
     assert "storage" in caught.value.detail

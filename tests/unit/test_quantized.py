@@ -113,7 +113,7 @@ def expected(case: onnx.ModelProto, x: npt.NDArray[np.float32]) -> npt.NDArray[n
 
 def lowered(case: onnx.ModelProto, kind: dict[str, object], level: int = 3) -> tvm.IRModule:
     target = tvm.target.Target(kind)
-    return pipeline.lower(onnx_import.load(onnx_simplify.simplify(case)), target, level)
+    return pipeline.lower(onnx_import.from_onnx(onnx_simplify.simplify(case)), target, level)
 
 
 def names(module: tvm.IRModule) -> list[str]:
@@ -135,7 +135,7 @@ def check(case: onnx.ModelProto, module: tvm.IRModule) -> None:
     """Compare a module, scheduled for this machine, with the network in float32."""
     shape: Sequence[int] = [d.dim_value for d in case.graph.input[0].type.tensor_type.shape.dim]
     x = random(*shape)
-    here = compilation_job.this_machine()
+    here = compilation_job.host_target()
     scheduled, _ = pipeline.schedule(module, here, 3)
     machine = relax.VirtualMachine(pipeline.build(scheduled, here), tvm.cpu())
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
@@ -255,7 +255,7 @@ def test_a_sum_that_no_float32_holds_is_exact() -> None:
         },
     )
     x = np.full((1, inputs), 127, np.float32)
-    here = compilation_job.this_machine()
+    here = compilation_job.host_target()
     scheduled, _ = pipeline.schedule(lowered(large, DOTS), here, 3)
     machine = relax.VirtualMachine(pipeline.build(scheduled, here), tvm.cpu())
     found = machine["main"](tvm.runtime.tensor(x)).numpy()

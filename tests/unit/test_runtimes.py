@@ -99,7 +99,7 @@ def test_libraries_of_two_tvms_make_no_bundle() -> None:
 
 
 def test_each_compiler_has_a_runtime_of_its_version(tmp_path: Path) -> None:
-    source = source_compiler.compiler(Store(tmp_path), lambda _: None)
+    source = source_compiler.from_source(Store(tmp_path), lambda _: None)
     release = the_release()
     versions = {build.recipe(name)[0].version for name in (tvm.RELEASE, tvm.SOURCE)}
     assert {source.version, release.version} == versions

@@ -159,20 +159,20 @@ def scheduled(
     choose: search_space.Choose = register_blocking.by_instructions,
 ) -> tvm.IRModule:
     """The graph's functions with the tiles of these registers; all of them must have some."""
-    target = compilation_job.this_machine()
-    module = pipeline.lower(onnx_import.load(onnx_simplify.simplify(graph)), target, 3)
-    constant, packs = weight_prepacking.constants(module), {}
+    target = compilation_job.host_target()
+    module = pipeline.lower(onnx_import.from_onnx(onnx_simplify.simplify(graph)), target, 3)
+    constant, packs = weight_prepacking.constant_arguments(module), {}
     for variable, function in list(module.functions_items()):
         if isinstance(function, tirx.PrimFunc):
             name = variable.name_hint
-            rule = default_schedule.Rule(
+            rule = default_schedule.ScheduleRule(
                 registers=registers, tiled=True, choose=choose, constant=constant[name]
             )
             better = rule.apply(function)
             assert better is not None, name
-            packs[name] = weight_prepacking.packs(function, better)
+            packs[name] = weight_prepacking.packing_of(function, better)
             module.update_func(variable, better)
-    return weight_prepacking.packed(module, packs)
+    return weight_prepacking.prepack_weights(packs)(module)
 
 
 @pytest.mark.parametrize("kind", REGISTERS)
@@ -196,7 +196,7 @@ def test_convolutions_with_any_tile_of_the_space_are_what_numpy_says(
 
 def assert_right(case: Convolution, module: tvm.IRModule) -> None:
     """The module computes the convolution."""
-    executable = pipeline.build(module, compilation_job.this_machine())
+    executable = pipeline.build(module, compilation_job.host_target())
     shape = (case.batch, case.channels, case.height, case.width)
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     found = relax.VirtualMachine(executable, tvm.cpu())["main"](tvm.runtime.tensor(x)).numpy()

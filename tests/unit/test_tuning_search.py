@@ -77,7 +77,7 @@ def module() -> tvm.IRModule:
                 y = builder.emit(relax.op.matmul(y, weights))
             out = builder.emit_output(y)
         builder.emit_func_output(out)
-    return pipeline.lower(builder.get(), compilation_job.this_machine(), TILED)
+    return pipeline.lower(builder.get(), compilation_job.host_target(), TILED)
 
 
 def link(objects: list[Path], output: Path) -> None:
@@ -92,7 +92,7 @@ def searched(lowered: tvm.IRModule, folder: Path, ports: dict[str, int], trials:
     scratch.mkdir(exist_ok=True)
     prepared = tuning_work.prepared(
         lowered,
-        compilation_job.this_machine(),
+        compilation_job.host_target(),
         database=Database(Store(folder), Header.of(TARGET, "1")),
         link=link,
         folder=scratch,
@@ -126,9 +126,9 @@ def test_a_search_begins_with_our_own_goes_on_where_it_was_and_changes_no_result
     x = tvm.runtime.tensor(np.ones((16, 24), np.float32))
     outputs = []
     for tiles in ({}, tuned):
-        scheduled, _ = pipeline.schedule(lowered, compilation_job.this_machine(), TILED, tiles)
+        scheduled, _ = pipeline.schedule(lowered, compilation_job.host_target(), TILED, tiles)
         machine = relax.VirtualMachine(
-            pipeline.build(scheduled, compilation_job.this_machine()), tvm.cpu()
+            pipeline.build(scheduled, compilation_job.host_target()), tvm.cpu()
         )
         outputs.append(machine["main"](x).numpy())
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4)
@@ -136,7 +136,9 @@ def test_a_search_begins_with_our_own_goes_on_where_it_was_and_changes_no_result
 
 def test_a_function_with_an_exponential_is_tuned_too(tmp_path: Path) -> None:
     lowered = pipeline.lower(
-        onnx_import.load(CASES["x * sigmoid(x), its tanh"]), compilation_job.this_machine(), TILED
+        onnx_import.from_onnx(CASES["x * sigmoid(x), its tanh"]),
+        compilation_job.host_target(),
+        TILED,
     )
     with server() as (_, port):
         assert searched(lowered, tmp_path, {"a": port}, 2).trials == 2

@@ -11,7 +11,7 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.compile.forked_worker import beside
+from toolchain.compile.forked_worker import run_forked
 from toolchain.convert.requests import ConversionRequest
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Job, Progress
@@ -84,29 +84,29 @@ def die(_request: None, _progress: Progress) -> None:
 
 def aside(_request: None, _progress: Progress) -> Copied:
     shared = ["from before the fork"]
-    with beside(lambda: (tuple(shared), os.getpid())) as copy:
+    with run_forked(lambda: (tuple(shared), os.getpid())) as copy:
         shared.append("from after the fork")
         given, process = copy.result()
         return Copied(process=os.getpid(), copy=process, shared=given)
 
 
 def refuse_aside(request: None, progress: Progress) -> None:
-    with beside(lambda: refuse(request, progress)) as copy:
+    with run_forked(lambda: refuse(request, progress)) as copy:
         copy.result()
 
 
 def crash_aside(request: None, progress: Progress) -> None:
-    with beside(lambda: crash(request, progress)) as copy:
+    with run_forked(lambda: crash(request, progress)) as copy:
         copy.result()
 
 
 def die_aside(request: None, progress: Progress) -> None:
-    with beside(lambda: die(request, progress)) as copy:
+    with run_forked(lambda: die(request, progress)) as copy:
         copy.result()
 
 
 def leave_aside(_request: None, _progress: Progress) -> None:
-    with beside(lambda: time.sleep(60)) as copy:
+    with run_forked(lambda: time.sleep(60)) as copy:
         raise ModelError("after the fork", detail=str(copy.process_id))
 
 

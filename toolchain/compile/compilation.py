@@ -110,7 +110,7 @@ def compile_model(
     variant: str = PLAIN,
     compiler: Compiler | None = None,
     tuned: Mapping[str, TileRecord] | None = None,
-    both_at_once: bool = True,
+    check_in_parallel: bool = True,
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
 ) -> ModelManifest:
@@ -127,8 +127,8 @@ def compile_model(
         variant: of the network; its ONNX graph must be there.
         compiler: the TVM to use; the release when not given.
         tuned: tiles by workload that are better than our own choice; see `toolchain.tuning`.
-        both_at_once: whether there is a core for compiling for this machine, which the check takes,
-            beside compiling for the target.
+        check_in_parallel: whether there is a core for compiling for this machine, which the check
+            takes, beside compiling for the target.
         progress: called with each step.
         cache: the store; this machine's when not given.
 
@@ -167,7 +167,7 @@ def compile_model(
                 target=target.tagged(),
                 opt_level=opt_level,
                 tuned=tiles,
-                both_at_once=both_at_once,
+                check_in_parallel=check_in_parallel,
                 folder=made,
             ),
             what=f"compiling {present.model} ({variant}) for {target.name} at O{opt_level}",

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 
 from toolchain.compile.compilation_request import CompilationRequest, Compiled
-from toolchain.compile.forked_worker import beside
+from toolchain.compile.forked_worker import run_forked
 from toolchain.convert import parity
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
@@ -46,7 +46,7 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
     model = onnx.load(request.onnx)
     if opt_level >= 1:
         model = onnx_simplify.simplify(model)
-    module = onnx_import.load(model)
+    module = onnx_import.from_onnx(model)
     target = tvm.target.Target(request.target)
     progress("optimising the graph")
     with _named_failure(opt_level):
@@ -58,15 +58,15 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
         _export(executable, folder / "objects")
         return Compiled(unscheduled=others, tuned=search_space.count(tuned, lowered))
 
-    with beside(for_target) as copy:
+    with run_forked(for_target) as copy:
         made = None
-        if request.both_at_once:
+        if request.check_in_parallel:
             progress("compiling for this machine and the target")
         else:
             progress("compiling for the target")
             made = copy.result()
             progress("compiling for this machine")
-        here, _ = _executable(lowered, this_machine(), opt_level, tuned)
+        here, _ = _executable(lowered, host_target(), opt_level, tuned)
         progress("checking against the source")
         check = _check(here, request, onnx_graph.rounds(model))
         made = copy.result() if made is None else made
@@ -90,8 +90,8 @@ def _export(executable: Any, objects: Path) -> None:
     executable.export_library(str(objects / "unused.so"), fcompile=keep)
 
 
-def this_machine() -> Any:
-    """The TVM target of this machine's own CPU."""
+def host_target() -> Any:
+    """The TVM target of this machine's own CPU, for code that is to be run here."""
     import tvm
     from tvm.target import codegen
 

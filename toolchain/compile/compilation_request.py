@@ -39,7 +39,7 @@ class CompilationRequest:
         target: TVM's description of the target.
         opt_level: 0 to 3.
         tuned: tiles by workload.
-        both_at_once: whether to compile for this machine and the target side by side.
+        check_in_parallel: whether to compile for this machine and the target side by side.
         folder: takes `objects/`, `check.json` and `tuned.json`.
     """
 
@@ -51,7 +51,7 @@ class CompilationRequest:
     target: dict[str, object]
     opt_level: int
     tuned: Mapping[str, TileRecord]
-    both_at_once: bool
+    check_in_parallel: bool
     folder: Path
 
 

@@ -58,8 +58,8 @@ def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Lin
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """A linker that stays, for many small libraries: any process of ours may use it.
+class ContainerLinker:
+    """A container that stays, for many small libraries: any process of ours may link in it.
 
     Attributes:
         container: its id.
@@ -82,8 +82,10 @@ class Standing:
 
 
 @contextmanager
-def standing(target: Target, store: Store, progress: Callable[[str], None]) -> Iterator[Standing]:
-    """A linker for a target that is there for as long as the block runs.
+def container_linker(
+    target: Target, store: Store, progress: Callable[[str], None]
+) -> Iterator[ContainerLinker]:
+    """A container that links for a target, there for as long as the block runs.
 
     Raises:
         EngineError: no engine answers.
@@ -93,7 +95,7 @@ def standing(target: Target, store: Store, progress: Callable[[str], None]) -> I
     engine = Engine()
     tag = build.build(specification.spec("cross", target), engine, store, progress=progress).tag
     with store.scratch() as scratch, _container(engine, tag, scratch) as box:
-        yield Standing(container=box.id, folder=scratch)
+        yield ContainerLinker(container=box.id, folder=scratch)
 
 
 def _container(engine: Engine, tag: str, folder: Path) -> AbstractContextManager[Container]:

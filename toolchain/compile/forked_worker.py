@@ -1,4 +1,4 @@
-"""Work in a copy of this process, beside it: with all that it has in memory, and nothing to send.
+"""A forked worker: work in a copy of this process, which has all that this one has in memory.
 
 A compiled module can't be handed to another process, but a fork has it already. What is forked has
 one thread, so nothing may be forked once TVM has run code of its own (its thread pool).
@@ -18,8 +18,8 @@ from toolchain.core.errors import EdgewrightError
 Result = TypeVar("Result")
 
 
-class Aside(Generic[Result]):
-    """The copy, at work.
+class ForkedWorker(Generic[Result]):
+    """A copy of this process, at work.
 
     Attributes:
         process_id: of the copy.
@@ -33,7 +33,7 @@ class Aside(Generic[Result]):
         # the standard library's newer ways of starting a process copy no memory
         context = multiprocessing.get_context("fork")
         self._answers, answers = context.Pipe(duplex=False)
-        self._process = context.Process(target=_tell, args=(work, answers), daemon=True)
+        self._process = context.Process(target=_send_result, args=(work, answers), daemon=True)
         self._process.start()
         self.process_id = self._process.pid
         answers.close()
@@ -67,16 +67,16 @@ class Aside(Generic[Result]):
 
 
 @contextmanager
-def beside(work: Callable[[], Result]) -> Iterator[Aside[Result]]:
+def run_forked(work: Callable[[], Result]) -> Iterator[ForkedWorker[Result]]:
     """Start work in a copy of this process; it is stopped with the block."""
-    copy = Aside(work)
+    copy = ForkedWorker(work)
     try:
         yield copy
     finally:
         copy.end()
 
 
-def _tell(work: Callable[[], Result], answers: Connection) -> None:
+def _send_result(work: Callable[[], Result], answers: Connection) -> None:
     try:
         answers.send(work())
     except EdgewrightError as error:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-import numpy as np
 import onnx
 import tvm
-from tvm import relax
-from tvm.relax.expr_functor import PyExprMutator, mutator
-from tvm.relax.frontend.onnx import from_onnx
+from tvm.relax.frontend import onnx as frontend
 
-from toolchain.compile import tvm_versions
+from toolchain.compile.relax.clip_simplification import simplify_clip
 from toolchain.core.errors import ModelError
 
 ELSEWHERE = "replace it in the model, or use TensorFlow Lite for this one"
-BOUND = re.compile(r"(maximum|minimum)\d*")
 
 
-def load(model: onnx.ModelProto) -> tvm.IRModule:
+def from_onnx(model: onnx.ModelProto) -> tvm.IRModule:
     """A Relax module with one function, `main`, and the weights as its constants.
+
+    Args:
+        model: with the shape of each input known. Images are as ONNX has them, NCHW, with weights
+            OIHW.
+
+    Returns:
+        `main` with the graph's inputs in their order as parameters, and its output, or a tuple of
+        the outputs; operators of Relax, in ONNX's layouts, and SimplifyClip done.
 
     Raises:
         ModelError: TVM can't import it; the error names the operator and the nodes.
     """
     try:
-        module = from_onnx(model, keep_params_in_input=False)
+        module = frontend.from_onnx(model, keep_params_in_input=False)
     except tvm.error.OpNotImplemented as error:
         raise _unknown_operators(model, str(error)) from error
     except Exception as error:  # each operator's importer raises what it likes
@@ -40,7 +41,7 @@ def load(model: onnx.ModelProto) -> tvm.IRModule:
             detail=f"node {_name(node)}\n{_last_line(error)}",
             resolution=ELSEWHERE,
         ) from error
-    return _with_plain_clips(module)
+    return simplify_clip()(module)
 
 
 def _unknown_operators(model: onnx.ModelProto, message: str) -> ModelError:
@@ -76,38 +77,3 @@ def _name(node: onnx.NodeProto) -> str:
 def _last_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
-
-
-def _with_plain_clips(module: tvm.IRModule) -> tvm.IRModule:
-    """Clip with constant bounds as maximum and minimum.
-
-    The importer asks at run time whether each bound is a NaN, and compares in a function of its
-    own that neither fusion nor the layout pass looks into.
-    """
-    main = module.get_global_var("main")
-    rewritten = _PlainClips(module).visit_expr(module["main"])
-    module.update_func(main, rewritten)
-    return relax.transform.DeadCodeElimination(["main"])(module)
-
-
-@mutator
-class _PlainClips(PyExprMutator):  # type: ignore[misc] # TVM is untyped
-    def visit_call_(self, call: Any) -> Any:
-        call = super().visit_call_(call)
-        if call.op != tvm.ir.Op.get("relax.call_tir"):
-            return call
-        kind = BOUND.fullmatch(call.args[0].name_hint)
-        arguments = call.args[1].fields
-        if kind is None or len(arguments) != 2:
-            return call
-        bound = arguments[1]
-        if isinstance(bound, relax.Var):
-            bound = self.lookup_binding(bound)
-        if not isinstance(bound, relax.Call) or bound.op != tvm.ir.Op.get("relax.where"):
-            return call
-        constant = bound.args[2]
-        value = tvm_versions.constant(constant)
-        if value is None or np.isnan(value).any():
-            return call
-        operator = relax.op.maximum if kind[1] == "maximum" else relax.op.minimum
-        return operator(arguments[0], constant)

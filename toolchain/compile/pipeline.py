@@ -15,17 +15,20 @@ LLVM always runs at its own level 3. Every level plans memory ahead and takes th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tvm
 from tvm import relax, tirx
+from tvm.ir.transform import Pass
 
 from toolchain.compile import tvm_versions
-from toolchain.compile.relax import batch_splitting
-from toolchain.compile.relax.constant_folding import fold_layouts
-from toolchain.compile.relax.quantization import as_elementwise, with_integer_products
-from toolchain.compile.relax.softmax_decomposition import split_softmax
+from toolchain.compile.relax import (
+    batch_splitting,
+    constant_folding,
+    quantization,
+    softmax_decomposition,
+)
 from toolchain.compile.tir import (
     multiversioning,
     padding_propagation,
@@ -34,7 +37,7 @@ from toolchain.compile.tir import (
     target_code,
     weight_prepacking,
 )
-from toolchain.compile.tir.default_schedule import Rule
+from toolchain.compile.tir.default_schedule import ScheduleRule
 from toolchain.compile.tir.register_blocking import Tile
 from toolchain.compile.tir.vector_exponential import VECTORISED
 
@@ -45,64 +48,80 @@ LAYOUTS = {
     # TVM has no loops for another layout of these.
     "relax.nn.conv2d_transpose": ["NCHW", "IOHW"],
 }
+# TVM's own scale: a Sequential leaves out the passes above the context's level.
+EVERY_PASS = 3
+
+
+def passes(target: tvm.target.Target, opt_level: int) -> list[Pass]:
+    """What `lower` runs, in this order: each pass has the lowest level that has it, and why.
+
+    A pass's own docstring says what it needs before it and what it leaves.
+
+    Args:
+        target: what is compiled for.
+        opt_level: 0 to 3.
+    """
+    transform = relax.transform
+    dot = target_code.dot_product(target)
+    table: list[tuple[int, Pass]] = [
+        # A batch one sample after another, where its values would leave the caches.
+        (2, batch_splitting.split_batch(target_code.kept(target))),
+        # Rounding that the layout pass can look through.
+        (2, quantization.decompose_qdq()),
+        # Vectors along the channels, at any stride and window.
+        (2, transform.ConvertLayout(LAYOUTS)),
+        # ConvertLayout leaves nested expressions, and transposes that cancel.
+        (2, transform.Normalize()),
+        (2, transform.CanonicalizeBindings()),
+        (2, transform.DeadCodeElimination(["main"])),
+        # int8 by int8, where the target has an instruction for it.
+        *([(3, quantization.fake_quantization_to_integer(dot))] if dot else []),
+        # One reduction a function, as the schedules want it.
+        (2, softmax_decomposition.decompose_softmax()),
+        # A border of zeros by what computes the image.
+        (2, padding_propagation.hoist_padding()),
+        # Weights are transposed and biases reshaped now and not in each inference.
+        (1, constant_folding.fold_constant_by_numpy()),
+        # Operators to loops, from O2 on exponentials to polynomials. What follows works on these.
+        (0, transform.LegalizeOps(VECTORISED if opt_level >= 2 else {})),
+        # What kind of loop each is; FoldConstant and FuseOps need to know.
+        (1, transform.AnnotateTIROpPattern()),
+        # What else depends on constants alone.
+        (1, transform.FoldConstant()),
+        # Borders are fused too.
+        (1, padding_propagation.annotate_padding()),
+        # Bias, activation and residual into the convolution before them.
+        (1, transform.FuseOps()),
+        (1, transform.FuseTIR()),
+        # What was folded or fused away.
+        (1, transform.DeadCodeElimination(["main"])),
+    ]
+    return [one for least, one in table if opt_level >= least]
 
 
 def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tvm.IRModule:
     """Relax as imported to Relax that calls TIR functions only, without schedules.
 
-    What comes out is the same for every CPU, but for a batch that fits in its caches, and products
-    of integers that it has an instruction for; `schedule` then differs.
+    It runs in the caller's pass context where that is of level 3, TVM's highest, so that its
+    instruments see each pass; else in one of its own.
+
+    Args:
+        module: `main` of operators of Relax, images in NCHW, weights in OIHW; it is not changed.
+        target: decides whether a batch fits in its caches, and about products of integers that it
+            has an instruction for; what comes out is else the same for every CPU, and `schedule`
+            then differs.
+        opt_level: 0 to 3.
+
+    Returns:
+        `main`, which calls functions by `call_tir`: from O1 on fused ones, from O2 on over images
+        in NHWC and weights in HWIO. Parameters and output stay in the layouts that they had.
     """
-    transform = relax.transform
-    if opt_level >= 2:
-        # A batch one sample after another, where its values would leave the caches.
-        module = batch_splitting.apart(module, target_code.kept(target))
-        # Rounding that the layout pass can look through.
-        module = as_elementwise(module)
-        module = _run(
-            [
-                transform.ConvertLayout(LAYOUTS),
-                # ConvertLayout leaves nested expressions, and transposes that cancel.
-                transform.Normalize(),
-                transform.CanonicalizeBindings(),
-                transform.DeadCodeElimination(["main"]),
-            ],
-            module,
-        )
-        dot = target_code.dot_product(target)
-        if opt_level >= 3 and dot is not None:
-            # int8 by int8, where the target has an instruction for it.
-            module = with_integer_products(module, dot)
-        # One reduction a function, as the schedules want it.
-        module = split_softmax(module)
-        # A border of zeros by what computes the image.
-        module = padding_propagation.apart(module)
-    if opt_level >= 1:
-        # Weights are turned and biases reshaped now and not in each inference.
-        module = fold_layouts(module)
-    # Operators to loops. All that follows works on these.
-    passes: list[Any] = [transform.LegalizeOps(VECTORISED if opt_level >= 2 else {})]
-    if opt_level >= 1:
-        passes += [
-            # What kind of loop each is; FoldConstant and FuseOps need to know.
-            transform.AnnotateTIROpPattern(),
-            # What else depends on constants alone.
-            transform.FoldConstant(),
-            # Borders are fused too.
-            padding_propagation.fusible(),
-            # Bias, activation and residual into the convolution before them.
-            transform.FuseOps(),
-            transform.FuseTIR(),
-            # What was folded or fused away.
-            transform.DeadCodeElimination(["main"]),
-        ]
+    sequence = tvm.transform.Sequential(passes(target, opt_level), name=f"edgewright.O{opt_level}")
     with target:
-        return _run(passes, module)
-
-
-def _run(passes: list[Any], module: tvm.IRModule) -> tvm.IRModule:
-    with tvm.transform.PassContext(opt_level=3):
-        return tvm.transform.Sequential(passes)(module)
+        if tvm.transform.PassContext.current().opt_level >= EVERY_PASS:
+            return sequence(module)
+        with tvm.transform.PassContext(opt_level=EVERY_PASS):
+            return sequence(module)
 
 
 def schedule(
@@ -114,47 +133,85 @@ def schedule(
     """The module with every function that our rule fits rescheduled; and the others' names.
 
     Args:
-        module: from `lower`.
+        module: from `lower` at the same level; it is not changed.
         target: what to schedule for.
-        opt_level: 0 to 3.
-        tuned: the tiles that tuning found, by workload.
+        opt_level: 0 to 3; below 2 nothing is scheduled, and none is named.
+        tuned: the tiles that tuning found, by workload (`search_space.workload`).
     """
+    others: list[str] = []
     if opt_level < 2:
-        return module, []
-    registers = target_code.registers(target)
-    longer = multiversioning.longer(target)
-    heavy = multiversioning.heavy(module) if longer else set()
-    constant = weight_prepacking.constants(module)
-    packs: dict[str, weight_prepacking.Packs] = {}
-    scheduled, others = module.clone(), []
-    for variable, function in list(module.functions_items()):
-        if not isinstance(function, tirx.PrimFunc):
-            continue
-        name = variable.name_hint
-        rule = Rule(
-            registers=registers,
-            tiled=opt_level >= 3,
-            choose=search_space.chosen(tuned or {}, function, registers),
-            dot=target_code.dot_product(target),
-            constant=constant.get(name, frozenset()),
-        )
-        wide = target_code.registers(longer) if longer and name in heavy else None
-        forms = multiversioning.forms(rule, function, wide)
-        if forms is None:
-            others.append(name)
-            continue
-        packs[name] = weight_prepacking.packs(function, forms[0])
-        put(scheduled, variable, forms, target)
-    return weight_prepacking.packed(scheduled, packs), sorted(others)
+        return module, others
+    scheduling = apply_default_schedule(
+        target, tiled=opt_level >= 3, tuned=tuned or {}, on_unscheduled=others.append
+    )
+    return scheduling(module), sorted(others)
 
 
-def put(
+def apply_default_schedule(
+    target: tvm.target.Target,
+    *,
+    tiled: bool,
+    tuned: Mapping[str, Tile],
+    on_unscheduled: Callable[[str], None],
+) -> Pass:
+    """ApplyDefaultSchedule: TIR functions with loops of ours, their weights prepacked.
+
+    Needs: what `lower` leaves at O2 or O3. Leaves: functions with the attribute
+    `tirx.is_scheduled`, those that most of the work is in in two forms where vectors of two lengths
+    are compiled for (`multiversioning`), and constants packed for them; functions that the rule
+    doesn't fit as they were.
+
+    Args:
+        target: what to schedule for.
+        tiled: compute reductions in register tiles; else only vectorise them.
+        tuned: the tiles that tuning found, by workload.
+        on_unscheduled: called with the name of each function that the rule doesn't fit.
+    """
+
+    def apply(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
+        registers = target_code.registers(target)
+        longer = multiversioning.longer(target)
+        heavy = multiversioning.heavy(module) if longer else set()
+        constant = weight_prepacking.constant_arguments(module)
+        packings: dict[str, weight_prepacking.Packing] = {}
+        scheduled = module.clone()
+        for variable, function in list(module.functions_items()):
+            if not isinstance(function, tirx.PrimFunc):
+                continue
+            name = variable.name_hint
+            rule = ScheduleRule(
+                registers=registers,
+                tiled=tiled,
+                choose=search_space.chosen(tuned, function, registers),
+                dot=target_code.dot_product(target),
+                constant=constant.get(name, frozenset()),
+            )
+            wide = target_code.registers(longer) if longer and name in heavy else None
+            forms = multiversioning.forms(rule, function, wide)
+            if forms is None:
+                on_unscheduled(name)
+                continue
+            packings[name] = weight_prepacking.packing_of(function, forms[0])
+            put_forms(scheduled, variable, forms, target)
+        return weight_prepacking.prepack_weights(packings)(scheduled)
+
+    return tvm.transform.module_pass(apply, opt_level=2, name="ApplyDefaultSchedule")
+
+
+def put_forms(
     module: tvm.IRModule,
     variable: tvm.ir.GlobalVar,
     forms: tuple[tirx.PrimFunc, ...],
     target: tvm.target.Target,
 ) -> None:
-    """Give a function of a module its schedule, or those for vectors of two lengths."""
+    """Give a function of a module its schedule, or those for vectors of two lengths.
+
+    Args:
+        module: with the function; it is changed.
+        variable: the function's.
+        forms: the function scheduled, and, if there are two, then for longer vectors.
+        target: of the first form.
+    """
     short, *long = (for_lowering(form, target) for form in forms)
     module.update_func(variable, short)
     for form in long:
@@ -162,14 +219,14 @@ def put(
 
 
 def for_lowering(function: tirx.PrimFunc, target: tvm.target.Target) -> tirx.PrimFunc:
-    """A scheduled function as TVM is to lower it for a target."""
+    """A scheduled function as TVM is to lower it: with RVV, its vectors as they are."""
     if target_code.registers(target).scalable:
-        return function.with_attr("target", _fixed(target))
+        return function.with_attr("target", _without_features(target))
     return function
 
 
-def _fixed(target: tvm.target.Target) -> tvm.target.Target:
-    """The target as the lowering of a scheduled function should see it.
+def _without_features(target: tvm.target.Target) -> tvm.target.Target:
+    """The target's triple alone, as the lowering of a scheduled function should see it.
 
     For a CPU whose vectors have no fixed length TVM rewrites each vector of a schedule as a masked
     loop that counts on the device, and no tile of those stays in registers (MobileNetV3-Large with
@@ -184,8 +241,15 @@ def build(module: tvm.IRModule, target: tvm.target.Target) -> Any:
 
     TVM's default pipeline has, in order, all that is left to do: sort and sampling dispatched,
     reshapes made views, tensors allocated from a static plan, dead ones freed, shapes lowered.
+
+    Args:
+        module: from `schedule`, or from `lower` for TVM's own loops.
+        target: what both were given.
+
+    Returns:
+        a VMExecutable whose `main` takes and gives what the imported one did.
     """
-    rest, long = _long_forms(batch_splitting.together(module), target)
+    rest, long = _long_forms(batch_splitting.join_batch()(module), target)
     if long is not None:
         rest = rest.with_attr("external_mods", [long])
     lowering = _lowering(target, choosing=long is not None)
@@ -193,7 +257,12 @@ def build(module: tvm.IRModule, target: tvm.target.Target) -> Any:
 
 
 def build_functions(module: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Module:
-    """Scheduled functions without Relax to a library, with all their forms."""
+    """Scheduled functions without Relax to a library, with all their forms.
+
+    Args:
+        module: of TIR functions, put there by `put_forms`, each called by its name with tensors.
+        target: what they are scheduled for.
+    """
     rest, long = _long_forms(module, target)
     library = tirx.build(rest, target, pipeline=_lowering(target, choosing=long is not None))
     if long is not None:
@@ -214,6 +283,6 @@ def _long_forms(
 
 def _lowering(target: tvm.target.Target, *, choosing: bool) -> Any:
     """How loops are lowered; a function with two forms chooses between them."""
-    return tvm_versions.lowering(
+    return tvm_versions.tir_pipeline(
         *([multiversioning.choosing(target)] if choosing else []), stack_allocation.keeping()
     )

@@ -25,20 +25,20 @@ WHEELS = (WHEEL, "tvm_ffi")
 IN_BOX = "/edgewright"
 
 
-def chosen(name: str, store: Store, progress: Callable[[str], None]) -> Compiler:
-    """The compiler of that name; the other arguments are `compiler`'s.
+def by_name(name: str, store: Store, progress: Callable[[str], None]) -> Compiler:
+    """The compiler of that name; the other arguments are `from_source`'s.
 
     Raises:
         UsageError: there is none, or it can't be built for this machine.
     """
     if name == "source":
-        return compiler(store, progress)
+        return from_source(store, progress)
     if name == "release":
         return release()
     raise UsageError(f"unknown compiler: {name}", resolution="give release or source")
 
 
-def compiler(store: Store, progress: Callable[[str], None]) -> Compiler:
+def from_source(store: Store, progress: Callable[[str], None]) -> Compiler:
     """The compiler from source; built when it is first run and not there.
 
     Args:

@@ -17,7 +17,7 @@ NEW: Any = getattr(tvm.ir, "GenericConst", None)
 CONSTANT: Any = NEW or relax.Constant
 
 
-def constant(expression: Any) -> Any:
+def constant_value(expression: Any) -> Any:
     """A constant's value, as an array; None for any other expression."""
     if not is_constant(expression):
         return None
@@ -31,22 +31,22 @@ def is_constant(expression: Any) -> bool:
 
 def shape(expression: Any) -> list[int]:
     """The shape of a tensor whose sizes are all known."""
-    return [int(size) for size in described(expression).shape.values]
+    return [int(size) for size in type_of(expression).shape.values]
 
 
-def resized(variable: Any, samples: int) -> Any:
+def with_batch_size(variable: Any, samples: int) -> Any:
     """A variable like one that is a tensor, for so many samples."""
     tensor: Any = getattr(relax, "TensorStructInfo", None) or relax.TensorType
     name = variable.name_hint if hasattr(variable, "name_hint") else variable.name
-    return relax.Var(name, tensor([samples, *shape(variable)[1:]], element(variable)))
+    return relax.Var(name, tensor([samples, *shape(variable)[1:]], element_type(variable)))
 
 
-def element(expression: Any) -> str:
+def element_type(expression: Any) -> str:
     """The type of a tensor's elements, such as "float32"."""
-    return str(described(expression).dtype)
+    return str(type_of(expression).dtype)
 
 
-def kind(expression: Any) -> str:
+def scalar_type(expression: Any) -> str:
     """The type of a scalar expression of a loop, such as "int32"."""
     return str(expression.ty if hasattr(expression, "ty") else expression.dtype)
 
@@ -59,31 +59,31 @@ def prim_func(*, s_tir: bool) -> Callable[[Callable[..., None]], Any]:
     return made
 
 
-def described(expression: Any) -> Any:
+def type_of(expression: Any) -> Any:
     """What an expression is: a tensor of a shape, or several."""
     return expression.ty if hasattr(expression, "ty") else expression.struct_info
 
 
-def arguments(function: tvm.tirx.PrimFunc) -> list[tuple[int, ...]]:
+def argument_shapes(function: tvm.tirx.PrimFunc) -> list[tuple[int, ...]]:
     """The shapes of a function's arguments, all known."""
-    return [tuple(int(size) for size in one.shape) for one in buffers(function)]
+    return [tuple(int(size) for size in one.shape) for one in argument_buffers(function)]
 
 
-def argument(function: tvm.tirx.PrimFunc, read: Any) -> int | None:
+def argument_index(function: tvm.tirx.PrimFunc, read: Any) -> int | None:
     """Which argument a block of a function reads there; None for something of its own."""
     source = read.buffer if hasattr(read, "buffer") else read.source
-    found = (n for n, one in enumerate(buffers(function)) if one.same_as(source))
+    found = (n for n, one in enumerate(argument_buffers(function)) if one.same_as(source))
     return next(found, None)
 
 
-def buffers(function: tvm.tirx.PrimFunc) -> list[Any]:
+def argument_buffers(function: tvm.tirx.PrimFunc) -> list[Any]:
     """A function's arguments, as the buffers that they are."""
     if hasattr(function, "buffer_map"):
         return [function.buffer_map[one] for one in function.params]
     return list(function.params)
 
 
-def reading(address: Any, kind: str, size: int, then: Callable[[Any], Any]) -> Any:
+def read_words(address: Any, kind: str, size: int, then: Callable[[Any], Any]) -> Any:
     """A statement that reads what a call of a C function points to.
 
     Args:
@@ -100,7 +100,7 @@ def reading(address: Any, kind: str, size: int, then: Callable[[Any], Any]) -> A
     return tvm.tirx.SeqStmt([tvm.tirx.Bind(pointer, address), then(words)])
 
 
-def step(index: Any, variable: Any) -> int | None:
+def coefficient(index: Any, variable: Any) -> int | None:
     """How far an index goes with one step of a variable; None if not always equally far."""
     algebra: Any = getattr(tvm, "sym", None) or tvm.arith
     found = algebra.detect_linear_equation(index, [variable])
@@ -108,14 +108,14 @@ def step(index: Any, variable: Any) -> int | None:
     return int(size) if isinstance(size, tvm.tirx.IntImm) else None
 
 
-def distance(index: Any, variable: Any) -> int | None:
+def offset(index: Any, variable: Any) -> int | None:
     """How far an index lies from a variable; None if not always equally far."""
     algebra: Any = getattr(tvm, "sym", None) or tvm.arith
     found = algebra.Analyzer().simplify(index - variable)
     return int(found) if isinstance(found, tvm.tirx.IntImm) else None
 
 
-def replaced(body: tvm.tirx.Stmt, kind: type, by: Callable[[Any], Any]) -> tvm.tirx.Stmt:
+def map_statements(body: tvm.tirx.Stmt, kind: type, by: Callable[[Any], Any]) -> tvm.tirx.Stmt:
     """A body whose statements of a kind are what a function makes of them."""
     if NEW:
         found: tvm.tirx.Stmt = tvm_ffi.structural_map(body, (kind, by))
@@ -124,7 +124,7 @@ def replaced(body: tvm.tirx.Stmt, kind: type, by: Callable[[Any], Any]) -> tvm.t
     return of.ir_transform(body, None, by, [f"tirx.{kind.__name__}"])
 
 
-def lowering(*then: Any) -> Any:
+def tir_pipeline(*then: Any) -> Any:
     """TVM's own lowering of functions and passes after it, as TVM's `build` takes them."""
     default = tvm.tirx.get_tir_pipeline("default")
     if not isinstance(default, tuple):

@@ -13,7 +13,7 @@ from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
 from toolchain.compile import pipeline
 from toolchain.compile.tir import multiversioning, search_space, target_code, weight_prepacking
-from toolchain.compile.tir.default_schedule import Rule
+from toolchain.compile.tir.default_schedule import ScheduleRule
 from toolchain.compile.tir.register_blocking import Tile
 from toolchain.targets.instruction_sets import Registers
 from toolchain.tuning import records
@@ -97,7 +97,7 @@ def functions(
         calls: how often an inference calls the function of that name.
     """
     found: dict[str, Function] = {}
-    constant = weight_prepacking.constants(module)
+    constant = weight_prepacking.constant_arguments(module)
     for variable, function in module.functions_items():
         if not isinstance(function, tirx.PrimFunc):
             continue
@@ -125,7 +125,7 @@ def candidate(function: Function, tile: Tile, target: tvm.target.Target) -> tvm.
     """
     registers, longer = target_code.registers(target), multiversioning.longer(target)
     main = function.function.with_attr("global_symbol", "main")
-    rule = Rule(
+    rule = ScheduleRule(
         registers=registers,
         tiled=True,
         choose=search_space.chosen({function.workload: tile}, main, registers),
@@ -135,7 +135,7 @@ def candidate(function: Function, tile: Tile, target: tvm.target.Target) -> tvm.
     forms = multiversioning.forms(rule, main, target_code.registers(longer) if longer else None)
     assert forms is not None, "it had extents"
     module = tvm.IRModule({"main": main})
-    pipeline.put(module, module.get_global_var("main"), forms, target)
+    pipeline.put_forms(module, module.get_global_var("main"), forms, target)
     return module
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from toolchain.compile.compilation_request import TileRecord
-from toolchain.compile.cross_link import Standing
+from toolchain.compile.cross_link import ContainerLinker
 from toolchain.core import worker
 from toolchain.core.store import Store, write_atomically
 from toolchain.core.worker import Progress
@@ -60,7 +60,7 @@ def search(
     target: str,
     tvm: str,
     store: Store,
-    linker: Standing,
+    linker: ContainerLinker,
     devices: Sequence[Address],
     budget: Budget,
     progress: Progress,

@@ -17,7 +17,7 @@ from toolchain import targets
 from toolchain.compile import onnx_import, onnx_simplify, pipeline
 from toolchain.compile.compilation import TILED
 from toolchain.compile.compilation_request import TileRecord
-from toolchain.compile.cross_link import Standing
+from toolchain.compile.cross_link import ContainerLinker
 from toolchain.compile.relax import batch_splitting
 from toolchain.compile.tir import target_code
 from toolchain.core.errors import ConnectionFailed, ModelError
@@ -43,7 +43,7 @@ def tune(request: SearchRequest, progress: Progress) -> Found:
         ModelError: the model has nothing to tune.
     """
     chosen = targets.target(request.target)
-    linker = Standing(container=request.container, folder=request.folder)
+    linker = ContainerLinker(container=request.container, folder=request.folder)
 
     def link(objects: list[Path], output: Path) -> None:
         linker.link(chosen, [item.name for item in objects], output.name)
@@ -51,7 +51,7 @@ def tune(request: SearchRequest, progress: Progress) -> Found:
     progress("importing the ONNX graph")
     model = onnx_simplify.simplify(onnx.load(request.onnx))
     target = tvm.target.Target(chosen.tagged())
-    lowered = pipeline.lower(onnx_import.load(model), target, TILED)
+    lowered = pipeline.lower(onnx_import.from_onnx(model), target, TILED)
     database = Database(Store(request.store), Header.of(chosen, request.tvm))
     tuning = prepared(
         lowered,
@@ -174,7 +174,7 @@ def summary(tuning: Tuning, new: int) -> Found:
 def call_counts(lowered: tvm.IRModule) -> collections.Counter[str]:
     """How often an inference calls each function."""
     counts: collections.Counter[str] = collections.Counter()
-    samples = batch_splitting.samples(lowered)
+    samples = batch_splitting.samples_per_inference(lowered)
 
     def visit(node: Any) -> None:
         if isinstance(node, relax.Call) and isinstance(node.args[0], relax.GlobalVar):

@@ -5,8 +5,8 @@ sample's whole way through the network keeps much of them in the caches, and the
 again for each, which costs little where many positions of the sample use each of them. Measured on
 x86-64 alone (benchmarks/README.md, batch 8).
 
-A network is taken apart only when every operator is known to work on each sample by itself
-(`_RULES`, and the shapes that come out); all others stay as they are.
+A network is split only when every operator is known to work on each sample by itself (`_RULES`,
+and the shapes that come out); all others stay as they are.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import tvm
 from tvm import relax
+from tvm.ir.transform import Pass
 
 from toolchain.compile import tvm_versions
 
@@ -28,59 +29,83 @@ MOST = 8  # samples: joining large outputs of 16 costs more than is gained (by h
 SHARE = 1 / 20  # of all multiply-adds: those in layers of few positions, at most
 
 
-class _NotApart(Exception):  # not an error: it stays whole
-    """An operator may look at several samples at once."""
+class _NotSeparableError(Exception):
+    """An operator may look at several samples at once: the batch stays whole."""
 
 
-def apart(module: tvm.IRModule, kept: int) -> tvm.IRModule:
-    """The module with `main` for one sample, marked with how many there are; or as it was.
+def split_batch(kept: int) -> Pass:
+    """SplitBatch: `main` for one sample, the module marked with how many there are.
+
+    `main` takes one tensor [N, ...], its first axis the samples', with N from 2 to `MOST`. It is
+    split where each operator is known to work on each sample by itself (`_RULES`), the largest
+    value of the batch is above `kept`, and at most `SHARE` of the multiply-adds are in layers that
+    use a weight for fewer than `FEW` positions of a sample.
+
+    Needs: Relax as imported, in ONNX's layouts, before any pass changes it. Leaves: `main` with N
+    of 1 everywhere, of which every later pass makes what it makes of a batch of 1; the attribute
+    `SAMPLES` of the module, for JoinBatch. Another module stays as it was.
 
     Args:
-        module: Relax as imported, one function of one tensor.
         kept: bytes of values that stay in the caches from one operator to the next.
     """
-    main = module["main"]
-    try:
-        size = _size(main)
-        if not 2 <= size <= MOST or not _worth(main, size, kept):
+
+    def split(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
+        main = module["main"]
+        try:
+            size = _batch_size(main)
+            if not 2 <= size <= MOST or not _worth(main, size, kept):
+                return module
+            one = _OneSample(main, size).function()
+        except _NotSeparableError:
             return module
-        one = _OneSample(main, size).function()
-    except _NotApart:
-        return module
-    alone = module.clone()
-    alone.update_func(alone.get_global_var("main"), one)
-    return alone.with_attr(SAMPLES, size)
+        alone = module.clone()
+        alone.update_func(alone.get_global_var("main"), one)
+        return alone.with_attr(SAMPLES, size)
+
+    return tvm.transform.module_pass(split, opt_level=2, name="SplitBatch")
 
 
-def samples(module: tvm.IRModule) -> int:
-    """How many samples an inference computes one after another."""
+def samples_per_inference(module: tvm.IRModule) -> int:
+    """How many times an inference runs a module's `main`: 1, or what SplitBatch split."""
     return int((module.attrs or {}).get(SAMPLES, 1))
 
 
-def together(module: tvm.IRModule) -> tvm.IRModule:
-    """A module that `apart` took apart, optimised since, with a `main` for the whole batch."""
-    size = samples(module)
-    if size == 1:
-        return module
+def join_batch() -> Pass:
+    """JoinBatch: what SplitBatch split gets a `main` for the whole batch again.
+
+    Needs: SplitBatch, and all that optimises one sample's `main`: its loops are scheduled and its
+    weights prepacked. Leaves: that function under the name `ONE`, and a `main` [N, ...] which
+    calls it with [1, ...] of each sample and concatenates the outputs along their first axis.
+    Another module stays as it was.
+    """
+
+    def join(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
+        size = samples_per_inference(module)
+        return module if size == 1 else _joined(module, size)
+
+    return tvm.transform.module_pass(join, opt_level=2, name="JoinBatch")
+
+
+def _joined(module: tvm.IRModule, size: int) -> tvm.IRModule:
     name = module.get_global_var("main")
     one = module["main"].with_attr("global_symbol", ONE)
     whole = module.clone()
     del whole[name]
     builder = relax.BlockBuilder(whole)
     callee = builder.add_func(one, ONE)
-    batch = tvm_versions.resized(one.params[0], size)
+    batch = tvm_versions.with_batch_size(one.params[0], size)
     with builder.function("main", [batch]):
-        found = []
+        outputs = []
         for number in range(size):
             sample = builder.emit(relax.op.strided_slice(batch, [0], [number], [number + 1]))
-            found.append(builder.emit(relax.Call(callee, [sample])))
-        builder.emit_func_output(_joined(builder, found))
+            outputs.append(builder.emit(relax.Call(callee, [sample])))
+        builder.emit_func_output(_concatenated(builder, outputs))
     return builder.get()
 
 
-def _joined(builder: Any, found: list[Any]) -> Any:
+def _concatenated(builder: Any, found: list[Any]) -> Any:
     """The outputs of all samples as those of the batch: a tensor, or several."""
-    described = tvm_versions.described(found[0])
+    described = tvm_versions.type_of(found[0])
     if not hasattr(described, "fields"):
         return builder.emit(relax.op.concat(found, axis=0))
     joined = []
@@ -90,10 +115,10 @@ def _joined(builder: Any, found: list[Any]) -> Any:
     return relax.Tuple(joined)
 
 
-def _size(main: Any) -> int:
+def _batch_size(main: Any) -> int:
     """The batch size of a function of one tensor."""
     if len(main.params) != 1:
-        raise _NotApart
+        raise _NotSeparableError
     shape = _shape(main.params[0])
     return shape[0] if shape else 1
 
@@ -103,7 +128,7 @@ def _shape(value: Any) -> list[int]:
     try:
         return tvm_versions.shape(value)
     except (AttributeError, TypeError, ValueError) as error:
-        raise _NotApart from error
+        raise _NotSeparableError from error
 
 
 def _worth(main: Any, size: int, kept: int) -> bool:
@@ -131,13 +156,13 @@ _Inner = tuple[list[int], int, int]
 def _of_convolution(call: Any) -> _Inner:
     made, weights = _shape(call), _shape(call.args[1])
     channels = made[str(call.attrs.out_layout or call.attrs.data_layout).index("C")]
-    _sure(channels > 0)
+    _require(channels > 0)
     return made, channels, math.prod(weights) // channels
 
 
 def _of_product(call: Any) -> _Inner:
     made, left = _shape(call), _shape(call.args[0])
-    _sure(len(made) > 0 and made[-1] > 0)
+    _require(len(made) > 0 and made[-1] > 0)
     return made, made[-1], left[-1]
 
 
@@ -165,16 +190,16 @@ class _OneSample:
         """The function of one sample.
 
         Raises:
-            _NotApart: there is none that is known to be the same.
+            _NotSeparableError: there is none that is known to be the same.
         """
         (batch,) = self.main.params
-        one = tvm_versions.resized(batch, 1)
+        one = tvm_versions.with_batch_size(batch, 1)
         self.values[batch] = one
         found = one
         with self.builder.function("main", [one]):
             with self.builder.dataflow():
                 # the builder wants its blocks ended, also where there is none of one sample
-                with suppress(_NotApart):
+                with suppress(_NotSeparableError):
                     for block in self.main.body.blocks:
                         for binding in block.bindings:
                             self._bound(binding)
@@ -182,14 +207,14 @@ class _OneSample:
                 made = self.builder.emit_output(found)
             self.builder.emit_func_output(made)
         if found is one:
-            raise _NotApart
+            raise _NotSeparableError
         return self.builder.get()["main"]
 
     def _output(self, value: Any) -> Any:
         if isinstance(value, relax.Tuple):
             return relax.Tuple([self._output(field) for field in value.fields])
         if not self.varies(value):
-            raise _NotApart
+            raise _NotSeparableError
         return self.values[value]
 
     def varies(self, value: Any) -> bool:
@@ -211,12 +236,12 @@ class _OneSample:
         operator = isinstance(call, relax.Call) and isinstance(call.op, tvm.ir.Op)
         rule = _KNOWN.get(call.op.name) if operator else None
         if rule is None:
-            raise _NotApart
+            raise _NotSeparableError
         arguments = [self._one(argument) for argument in rule(self, call)]
         made = self.builder.emit(relax.Call(call.op, arguments, call.attrs))
         first, *rest = shape
         if first != self.size or _shape(made) != [1, *rest]:
-            raise _NotApart
+            raise _NotSeparableError
         return made
 
     def _one(self, value: Any) -> Any:
@@ -225,22 +250,22 @@ class _OneSample:
         return self.values.get(value, value) if isinstance(value, relax.Var) else value
 
 
-def _sure(true: bool) -> None:
+def _require(true: bool) -> None:
     if not true:
-        raise _NotApart
+        raise _NotSeparableError
 
 
 def _not_first(axes: Any, rank: int) -> None:
     """Axes, or one, that are given and not the samples'."""
-    _sure(axes is not None)
+    _require(axes is not None)
     listed = list(axes) if hasattr(axes, "__len__") else [axes]
-    _sure(all(int(axis) % rank != 0 for axis in listed))
+    _require(all(int(axis) % rank != 0 for axis in listed))
 
 
 def _first_alone(one: _OneSample, call: Any) -> list[Any]:
     """Of the arguments only the first has samples."""
     data, *others = call.args
-    _sure(one.varies(data) and not any(one.varies(other) for other in others))
+    _require(one.varies(data) and not any(one.varies(other) for other in others))
     return list(call.args)
 
 
@@ -252,16 +277,16 @@ def _each_value(one: _OneSample, call: Any) -> list[Any]:
             continue  # a bound of clip: a number
         shape = _shape(argument)
         if one.varies(argument):
-            _sure(len(shape) == rank)
+            _require(len(shape) == rank)
         else:
-            _sure(len(shape) < rank or shape[0] == 1)
+            _require(len(shape) < rank or shape[0] == 1)
     return list(call.args)
 
 
 def _image(one: _OneSample, call: Any) -> list[Any]:
     """Windows over images, samples being the first axis."""
     layouts = [str(getattr(call.attrs, name, "")) for name in ("data_layout", "layout")]
-    _sure(any(layout.startswith("N") for layout in layouts))
+    _require(any(layout.startswith("N") for layout in layouts))
     return _first_alone(one, call)
 
 
@@ -269,13 +294,13 @@ def _product(one: _OneSample, call: Any) -> list[Any]:
     """Matrices of samples, or their rows, times one matrix for all; or matrices by matrices."""
     left, right = call.args
     if one.varies(right):
-        _sure(one.varies(left) and len(_shape(left)) == len(_shape(right)) > 2)
+        _require(one.varies(left) and len(_shape(left)) == len(_shape(right)) > 2)
     else:
-        _sure(len(_shape(left)) > 1 and len(_shape(right)) == 2)
+        _require(len(_shape(left)) > 1 and len(_shape(right)) == 2)
     return list(call.args)
 
 
-def _along(one: _OneSample, call: Any) -> list[Any]:
+def _along_other_axes(one: _OneSample, call: Any) -> list[Any]:
     """Along axes that are not the samples'."""
     arguments = _first_alone(one, call)
     axes = call.attrs.axes if call.op.name == "relax.nn.layer_norm" else call.attrs.axis
@@ -288,17 +313,17 @@ def _added_axis(one: _OneSample, call: Any) -> list[Any]:
     return _first_alone(one, call)
 
 
-def _joining(one: _OneSample, call: Any) -> list[Any]:
-    _sure(isinstance(call.args[0], relax.Tuple))
+def _concatenation(one: _OneSample, call: Any) -> list[Any]:
+    _require(isinstance(call.args[0], relax.Tuple))
     fields = call.args[0].fields
-    _sure(all(one.varies(field) for field in fields))
+    _require(all(one.varies(field) for field in fields))
     _not_first(call.attrs.axis, len(_shape(fields[0])))
     return list(call.args)
 
 
-def _turned(one: _OneSample, call: Any) -> list[Any]:
+def _transposed(one: _OneSample, call: Any) -> list[Any]:
     axes = call.attrs.axes
-    _sure(axes is not None and int(axes[0]) % len(axes) == 0)
+    _require(axes is not None and int(axes[0]) % len(axes) == 0)
     return _first_alone(one, call)
 
 
@@ -306,7 +331,7 @@ def _reshaped(one: _OneSample, call: Any) -> list[Any]:
     """Each sample by itself: the first axis is the samples' before and after."""
     data, _ = call.args
     made = _shape(call)
-    _sure(one.varies(data) and made[0] == one.size)
+    _require(one.varies(data) and made[0] == one.size)
     return [data, relax.ShapeExpr([1, *made[1:]])]
 
 
@@ -322,14 +347,14 @@ _RULES: dict[_Rule, str] = {
         "image.resize2d nn.adaptive_avg_pool2d nn.avg_pool2d nn.conv2d nn.conv2d_transpose "
         "nn.max_pool2d"
     ),
-    _along: (
+    _along_other_axes: (
         "dequantize max mean min nn.layer_norm nn.log_softmax nn.prelu nn.softmax quantize "
         "squeeze sum"
     ),
-    _joining: "concat",
+    _concatenation: "concat",
     _added_axis: "expand_dims",
     _product: "matmul",
-    _turned: "permute_dims",
+    _transposed: "permute_dims",
     _reshaped: "reshape",
 }
 _KNOWN = {f"relax.{name}": rule for rule, names in _RULES.items() for name in names.split()}

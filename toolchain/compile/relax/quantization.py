@@ -1,8 +1,9 @@
 """Quantised networks: rounding as elementwise operators, and products of integers.
 
-A quantised network comes with QuantizeLinear and DequantizeLinear around operators of float32.
-`as_elementwise` makes these what every pass can look through. Where the target has an instruction
-for it, `with_integer_products` computes a convolution or matrix product of int8 by int8 in int32:
+A quantised network comes with QuantizeLinear and DequantizeLinear (QDQ) around operators of
+float32. `decompose_qdq` makes these what every pass can look through. Where the target has an
+instruction for it, `fake_quantization_to_integer` (Relay's name for the same) computes a
+convolution or matrix product of int8 by int8 in int32:
 
     sum (sx (x - zx)) (sw w)  =  sx sw (sum x w  -  zx sum w)
 
@@ -20,10 +21,11 @@ import numpy as np
 import numpy.typing as npt
 import tvm
 from tvm import relax, te, topi
+from tvm.ir.transform import Pass
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from toolchain.compile import tvm_versions
-from toolchain.compile.relax.rewriter import is_call, rewritten
+from toolchain.compile.relax.rewriter import is_call, main_rewriting_pass
 from toolchain.compile.tir.dot_product import DEPTH
 from toolchain.targets.instruction_sets import DotProduct
 
@@ -31,28 +33,52 @@ Integers = npt.NDArray[np.int8]
 Scales = npt.NDArray[np.float32]
 
 
-def as_elementwise(module: tvm.IRModule) -> tvm.IRModule:
-    """`main` with quantize and dequantize of what is computed as arithmetic, element by element.
+def decompose_qdq() -> Pass:
+    """DecomposeQDQ: `quantize` and `dequantize` of what is computed as arithmetic, value by value.
 
-    The layout pass knows no layout of the two, and would turn each image before and after them.
-    What has one scale for each channel is left as it is.
+        quantize(x)   = cast(min(max(round(x / scale) + zero, least), most))
+        dequantize(q) = (float32(q) - zero) * scale
+
+    with the limits of the integer type: ONNX's definitions of the two. The layout pass knows no
+    layout of them, and would transpose each image before and after.
+
+    Needs: Relax as imported, before the layout pass. Leaves: as they are those of constants, of
+    other types than float32 with int8, uint8, int16 or uint16, and with one scale for each channel.
     """
-    return rewritten(module, _Elementwise(module))
+    return main_rewriting_pass(_QDQDecomposer, name="DecomposeQDQ", opt_level=2)
 
 
-def with_integer_products(module: tvm.IRModule, dot: DotProduct) -> tvm.IRModule:
-    """`main`, channels last, with convolutions and matrix products of rounded numbers in integers.
+def fake_quantization_to_integer(dot: DotProduct) -> Pass:
+    """FakeQuantizationToInteger: products of two dequantised int8 tensors as sums in int32.
+
+    A `nn.conv2d` of one group, x [N, H, W, C] by w [R, S, C, K], or a `matmul`, x [..., C] by
+    w [C, K], becomes a function over the steps of x and w packed as [R, S, C / 4, K, 4] or
+    [C / 4, K, 4], C filled up with zeros to a multiple of 4; then the correction and the scale of
+    the formula above, in float32. It is taken where K divides by `dot.lanes`, C is above 2, x has
+    one scale and zero point, and w is constant with zero point 0.
+
+    Needs: DecomposeQDQ, then the layout pass (a convolution in another layout is left alone), and
+    weights that are not folded yet. Leaves: float32 operators where it does not fit.
 
     Args:
-        module: after `as_elementwise` and the layout pass.
         dot: the target's instruction.
     """
-    return rewritten(module, _IntegerProducts(module, dot))
+    return main_rewriting_pass(
+        lambda module: _IntegerProducts(module, dot), name="FakeQuantizationToInteger", opt_level=3
+    )
 
 
 def dequantized(call: Any, value: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
-    """What dequantize gives for a constant; None where scale or zero point isn't one."""
-    scale, zero = (tvm_versions.constant(argument) for argument in call.args[1:])
+    """What a call of `dequantize` gives for a constant of its input: (value - zero) * scale.
+
+    Args:
+        call: with scale and zero point of one value, or of one for each index of its axis.
+        value: integers of any shape.
+
+    Returns:
+        float32 of the same shape; None where scale or zero point isn't constant.
+    """
+    scale, zero = (tvm_versions.constant_value(argument) for argument in call.args[1:])
     if scale is None or zero is None:
         return None
     axes = [1] * value.ndim
@@ -68,17 +94,17 @@ def _scalar(number: float) -> Any:
 
 
 @mutator
-class _Elementwise(PyExprMutator):  # type: ignore[misc] # TVM is untyped
+class _QDQDecomposer(PyExprMutator):  # type: ignore[misc] # TVM is untyped
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
         if not (is_call(call, "quantize") or is_call(call, "dequantize")):
             return call
-        scale, zero = (tvm_versions.constant(argument) for argument in call.args[1:])
+        scale, zero = (tvm_versions.constant_value(argument) for argument in call.args[1:])
         known = scale is not None and zero is not None and scale.size == zero.size == 1
-        if not known or tvm_versions.constant(call.args[0]) is not None:
+        if not known or tvm_versions.constant_value(call.args[0]) is not None:
             return call
         emit, element = self.builder_.emit, str(call.attrs.out_dtype)
-        types = {tvm_versions.element(call.args[0]), element}
+        types = {tvm_versions.element_type(call.args[0]), element}
         # steps that float32 holds exactly
         if "float32" not in types or not types & {"int8", "uint8", "int16", "uint16"}:
             return call
@@ -159,7 +185,7 @@ class _IntegerProducts(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         )
 
     def _input(self, expression: Any) -> _Input | None:
-        """The steps behind a product's input, as `as_elementwise` writes it, turned or not."""
+        """The steps behind a product's input, as `decompose_qdq` writes it, transposed or not."""
         product, order = self._untransposed(expression)
         if not is_call(product, "multiply"):
             return None
@@ -168,24 +194,24 @@ class _IntegerProducts(PyExprMutator):  # type: ignore[misc] # TVM is untyped
             return None
         number = self._bound(difference.args[0])
         scale, zero = (
-            tvm_versions.constant(product.args[1]),
-            tvm_versions.constant(difference.args[1]),
+            tvm_versions.constant_value(product.args[1]),
+            tvm_versions.constant_value(difference.args[1]),
         )
         if not is_call(number, "astype") or scale is None or zero is None:
             return None
         steps = number.args[0]
-        if scale.size != 1 or zero.size != 1 or tvm_versions.element(steps) != "int8":
+        if scale.size != 1 or zero.size != 1 or tvm_versions.element_type(steps) != "int8":
             return None
         if order is not None:
             steps = self.builder_.emit(relax.op.permute_dims(steps, order))
         return _Input(steps=steps, scale=scale.item(), zero=int(zero.item()))
 
     def _weights(self, expression: Any) -> _Weights | None:
-        """Constant int8 steps of weights, turned or not."""
+        """Constant int8 steps of weights, transposed or not."""
         made, order = self._untransposed(expression)
         if not is_call(made, "dequantize"):
             return None
-        steps, scale, zero = (tvm_versions.constant(argument) for argument in made.args)
+        steps, scale, zero = (tvm_versions.constant_value(argument) for argument in made.args)
         if steps is None or scale is None or zero is None or zero.any() or steps.dtype != np.int8:
             return None
         axis = int(made.attrs.axis)

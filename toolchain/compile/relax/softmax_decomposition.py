@@ -1,27 +1,31 @@
-"""Softmax as the operators it consists of, so that each gets loops of ours.
-
-exp(x - max(x)) / sum(exp(x - max(x))) along an axis: the form of TVM's own function, which holds
-two reductions in one and so no schedule of ours (schedules.py takes one at most).
-"""
+"""Softmax as the operators it consists of, so that each gets loops of ours."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import tvm
 from tvm import relax
+from tvm.ir.transform import Pass
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
-from toolchain.compile.relax.rewriter import is_call, rewritten
+from toolchain.compile.relax.rewriter import is_call, main_rewriting_pass
 
 
-def split_softmax(module: tvm.IRModule) -> tvm.IRModule:
-    """`main` with each softmax as maximum, difference, exponential, sum and quotient."""
-    return rewritten(module, _Split(module))
+def decompose_softmax() -> Pass:
+    """DecomposeSoftmax: each `nn.softmax` as maximum, difference, exponential, sum and quotient.
+
+    exp(x - max(x)) / sum(exp(x - max(x))) along the operator's axis, for x of any shape and layout:
+    the form of TVM's own function, which holds two reductions in one and so gets no schedule of
+    ours (`default_schedule` takes one at most).
+
+    Needs: to come after the layout pass, which sets the axis of the one operator, and before
+    LegalizeOps. Leaves: no `nn.softmax`; the maximum and the sum keep the axis, with size 1.
+    """
+    return main_rewriting_pass(_Decomposer, name="DecomposeSoftmax", opt_level=2)
 
 
 @mutator
-class _Split(PyExprMutator):  # type: ignore[misc] # TVM is untyped
+class _Decomposer(PyExprMutator):  # type: ignore[misc] # TVM is untyped
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
         if not is_call(call, "nn.softmax"):

@@ -37,7 +37,7 @@ TAPS = 7  # of a window, written out: more of them only in loops of fewer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class ScheduleRule:
     """How far to go.
 
     Attributes:
@@ -58,7 +58,7 @@ class Rule:
 
     def apply(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
         """The function with new loops, or None where the rule doesn't fit."""
-        inner, border = padding_propagation.off(function)
+        inner, border = padding_propagation.separate_border(function)
         schedule = s_tir.Schedule(inner, error_render_level="none")
         try:
             self._apply(schedule)
@@ -153,14 +153,16 @@ class Rule:
         described = sch.get(anchor)
         column = [v.var for v in described.iter_vars if int(v.iter_type) == SPATIAL][-1]
         function = sch.mod["main"]
-        shapes, together = tvm_versions.arguments(function), self.pack or columns
+        shapes, together = tvm_versions.argument_shapes(function), self.pack or columns
         for number, read in enumerate(described.reads):
-            argument = tvm_versions.argument(function, read)
+            argument = tvm_versions.argument_index(function, read)
             if argument is None or argument not in self.constant or together % columns:
                 continue
             *rows, last = [axis.min for axis in read.region]
             total = shapes[argument][-1]
-            along = last.same_as(column) and all(tvm_versions.step(r, column) == 0 for r in rows)
+            along = last.same_as(column) and all(
+                tvm_versions.coefficient(r, column) == 0 for r in rows
+            )
             if along and total > together and total % together == 0:
                 sch.transform_layout(
                     anchor,
@@ -203,8 +205,8 @@ class Rule:
         spread = [
             number
             for number, read in enumerate(described.reads)
-            if tvm_versions.step(read.region[-1].min, counted[len(reduced) - 1]) == depth
-            and tvm_versions.step(read.region[-1].min, column) == 0
+            if tvm_versions.coefficient(read.region[-1].min, counted[len(reduced) - 1]) == depth
+            and tvm_versions.coefficient(read.region[-1].min, column) == 0
         ]
         *outer, last = reduced
         if not spread or _extent(sch, last) % self.registers.lanes:
@@ -292,20 +294,24 @@ def _slides(sch: s_tir.Schedule, block: Any) -> bool:
     """Whether all that a reduction reads goes along with its last axis, and nothing is spread."""
     described = sch.get(block)
     column = [v.var for v in described.iter_vars if int(v.iter_type) == SPATIAL][-1]
-    return all(tvm_versions.step(read.region[-1].min, column) == 1 for read in described.reads)
+    return all(
+        tvm_versions.coefficient(read.region[-1].min, column) == 1 for read in described.reads
+    )
 
 
 def _stride(sch: s_tir.Schedule, block: Any) -> int:
     """How far a window moves from one position of the innermost axis but one to the next."""
     described = sch.get(block)
     row = [v.var for v in described.iter_vars if int(v.iter_type) == SPATIAL][-2]
-    steps = [tvm_versions.step(axis.min, row) for read in described.reads for axis in read.region]
+    steps = [
+        tvm_versions.coefficient(axis.min, row) for read in described.reads for axis in read.region
+    ]
     return max(1, *(step or 0 for step in steps))
 
 
 def _type_of(body: Any) -> str:
     """The type of what a block stores, such as "int32"."""
-    return tvm_versions.kind(body.value) if isinstance(body, tirx.BufferStore) else ""
+    return tvm_versions.scalar_type(body.value) if isinstance(body, tirx.BufferStore) else ""
 
 
 def _size(sch: s_tir.Schedule, block: Any) -> int:

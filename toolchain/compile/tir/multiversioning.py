@@ -20,7 +20,7 @@ from tvm_ffi import structural_equal
 
 from toolchain.compile import tvm_versions
 from toolchain.compile.tir import target_code, weight_prepacking
-from toolchain.compile.tir.default_schedule import Rule
+from toolchain.compile.tir.default_schedule import ScheduleRule
 from toolchain.targets.instruction_sets import FeatureWord, Registers, VectorScale
 
 SHORT, LONG = "_short", "_long"  # after the name of a function: its forms
@@ -80,7 +80,7 @@ def values(function: tirx.PrimFunc) -> int:
 
 
 def forms(
-    rule: Rule, function: tirx.PrimFunc, wide: Registers | None
+    rule: ScheduleRule, function: tirx.PrimFunc, wide: Registers | None
 ) -> tuple[tirx.PrimFunc, ...] | None:
     """A function by a rule, and, if longer registers are given, by the same rule on these.
 
@@ -103,11 +103,11 @@ def forms(
     long = longer.apply(function)
     if long is None:
         return None
-    packs = weight_prepacking.packs(function, long)
+    packs = weight_prepacking.packing_of(function, long)
     as_came: dict[str, Any] = {"constant": frozenset()}
     same = {"constant": frozenset(packs), "pack": max(packs.values())} if packs else as_came
     short = replace(rule, **same).apply(function)
-    if short is None or weight_prepacking.packs(function, short) != packs:
+    if short is None or weight_prepacking.packing_of(function, short) != packs:
         short = replace(rule, **as_came).apply(function)
         long = replace(longer, **as_came).apply(function)
     assert short is not None, "the rule fits whatever the registers"
@@ -190,7 +190,7 @@ def choosing(target: tvm.target.Target) -> Any:
             module.update_func(tvm.ir.GlobalVar(f"{name}{SHORT}"), form)
         return module
 
-    return tvm.transform.module_pass(choose, opt_level=0)
+    return tvm.transform.module_pass(choose, opt_level=0, name="DispatchForms")
 
 
 def _asking(asked: VectorScale | FeatureWord, short: tirx.Stmt, long: tirx.Stmt) -> tirx.Stmt:
@@ -198,7 +198,7 @@ def _asking(asked: VectorScale | FeatureWord, short: tirx.Stmt, long: tirx.Stmt)
     if isinstance(asked, VectorScale):
         return tirx.IfThenElse(tirx.vscale() < asked.least, short, long)
     wanted = tirx.const(asked.mask, "uint32")
-    return tvm_versions.reading(
+    return tvm_versions.read_words(
         tirx.call_extern("handle", asked.function, asked.argument),
         "uint32",
         asked.word + 1,

@@ -3,8 +3,9 @@
 A convolution with padding reads an image with a border of zeros. Made by the convolution itself,
 that is one more pass over memory: half of the time of MobileNetV2's first strided depthwise one. So
 padding becomes an operator, which TVM fuses with what comes before it. That function then computes
-the image as if there were no padding, at an offset in its output (`off`), and fills the border
-besides (`Border.filled`). Where nothing comes before it, it is the pass over memory that it was.
+the image as if there were no padding, at an offset in its output (`separate_border`), and fills the
+border besides (`Border.filled`). Where nothing comes before it, it is the pass over memory that it
+was.
 """
 
 from __future__ import annotations
@@ -14,22 +15,30 @@ from typing import Any
 
 import tvm
 from tvm import relax, s_tir, tirx
+from tvm.ir.transform import Pass
 from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from toolchain.compile import tvm_versions
-from toolchain.compile.relax.rewriter import is_call, rewritten
+from toolchain.compile.relax.rewriter import is_call, main_rewriting_pass
 
 PATTERN, ELEMENTWISE = "op_pattern", 0  # what TVM's FuseOps goes by, and the kind fused with most
 NAME = "pad"  # of TVM's functions for the operator
 
 
-def apart(module: tvm.IRModule) -> tvm.IRModule:
-    """`main` with the padding of each convolution, channels last, as an operator before it."""
-    return rewritten(module, _Apart(module))
+def hoist_padding() -> Pass:
+    """HoistPadding: the padding of each `nn.conv2d` in NHWC as an operator `nn.pad` before it.
+
+    x [N, H, W, C] becomes [N, top + H + bottom, left + W + right, C] with zeros around, and the
+    convolution has padding 0 and all else as before.
+
+    Needs: the layout pass; FakeQuantizationToInteger, whose zero is not 0 and which pads by itself.
+    Leaves: convolutions in other layouts, without padding or transposed as they were.
+    """
+    return main_rewriting_pass(_Hoister, name="HoistPadding", opt_level=2)
 
 
 @mutator
-class _Apart(PyExprMutator):  # type: ignore[misc] # TVM is untyped
+class _Hoister(PyExprMutator):  # type: ignore[misc] # TVM is untyped
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
         if not is_call(call, "nn.conv2d"):
@@ -47,17 +56,24 @@ class _Apart(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         )  # fmt: skip
 
 
-def fusible() -> Any:
-    """The pass that lets TVM's FuseOps fuse padding with the operators before it."""
+def annotate_padding() -> Pass:
+    """AnnotatePadding: functions that pad count as elementwise, so that FuseOps fuses them.
 
-    def mark(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
-        for variable, function in list(module.functions_items()):
+    Needs: LegalizeOps, which makes a function named "pad" (and a number) of each `nn.pad`;
+    AnnotateTIROpPattern, which calls it injective; no FuseOps yet. Leaves: their attribute
+    `op_pattern` 0; FuseOps then puts each into the function that computes the image, where nothing
+    else uses that.
+    """
+
+    def annotate(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
+        annotated = module.clone()
+        for variable, function in module.functions_items():
             padding = variable.name_hint.rstrip("0123456789") == NAME
             if padding and isinstance(function, tirx.PrimFunc):
-                module.update_func(variable, function.with_attr(PATTERN, ELEMENTWISE))
-        return module
+                annotated.update_func(variable, function.with_attr(PATTERN, ELEMENTWISE))
+        return annotated
 
-    return tvm.transform.module_pass(mark, opt_level=0)
+    return tvm.transform.module_pass(annotate, opt_level=1, name="AnnotatePadding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +81,20 @@ class Border:
     """What a function's output has around what it computes.
 
     Attributes:
-        inside: for each axis, where what is computed begins and ends.
-        value: of all else.
+        inside: for each axis of the output, where what is computed begins, and ends (exclusive).
+        value: of all else, an expression without variables.
     """
 
     inside: list[tuple[int, int]]
     value: Any
 
     def filled(self, function: tirx.PrimFunc) -> tirx.PrimFunc:
-        """A function, with its schedule, that fills the border first."""
-        output = tvm_versions.buffers(function)[-1]
+        """A function, scheduled already, that fills its output's border before all else.
+
+        Args:
+            function: what `separate_border` left, whose last argument is the output.
+        """
+        output = tvm_versions.argument_buffers(function)[-1]
         whole = [(0, int(size)) for size in output.shape]
         loops = []
         for axis, ((begin, end), (_, size)) in enumerate(zip(self.inside, whole, strict=True)):
@@ -96,12 +116,17 @@ class Border:
         return body
 
 
-def off(function: tirx.PrimFunc) -> tuple[tirx.PrimFunc, Border | None]:
-    """A function, not scheduled yet, that does not fill its output's border any more.
+def separate_border(function: tirx.PrimFunc) -> tuple[tirx.PrimFunc, Border | None]:
+    """A function without what fills its output's border, and the border.
+
+    Args:
+        function: not scheduled yet, its output its last argument, of any rank and type, all extents
+            known.
 
     Returns:
-        it, and what is to be done about the border; the function as it is and None, where it does
-        not end in padding of what it computes itself.
+        the function, which writes what it computes where the padded output has it, and what is to
+        be filled besides; the function as it is and None, where it does not end in padding of what
+        it computes itself.
     """
     sch = s_tir.Schedule(function, error_render_level="none")
     try:
@@ -114,7 +139,7 @@ def off(function: tirx.PrimFunc) -> tuple[tirx.PrimFunc, Border | None]:
     value, described = sch.get(fill).body.value, sch.get(last)
     inside = []
     for axis, variable in zip(described.writes[0].region, described.iter_vars, strict=True):
-        first = tvm_versions.distance(axis.min, variable.var)
+        first = tvm_versions.offset(axis.min, variable.var)
         if first is None or not isinstance(variable.dom.extent, tirx.IntImm):
             return function, None
         inside.append((first, first + int(variable.dom.extent)))

@@ -13,7 +13,7 @@ import tvm
 from tvm import tirx
 from tvm_ffi import structural_hash
 
-from toolchain.compile.tir.default_schedule import Rule
+from toolchain.compile.tir.default_schedule import ScheduleRule
 from toolchain.compile.tir.register_blocking import (
     Extents,
     Tile,
@@ -48,7 +48,7 @@ def extents(function: tirx.PrimFunc, registers: Registers) -> Extents | None:
         found.append(of)
         return by_instructions(registers, of)
 
-    fits = Rule(registers=registers, tiled=True, choose=noting).apply(function) is not None
+    fits = ScheduleRule(registers=registers, tiled=True, choose=noting).apply(function) is not None
     return found[0] if fits and found else None
 
 

@@ -123,7 +123,7 @@ def _with_sign_of(x: Any, size: Any) -> Any:
 def _by(function: Expression) -> Legalised:
     def legalised(builder: relax.BlockBuilder, call: Any) -> Any:
         (given,) = call.args
-        if tvm_versions.element(given) != "float32":
+        if tvm_versions.element_type(given) != "float32":
             return call.op.get_attr("FLegalize")(builder, call)
         return builder.call_te(lambda x: te.compute(x.shape, lambda *at: function(x(*at))), given)
 
