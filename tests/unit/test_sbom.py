@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,13 +12,14 @@ from toolchain.lock import pins as lock
 from toolchain.wheels import build, patch_series, sbom
 
 TARGET = targets.target("aarch64")
+IMAGE = {"packages": ["a", "b"]}
 
 
 @pytest.mark.parametrize("name", runtimes.wheels_built(TARGET))
 def test_the_bill_names_every_source_by_its_hash_and_package(name: str) -> None:
     made, _ = build.recipe(name)
     pins = build._pins(made, TARGET)
-    bill = json.loads(sbom.bill(made, pins, "key", 1_700_000_000))
+    bill = json.loads(sbom.bill(made, pins, TARGET, IMAGE, 1_700_000_000))
     assert bill["specVersion"] == "1.6"
     assert bill["metadata"]["component"]["name"] == made.name
     assert bill["metadata"]["timestamp"] == "2023-11-14T22:13:20+00:00"
@@ -32,12 +34,22 @@ def test_the_bill_names_every_source_by_its_hash_and_package(name: str) -> None:
         assert len(parts[source]["pedigree"]["patches"]) == count
 
 
-def test_the_bill_is_the_same_each_time_and_another_for_another_key() -> None:
+def test_the_bill_is_the_same_for_the_same_content_and_another_for_any_other() -> None:
     made, _ = build.recipe("tvm_ffi")
     pins = build._pins(made, TARGET)
-    first = sbom.bill(made, pins, "key", 1)
-    assert first == sbom.bill(made, pins, "key", 1)
-    assert first != sbom.bill(made, pins, "other key", 1)
+    first = sbom.bill(made, pins, TARGET, IMAGE, 1)
+    assert first == sbom.bill(made, pins, TARGET, IMAGE, 1)
+    name, pin = next(iter(pins.items()))
+    changed = pins | {name: pin.model_copy(update={"sha256": "0" * 64})}
+    others = [
+        sbom.bill(replace(made, version="2"), pins, TARGET, IMAGE, 1),
+        sbom.bill(made, changed, TARGET, IMAGE, 1),
+        sbom.bill(replace(made, patches={name: ("tvm-0.25.dev0",)}), pins, TARGET, IMAGE, 1),
+        sbom.bill(made, pins, targets.target("x86_64"), IMAGE, 1),
+        sbom.bill(made, pins, TARGET, {"packages": ["another"]}, 1),
+    ]
+    serials = {json.loads(text)["serialNumber"] for text in (first, *others)}
+    assert len(serials) == 1 + len(others)
 
 
 def test_a_prebuilt_package_is_named_with_its_architecture() -> None:

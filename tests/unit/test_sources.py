@@ -16,6 +16,7 @@ from tests.conftest import Mirror
 from toolchain.core.errors import LockError, NoSpaceError
 from toolchain.core.store import Store
 from toolchain.lock import fetch
+from toolchain.lock import unpack as unpacking
 from toolchain.lock.pins import Pinned
 
 Unpack = Callable[..., None]
@@ -106,7 +107,7 @@ def test_a_source_is_unpacked_without_its_top_folder(
     assert (tmp_path / "x" / "sub" / "b").read_bytes() == b"2"
 
 
-@pytest.mark.parametrize("unpack", [fetch.unpack, fetch.unpack_apart])
+@pytest.mark.parametrize("unpack", [unpacking.unpack, unpacking.unpack_apart])
 @pytest.mark.parametrize("top", ["x-1", "./x-1"])
 def test_of_a_source_only_the_wanted_parts_are_unpacked(
     unpack: Unpack, top: str, store: Store, mirror: Mirror, tmp_path: Path
@@ -115,25 +116,27 @@ def test_of_a_source_only_the_wanted_parts_are_unpacked(
     content = tar(*((f"{top}/{name}", b"1") for name in names))
     wanted = pin(content)
     mirror.put(wanted.path, content)
-    unpack(wanted, store, tmp_path / "x", ("a", "sub"))
+    archive = fetch.path_of(wanted, store)
+    unpack(archive, wanted.file_name, tmp_path / "x", ("a", "sub"))
     files = [p.relative_to(tmp_path / "x") for p in (tmp_path / "x").rglob("*") if p.is_file()]
     assert sorted(map(str, files)) == ["a", "sub/b"]
     with pytest.raises(LockError, match="lacks what is wanted") as caught:
-        unpack(wanted, store, tmp_path / "y", ("a", "gone"))
+        unpack(archive, wanted.file_name, tmp_path / "y", ("a", "gone"))
     assert caught.value.detail == "gone"
 
 
 def test_a_full_disk_is_called_so_by_the_process_that_unpacks(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(fetch, "unpack", full)
-    wanted = pin(b"")
-    request = fetch.UnpackRequest(pin=wanted, store=store.root, into=tmp_path / "x", parts=())
+    monkeypatch.setattr(unpacking, "unpack", full)
+    request = unpacking.UnpackRequest(
+        archive=tmp_path / "a", name="a.tar", into=tmp_path / "x", parts=()
+    )
     with pytest.raises(NoSpaceError, match="no space left"):
-        fetch.unpack_as_asked(request, lambda _: None)
+        unpacking.unpack_as_asked(request, lambda _: None)
 
 
 @pytest.mark.parametrize(

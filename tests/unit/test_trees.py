@@ -18,7 +18,7 @@ from toolchain import targets
 from toolchain.core import process
 from toolchain.core.errors import CommandError, LockError, NoSpaceError
 from toolchain.core.store import Store
-from toolchain.lock import fetch
+from toolchain.lock import fetch, unpack
 from toolchain.lock.pins import Pinned
 from toolchain.wheels import source_trees
 from toolchain.wheels.recipe import Job, Recipe
@@ -55,7 +55,9 @@ def archive(mirror: Mirror) -> Pinned:
 def lay_out(source: Pinned, store: Store, into: Path, *, kept: bool = True) -> dict[str, str]:
     """What lies below the folder: a link's target, or mode and content of a file."""
     job = Job(target=targets.target("rv64gc"), headers="", jobs=2, epoch=0)
-    source_trees.lay_out(RECIPE, {"x": source}, store, into, job, kept=kept)
+    source_trees.lay_out(
+        RECIPE, {"x": source}, lambda pin: fetch.path_of(pin, store), store, into, job, kept=kept
+    )
     found = {}
     for path in sorted(into.rglob("*")):
         name = str(path.relative_to(into))
@@ -80,7 +82,7 @@ def test_an_archive_is_read_once_for_a_kept_tree(
     archive: Pinned, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = lay_out(archive, store, tmp_path / "first")
-    monkeypatch.setattr(fetch, "unpack_apart", None)
+    monkeypatch.setattr(unpack, "unpack_apart", None)
     assert lay_out(archive, store, tmp_path / "second") == first
 
 

@@ -13,7 +13,7 @@ from numpy.random import _philox
 from tests.conftest import FakeBox
 from toolchain import targets
 from toolchain.core.errors import BuildError, UsageError
-from toolchain.wheels import audit, build, elf, metadata, pack, patch_series, recipe
+from toolchain.wheels import audit, build, build_steps, elf, metadata, pack, patch_series, recipe
 from toolchain.wheels.audit import Audit
 from toolchain.wheels.recipe import Licence, Recipe
 
@@ -197,7 +197,7 @@ def test_an_unknown_wheel_is_named_with_those_there_are() -> None:
 
 def test_progress_is_the_step_and_not_what_the_compiler_remarks() -> None:
     heard: list[str] = []
-    say = build.without_remarks(heard.append)
+    say = build_steps.without_remarks(heard.append)
     for line in (
         "[7/666] Building CXX object a.cc.o",
         "In file included from a.cc:1:",

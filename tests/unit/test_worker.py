@@ -15,7 +15,7 @@ from toolchain.compile import compilation_request
 from toolchain.convert import requests as conversion_requests
 from toolchain.core import worker
 from toolchain.core.errors import ModelError
-from toolchain.lock import fetch
+from toolchain.lock import unpack
 from toolchain.tuning import search_request
 
 
@@ -68,7 +68,7 @@ def test_an_answer_that_is_not_of_the_jobs_type_is_refused_here() -> None:
         compilation_request.COMPILE,
         conversion_requests.CONVERT,
         conversion_requests.MAKE_VARIANT,
-        fetch.UNPACK,
+        unpack.UNPACK,
         search_request.SEARCH,
         shards_request.PREPARE,
         shards_request.REFERENCES,

@@ -21,19 +21,13 @@ from toolchain.accuracy.shards_request import (
     ShardsRequest,
     Summary,
 )
-from toolchain.core import paths, store, worker
+from toolchain.core import fingerprint, store, worker
 from toolchain.core.worker import Progress
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.preprocessing import Preprocessing
 
 SIZE = 64  # images; 10 MB of 224 x 224 x 3
 TOOLS = ("opencv-python-headless", "pillow", "numpy")
-CODE = (
-    "accuracy/shards_job.py",
-    "samples/public_images.py",
-    "models/preprocessing.py",
-    "accuracy/shards.py",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +75,7 @@ def prepare(
     progress("reading the images")
     made_from = {
         "step": "shards",
-        "code": _code(),
+        "code": fingerprint.of(PREPARE.module),
         "tools": {name: importlib.metadata.version(name) for name in TOOLS},
         "images": [[store.digest_file(image.path), image.label] for image in images],
         "preprocessing": how.model_dump(mode="json"),
@@ -134,7 +128,7 @@ def references(
     file = manifest.tflite.get(variant) or manifest.graph(variant)
     made_from = {
         "step": "references",
-        "code": _code(),
+        "code": fingerprint.of(REFERENCES.module),
         "shards": shards.entry.key,
         "model": file.sha256,
         "batch": manifest.batch,
@@ -151,7 +145,3 @@ def references(
         worker.call(REFERENCES, request, what=what, progress=progress)
 
     return where.get_or_build(made_from, build)
-
-
-def _code() -> dict[str, str]:
-    return {name: store.digest_file(paths.ROOT / "toolchain" / name) for name in CODE}

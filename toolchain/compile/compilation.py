@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain.compile.compilation_request import COMPILE, CompilationRequest, TileRecord
-from toolchain.core import provenance, store, worker
+from toolchain.core import fingerprint, plugins, provenance, store, worker
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.provenance import Claim, Material
 from toolchain.core.worker import Progress
 from toolchain.models import manifest, variants
 from toolchain.models.manifest import Check, Library, ModelManifest
 from toolchain.models.variants import PLAIN
-from toolchain.targets import Target
+from toolchain.targets import Target, instruction_sets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,12 +221,9 @@ def _state(
 
 
 def _code() -> dict[str, str]:
-    """Our own code that decides what comes out."""
-    root = Path(__file__).parents[1]
-    folders = (root / "compile", root / "targets")
-    files = [path for folder in folders for path in folder.rglob("*.py")]
-    files += [Path(manifest.__file__), Path(worker.__file__)]
-    return {path.relative_to(root).as_posix(): store.digest_file(path) for path in sorted(files)}
+    """Our own code that decides what comes out; instruction sets are found by their folder."""
+    found = plugins.modules(instruction_sets, instruction_sets.KIND)
+    return fingerprint.of(COMPILE.module, *(Path(str(module.__file__)) for module in found))
 
 
 def _refuse_changed(folder: Path, files: Sequence[manifest.File]) -> None:

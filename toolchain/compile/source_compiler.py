@@ -71,7 +71,7 @@ def _run(
     on_line: Callable[[str], None],
 ) -> None:
     from toolchain.images.engine import Engine
-    from toolchain.lock import fetch
+    from toolchain.lock import unpack
     from toolchain.wheels import build
 
     read, fill, request = places
@@ -81,7 +81,7 @@ def _run(
     image = images.build(specification.spec(made.image, host), engine, store, progress=progress)
     with store.scratch() as scratch:
         for wheel in wheels:
-            fetch.unpack_zip(wheel, scratch)
+            unpack.unpack_zip(wheel, scratch)
         # the request names files by their places here, so these are the same there
         mounts = [
             Mount(

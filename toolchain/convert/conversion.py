@@ -16,7 +16,7 @@ from pathlib import Path
 
 from toolchain import formats
 from toolchain.convert.requests import CONVERT, ConversionRequest, Part
-from toolchain.core import paths, provenance, store, worker
+from toolchain.core import fingerprint, provenance, store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
 from toolchain.formats import keras_file
@@ -72,14 +72,24 @@ def convert(
     return _publish(where, entry, place.folder_of(spec.name, batch, out))
 
 
-def identity(spec: ModelSpec, batch: int) -> dict[str, object]:
-    """All that decides a conversion; its key in the store is the hash of it."""
+def identity(spec: ModelSpec, batch: int, by: str = CONVERT.module) -> dict[str, object]:
+    """All that decides a conversion; its key in the store is the hash of it.
+
+    Args:
+        spec: the model.
+        batch: that its graphs are fixed at.
+        by: the module that does the work, whose code counts with all that it imports.
+    """
     kind = format_of(spec)
     used = {name: extras.identity(name) for name in kind.extras}
     return {
         "step": "convert",
-        "recipe": {**_recipe(), **({"extras": used} if used else {})},
-        "format": store.digest_file(kind.code),
+        "recipe": {
+            "code": fingerprint.of(by, kind.code),
+            "tools": _versions(TOOLS),
+            "python": platform.python_version(),
+            **({"extras": used} if used else {}),
+        },
         "model": spec.digest,
         "batch": batch,
         "name": spec.name,
@@ -89,20 +99,6 @@ def identity(spec: ModelSpec, batch: int) -> dict[str, object]:
 def format_of(spec: ModelSpec) -> formats.Format:
     """The kind of file that a model is read as; the catalogue's are Keras models."""
     return keras_file.FORMAT if spec.path is None else formats.all_formats()[spec.kind]
-
-
-def _recipe() -> dict[str, object]:
-    """All that decides the result besides the model: our own code and the libraries."""
-    ours = (Path(__file__).parent, Path(formats.__file__).parent)
-    files = [
-        *(path for folder in ours for path in folder.rglob("*.py")),
-        Path(manifest.__file__),
-        Path(worker.__file__),
-    ]
-    code = {
-        path.relative_to(paths.ROOT).as_posix(): store.digest_file(path) for path in sorted(files)
-    }
-    return {"code": code, "tools": _versions(TOOLS), "python": platform.python_version()}
 
 
 @functools.cache

@@ -52,7 +52,7 @@ def add(
         )
     where = store.Store() if cache is None else cache
     inputs = {
-        **base.identity(spec, batch),
+        **base.identity(spec, batch, MAKE_VARIANT.module),
         "step": "variant",
         "variant": variant,
         "samples": present.samples.sha256,
@@ -81,7 +81,11 @@ def _tuned(where: store.Store, spec: ModelSpec, batch: int, variant: str) -> Ite
     if not VARIANTS[variant].tuned:
         yield Part()
         return
-    made_from = {**base.identity(spec, batch), "step": f"tuned {variant}", "batch": None}
+    made_from = {
+        **base.identity(spec, batch, MAKE_VARIANT.module),
+        "step": f"tuned {variant}",
+        "batch": None,
+    }
     with base.made_once(where, made_from) as part:
         yield part
 

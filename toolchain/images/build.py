@@ -1,7 +1,7 @@
 """docker/NAME + lock -> an image with the same id everywhere.
 
 Three steps: the locked packages become a root (`rootfs`), loaded as an image of one layer; the
-engine runs the folder's Dockerfile on it with no network; what the Dockerfile added is put into
+engine runs the folder's Dockerfile on it with no network (`assembly`); what that added is put into
 a form that holds no time and no order of the engine's (`seal`), so that the image's id is the
 hash of its content and the same on every engine.
 """
@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from toolchain.core import provenance
+from toolchain.core import fingerprint, provenance
 from toolchain.core.errors import LockError
 from toolchain.core.provenance import SUFFIX, Claim, Material
-from toolchain.core.store import Entry, Store, digest_file, digest_of, digest_tree, write_atomically
-from toolchain.images import normalise
+from toolchain.core.store import Entry, Store, digest_of, digest_tree, write_atomically
+from toolchain.images import assembly
+from toolchain.images.assembly import Sealed
 from toolchain.images.specification import ImageSpec
 from toolchain.lock import pins
 from toolchain.lock.pins import ImageLock
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from toolchain.lock.fetch import Progress
 
 KINDS = ("cross", "device")
-ROOT_RECIPE = Path(__file__).with_name("rootfs.py")
+# imported when a root is made: it takes long
+ROOT_RECIPE = "toolchain.images.rootfs"
 RECORD = "image.json"
 
 
@@ -49,19 +51,6 @@ class Image:
     tag: str
     id: str
     built: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sealed:
-    """What an image is, wherever it is built.
-
-    Attributes:
-        id: sha256:… of its configuration.
-        layers: sha256:… of each layer's tar.
-    """
-
-    id: str
-    layers: tuple[str, ...]
 
 
 def key_of(spec: ImageSpec) -> str:
@@ -96,7 +85,8 @@ def build(
 
     def make() -> Sealed:
         root = _root(spec, store, progress, fetched)
-        return _image(spec, root, engine, store, tag, progress)
+        with store.scratch() as scratch:
+            return assembly.assemble(spec, root, engine, scratch, tag, EPOCH, progress)
 
     def record(folder: Path) -> None:
         (folder / RECORD).write_text(json.dumps(asdict(make())))
@@ -128,11 +118,9 @@ def _is_there(image: Sealed, engine: Engine, tag: str) -> bool:
     if engine.image_id(image.id) == image.id:
         engine.tag(image.id, tag)
         return True
-    return engine.image_id(tag) is not None and image.layers == _layers(engine.image_config(tag))
-
-
-def _layers(inspected: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(inspected["RootFS"]["Layers"])
+    if engine.image_id(tag) is None:
+        return False
+    return image.layers == assembly.layers_of(engine.image_config(tag))
 
 
 def publish(image: Image, spec: ImageSpec, into: Path) -> Path:
@@ -183,8 +171,14 @@ def inputs(spec: ImageSpec) -> dict[str, object]:
         "kind": "image",
         "root": _root_inputs(spec),
         "context": digest_tree(spec.context),
-        "recipe": normalise.FORMAT,
+        "recipe": fingerprint.of(assembly.__name__),
     }
+
+
+def content(spec: ImageSpec) -> dict[str, object]:
+    """What an image is made of, whatever code makes it: packages and the Dockerfile's folder."""
+    packages = [p.sha256 for p in _locked(spec).packages]
+    return {"packages": packages, "context": digest_tree(spec.context)}
 
 
 def _locked(spec: ImageSpec) -> ImageLock:
@@ -213,7 +207,7 @@ def _root_inputs(spec: ImageSpec) -> dict[str, object]:
         "include": locked.include,
         "packages": [p.sha256 for p in locked.packages],
         "epoch": EPOCH,
-        "recipe": digest_file(ROOT_RECIPE),
+        "recipe": fingerprint.of(ROOT_RECIPE),
     }
 
 
@@ -222,53 +216,21 @@ def _root(
 ) -> Path:
     # what reads archives and indices takes half a second to import, and few runs need it
     from toolchain.images import rootfs
-    from toolchain.lock.fetch import fetch_all
+    from toolchain.lock import fetch
 
     locked = _locked(spec)
 
     def build_root(folder: Path) -> None:
-        fetch_all([p.pinned() for p in locked.packages], store, fetched)
-        rootfs.build(spec, locked, store, folder / "root.tar", epoch=EPOCH, progress=progress)
+        fetch.fetch_all([p.pinned() for p in locked.packages], store, fetched)
+        with store.scratch() as scratch:
+            rootfs.build(
+                spec.name,
+                locked,
+                lambda pin: fetch.path_of(pin, store),
+                folder / "root.tar",
+                scratch,
+                epoch=EPOCH,
+                progress=progress,
+            )
 
     return store.get_or_build(_root_inputs(spec), build_root).file("root.tar")
-
-
-def _image(
-    spec: ImageSpec,
-    root: Path,
-    engine: Engine,
-    store: Store,
-    tag: str,
-    progress: Callable[[str], None],
-) -> Sealed:
-    base = normalise.Layer.of(root)
-    config = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]}
-    with store.scratch() as scratch:
-        progress("loading the packages' root")
-        root_tag = f"edgewright/root-{spec.name}:{base.diff_id[:12]}"
-        archive = scratch / "root-image.tar"
-        normalise.write_archive(archive, [base], config, spec.arches[0], EPOCH, root_tag)
-        engine.load_image(archive)
-        archive.unlink()
-        draft = f"edgewright/draft-{spec.name}:{base.diff_id[:12]}"
-        try:
-            progress("running the Dockerfile")
-            engine.build_image(
-                spec.context, tag=draft, arguments={"ROOT": root_tag}, on_line=progress
-            )
-            inspected = engine.image_config(draft)
-            layers = [base]
-            if len(_layers(inspected)) > 1:
-                saved = scratch / "draft.tar"
-                engine.save_image(draft, saved)
-                layers += normalise.added_layers(saved, scratch, EPOCH)
-                saved.unlink()
-            progress("sealing")
-            image_id = normalise.write_archive(
-                archive, layers, inspected["Config"], spec.arches[0], EPOCH, tag
-            )
-            engine.load_image(archive)
-        finally:
-            engine.remove_image(draft)
-            engine.remove_image(root_tag)
-    return Sealed(id=image_id, layers=tuple(f"sha256:{x.diff_id}" for x in layers))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toolchain import targets
+from toolchain.core import fingerprint
 from toolchain.core.store import Store, digest_tree
 from toolchain.images import build, specification
 from toolchain.images.build_container import Mount
@@ -44,6 +45,7 @@ def folder(store: Store, progress: Callable[[str], None]) -> Path:
     arches = sorted({t.emulator.qemu for t in known if t.emulator is not None})
     inputs: dict[str, object] = {
         "kind": "counter",
+        "code": fingerprint.of(__name__),
         "image": build.key_of(spec),
         "source": pin.sha256,
         "files": digest_tree(FILES),

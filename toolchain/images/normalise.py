@@ -20,7 +20,6 @@ from typing import Any
 from toolchain.core.errors import BuildError
 from toolchain.core.store import digest_file
 
-FORMAT = 1
 # What the Dockerfile can set; the rest of a configuration is the engine's own.
 KEPT = ("Env", "Cmd", "Entrypoint", "User", "WorkingDir", "ExposedPorts", "Volumes")
 # Written by tools that run in a RUN step, with times or process ids inside.

@@ -13,10 +13,7 @@ from debian.debfile import DebFile
 
 from toolchain.core import process
 from toolchain.core.errors import BuildError, CommandError
-from toolchain.core.store import Store
-from toolchain.images.specification import ImageSpec
-from toolchain.lock.fetch import path_of
-from toolchain.lock.pins import ImageLock
+from toolchain.lock.pins import ImageLock, Pinned
 
 # What differs between two runs although the packages are the same, and is made again when needed;
 # host keys also because a key that stands in an image is nobody's secret. Shell patterns.
@@ -33,16 +30,23 @@ VOLATILE = (
 
 
 def build(
-    spec: ImageSpec, locked: ImageLock, store: Store, tar: Path, *, epoch: int,
+    name: str,
+    locked: ImageLock,
+    file_of: Callable[[Pinned], Path],
+    tar: Path,
+    scratch: Path,
+    *,
+    epoch: int,
     progress: Callable[[str], None],
-) -> None:  # fmt: skip
+) -> None:
     """Write the root of an image as a tar.
 
     Args:
-        spec: what the image installs.
-        locked: the closure of it.
-        store: holds the packages' files, already fetched.
+        name: of the image.
+        locked: what it installs, closed under dependencies.
+        file_of: gives a package's file, its bytes checked.
         tar: the file to write.
+        scratch: an empty folder on the disk of the packages' files.
         epoch: SOURCE_DATE_EPOCH, seconds; no file in the tar is younger.
         progress: called with each step.
 
@@ -50,47 +54,46 @@ def build(
         LockError: a package's file can't be had.
         BuildError: the packages can't be installed.
     """
-    with store.scratch() as scratch:
-        repository = scratch / "repository"
-        repository.mkdir()
-        progress(f"indexing {len(locked.packages)} packages")
-        _repository(locked, store, repository)
-        clean = " ".join(f'"$1"{path}' for path in VOLATILE)
-        progress(f"installing {len(locked.packages)} packages")
-        # a network namespace of its own: a package that is not in the lock can't be fetched
-        command = [
-            "unshare", "--net", "mmdebstrap", "--variant=apt", "--format=tar",
-            f"--architectures={','.join(locked.arches)}",
-            f"--include={','.join(locked.include)}",
-            f"--customize-hook=rm -f {clean}",
-            '--customize-hook=: > "$1/etc/machine-id"',
-            '--customize-hook=rm -rf "$1/var/lib/apt/lists"; mkdir "$1/var/lib/apt/lists"',
-            '--customize-hook=: > "$1/etc/apt/sources.list"',
-            '--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"',
-            "--dpkgopt=path-exclude=/usr/share/man/*",
-            "--dpkgopt=path-exclude=/usr/share/locale/*",
-            "--dpkgopt=path-exclude=/usr/share/doc/*",
-            "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-            locked.suite, str(tar),
-            f"deb [trusted=yes] copy:{repository} ./",
-        ]  # fmt: skip
-        try:
-            process.run(
-                command,
-                env={"SOURCE_DATE_EPOCH": str(epoch), "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8"},
-                on_line=lambda line: progress(line[:100]),
-            )
-        except CommandError as error:
-            raise BuildError(
-                f"the packages of {spec.name} could not be installed", detail=error.output
-            ) from error
+    repository = scratch / "repository"
+    repository.mkdir()
+    progress(f"indexing {len(locked.packages)} packages")
+    _repository(locked, file_of, repository)
+    clean = " ".join(f'"$1"{path}' for path in VOLATILE)
+    progress(f"installing {len(locked.packages)} packages")
+    # a network namespace of its own: a package that is not in the lock can't be fetched
+    command = [
+        "unshare", "--net", "mmdebstrap", "--variant=apt", "--format=tar",
+        f"--architectures={','.join(locked.arches)}",
+        f"--include={','.join(locked.include)}",
+        f"--customize-hook=rm -f {clean}",
+        '--customize-hook=: > "$1/etc/machine-id"',
+        '--customize-hook=rm -rf "$1/var/lib/apt/lists"; mkdir "$1/var/lib/apt/lists"',
+        '--customize-hook=: > "$1/etc/apt/sources.list"',
+        '--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"',
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/locale/*",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        locked.suite, str(tar),
+        f"deb [trusted=yes] copy:{repository} ./",
+    ]  # fmt: skip
+    try:
+        process.run(
+            command,
+            env={"SOURCE_DATE_EPOCH": str(epoch), "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8"},
+            on_line=lambda line: progress(line[:100]),
+        )
+    except CommandError as error:
+        raise BuildError(
+            f"the packages of {name} could not be installed", detail=error.output
+        ) from error
 
 
-def _repository(locked: ImageLock, store: Store, folder: Path) -> None:
+def _repository(locked: ImageLock, file_of: Callable[[Pinned], Path], folder: Path) -> None:
     """A flat repository of the locked files with its index."""
     index: list[str] = []
     for package in locked.packages:
-        blob = path_of(package.pinned(), store)
+        blob = file_of(package.pinned())
         name = f"{package.sha256}.deb"
         os.link(blob, folder / name)
         with blob.open("rb") as stream:

@@ -1,27 +1,21 @@
 """Pinned inputs, fetched and verified: from the lock to files of the store.
 
-Nothing here is unpacked before its bytes were checked, and nothing is built. Archives are
-unpacked by an allow-list: regular files, folders and links that stay inside. What speaks to mirrors
+Nothing here is unpacked before its bytes were checked, and nothing is built. What speaks to mirrors
 is imported when something is fetched: most commands, a deployment among them, fetch nothing.
 """
 
 from __future__ import annotations
 
 import shutil
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from debian.debfile import DebError, DebFile
-
-from toolchain.core import worker
 from toolchain.core.errors import LockError
 from toolchain.core.store import Store, explain_no_space
 from toolchain.lock import mirrors, vendor
 from toolchain.lock import pins as lock
+from toolchain.lock import unpack as unpacking
 from toolchain.lock.pins import Pinned
 
 PARALLEL = 8
@@ -92,65 +86,12 @@ def path_of(pin: Pinned, store: Store) -> Path:
 
 
 def unpack(pin: Pinned, store: Store, into: Path, parts: Sequence[str] = ()) -> None:
-    """Unpack a verified source archive, without its single top folder where it has one.
-
-    A wheel and a Debian package (its data alone) are unpacked as they are.
-
-    Args:
-        pin: the archive.
-        store: where its bytes are.
-        into: the folder to make.
-        parts: files and folders of a tar archive, below its top folder, to unpack; all when empty.
+    """Unpack a file of the lock, as `toolchain.lock.unpack` does; fetched when absent or damaged.
 
     Raises:
-        LockError: it can't be had, is no archive, lacks a part, or holds a member that is not
-            allowed.
+        LockError: it can't be had or unpacked.
     """
-    archive = path_of(pin, store)
-    into.mkdir(parents=True)
-    try:
-        if pin.file_name.endswith((".whl", ".zip")):
-            unpack_zip(archive, into)
-        elif pin.file_name.endswith(".deb"):
-            _unpack_deb(archive, into)
-        else:
-            _unpack_tar(archive, into, parts)
-    except (tarfile.TarError, zipfile.BadZipFile, DebError, ValueError) as error:
-        raise LockError(f"{pin.file_name} can't be unpacked", detail=str(error)) from error
-    if not pin.file_name.endswith((".whl", ".deb")):
-        _strip_top(into)
-    absent = [part for part in parts if not (into / part).exists()]
-    if absent:
-        raise LockError(f"{pin.file_name} lacks what is wanted of it", detail=", ".join(absent))
-
-
-def unpack_apart(pin: Pinned, store: Store, into: Path, parts: Sequence[str] = ()) -> None:
-    """Unpack in a process of its own, for large sources: Python's threads would take turns.
-
-    Arguments and errors are those of `unpack`.
-    """
-    request = UnpackRequest(pin=pin, store=store.root, into=into, parts=tuple(parts))
-    worker.call(UNPACK, request, what=f"unpacking {pin.file_name}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnpackRequest:
-    """What `unpack` takes, for another process; `store` is the store's folder."""
-
-    pin: Pinned
-    store: Path
-    into: Path
-    parts: tuple[str, ...]
-
-
-UNPACK = worker.Job("toolchain.lock.fetch:unpack_as_asked", UnpackRequest, type(None))
-
-
-def unpack_as_asked(request: UnpackRequest, _progress: worker.Progress) -> None:
-    """The process's side of `unpack_apart`."""
-    store = Store(request.store)
-    with explain_no_space(store.root):  # of what is raised there, only our own errors come back
-        unpack(request.pin, store, request.into, request.parts)
+    unpacking.unpack(path_of(pin, store), pin.file_name, into, parts)
 
 
 def _fetch(pin: Pinned, store: Store) -> None:
@@ -218,45 +159,3 @@ def _address(pin: Pinned) -> str:
         if package.filename == pin.path:
             return str(package.url)
     raise Unavailable(f"can't fetch {pin.path}", detail="the index does not list it")
-
-
-def _unpack_tar(archive: Path, into: Path, parts: Sequence[str]) -> None:
-    with tarfile.open(archive) as tar:
-        wanted = (m for m in tar if not parts or _is_below(m.name, parts))
-        # the filter refuses what leaves the folder and what is no file, folder or link
-        tar.extractall(into, members=wanted, filter="data")
-
-
-def _is_below(member: str, parts: Sequence[str]) -> bool:
-    """Whether a member is one of the parts, or inside of one, below the archive's top folder."""
-    _, _, below = member.removeprefix("./").partition("/")
-    return f"{below}/".startswith(tuple(f"{part}/" for part in parts))
-
-
-def unpack_zip(archive: Path, into: Path) -> None:
-    """Unpack a zip archive or a wheel; refuse one that leaves the folder.
-
-    Raises:
-        ValueError: it does.
-    """
-    with zipfile.ZipFile(archive) as bundle:
-        for member in bundle.infolist():
-            name = PurePosixPath(member.filename)
-            if name.is_absolute() or ".." in name.parts:
-                raise ValueError(f"a member that leaves the folder: {member.filename}")
-        bundle.extractall(into)  # noqa: S202
-
-
-def _unpack_deb(archive: Path, into: Path) -> None:
-    with archive.open("rb") as stream:
-        DebFile(fileobj=stream).data.tgz().extractall(into, filter="data")
-
-
-def _strip_top(folder: Path) -> None:
-    children = list(folder.iterdir())
-    if len(children) != 1 or not children[0].is_dir():
-        return
-    top = children[0].rename(folder.with_name(folder.name + ".top"))
-    for child in top.iterdir():
-        child.rename(folder / child.name)
-    shutil.rmtree(top)

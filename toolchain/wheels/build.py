@@ -1,56 +1,47 @@
-"""An image + sources -> wheels: everything around a recipe.
+"""An image + sources -> wheels: what finds, keeps and publishes what `build_steps` makes.
 
-Looks the wheel up by the hash of all that makes it; when it is not there, unpacks and patches the
-sources, runs the recipe in its image with no network, audits and packs what it staged, and puts
-the wheel into the store and into dist/.
+Looks the wheel up by the hash of all that makes it; when it is not there, has its image and sources
+brought, its steps run, and puts the wheel into the store and into dist/.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolchain.core import paths, provenance
+from toolchain.core import fingerprint, paths, provenance
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.provenance import Claim, Material
 from toolchain.core.store import Entry, Store, digest_file, digest_of, digest_tree
 from toolchain.images import build as images
 from toolchain.images import specification
-from toolchain.images.build_container import Mount
 from toolchain.lock import pins as lock
 from toolchain.lock.pins import Pinned
 from toolchain.targets import Target
-from toolchain.wheels import audit, metadata, patch_series, source_trees
-from toolchain.wheels.recipe import Build, Job, Recipe
-from toolchain.wheels.variations import Conditions, in_order_of
+from toolchain.wheels import audit, metadata, patch_series
+from toolchain.wheels.recipe import RECIPES, SHARED, Build, Recipe
+from toolchain.wheels.variations import Conditions
 
-FORMAT = 1
 if TYPE_CHECKING:
     from toolchain.images.engine import Engine
     from toolchain.lock.fetch import Progress
 
-HERE = Path(__file__).parent
-RECIPES = HERE / "recipes"
-SHARED = RECIPES / "shared_files"
-SHARED_CODE = (
-    *("audit.py", "cross_compiler.py", "elf.py", "metadata.py", "pack.py"),
-    *("patch_series.py", "recipe.py", "sbom.py"),
-)
+PACKAGE = "toolchain.wheels.recipes"
+# imported when a wheel is built: it takes long
+STEPS = "toolchain.wheels.build_steps"
 LIBRARIES = ("abi3info", "auditwheel", "cyclonedx-python-lib")
 PROVENANCE = "provenance.json"  # in the store
-REMARK = re.compile(r"\s|In file included from |.*: (note|warning): ")
-CCACHE_LIMIT = "5G"
+# Keys of a target that decide nothing of a wheel.
+NOT_OF_WHEELS = {"name", "emulator", "cpu", "llvm", "glibc", "caches"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +81,7 @@ def recipe(name: str) -> tuple[Recipe, Build]:
     known = recipes()
     if name not in known:
         raise UsageError(f"unknown wheel: {name}", resolution=f"known wheels: {', '.join(known)}")
-    module = importlib.import_module(f"toolchain.wheels.recipes.{name}")
+    module = importlib.import_module(f"{PACKAGE}.{name}")
     return module.RECIPE, module.build
 
 
@@ -126,7 +117,7 @@ def build(
         spec = specification.spec(made.image, target)
         image = images.build(spec, engine, store, progress=progress, fetched=fetched)
         fetch.fetch_all(_pins(made, target).values(), store, fetched)
-        wheel = _build(name, target, engine, image.tag, store, folder, progress, Conditions())
+        wheel = _in_image(engine, image.tag, name, target, store, Conditions(), folder, progress)
         (folder / PROVENANCE).write_text(_statement(name, target, wheel, image.id))
 
     entry = store.get_or_build(inputs(name, target), make)
@@ -168,7 +159,39 @@ def again(
     spec = specification.spec(conditions.image or made.image, target)
     image = images.build(spec, engine, store, progress=progress)
     fetch.fetch_all(_pins(made, target).values(), store)
-    return _build(name, target, engine, image.tag, store, into, progress, conditions)
+    return _in_image(engine, image.tag, name, target, store, conditions, into, progress)
+
+
+def _in_image(
+    engine: Engine,
+    image: str,
+    name: str,
+    target: Target,
+    store: Store,
+    conditions: Conditions,
+    into: Path,
+    progress: Callable[[str], None],
+) -> Path:
+    """Run a wheel's steps in an image; return its file in the folder."""
+    from toolchain.lock import fetch
+    from toolchain.wheels import build_steps
+
+    made, run = recipe(name)
+    work = build_steps.Work(
+        recipe=made,
+        run=run,
+        target=target,
+        headers=_headers(made, target),
+        pins=_pins(made, target),
+        image=images.content(specification.spec(made.image, target)),
+        epoch=images.EPOCH,
+        archive=lambda pin: fetch.path_of(pin, store),
+        container=partial(engine.container, image),
+        store=store,
+        conditions=conditions,
+        progress=progress,
+    )
+    return build_steps.build(work, into)
 
 
 def _pins(made: Recipe, target: Target) -> dict[str, Pinned]:
@@ -194,10 +217,8 @@ def inputs(name: str, target: Target) -> dict[str, object]:
     files = RECIPES / made.files if made.files else None
     return {
         "kind": "wheel",
-        "format": FORMAT,
-        "recipe": [digest_file(RECIPES / f"{module}.py") for module in (name, *made.uses)],
+        "code": fingerprint.of(STEPS, f"{PACKAGE}.{name}"),
         "files": digest_tree(files) if files else {},
-        "shared": [digest_file(HERE / shared) for shared in SHARED_CODE],
         "shared files": digest_tree(SHARED),
         "sources": {name: pin.sha256 for name, pin in _pins(made, target).items()},
         # they write the bill of materials, choose the tag, judge the extensions
@@ -209,119 +230,10 @@ def inputs(name: str, target: Target) -> dict[str, object]:
         },
         "image": images.key_of(specification.spec(made.image, target)),
         # without its name: targets that differ in nothing else share their wheels
-        "target": target.model_dump(exclude={"name", "emulator", "cpu", "llvm", "glibc"}),
+        "target": target.model_dump(exclude=NOT_OF_WHEELS),
+        "elf": asdict(target.elf()),
         "epoch": images.EPOCH,
     }
-
-
-def without_remarks(say: Callable[[str], None]) -> Callable[[str], None]:
-    """`say` for a build's output: a compiler's remarks would hide the step that it is at."""
-
-    def heard(line: str) -> None:
-        if not REMARK.match(line):
-            say(line)
-
-    return heard
-
-
-def _build(
-    name: str,
-    target: Target,
-    engine: Engine,
-    image: str,
-    store: Store,
-    folder: Path,
-    say: Callable[[str], None],
-    conditions: Conditions,
-) -> Path:
-    """Build a wheel into a folder of the store; return its file."""
-    from toolchain.wheels import sbom
-
-    made, run = recipe(name)
-    pins = _pins(made, target)
-    job = Job(
-        target=target,
-        headers=_headers(made, target),
-        jobs=conditions.jobs,
-        epoch=images.EPOCH,
-        root=conditions.root,
-        progress=without_remarks(say),
-    )
-    with store.scratch() as scratch, ExitStack() as stack:
-        source_trees.lay_out(made, pins, store, scratch / "src", job, kept=not conditions.cold)
-        for part in ("build", "stage", "out", "ccache"):
-            (scratch / part).mkdir()
-        cache = scratch / "ccache" if conditions.cold else store.root / "ccache"
-        cache.mkdir(exist_ok=True)
-        if conditions.user:
-            _give(scratch, conditions.user)
-        start = partial(
-            engine.container,
-            image,
-            env={
-                "SOURCE_DATE_EPOCH": str(images.EPOCH),
-                "CCACHE_MAXSIZE": CCACHE_LIMIT,
-                "TZ": "UTC",
-                **conditions.env,
-            },
-            user=conditions.owner(),
-            hostname=conditions.hostname,
-            umask=conditions.umask,
-        )
-        src = scratch / "src"
-        with start(mounts=_mounts(made, scratch, src, cache, conditions)) as box:
-            for source, folders in made.patches.items():
-                for series in folders:
-                    patch_series.apply(box, series, job.source(source), f"{job.root}/patches", say)
-        # in a box of its own: the patched sources may come in another order from here on
-        seen = stack.enter_context(in_order_of(conditions, src))
-        mounts = _mounts(made, scratch, seen, cache, conditions)
-        box = stack.enter_context(start(mounts=mounts))
-        run(box, job)
-        stage = scratch / "stage"
-        for leftover in [*stage.rglob("__pycache__"), *stage.rglob("*.pyc")]:
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        found = audit.stage(stage, target, own=audit.OWN, portable=made.portable)
-        bill = sbom.bill(made, pins, digest_of(inputs(name, target)), images.EPOCH)
-        tag_of = audit.platform_tag if made.portable else audit.local_tag
-        platform = tag_of(found, target)
-        wheel = metadata.write(stage, made, platform, scratch / "src", bill)
-        if conditions.user:
-            _give(stage, conditions.user)
-        say(f"packing {wheel}")
-        out = f"{job.root}/out/{wheel}"
-        box.call(["python3", f"{job.root}/pack.py", job.stage, out, str(images.EPOCH)])
-        audit.confirm(scratch / "out" / wheel, target)
-        shutil.move(scratch / "out" / wheel, folder / wheel)
-        metadata.write_versions(folder / "audit.json", found.versions)
-    return folder / wheel
-
-
-def _mounts(
-    made: Recipe, scratch: Path, seen: Path, cache: Path, conditions: Conditions
-) -> list[Mount]:
-    """What the box sees: the build's own folders, and ours to read."""
-    root = conditions.root
-    mounts = [
-        Mount(source=seen, target=f"{root}/src"),
-        *(Mount(source=scratch / p, target=f"{root}/{p}") for p in ("build", "stage", "out")),
-        Mount(source=cache, target="/edgewright/ccache"),
-        Mount(source=HERE / "pack.py", target=f"{root}/pack.py", read_only=True),
-        Mount(source=patch_series.FOLDER, target=f"{root}/patches", read_only=True),
-        Mount(source=SHARED, target=f"{root}/shared", read_only=True),
-    ]
-    if made.files:
-        mounts.append(Mount(source=RECIPES / made.files, target=f"{root}/recipe", read_only=True))
-    if conditions.clock is not None:
-        mounts.append(Mount(source=conditions.clock, target="/faketime.so", read_only=True))
-    return mounts
-
-
-def _give(folder: Path, owner: str) -> None:
-    """Let a folder and all in it belong to "uid:gid"."""
-    uid, gid = (int(part) for part in owner.split(":"))
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, uid, gid, follow_symlinks=False)
 
 
 def _publish(wheel: Path, statement: Path, into: Path) -> Path:

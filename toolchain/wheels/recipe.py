@@ -13,12 +13,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 from toolchain.core.errors import UsageError
 from toolchain.images.build_container import Box
 from toolchain.targets import Target
 
+RECIPES = Path(__file__).with_name("recipes")
+# Files of our own for every recipe.
+SHARED = RECIPES / "shared_files"
 # The lowest Python that the wheels serve: Debian 12's.
 PYTHON_SINCE = "3.11"
 # The folder of everything in the box: the same in every build, on every machine.
@@ -55,7 +59,6 @@ class Recipe:
         extension: whether it holds a CPython extension, built against the stable ABI.
         files: folder beside the module with files of our own for the build, mounted at
             `Job.files`; empty for none.
-        uses: other recipe modules whose code `build` runs.
         image: folder below docker/ of the image it is built in.
         portable: whether it is for devices. If not, it runs in the image that built it, and may
             use what is installed there.
@@ -74,7 +77,6 @@ class Recipe:
     licences: tuple[Licence, ...]
     extension: bool
     files: str = ""
-    uses: tuple[str, ...] = ()
     image: str = "cross"
     portable: bool = True
 

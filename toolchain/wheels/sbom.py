@@ -1,4 +1,7 @@
-"""What is in a wheel: a CycloneDX bill of materials, made from the build's inputs alone."""
+"""What is in a wheel: a CycloneDX bill of materials, made from what is inside alone.
+
+No code of ours is inside, so none counts: the same content has the same bill.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,23 @@ from cyclonedx.model.license import LicenseExpression
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
+from toolchain.core.store import digest_of, digest_tree
 from toolchain.lock.pins import Pinned
+from toolchain.targets import Target
 from toolchain.wheels import patch_series
 from toolchain.wheels.recipe import Recipe
 
 
-def bill(recipe: Recipe, sources: Mapping[str, Pinned], key: str, epoch: int) -> str:
+def bill(
+    recipe: Recipe, sources: Mapping[str, Pinned], target: Target, image: object, epoch: int
+) -> str:
     """The CycloneDX 1.6 document of a wheel, as JSON.
 
     Args:
         recipe: what the wheel is.
         sources: name in the recipe -> its pin.
-        key: the wheel's key in the store; the document's serial number follows from it.
+        target: what the wheel is for.
+        image: what the image that it is built in is made of, as JSON.
         epoch: the document's time, seconds.
     """
     root = Component(
@@ -48,12 +56,28 @@ def bill(recipe: Recipe, sources: Mapping[str, Pinned], key: str, epoch: int) ->
             for name, pin in sources.items()
             if name not in recipe.tools
         ],
-        serial_number=uuid.uuid5(uuid.NAMESPACE_OID, key),
+        serial_number=_serial(recipe, sources, target, image),
     )
     document.metadata.component = root
     document.metadata.timestamp = datetime.fromtimestamp(epoch, UTC)
     document.register_dependency(root, document.components)
     return JsonV1Dot6(document).output_as_string(indent=1) + "\n"
+
+
+def _serial(
+    recipe: Recipe, sources: Mapping[str, Pinned], target: Target, image: object
+) -> uuid.UUID:
+    """The document's serial number: another one as soon as something else is inside."""
+    patches = sorted({folder for folders in recipe.patches.values() for folder in folders})
+    inside = {
+        "name": recipe.name,
+        "version": recipe.version,
+        "sources": {name: pin.sha256 for name, pin in sources.items()},
+        "patches": {folder: digest_tree(patch_series.FOLDER / folder) for folder in patches},
+        "target": [target.triple, list(target.cflags)],
+        "image": image,
+    }
+    return uuid.uuid5(uuid.NAMESPACE_OID, digest_of(inside))
 
 
 def _component(name: str, pin: Pinned, recipe: Recipe) -> Component:

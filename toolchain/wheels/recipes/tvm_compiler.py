@@ -8,10 +8,9 @@ runtime that goes with it.
 from __future__ import annotations
 
 from toolchain.images.build_container import Box
-from toolchain.wheels import cross_compiler
+from toolchain.wheels import cross_compiler, tvm_tree
 from toolchain.wheels.recipe import Job, Recipe
-from toolchain.wheels.recipes import tvm_tree
-from toolchain.wheels.recipes.tvm_tree import FFI, IN_TREE, TREE
+from toolchain.wheels.tvm_tree import FFI, IN_TREE, TREE
 
 RECIPE = Recipe(
     name="edgewright-tvm-compiler",
@@ -23,7 +22,6 @@ RECIPE = Recipe(
     licence=tvm_tree.LICENCE,
     licences=tvm_tree.licences(TREE, f"{IN_TREE}/"),
     extension=False,
-    uses=("tvm_tree",),
     image="tvm-compiler",
     portable=False,
 )

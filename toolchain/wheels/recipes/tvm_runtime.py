@@ -7,8 +7,8 @@ runtime's sources. A few headers are not in it; they come from another package's
 from __future__ import annotations
 
 from toolchain.images.build_container import Box
+from toolchain.wheels import tvm_tree
 from toolchain.wheels.recipe import Job, Recipe
-from toolchain.wheels.recipes import tvm_tree
 
 TVM = "apache-tvm"
 
@@ -23,7 +23,6 @@ RECIPE = Recipe(
     licences=tvm_tree.licences(TVM, "tvm/"),
     extension=False,
     files="tvm_files",
-    uses=("tvm_tree",),
 )
 
 # Of the other package's tree. They fit the release, which uses them unchanged.

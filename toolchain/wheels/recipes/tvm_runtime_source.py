@@ -7,9 +7,9 @@ Compiler and runtime of TVM fit only when they are of one version, so a bundle o
 from __future__ import annotations
 
 from toolchain.images.build_container import Box
+from toolchain.wheels import tvm_tree
 from toolchain.wheels.recipe import Job, Recipe
-from toolchain.wheels.recipes import tvm_tree
-from toolchain.wheels.recipes.tvm_tree import FFI, IN_TREE, TREE
+from toolchain.wheels.tvm_tree import FFI, IN_TREE, TREE
 
 RECIPE = Recipe(
     name="edgewright-tvm-runtime-source",
@@ -22,7 +22,6 @@ RECIPE = Recipe(
     licences=tvm_tree.licences(TREE, f"{IN_TREE}/"),
     extension=False,
     files="tvm_files",
-    uses=("tvm_tree",),
 )
 
 # As of the release's runtime; what moved between the two is where each stands here. The server of
