@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bench import Bench
-from tests.faults.device import Agent
+from tests.support.faults.bench import Bench
+from tests.support.faults.device import Agent
 
 
 @pytest.fixture

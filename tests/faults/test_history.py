@@ -10,11 +10,11 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from tests.faults import device, traced
-from tests.faults.bench import LONG, SEED, Bench, with_strace
-from tests.faults.device import Agent
-from tests.faults.test_disk_errors import FAILING
-from tests.faults.traced import Point
+from tests.support.faults import device, traced
+from tests.support.faults.bench import LONG, SEED, Bench, with_strace
+from tests.support.faults.device import Agent
+from tests.support.faults.disk_errors import FAILING
+from tests.support.faults.traced import Point
 
 pytestmark = with_strace
 HISTORY = 1000 if LONG else 40

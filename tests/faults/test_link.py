@@ -19,11 +19,11 @@ import pytest
 from deploy.inventory.reading import Device
 from deploy.release import deployment
 from deploy.ssh import connection, login, rsync_transfer, sftp_transfer, stream_transfer
-from tests.faults.bench import LONG, SEED
-from tests.faults.cores import on_every_core
-from tests.faults.link import Harm, Proxy
 from tests.support import tools
 from tests.support.bundles import make_bundle, noise
+from tests.support.faults.bench import LONG, SEED
+from tests.support.faults.cores import on_every_core
+from tests.support.faults.link import Harm, Proxy
 from tests.support.sshd import Sshd
 from toolchain.core.errors import ConnectionFailed, EdgewrightError
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bench import LONG
+from tests.support.faults.bench import LONG
 from toolchain.core import paths
 
 FAILED = 1  # pytest's: tests ran and some failed

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bench import LONG, Bench, with_strace
-from tests.faults.device import Agent
-from tests.faults.test_deployers import rounds
-from tests.faults.test_disk_errors import errors, flipped_bits
-from tests.faults.test_kills import kills, kills_while_going_back
-from tests.faults.test_power_cuts import cut_on_every_core
+from tests.support.faults.bench import LONG, Bench, with_strace
+from tests.support.faults.deployers import rounds
+from tests.support.faults.device import Agent
+from tests.support.faults.disk_errors import errors, flipped_bits
+from tests.support.faults.kills import kills, kills_while_going_back
+from tests.support.faults.power_cuts import cut_on_every_core
 from toolchain.core.errors import EdgewrightError
 
 pytestmark = with_strace

@@ -7,67 +7,16 @@ reports/ and the inventory are the tests' own.
 from __future__ import annotations
 
 import functools
-import json
 import os
-import re
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.product import HOST, MODELS, TARGET, Product, emulated, remove_left_behind
 from tests.support.sshd import Sshd
-from toolchain.core import paths, process
-from toolchain.core.errors import CommandError
-
-TARGET = "rv64gc"
-# emulated devices are the machine's: other runs of the tests have theirs
-RUN = f"test-{os.getpid()}"
-HOST = f"{RUN}-deployed"
-MODELS = "digits-cnn,mobilenetv3-large"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Product:
-    """The tasks, run as a user runs them.
-
-    Attributes:
-        folder: holds dist/, results/, reports/.
-        inventory: the inventory of this run.
-    """
-
-    folder: Path
-    inventory: Path
-
-    def invoke(self, *args: str, env: dict[str, str] | None = None) -> str:
-        """Run a task and return what it printed (both streams).
-
-        Raises:
-            CommandError: it exited non-zero.
-        """
-        return process.run(
-            [sys.executable, "-m", "invoke", *args],
-            cwd=paths.ROOT,
-            env={"EDGEWRIGHT_DIST": str(self.folder), "COLUMNS": "200", **(env or {})},
-            on_line=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
-        )
-
-    def json(self, *args: str, env: dict[str, str] | None = None) -> Any:
-        """Run a task with --json and return what it says."""
-        text = self.invoke(*args, "--json", env=env)
-        start = min(i for i in (text.find("\n["), text.find("\n{")) if i >= 0)
-        value, _ = json.JSONDecoder().raw_decode(text[start + 1 :])
-        return value
-
-    def refused(self, *args: str, env: dict[str, str] | None = None) -> CommandError:
-        """Run a task that must fail."""
-        with pytest.raises(CommandError) as caught:
-            self.invoke(*args, env=env)
-        assert "Traceback" not in caught.value.output
-        return caught.value
 
 
 @pytest.fixture(scope="session")
@@ -88,18 +37,6 @@ def models(product: Product) -> list[dict[str, Any]]:
     """The manifests of two models, compiled for the target."""
     manifests: list[dict[str, Any]] = product.json("compile", "--model", MODELS, "--target", TARGET)
     return manifests
-
-
-@functools.cache
-def remove_left_behind() -> None:
-    """Take away the devices of runs that were killed; those of runs that go on stay."""
-    from deploy.emulator import devices
-    from toolchain.images.engine import Engine
-
-    for name in devices.status(Engine()):
-        found = re.match(r"test-(\d+)-", name)
-        if found is not None and not Path("/proc", found[1]).exists():
-            devices.down(name, Path("no inventory"))
 
 
 @pytest.fixture(scope="session")
@@ -135,31 +72,6 @@ def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
     server.stop()
 
 
-@contextmanager
-def emulated(product: Product, target: str, system: str, cpu: str = "") -> Iterator[list[str]]:
-    """An emulated device of a target and system, in the tests' own inventory.
-
-    Args:
-        product: the run.
-        target: of the device.
-        system: of the device.
-        cpu: QEMU_CPU; the target's own when empty.
-
-    Yields:
-        The options that name it to other tasks.
-    """
-    remove_left_behind()
-    where = ["--inventory", str(product.inventory)]
-    # another CPU is another device: one that runs under its name is kept as it is
-    name = f"{RUN}-{target}-{system}" + ("-cpu" if cpu else "")
-    about = ["--target", target, "--os", system, *(["--cpu", cpu] if cpu else [])]
-    product.invoke("emulator.up", "--name", name, *about, *where)
-    try:
-        yield ["--host", name, *where]
-    finally:
-        product.invoke("emulator.down", "--name", name, *where)
-
-
 @pytest.fixture(scope="session")
 def shared_device(product: Product) -> Iterator[Callable[[str, str], list[str]]]:
     """Devices by target and system: each is started when it is asked for first, and kept.
@@ -168,23 +80,6 @@ def shared_device(product: Product) -> Iterator[Callable[[str, str], list[str]]]
     """
     with ExitStack() as running:
         yield functools.cache(lambda t, s: running.enter_context(emulated(product, t, s)))
-
-
-def measured(product: Product, target: str, on: list[str], *options: str) -> dict[str, Any]:
-    """The result of a small network on an emulated device of a target.
-
-    Args:
-        product: the run.
-        target: of the device.
-        on: the options that name it.
-        options: of `compile`.
-    """
-    model = "digits-cnn"
-    product.invoke("build-wheels", "--target", target)
-    product.invoke("compile", "--model", model, "--target", target, *options)
-    product.invoke("deploy", "--model", model, *on)
-    result: dict[str, Any] = product.json("bench", "--budget", "1", *on)
-    return result
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ import PIL.Image
 import pytest
 from sklearn import datasets
 
-from tests.integration.conftest import Product
+from tests.support.product import Product
 from toolchain.core import paths
 from toolchain.formats import onnx_reference
 from toolchain.results.statistics import wilson

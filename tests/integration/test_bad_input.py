@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.conftest import Product
+from tests.support.product import Product
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 from packaging.utils import parse_wheel_filename
 
-from tests.integration.conftest import TARGET, Product
+from tests.support.product import TARGET, Product
 from toolchain import targets
 from toolchain.core.store import Entry, Store, digest_of
 from toolchain.images import assembly, specification

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from tests.support.conversion import joined, step
-from tests.unit.test_quantized import convolution
+from tests.support.quantized_networks import convolution
 from toolchain import matrix, targets
 from toolchain.compile import compilation as compiler
 from toolchain.models.manifest import ModelManifest

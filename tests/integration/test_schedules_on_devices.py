@@ -14,8 +14,7 @@ import onnx
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from tests.integration.conftest import Product, emulated
-from tests.integration.test_targets import LONG
+from tests.support.product import LONG, Product, emulated
 
 CHANNELS, HEIGHT, WIDTH = 24, 13, 11
 CONVOLUTIONS = 40

@@ -5,21 +5,16 @@ EDGEWRIGHT_TARGETS=all runs it for the targets whose images and wheels are not b
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Product, measured
+from tests.support.product import LONG, Product, measured
 from toolchain import targets
 from toolchain.core.store import Store, digest_of
 from toolchain.wheels import build
 
-LONG = pytest.mark.skipif(
-    os.environ.get("EDGEWRIGHT_TARGETS") != "all",
-    reason="its images and wheels take 20 minutes from nothing: EDGEWRIGHT_TARGETS=all",
-)
 PYTHON = {"debian12": "3.11", "debian13": "3.13"}
 DEVICES = [
     pytest.param(("rv64gcv", "debian13"), id="rv64gcv-debian13"),

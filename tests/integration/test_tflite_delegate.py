@@ -11,7 +11,7 @@ import pytest
 
 from deploy.inventory import reading
 from deploy.ssh import connection
-from tests.integration.conftest import Product
+from tests.support.product import Product
 from toolchain.core import process
 
 NETWORKS = ("squeeze", "convolutions", "head")

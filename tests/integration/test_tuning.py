@@ -11,7 +11,7 @@ import pytest
 from deploy.inventory import reading
 from deploy.inventory.reading import Device
 from deploy.ssh import connection
-from tests.integration.conftest import Product
+from tests.support.product import Product
 from toolchain import targets
 from toolchain.compile.compilation import release
 from toolchain.compile.compilation_request import TileRecord

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.inventory import reading
 from deploy.ssh import connection
-from tests.integration.conftest import HOST, Product
+from tests.support.product import HOST, Product
 from toolchain.core.process import run
 from toolchain.images.engine import LABEL, PROCESS
 from toolchain.results import measurement

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from deploy.agent.steps import Steps
 from toolchain.bundle import assemble
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -98,3 +99,16 @@ def _wheel(path: Path, version: str, code: str) -> None:
             digest = urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
             record += f"{inside},sha256={digest},{len(text)}\n"
         archive.writestr(zipfile.ZipInfo(f"{name}/RECORD"), f"{record}{name}/RECORD,,\n")
+
+
+def deliver(steps: Steps, folder: Path, *, authorize: bool = True) -> str:
+    """Do by hand what a deployment does up to the venv."""
+    if authorize:
+        steps.authorize(assemble.load(folder).release, None)
+    files = [{"sha256": f.sha256, "size": f.size} for f in assemble.load(folder).files]
+    for item in steps.prepare(files)["missing"]:
+        source = next(f for f in assemble.load(folder).files if f.sha256 == item["sha256"])
+        target = Path(steps.root) / "incoming" / item["sha256"]
+        target.write_bytes((folder / source.path).read_bytes())
+        assert steps.take(item["sha256"])
+    return steps.assemble((folder / "manifest.json").read_text())

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.unit.worker_jobs import (
+from tests.support.worker_jobs import (
     ASIDE,
     CRASH_ASIDE,
     DIE_ASIDE,

@@ -11,9 +11,8 @@ import tvm
 from onnx import helper
 from tvm import tirx
 
+from tests.support.compiled import ALLOCATION, PC, assembly, scheduled
 from tests.support.networks import model, random
-from tests.unit.test_lengths import PC, scheduled
-from tests.unit.test_stack import ALLOCATION, assembly
 from toolchain.compile import onnx_import, pipeline, tvm_versions
 from toolchain.compile.tir import padding_propagation
 

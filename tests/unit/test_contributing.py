@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tests.conftest import FakeBox
+from tests.support.fake_box import FakeBox
 from toolchain import formats, runtimes, targets
 from toolchain.core import paths, plugins, process
 from toolchain.core.errors import ModelError

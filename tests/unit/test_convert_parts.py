@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.unit.worker_jobs import COPIES_FREED, Freed
+from tests.support.worker_jobs import COPIES_FREED, Freed
 from toolchain.convert import parity
 from toolchain.core import worker
 from toolchain.core.errors import ModelError

@@ -19,7 +19,7 @@ import pytest
 from deploy.measure import bench
 from deploy.release import agent_session
 from tests import extending
-from tests.unit.test_model_manifest import a_manifest
+from tests.support.manifests import a_manifest
 from toolchain import runtimes, targets
 from toolchain.bundle import assemble, compiled_models
 from toolchain.convert import runtime_artifacts

@@ -11,7 +11,7 @@ import tvm
 from deploy.release import wheel_compatibility
 from deploy.release.wheel_compatibility import Content
 from tests.support.networks import CASES
-from tests.unit.test_probe import device_facts
+from tests.support.probed import device_facts
 from toolchain import targets
 from toolchain.compile import onnx_import, pipeline
 from toolchain.compile.tir import target_code

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.conftest import Mirror
+from tests.support.mirror import Mirror
 from toolchain.convert import conversion, onnx2tf
 from toolchain.core import paths, process
 from toolchain.core.errors import LockError, ModelError, UsageError

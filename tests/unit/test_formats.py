@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.unit.worker_jobs import IMPORTED_BY_CONVERSION
+from tests.support.worker_jobs import IMPORTED_BY_CONVERSION
 from toolchain import formats
 from toolchain.convert.requests import ConversionRequest, Part
 from toolchain.core import paths, process, worker

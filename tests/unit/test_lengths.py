@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import pytest
 import tvm
 from elftools.elf.elffile import ELFFile
@@ -20,6 +19,7 @@ from onnx import helper
 from tvm import te, tirx
 from tvm_ffi import structural_equal
 
+from tests.support.compiled import PC, TARGET, scheduled
 from tests.support.networks import NEON, SCALAR, VECTORS, X86, convolution, model, random
 from toolchain.compile import onnx_import, pipeline, tvm_versions
 from toolchain.compile.tir import multiversioning, register_blocking, search_space, target_code
@@ -28,16 +28,7 @@ from toolchain.formats import onnx_reference
 from toolchain.targets.instruction_sets import x86
 from toolchain.tuning.functions import candidate, functions
 
-TARGET = tvm.target.Target(VECTORS)
-PC = tvm.target.Target(X86)
 NAME = "fused_conv2d_add_maximum_minimum"
-
-
-def scheduled(graph: onnx.ModelProto, target: tvm.target.Target = TARGET) -> tvm.IRModule:
-    module, _ = pipeline.schedule(
-        pipeline.lower(onnx_import.from_onnx(graph), target, 3), target, 3
-    )
-    return module
 
 
 def names(module: tvm.IRModule) -> set[str]:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.support.model_files import a_keras_file
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.models import catalogue, place
 from toolchain.models.resolve import resolve_model
-
-
-def a_keras_file(path: Path, content: str = "a") -> Path:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("config.json", content)
-    path.write_bytes(buffer.getvalue())
-    return path
 
 
 def test_the_catalogue_has_the_models_of_the_main_job() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.test_models import a_keras_file
+from tests.support.model_files import a_keras_file
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.models.resolve import resolve_model
 from toolchain.models.specification import ModelSpec

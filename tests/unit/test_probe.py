@@ -7,34 +7,14 @@ import json
 import platform
 import sysconfig
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from deploy.agent import facts as facts_program
-from deploy.inventory.reading import Device
 from deploy.release import preflight
+from tests.support.probed import ANSWER, DEVICE, device_facts, riscv
 from toolchain.bundle.assemble import Manifest
 from toolchain.core.errors import DeviceRefused
-
-
-def riscv(letters: str) -> int:
-    """AT_HWCAP of a RISC-V CPU with these extensions."""
-    return sum(1 << (ord(letter) - ord("a")) for letter in letters)
-
-
-DEVICE = Device(name="board", host="192.0.2.1", target="rv64gc", python="3.13")
-ANSWER: dict[str, Any] = {
-    "machine": "riscv64", "bits": 64, "kernel": "6.12", "hostname": "b", "os": "Debian 13",
-    "python": "3.13.5", "implementation": "cpython", "abiflags": "",
-    "multiarch": "riscv64-linux-gnu", "libc": "glibc", "glibc": "2.41", "glibcxx": "3.4.33",
-    "modules": {"numpy": "2.2.4"}, "venv": True, "pip": True, "root": "/home/u/edgewright",
-    "disk_free": 10**10, "files_free": 10**6, "writable": True, "executable": True,
-    "ram": 8 * 10**9, "cores": 4,
-    "board": "", "governor": "performance", "temperature": 40.0, "time": 100.0,
-    "hwcap": riscv("imafdc"), "hwcap2": 0, "parent": "sshd",
-    "cpuinfo": {"uarch": "sifive,u74"},
-}  # fmt: skip
 
 
 def manifest(**requires: object) -> Manifest:
@@ -51,10 +31,6 @@ def manifest(**requires: object) -> Manifest:
         models=[],
         runner="runner",
     )  # fmt: skip
-
-
-def device_facts(**changes: object) -> preflight.DeviceFacts:
-    return preflight.read_facts(DEVICE, {**ANSWER, **changes}, before=99.0, after=101.0)
 
 
 def test_a_fitting_device_is_not_refused() -> None:

@@ -19,7 +19,7 @@ from deploy.agent.steps import Steps
 from deploy.release import agent_session
 from deploy.release.agent_answers import Inspection
 from deploy.release.plan import Plan, make_plan
-from tests.support.bundles import make_bundle
+from tests.support.bundles import deliver, make_bundle
 from toolchain.bundle import assemble
 from toolchain.bundle.assemble import Manifest
 
@@ -41,19 +41,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def manifest(folder: Path) -> Manifest:
     return assemble.load(folder)
-
-
-def deliver(steps: Steps, folder: Path, *, authorize: bool = True) -> str:
-    """Do by hand what a deployment does up to the venv."""
-    if authorize:
-        steps.authorize(assemble.load(folder).release, None)
-    files = [{"sha256": f.sha256, "size": f.size} for f in assemble.load(folder).files]
-    for item in steps.prepare(files)["missing"]:
-        source = next(f for f in assemble.load(folder).files if f.sha256 == item["sha256"])
-        target = Path(steps.root) / "incoming" / item["sha256"]
-        target.write_bytes((folder / source.path).read_bytes())
-        assert steps.take(item["sha256"])
-    return steps.assemble((folder / "manifest.json").read_text())
 
 
 def complete(steps: Steps, folder: Path) -> str:

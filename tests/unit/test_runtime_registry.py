@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_model_manifest import a_check, a_library, a_manifest
+from tests.support.manifests import a_check, a_library, a_manifest
 from toolchain import runtimes
 from toolchain.core import paths, plugins, process
 from toolchain.core.errors import UsageError

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.bundles import make_bundle
-from tests.unit.test_model_manifest import a_check, a_library, a_manifest
+from tests.support.manifests import a_check, a_library, a_manifest
 from toolchain import targets
 from toolchain.bundle import assemble
 from toolchain.compile import source_compiler

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from deploy.agent import ed25519, trust
 from deploy.agent.files import Failure
 from deploy.agent.steps import Steps
-from tests.support.bundles import make_bundle
-from tests.unit.test_release_plan import deliver
+from tests.support.bundles import deliver, make_bundle
 from toolchain.bundle import assemble
 from toolchain.core import signing
 from toolchain.core.errors import BuildError, UsageError

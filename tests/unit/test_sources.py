@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import tarfile
 import zipfile
@@ -12,24 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mirror
+from tests.support.mirror import Mirror
+from tests.support.pins import pin
 from toolchain.core.errors import LockError, NoSpaceError
 from toolchain.core.store import Store
 from toolchain.lock import fetch
 from toolchain.lock import unpack as unpacking
-from toolchain.lock.pins import Pinned
 
 Unpack = Callable[..., None]
-
-
-def pin(content: bytes, path: str = "pool/main/x/x_1.orig.tar.gz") -> Pinned:
-    return Pinned(
-        origin="debian",
-        path=path,
-        version="1",
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-    )
 
 
 def tar(*members: tuple[str, bytes | str]) -> bytes:

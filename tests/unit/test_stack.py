@@ -9,9 +9,8 @@ import tvm
 from onnx import helper
 from tvm import tirx
 
+from tests.support.compiled import ALLOCATION, PC, assembly, scheduled
 from tests.support.networks import X86, convolution, model
-from tests.unit.test_lengths import PC, scheduled
-from toolchain.compile import pipeline
 from toolchain.compile.tir import (
     multiversioning,
     register_blocking,
@@ -19,13 +18,7 @@ from toolchain.compile.tir import (
     target_code,
 )
 
-ALLOCATION = "TVMBackendAllocWorkspace"
 TVM_S_OWN_LIMIT = 1024  # bytes
-
-
-def assembly(module: tvm.IRModule, target: tvm.target.Target) -> str:
-    library = pipeline.build(module, target).mod
-    return "".join(str(m.inspect_source("asm")) for m in library.imports)
 
 
 @pytest.mark.parametrize("channels", [576, 192, 144])

@@ -141,6 +141,18 @@ def test_no_module_is_longer_than_can_be_read_in_one_sitting() -> None:
     assert {n: lines for n, lines in long.items() if lines > 400} == {}
 
 
+def test_tests_share_through_their_support_alone() -> None:
+    """What one test module needs of another stands in tests/support/, where all look for it."""
+    sharing = {
+        f"{path.relative_to(paths.ROOT)} imports {node.module}"
+        for path in (paths.ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+        if re.match(r"tests\.(?!support)", node.module)
+    }
+    assert sharing == set()
+
+
 def test_docker_stays_the_sdk() -> None:
     assert not (paths.ROOT / "docker" / "__init__.py").exists()
 

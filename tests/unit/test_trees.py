@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Mirror
-from tests.unit.test_sources import pin
+from tests.support.mirror import Mirror
+from tests.support.pins import pin
 from toolchain import targets
 from toolchain.core import process
 from toolchain.core.errors import CommandError, LockError, NoSpaceError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.test_model_manifest import SHA, a_manifest
+from tests.support.manifests import SHA, a_manifest
 from toolchain.core.errors import UsageError
 from toolchain.models import variants
 from toolchain.models.manifest import Check, File, Library, ModelManifest, Tflite, VariantPart

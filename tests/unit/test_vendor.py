@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mirror
+from tests.support.mirror import Mirror
 from toolchain.core.errors import LockError, UsageError
 from toolchain.core.store import Store
 from toolchain.lock import fetch, vendor

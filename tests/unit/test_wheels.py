@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from numpy.random import _philox
 
-from tests.conftest import FakeBox
+from tests.support.fake_box import FakeBox
 from toolchain import targets
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.wheels import audit, build, build_steps, elf, metadata, pack, patch_series, recipe

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.worker_jobs import CRASH, DIE, DOUBLE, REFUSE, Doubling
+from tests.support.worker_jobs import CRASH, DIE, DOUBLE, REFUSE, Doubling
 from toolchain.accuracy import shards_request
 from toolchain.compile import compilation_request
 from toolchain.convert import requests as conversion_requests

@@ -136,14 +136,14 @@ def imported_by_conversion(request: ConversionRequest, progress: Progress) -> Im
 
 
 def _job(name: str) -> Job[None, None]:
-    return Job(f"tests.unit.worker_jobs:{name}", type(None), type(None))
+    return Job(f"tests.support.worker_jobs:{name}", type(None), type(None))
 
 
-DOUBLE = Job("tests.unit.worker_jobs:double", Doubling, Doubled)
-ASIDE = Job("tests.unit.worker_jobs:aside", type(None), Copied)
-COPIES_FREED = Job("tests.unit.worker_jobs:copies_freed", type(None), Freed)
+DOUBLE = Job("tests.support.worker_jobs:double", Doubling, Doubled)
+ASIDE = Job("tests.support.worker_jobs:aside", type(None), Copied)
+COPIES_FREED = Job("tests.support.worker_jobs:copies_freed", type(None), Freed)
 IMPORTED_BY_CONVERSION = Job(
-    "tests.unit.worker_jobs:imported_by_conversion", ConversionRequest, Imported
+    "tests.support.worker_jobs:imported_by_conversion", ConversionRequest, Imported
 )
 REFUSE, CRASH, DIE = _job("refuse"), _job("crash"), _job("die")
 REFUSE_ASIDE, CRASH_ASIDE, DIE_ASIDE = _job("refuse_aside"), _job("crash_aside"), _job("die_aside")

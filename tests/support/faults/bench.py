@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from deploy.agent.state import State
-from tests.faults import device, traced
-from tests.faults.device import Agent
-from tests.faults.traced import Ended, Point, Work
 from tests.support.bundles import make_bundle
+from tests.support.faults import device, traced
+from tests.support.faults.device import Agent
+from tests.support.faults.traced import Ended, Point, Work
 from toolchain.core.errors import EdgewrightError
 
 LONG = os.environ.get("EDGEWRIGHT_FAULTS") == "long"
