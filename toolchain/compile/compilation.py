@@ -2,7 +2,7 @@
 
 `compile_model` is the plan and the cache; the work is done by `work` in a process of its own, so
 that TVM is imported only when there is something to do. What the optimisation levels mean stands
-in `passes`. Which TVM compiles is the caller's choice: `Compiler`.
+in `pipeline`. Which TVM compiles is the caller's choice: `Compiler`.
 """
 
 from __future__ import annotations

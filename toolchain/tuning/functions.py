@@ -92,7 +92,7 @@ def functions(
     """What of a lowered module can be tuned, each workload once.
 
     Args:
-        module: from `passes.lower`.
+        module: from `pipeline.lower`.
         registers: of the target.
         calls: how often an inference calls the function of that name.
     """
@@ -121,7 +121,7 @@ def functions(
 def candidate(function: Function, tile: Tile, target: tvm.target.Target) -> tvm.IRModule:
     """A module whose `main` is a function with a tile, in all forms that a compilation makes.
 
-    So a device measures what it would run. `passes.build_functions` makes a library of it.
+    So a device measures what it would run. `pipeline.build_functions` makes a library of it.
     """
     registers, longer = target_code.registers(target), multiversioning.longer(target)
     main = function.function.with_attr("global_symbol", "main")

@@ -1,8 +1,8 @@
 """A search: what is tried next, how it is built and measured, and when it ends.
 
 A function's first trial is its schedule as it is without tuning, on each device; the others follow
-from the best so far and from the model of `space`. What a trial has measured is in the records
-before the next begins. What drives it is `metaschedule`.
+from the best so far and from the model of `search_space`. What a trial has measured is in the
+records before the next begins. What drives it is `metaschedule`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ has one value for each of its own. Vectors run along the last axis, which is the
 What the rule doesn't fit (sort, scan, ...) keeps TVM's own loops: correct, slow, and named in
 the log.
 
-Nothing here is searched for at compile time: a tile follows from the target's registers (tiles.py).
+Nothing here is searched for at compile time: a tile follows from the target's registers
+(`register_blocking`).
 """
 
 from __future__ import annotations
@@ -38,14 +39,15 @@ TAPS = 7  # of a window, written out: more of them only in loops of fewer
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleRule:
-    """How far to go.
+    """The default schedule of one function, and how far it goes.
 
     Attributes:
-        registers: of the target.
+        registers: of the target; the channels' axis is vectorised by its lanes.
         tiled: compute reductions in register tiles; else only vectorise them.
         choose: a reduction's tile, given what `by_instructions` is.
         dot: the target's instruction for sums of products of int8, if any.
-        constant: numbers of the arguments that may be turned at compile time (`packing`).
+        constant: indices of the arguments that may be packed at compile time
+            (`weight_prepacking`).
         pack: columns of those that are to stand together, a multiple of a tile's; a tile's when 0.
     """
 
@@ -57,7 +59,17 @@ class ScheduleRule:
     pack: int = 0
 
     def apply(self, function: tirx.PrimFunc) -> tirx.PrimFunc | None:
-        """The function with new loops, or None where the rule doesn't fit."""
+        """The function with new loops.
+
+        Args:
+            function: blocks under one root, all extents known, at most one of them a reduction;
+                images and weights with the channels on their last axis, matrices with the columns.
+
+        Returns:
+            the same values for the same arguments, but that sums are added in another order, and
+            marked `tirx.is_scheduled`. An argument in `constant` may have become packed, from
+            [..., n * columns] to [n, ..., columns]. None where the rule doesn't fit.
+        """
         inner, border = padding_propagation.separate_border(function)
         schedule = s_tir.Schedule(inner, error_render_level="none")
         try:
@@ -115,8 +127,8 @@ class ScheduleRule:
         sch.reorder(*tiles, row, column)
         at = sch.fuse(*tiles)
         sch.parallel(at)
-        # The tile's buffer stays in scope "global": those are kept on the stack (`stack`), where
-        # LLVM finds them, and TVM asks the runtime for each "local" one.
+        # The tile's buffer stays in scope "global": those are kept on the stack
+        # (`stack_allocation`), where LLVM finds them; TVM asks the runtime for each "local" one.
         sch.compute_at(anchor, at, preserve_unit_loops=True)
         self._innermost(sch, [row, *sch.split(column, [tile.vectors, tile.width])])
         kinds = _kinds(sch, anchor)
@@ -242,7 +254,7 @@ class ScheduleRule:
         return tile
 
     def _dot(self, sch: s_tir.Schedule, anchor: Any) -> DotProduct | None:
-        """The instruction that fits a reduction: its weights are packed for it (quantized.py)."""
+        """The instruction that fits a reduction: its weights are packed for it (`quantization`)."""
         described = sch.get(anchor)
         if self.dot is None or not self.tiled or _type_of(described.body) != "int32":
             return None
