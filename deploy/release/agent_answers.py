@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from toolchain.lock.pins import Sha256
+from toolchain.core.field_types import Sha256
 
 # as the agent names releases: of the id's first half, and a number from the second of that name on
 Folder = Annotated[str, Field(pattern=r"^[0-9a-f]{16}(-\d+)?$")]

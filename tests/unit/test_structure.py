@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import graphlib
 import os
 import re
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from deploy import schemas
 from toolchain import runtimes
-from toolchain.core import paths, process
+from toolchain.core import fingerprint, paths, process
 
 SEAMS = {
     "docker": {"toolchain/images/engine.py"},
@@ -51,6 +52,37 @@ NAMES_ONE = {
     # the name of another project
     "toolchain/wheels/recipes/tflite_runtime.py": {"neon-2-sse"},
 }
+# Which folders of toolchain/ a folder may import: those below it.
+BELOW = {
+    "core": set(),
+    "targets": {"core"},
+    "lock": {"core", "targets"},
+    "images": {"core", "lock", "targets"},
+    "workstation": {"core", "images", "lock", "targets"},
+    "wheels": {"core", "images", "lock", "targets"},
+    "formats": {"core", "workstation"},
+    "models": {"core", "formats"},
+    "samples": {"core", "models"},
+    "runtimes": {"core", "wheels"},
+    "convert": {"core", "formats", "models", "runtimes", "samples", "workstation"},
+    "compile": {"convert", "core", "formats", "images", "lock", "models", "targets", "wheels"},
+    "tuning": {"compile", "core", "models", "targets"},
+    "bundle": {"core", "models", "runtimes", "targets", "wheels"},
+    "results": {"core", "models"},
+    "accuracy": {"core", "formats", "models", "results", "runtimes", "samples", "targets"},
+    "report": {"accuracy", "core", "models", "results", "runtimes"},
+    "tasks": {
+        *("accuracy", "compile", "core", "formats", "images", "lock", "models", "report"),
+        *("results", "runtimes", "targets", "tuning", "wheels", "workstation"),
+    },
+}
+# The list of what an image installs is data that the lock resolves, and stands beside the images.
+UPWARDS = {
+    ("toolchain.lock.resolve", "toolchain.images.specification"),
+    ("toolchain.lock.resolve", "toolchain.images"),
+    ("toolchain.lock.vendor", "toolchain.images.specification"),
+    ("toolchain.lock.vendor", "toolchain.images"),
+}
 # programs that run on a device: they have no seams of ours, and none of our modules
 ON_DEVICE = ("deploy/agent/", "deploy/runner/")
 
@@ -73,6 +105,53 @@ def _modules() -> Iterator[tuple[str, set[str]]]:
                     assert node.level == 0, f"{name} imports relatively"
                     found.add((node.module or "").split(".")[0])
             yield name, found
+
+
+def arrows() -> dict[str, set[str]]:
+    """The modules of the toolchain that each of them imports, but for types alone."""
+    names = {
+        ".".join(path.relative_to(paths.ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (paths.ROOT / "toolchain").rglob("*.py")
+    }
+    found = {}
+    for name, path in names.items():
+        statements = fingerprint._statements(ast.parse(path.read_text()))
+        given = {one for statement in statements for one in fingerprint._imported(statement)}
+        packages = {one for one in given if path.name != "__init__.py" or one != name}
+        found[name] = packages & names.keys() - {name}
+    return found
+
+
+def folder_of(module: str) -> str:
+    """The folder of `toolchain/` that a module is in; empty for what stands in none."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and (paths.ROOT / "toolchain" / parts[1]).is_dir() else ""
+
+
+def test_no_folder_imports_one_that_stands_above_it() -> None:
+    found = {
+        (module, other)
+        for module, others in arrows().items()
+        for other in others
+        if (one := folder_of(module)) and (below := folder_of(other)) and one != below
+        if below not in BELOW[one]
+    }
+    assert found == UPWARDS
+
+
+def test_the_folders_stand_in_one_order() -> None:
+    order = graphlib.TopologicalSorter(BELOW).static_order()
+    assert {*order} == {
+        p.name for p in (paths.ROOT / "toolchain").iterdir() if (p / "__init__.py").is_file()
+    }
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    inside = {
+        module: {other for other in others if not module.startswith(f"{other}.")}
+        for module, others in arrows().items()
+    }
+    graphlib.TopologicalSorter(inside).prepare()
 
 
 def test_the_toolchain_never_imports_deploy() -> None:

@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from toolchain import runtimes, targets
 from toolchain.core import paths, plugins
 from toolchain.core.errors import BuildError, UsageError
+from toolchain.core.field_types import Sha256
 from toolchain.core.store import Store, digest_file, digest_of
 from toolchain.lock import fetch, pins
-from toolchain.lock.pins import Sha256
 from toolchain.models import manifest as model_manifest
 from toolchain.models import place
 from toolchain.models.manifest import ModelManifest

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolchain.core import paths
 from toolchain.core.errors import BuildError, UsageError
+from toolchain.core.field_types import Sha256
 from toolchain.core.store import fsync_path, write_atomically
-from toolchain.lock.pins import Sha256
 
 SEAL = "seal.json"
 DOMAIN = b"edgewright release 1\n"

@@ -13,16 +13,16 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolchain.core.errors import LockError, UsageError
+from toolchain.core.field_types import Sha256
 
 FOLDER = Path(__file__).with_name("data")
 SOURCES = FOLDER / "sources.toml"
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _POOL_PATH = re.compile(r"^pool/[\w+.~/-]+$")
 RENEW = "renew the pins with: invoke lock"
 
