@@ -67,7 +67,7 @@ BELOW = {
     "convert": {"core", "formats", "models", "runtimes", "samples", "workstation"},
     "compile": {"convert", "core", "formats", "images", "lock", "models", "targets", "wheels"},
     "tuning": {"compile", "core", "models", "targets"},
-    "bundle": {"core", "models", "runtimes", "targets", "wheels"},
+    "bundle": {"core", "lock", "models", "runtimes", "targets", "wheels"},
     "results": {"core", "models"},
     "accuracy": {"core", "formats", "models", "results", "runtimes", "samples", "targets"},
     "report": {"accuracy", "core", "models", "results", "runtimes"},
