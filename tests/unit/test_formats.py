@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from pathlib import Path
@@ -38,6 +39,22 @@ def test_every_kind_is_a_module_of_the_folder_and_no_two_claim_a_suffix() -> Non
     assert len(suffixes) == len(set(suffixes))
     assert {one.code.parent for one in known.values()} == {FOLDER}
     assert all(one.suffixes or one.marker for one in known.values())
+
+
+def test_only_a_kinds_own_module_spells_its_suffix_or_marker() -> None:
+    known = formats.all_formats().values()
+    # what conversion makes has these suffixes too
+    ours = {".onnx", ".tflite"}
+    marks = {mark for one in known for mark in (*one.suffixes, one.marker) if mark} - ours
+    spelt = {
+        path
+        for top in ("toolchain", "deploy")
+        for path in (paths.ROOT / top).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in marks
+    }
+    assert spelt
+    assert spelt <= {one.code for one in known}
 
 
 @pytest.mark.parametrize(

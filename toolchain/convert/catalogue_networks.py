@@ -83,10 +83,10 @@ def _with_weights(
 
 def _read_users(model: keras.Model, path: Path) -> None:
     try:
-        if path.suffix == ".keras":
-            model.set_weights(keras_file.read(path).get_weights())
-        else:
+        if path.suffix in keras_file.HDF5:
             model.load_weights(path)
+        else:
+            model.set_weights(keras_file.read(path).get_weights())
     except (ValueError, OSError, KeyError) as error:
         raise ModelError(
             f"{path.name}: these weights don't fit {model.name}",
