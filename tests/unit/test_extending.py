@@ -72,13 +72,16 @@ def test_another_line_in_the_users_module_is_another_conversion(
     added: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = resolve_model(model_file=a_matrix(added / "net.npznet"))
-    before = conversion.identity(spec, 1)
-    folder = shutil.copytree(FOLDER, added / "theirs")
-    monkeypatch.setenv(plugins.VARIABLE, str(folder))
-    assert conversion.identity(spec, 1) == before
-    shutil.rmtree(folder)
-    folder = shutil.copytree(FOLDER, added / "changed")
-    with (folder / "formats" / "npznet.py").open("a") as module:
-        module.write("# another line\n")
-    monkeypatch.setenv(plugins.VARIABLE, str(folder))
-    assert conversion.identity(spec, 1) != before
+
+    def identity(name: str, line: str) -> dict[str, object]:
+        """Of a conversion, with the user's folder elsewhere and a line more in the module."""
+        folder = shutil.copytree(FOLDER, added / name)
+        with (folder / "formats" / "npznet.py").open("a") as module:
+            module.write(line)
+        monkeypatch.setenv(plugins.VARIABLE, str(folder))
+        return conversion.identity(spec, 1)
+
+    before = identity("theirs", "")
+    assert identity("moved", "") == before
+    assert identity("remarked", "# a remark\n") == before
+    assert identity("changed", "ANOTHER = 1\n") != before

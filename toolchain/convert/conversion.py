@@ -1,7 +1,7 @@
 """A model of any source to ONNX and TFLite, with a fixed batch, checked against its source.
 
-`convert` is the plan and the cache; the work is done by `work` in a process of its own, so that
-TensorFlow is imported only when there is something to do.
+`convert` is the plan and the cache; the work is done by `conversion_job` in a process of its own,
+so that TensorFlow is imported only when there is something to do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One more variant of a converted model: the plan and the cache; `variant_work` does the work."""
+"""One more variant of a converted model: the plan and the cache; `variant_job` does the work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolchain.convert import conversion as base
+from toolchain.convert import conversion
 from toolchain.convert.requests import MAKE_VARIANT, Part, VariantRequest
 from toolchain.core import store, worker
 from toolchain.core.errors import UsageError
@@ -44,7 +44,7 @@ def add(
     present = ModelManifest.load(folder)
     if variant == PLAIN:
         return present
-    kind = base.format_of(spec)
+    kind = conversion.format_of(spec)
     if not kind.has_variants:
         raise UsageError(
             f"{spec.name}: variants are made of TensorFlow's models, not of a {kind.title} file",
@@ -52,14 +52,17 @@ def add(
         )
     where = store.Store() if cache is None else cache
     inputs = {
-        **base.identity(spec, batch, MAKE_VARIANT.module),
+        **conversion.identity(spec, batch, MAKE_VARIANT.module),
         "step": "variant",
         "variant": variant,
         "samples": present.samples.sha256,
     }
 
     def build(made: Path) -> None:
-        with base.weights(where, spec) as weights, _tuned(where, spec, batch, variant) as tuned:
+        with (
+            conversion.weights(where, spec) as weights,
+            _tuned(where, spec, batch, variant) as tuned,
+        ):
             request = VariantRequest(
                 spec=spec,
                 batch=batch,
@@ -82,11 +85,11 @@ def _tuned(where: store.Store, spec: ModelSpec, batch: int, variant: str) -> Ite
         yield Part()
         return
     made_from = {
-        **base.identity(spec, batch, MAKE_VARIANT.module),
+        **conversion.identity(spec, batch, MAKE_VARIANT.module),
         "step": f"tuned {variant}",
         "batch": None,
     }
-    with base.made_once(where, made_from) as part:
+    with conversion.made_once(where, made_from) as part:
         yield part
 
 
@@ -94,10 +97,10 @@ def _publish(where: store.Store, entry: store.Entry, variant: str, folder: Path)
     """Copy the files beside the model, then name them in the manifest."""
     part = VariantPart.model_validate_json(entry.file(VARIANT_FILE).read_bytes())
     with where.locked(store.digest_of(["manifest", str(folder.resolve())])):
-        base.copy_files(entry, folder, but=VARIANT_FILE)
+        conversion.copy_files(entry, folder, but=VARIANT_FILE)
         present = ModelManifest.load(folder)
         updated = present.with_variant(variant, part)
         if updated != present:
             updated.save(folder)
-            base.remove_stale(folder, updated)
+            conversion.remove_stale(folder, updated)
     return updated
