@@ -235,11 +235,9 @@ def compiled(
     done = Outcome(jobs=len(plan))
     cores = workers or _cores()
     at_once = max(1, min(len(plan), cores))
-    title = (
-        f"compile {plan[0]}, for {target.name}"
-        if len(plan) == 1
-        else f"compile {len(plan)} libraries for {target.name}, {at_once} at once"
-    )
+    title = f"compile {len(plan)} libraries for {target.name}, {at_once} at once"
+    if len(plan) == 1:
+        title = f"compile {plan[0]}, for {target.name}"
     tiled = any(job.opt_level >= TILED for job in plan)
     tuned = records.tuned(Store(), target, compiler.version) if tiled else {}
     finished = 0

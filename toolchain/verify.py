@@ -23,8 +23,7 @@ from pydantic import TypeAdapter
 
 from toolchain import runtimes
 from toolchain.compile import cross_link, source_compiler
-from toolchain.compile.compilation import Compiler, Linker, compile_model
-from toolchain.compile.compilation import inputs as inputs_of
+from toolchain.compile.compilation import Compiler, LibraryPlan, Linker, compile_model
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.core import paths, process, provenance
 from toolchain.core.errors import BuildError, CommandError, UsageError
@@ -238,7 +237,10 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
         return made.libraries[chosen.name][library(variant, level)].sha256
 
     linker, by = parts(store, lambda _: None)
-    return inputs_of(present, chosen, level, linker, by, variant, tuned), again
+    plan = LibraryPlan.of(
+        folder, chosen, level, linker=linker, compiler=by, variant=variant, tuned=tuned
+    )
+    return plan.inputs(), again
 
 
 AGAIN: dict[str, Callable[[Claim, Path, Store], Again]] = {

@@ -35,7 +35,7 @@ def test_the_dockerfile_run_again_gives_the_same_image_id(wheels: list[dict[str,
     try:
         with store.scratch() as scratch:
             made = assembly.assemble(
-                spec, root, engine, scratch, again, images.EPOCH, lambda _: None
+                spec, root, engine, scratch, tag=again, epoch=images.EPOCH, progress=lambda _: None
             )
         assert made.id == before.id
         assert engine.image_id(again) == before.id

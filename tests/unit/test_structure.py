@@ -232,6 +232,30 @@ def test_tests_share_through_their_support_alone() -> None:
     assert sharing == set()
 
 
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Each function of the product, by its module and name."""
+    product = [paths.ROOT / "tasks.py"]
+    product += [p for f in ("toolchain", "deploy") for p in (paths.ROOT / f).rglob("*.py")]
+    for path in product:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(paths.ROOT).as_posix()}: {node.name}", node
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    lengths = {name: (f.end_lineno or 0) - f.lineno + 1 for name, f in functions()}
+    assert {name: lines for name, lines in lengths.items() if lines > 60} == {}
+
+
+def test_no_function_is_told_apart_by_more_than_six_places() -> None:
+    """From the seventh argument on a call says each by its name."""
+    places = {
+        name: [a.arg for a in (*f.args.posonlyargs, *f.args.args) if a.arg not in ("self", "cls")]
+        for name, f in functions()
+    }
+    assert {name: named for name, named in places.items() if len(named) > 6} == {}
+
+
 def test_docker_stays_the_sdk() -> None:
     assert not (paths.ROOT / "docker" / "__init__.py").exists()
 

@@ -73,32 +73,82 @@ def release() -> Compiler:
     )
 
 
-def inputs(
-    present: ModelManifest,
-    target: Target,
-    opt_level: int,
-    linker: Linker,
-    by: Compiler,
-    variant: str = PLAIN,
-    tuned: Mapping[str, TileRecord] | None = None,
-) -> dict[str, object]:
-    """All that decides a library; its key in the store is the hash of it."""
-    reference = present.references.get(variant)
-    of_variant: dict[str, object] = (
-        {"variant": variant, "reference": reference.sha256} if reference else {}
-    )
-    return {
-        **of_variant,
-        "step": "link",
-        "link": linker.identity,
-        "recipe": {"code": _code(), **by.identity},
-        "onnx": present.graph(variant).sha256,
-        "samples": present.samples.sha256,
-        "target": target.tvm(),
-        "caches": target.caches.model_dump(),
-        "opt_level": opt_level,
-        **({"tuned": _plain(tuned)} if tuned and opt_level >= TILED else {}),
-    }
+@dataclass(frozen=True, kw_only=True)
+class LibraryPlan:
+    """One library of a model: what it is of, and what makes it. `tiles` is empty below `TILED`."""
+
+    folder: Path
+    present: ModelManifest
+    target: Target
+    opt_level: int
+    variant: str
+    linker: Linker
+    compiler: Compiler
+    tiles: Mapping[str, TileRecord]
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        target: Target,
+        opt_level: int,
+        *,
+        linker: Linker,
+        compiler: Compiler,
+        variant: str,
+        tuned: Mapping[str, TileRecord],
+    ) -> LibraryPlan:
+        """The library of the model in a folder; arguments are `compile_model`'s.
+
+        Raises:
+            ModelError: the model was not converted.
+        """
+        return cls(
+            folder=folder,
+            present=ModelManifest.load(folder),
+            target=target,
+            opt_level=opt_level,
+            variant=variant,
+            linker=linker,
+            compiler=compiler,
+            # levels without tiles are the same whatever was found
+            tiles=dict(tuned) if opt_level >= TILED else {},
+        )
+
+    def inputs(self) -> dict[str, object]:
+        """All that decides the library; its key in the store is the hash of it."""
+        reference = self.present.references.get(self.variant)
+        of_variant: dict[str, object] = (
+            {"variant": self.variant, "reference": reference.sha256} if reference else {}
+        )
+        return {
+            **of_variant,
+            "step": "link",
+            "link": self.linker.identity,
+            "recipe": {"code": _code(), **self.compiler.identity},
+            "onnx": self.present.graph(self.variant).sha256,
+            "samples": self.present.samples.sha256,
+            "target": self.target.tvm(),
+            "caches": self.target.caches.model_dump(),
+            "opt_level": self.opt_level,
+            **({"tuned": _plain(self.tiles)} if self.tiles else {}),
+        }
+
+    def request(self, into: Path, *, check_in_parallel: bool) -> CompilationRequest:
+        """What the worker is asked, to fill a folder with objects."""
+        reference = self.present.references.get(self.variant)
+        return CompilationRequest(
+            onnx=self.folder / self.present.graph(self.variant).file,
+            samples=self.folder / self.present.samples.file,
+            variant=self.variant,
+            reference=self.folder / reference.file if reference else None,
+            batch=self.present.batch,
+            target=self.target.tagged(),
+            opt_level=self.opt_level,
+            tuned=dict(self.tiles),
+            check_in_parallel=check_in_parallel,
+            folder=into,
+        )
 
 
 def compile_model(
@@ -142,43 +192,39 @@ def compile_model(
         )
     where = store.Store() if cache is None else cache
     by = release() if compiler is None else compiler
-    present = ModelManifest.load(folder)
-    _refuse_changed(folder, _needed(present, variant))
-    # levels without tiles are the same whatever was found
-    tiles = dict(tuned or {}) if opt_level >= TILED else {}
-    linked = inputs(present, target, opt_level, linker, by, variant, tiles)
+    plan = LibraryPlan.of(
+        folder, target, opt_level, linker=linker, compiler=by, variant=variant, tuned=tuned or {}
+    )
+    _refuse_changed(folder, _needed(plan.present, variant))
+    entry = _built(plan, where, check_in_parallel=check_in_parallel, progress=progress)
+    made = _publish(plan, where, entry)
+    _state(plan, made, plan.inputs())
+    return made
+
+
+def _built(
+    plan: LibraryPlan, where: store.Store, *, check_in_parallel: bool, progress: Progress
+) -> store.Entry:
+    """The library's entry in the store: looked up, or compiled and linked."""
+    linked = plan.inputs()
 
     def link(made: Path) -> None:
         # the objects are the same whatever links them
         objects = where.get_or_build({**linked, "step": "compile", "link": ""}, compile_objects)
         progress("linking")
-        _link(made, objects, linker)
+        _link(made, objects, plan.linker)
 
     def compile_objects(made: Path) -> None:
-        reference = present.references.get(variant)
+        name, target, level = plan.present.model, plan.target.name, plan.opt_level
         worker.call(
             COMPILE,
-            CompilationRequest(
-                onnx=folder / present.graph(variant).file,
-                samples=folder / present.samples.file,
-                variant=variant,
-                reference=folder / reference.file if reference else None,
-                batch=present.batch,
-                target=target.tagged(),
-                opt_level=opt_level,
-                tuned=tiles,
-                check_in_parallel=check_in_parallel,
-                folder=made,
-            ),
-            what=f"compiling {present.model} ({variant}) for {target.name} at O{opt_level}",
+            plan.request(made, check_in_parallel=check_in_parallel),
+            what=f"compiling {name} ({plan.variant}) for {target} at O{level}",
             progress=progress,
-            run=by.run(folder, made),
+            run=plan.compiler.run(plan.folder, made),
         )
 
-    entry = where.get_or_build(linked, link)
-    made = _publish(where, entry, folder, target, opt_level, variant, by.version)
-    _state(folder, made, target, opt_level, variant, linked, linker, by)
-    return made
+    return where.get_or_build(linked, link)
 
 
 def _needed(present: ModelManifest, variant: str) -> list[manifest.File]:
@@ -187,17 +233,9 @@ def _needed(present: ModelManifest, variant: str) -> list[manifest.File]:
     return [present.graph(variant), present.samples, *([reference] if reference else [])]
 
 
-def _state(
-    folder: Path,
-    made: ModelManifest,
-    target: Target,
-    opt_level: int,
-    variant: str,
-    linked: Mapping[str, object],
-    linker: Linker,
-    by: Compiler,
-) -> None:
+def _state(plan: LibraryPlan, made: ModelManifest, linked: Mapping[str, object]) -> None:
     """Write a library's provenance statement beside it."""
+    target, variant, opt_level = plan.target, plan.variant, plan.opt_level
     library = made.libraries[target.name][variants.library(variant, opt_level)]
     claim = Claim(
         kind="library",
@@ -206,16 +244,16 @@ def _state(
         parameters={
             "target": target.name,
             "opt-level": str(opt_level),
-            "compiler": by.name,
+            "compiler": plan.compiler.name,
             **({} if variant == PLAIN else {"variant": variant}),
         },
         inputs=linked,
     )
     materials = [Material(name=file.file, sha256=file.sha256) for file in _needed(made, variant)]
-    if image := linker.image():
+    if image := plan.linker.image():
         materials.append(provenance.image(image))
     text = provenance.statement(claim, materials).encode()
-    place = folder / f"{library.file}{provenance.SUFFIX}"
+    place = plan.folder / f"{library.file}{provenance.SUFFIX}"
     if not place.is_file() or place.read_bytes() != text:
         store.write_atomically(place, text)
 
@@ -251,17 +289,10 @@ def _link(made: Path, objects: store.Entry, linker: Linker) -> None:
         (made / name).write_bytes(objects.file(name).read_bytes())
 
 
-def _publish(
-    where: store.Store,
-    entry: store.Entry,
-    folder: Path,
-    target: Target,
-    opt_level: int,
-    variant: str,
-    version: str,
-) -> ModelManifest:
+def _publish(plan: LibraryPlan, where: store.Store, entry: store.Entry) -> ModelManifest:
     """Copy the library beside the model, then name it in the manifest."""
-    name = f"{target.name}/{variants.library(variant, opt_level)}.so"
+    folder = plan.folder
+    name = f"{plan.target.name}/{variants.library(plan.variant, plan.opt_level)}.so"
     place = folder / name
     digest = entry.files[LIBRARY]
     # Several compiles of one model may end at once; each adds its line to the same manifest.
@@ -271,14 +302,14 @@ def _publish(
                 store.write_atomically(place, entry.file(LIBRARY).read_bytes())
         library = Library(
             **manifest.record(folder, name).model_dump(),
-            opt_level=opt_level,
-            variant=variant,
-            tvm=version,
+            opt_level=plan.opt_level,
+            variant=plan.variant,
+            tvm=plan.compiler.version,
             tuned=int(json.loads(entry.file(TUNED).read_bytes())["functions"]),
         )
         check = Check.model_validate_json(entry.file(CHECK).read_bytes())
         present = ModelManifest.load(folder)
-        updated = present.with_library(target.name, library, check)
+        updated = present.with_library(plan.target.name, library, check)
         if updated != present:
             updated.save(folder)
     return updated

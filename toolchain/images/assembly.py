@@ -37,6 +37,7 @@ def assemble(
     root: Path,
     engine: Engine,
     scratch: Path,
+    *,
     tag: str,
     epoch: int,
     progress: Callable[[str], None],

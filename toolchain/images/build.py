@@ -86,7 +86,9 @@ def build(
     def make() -> Sealed:
         root = _root(spec, store, progress, fetched)
         with store.scratch() as scratch:
-            return assembly.assemble(spec, root, engine, scratch, tag, EPOCH, progress)
+            return assembly.assemble(
+                spec, root, engine, scratch, tag=tag, epoch=EPOCH, progress=progress
+            )
 
     def record(folder: Path) -> None:
         (folder / RECORD).write_text(json.dumps(asdict(make())))

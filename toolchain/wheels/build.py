@@ -117,7 +117,10 @@ def build(
         spec = specification.spec(made.image, target)
         image = images.build(spec, engine, store, progress=progress, fetched=fetched)
         fetch.fetch_all(_pins(made, target).values(), store, fetched)
-        wheel = _in_image(engine, image.tag, name, target, store, Conditions(), folder, progress)
+        wheel = _in_image(
+            engine, image.tag, name, target, folder,
+            store=store, conditions=Conditions(), progress=progress,
+        )  # fmt: skip
         (folder / PROVENANCE).write_text(_statement(name, target, wheel, image.id))
 
     entry = store.get_or_build(inputs(name, target), make)
@@ -159,7 +162,10 @@ def again(
     spec = specification.spec(conditions.image or made.image, target)
     image = images.build(spec, engine, store, progress=progress)
     fetch.fetch_all(_pins(made, target).values(), store)
-    return _in_image(engine, image.tag, name, target, store, conditions, into, progress)
+    return _in_image(
+        engine, image.tag, name, target, into,
+        store=store, conditions=conditions, progress=progress,
+    )  # fmt: skip
 
 
 def _in_image(
@@ -167,9 +173,10 @@ def _in_image(
     image: str,
     name: str,
     target: Target,
+    into: Path,
+    *,
     store: Store,
     conditions: Conditions,
-    into: Path,
     progress: Callable[[str], None],
 ) -> Path:
     """Run a wheel's steps in an image; return its file in the folder."""
