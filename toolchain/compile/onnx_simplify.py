@@ -55,6 +55,13 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without padding, scales after convolutions, and reshapes to the same shape.
 
     Constants of shape [1, 1] lose their axes.
+
+    Args:
+        model: images in NCHW with channels on axis 1, weights OIHW, as ONNX has them; shapes that
+            inference can't find leave the rules out that need them. It is not changed.
+
+    Returns:
+        a copy with the same inputs and outputs, and with shapes inferred.
     """
     inferred = shape_inference.infer_shapes(model)
     graph = _Graph(inferred.graph)

@@ -18,7 +18,7 @@ CONSTANT: Any = NEW or relax.Constant
 
 
 def constant_value(expression: Any) -> Any:
-    """A constant's value, as an array; None for any other expression."""
+    """A constant tensor's value, as an array of its shape and type; None for another expression."""
     if not is_constant(expression):
         return None
     return (expression.value if NEW else expression.data).numpy()
@@ -30,12 +30,16 @@ def is_constant(expression: Any) -> bool:
 
 
 def shape(expression: Any) -> list[int]:
-    """The shape of a tensor whose sizes are all known."""
+    """The shape of a tensor whose sizes are all known.
+
+    Raises:
+        AttributeError, TypeError or ValueError: they are not, or it is no tensor.
+    """
     return [int(size) for size in type_of(expression).shape.values]
 
 
 def with_batch_size(variable: Any, samples: int) -> Any:
-    """A variable like one that is a tensor, for so many samples."""
+    """A new variable like one that is a tensor [N, ...], with so many samples for N."""
     tensor: Any = getattr(relax, "TensorStructInfo", None) or relax.TensorType
     name = variable.name_hint if hasattr(variable, "name_hint") else variable.name
     return relax.Var(name, tensor([samples, *shape(variable)[1:]], element_type(variable)))
@@ -65,7 +69,7 @@ def type_of(expression: Any) -> Any:
 
 
 def argument_shapes(function: tvm.tirx.PrimFunc) -> list[tuple[int, ...]]:
-    """The shapes of a function's arguments, all known."""
+    """The shapes of a function's arguments in their order, the output last; all known."""
     return [tuple(int(size) for size in one.shape) for one in argument_buffers(function)]
 
 
@@ -101,7 +105,7 @@ def read_words(address: Any, kind: str, size: int, then: Callable[[Any], Any]) -
 
 
 def coefficient(index: Any, variable: Any) -> int | None:
-    """How far an index goes with one step of a variable; None if not always equally far."""
+    """The c of an index c * variable + rest, without the variable in rest; None for others."""
     algebra: Any = getattr(tvm, "sym", None) or tvm.arith
     found = algebra.detect_linear_equation(index, [variable])
     size = algebra.Analyzer().simplify(found[0]) if found else None
@@ -109,7 +113,7 @@ def coefficient(index: Any, variable: Any) -> int | None:
 
 
 def offset(index: Any, variable: Any) -> int | None:
-    """How far an index lies from a variable; None if not always equally far."""
+    """The constant c of an index variable + c; None for others."""
     algebra: Any = getattr(tvm, "sym", None) or tvm.arith
     found = algebra.Analyzer().simplify(index - variable)
     return int(found) if isinstance(found, tvm.tirx.IntImm) else None
