@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.release.agent_session import AGENT
 from tests.support.faults.bench import LONG
+from tests.support.faults.mutants import MUTANTS
 from toolchain.core import paths
 
 FAILED = 1  # pytest's: tests ran and some failed
@@ -35,7 +37,10 @@ class Seed:
 
 ROGUE, LINK = "tests/faults/test_rogue.py", "tests/faults/test_link.py"
 SIGNING, FLEET = "tests/unit/test_signing.py", "tests/unit/test_fleet.py"
-DEADMAN, WHEELS = "tests/integration/test_deadman.py", "tests/faults/test_wrong_wheels.py"
+CONFIRMED, WHEELS = (
+    "tests/integration/test_commit_confirmed.py",
+    "tests/faults/test_wrong_wheels.py",
+)
 HOSTILE, PLAN = "tests/faults/test_hostile.py", "tests/unit/test_release_plan.py"
 
 SEEDS = {
@@ -92,8 +97,8 @@ SEEDS = {
         test=WHEELS, only="every_wrong or right_wheel",
     ),
     "a float ABI unchecked": Seed(
-        file="deploy/release/wheel_compatibility.py",
-        good="code.flags & RISCV_FLOAT != RISCV_DOUBLE or", bad="",
+        file="toolchain/targets/instruction_sets/riscv.py",
+        good="flags & FLOAT_ABI == FLOAT_ABI_DOUBLE and", bad="",
         test=WHEELS, only="every_wrong",
     ),
     "a glibc unchecked": Seed(
@@ -116,17 +121,18 @@ SEEDS = {
     ),
     "no bound on what a plain stream has under way": Seed(
         file="deploy/ssh/stream_transfer.py", good="self._sent - self._written > UNDER_WAY",
-        bad="self._sent - self._written > 1 << 40", test="tests/unit/test_stream_writes.py",
+        bad="self._sent - self._written > 1 << 40", test="tests/unit/test_stream_transfer.py",
         only="bound",
     ),
     "no bound on what rsync has under way": Seed(
         file="deploy/ssh/rsync_transfer.py", good="self.sent - self.handed > UNDER_WAY",
-        bad="self.sent - self.handed > 1 << 40", test="tests/unit/test_rsync.py", only="bound",
+        bad="self.sent - self.handed > 1 << 40", test="tests/unit/test_rsync_transfer.py",
+        only="bound",
     ),
     "a stream's file under its name before it is whole": Seed(
         file="deploy/agent/receive.py", good="not piece:\n                return 1\n",
         bad="not piece:\n                break\n",
-        test="tests/unit/test_stream_writes.py", only="early",
+        test="tests/unit/test_stream_transfer.py", only="early",
     ),
     "a canary that nobody waits for": Seed(
         file="deploy/release/fleet.py", good="if all(r.good for r in crew.results.values()):",
@@ -146,12 +152,12 @@ SEEDS = {
     "a switch that outlives its agent": Seed(
         file="deploy/agent/commit_confirmed.py",
         good="    if heard and os.read(ear, 1):", bad="    if heard:",
-        test=DEADMAN, only="killed_undoes",
+        test=CONFIRMED, only="killed_undoes",
     ),
     "a lost switch called done": Seed(
         file="deploy/release/rollout.py", good="    if folder is None:\n",
         bad='    folder = folder or ""\n    if folder is None:\n',
-        test=DEADMAN, only="lost_at_its_switch and before",
+        test=CONFIRMED, only="lost_at_its_switch and before",
     ),
 }  # fmt: skip
 
@@ -194,3 +200,11 @@ def test_each_seed_still_has_its_place(name: str) -> None:
     seed = SEEDS[name]
     assert (paths.ROOT / seed.file).read_text().count(seed.good) == 1
     assert (paths.ROOT / seed.test).exists()
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_each_mutant_of_the_agent_still_has_its_place(name: str) -> None:
+    module, good, bad = MUTANTS[name]
+    text = (AGENT / f"{module}.py").read_text()
+    assert text.count(good) == 1
+    compile(text.replace(good, bad), module, "exec")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,8 @@ def test_without_memory_for_two_they_run_in_turn(monkeypatch: pytest.MonkeyPatch
     running = threading.Lock()
 
     def work(_spec: ModelSpec, _batch: int, progress: matrix.Say) -> Any:
-        assert running.acquire(blocking=False)
+        assert running.acquire(blocking=False), "another one runs"
+        time.sleep(0.02)  # so that another one would meet it
         running.release()
         return SimpleNamespace()
 
