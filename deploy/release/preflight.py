@@ -192,14 +192,14 @@ def check(
     Raises:
         DeviceRefused: with every reason, and what to do about each.
     """
-    found = problems(facts, manifest, space_needed(manifest) if needed is None else needed)
+    reasons = problems(facts, manifest, space_needed(manifest) if needed is None else needed)
     if facts.machine == manifest.requires.machine:
-        found += wheel_compatibility.problems(contents, facts)
-    if found:
+        reasons += wheel_compatibility.problems(contents, facts)
+    if reasons:
         raise DeviceRefused(
-            f"{facts.name}: {found[0][0]}",
-            detail="\n".join(f"- {what}" for what, _ in found[1:]),
-            resolution="\n".join(dict.fromkeys(remedy for _, remedy in found)),
+            f"{facts.name}: {reasons[0][0]}",
+            detail="\n".join(f"- {what}" for what, _ in reasons[1:]),
+            resolution="\n".join(dict.fromkeys(remedy for _, remedy in reasons)),
         )
 
 
@@ -223,62 +223,62 @@ def problems(facts: DeviceFacts, manifest: Manifest, needed: int) -> list[tuple[
 
 
 def _python(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
-    found = []
+    reasons = []
     lowest = manifest.requires.python
     if _older(facts.python, lowest):
-        found.append((
+        reasons.append((
             f"its Python is {facts.python}, the wheels need {lowest}",
             "install a newer one there and name it in the inventory: edgewright.python",
         ))  # fmt: skip
     if facts.implementation != "cpython":
-        found.append((f"its Python is {facts.implementation}", "install CPython there"))
+        reasons.append((f"its Python is {facts.implementation}", "install CPython there"))
     if facts.abiflags:
-        found.append((
+        reasons.append((
             f"its Python has another ABI (flags {facts.abiflags!r})",
             "install the distribution's ordinary python3 there",
         ))  # fmt: skip
     known = instruction_sets.of_machine(facts.machine)
     if known and facts.bits != known.machines[facts.machine].bits:
-        found.append((
+        reasons.append((
             f"its Python is a {facts.bits}-bit one on a {facts.machine} kernel",
             f"install a {facts.machine} system there, or build for the one it has",
         ))  # fmt: skip
     expected = known.float_abi if known else ""
     if expected and facts.multiarch and facts.multiarch != expected:
-        found.append((
+        reasons.append((
             f"its float ABI is {facts.multiarch}, the wheels are for {expected}",
             f"install an {expected} system there",
         ))  # fmt: skip
-    found += [
+    reasons += [
         (f"it has no {name}", f"there: apt-get install python3-{name}")
         for name in manifest.requires.modules
         if facts.modules.get(name) is None
     ]
     if not facts.venv:
-        found.append(("its Python has no venv", "there: apt-get install python3-venv"))
+        reasons.append(("its Python has no venv", "there: apt-get install python3-venv"))
     if not facts.pip and not any(w.startswith("wheels/pip-") for w in manifest.wheels):
-        found.append(("it has no pip", "there: apt-get install python3-pip"))
-    return found
+        reasons.append(("it has no pip", "there: apt-get install python3-pip"))
+    return reasons
 
 
 def _libraries(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
-    found = []
+    reasons = []
     upgrade = "use a newer release of its distribution"
     if facts.libc != "glibc":
-        found.append((
+        reasons.append((
             f"its C library is {facts.libc or 'not glibc'}",
             "the wheels need glibc: use Debian, Ubuntu or another that has it",
         ))  # fmt: skip
     elif _older(facts.glibc, manifest.requires.glibc):
-        found.append((
+        reasons.append((
             f"its glibc is {facts.glibc}, the wheels need {manifest.requires.glibc}", upgrade
         ))  # fmt: skip
     if not facts.glibcxx:
-        found.append(("it has no libstdc++", "there: apt-get install libstdc++6"))
+        reasons.append(("it has no libstdc++", "there: apt-get install libstdc++6"))
     elif _older(facts.glibcxx, manifest.requires.glibcxx):
         wanted = manifest.requires.glibcxx
-        found.append((f"its libstdc++ has {facts.glibcxx}, the wheels need {wanted}", upgrade))
-    return found
+        reasons.append((f"its libstdc++ has {facts.glibcxx}, the wheels need {wanted}", upgrade))
+    return reasons
 
 
 def _cpu(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
@@ -295,33 +295,33 @@ def _cpu(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _room(facts: DeviceFacts, needed: int) -> list[tuple[str, str]]:
-    found = []
+    reasons = []
     if facts.disk_free < needed:
         free, need = facts.disk_free / 1e6, needed / 1e6
-        found.append((
+        reasons.append((
             f"{free:.0f} MB are free below {facts.root}, two releases may need {need:.0f} MB",
             "free some space there, or set edgewright.root to a folder on a larger disk",
         ))  # fmt: skip
     if facts.files_free < FILES_NEEDED and needed:
-        found.append((
+        reasons.append((
             f"{facts.files_free} files may be made below {facts.root}, of {FILES_NEEDED} needed",
             "remove some files there, or set edgewright.root to a folder on another disk",
         ))  # fmt: skip
     elsewhere = "set edgewright.root in the inventory to a folder of the user on another disk"
     if not facts.writable:
-        found.append((f"nothing can be written below {facts.root}", elsewhere))
+        reasons.append((f"nothing can be written below {facts.root}", elsewhere))
     if not facts.executable:
-        found.append((f"nothing below {facts.root} can be run (mounted noexec)", elsewhere))
+        reasons.append((f"nothing below {facts.root} can be run (mounted noexec)", elsewhere))
     if abs(facts.clock_offset) > CLOCK_TOLERANCE:
-        found.append((
+        reasons.append((
             f"its clock is {facts.clock_offset / 3600:.0f} hours off",
             "set it there: timedatectl set-ntp true",
         ))  # fmt: skip
-    return found
+    return reasons
 
 
-def _older(found: str, wanted: str) -> bool:
+def _older(present: str, wanted: str) -> bool:
     try:
-        return Version(found) < Version(wanted)
+        return Version(present) < Version(wanted)
     except InvalidVersion:
         return True

@@ -128,11 +128,11 @@ def _lie(archive: zipfile.ZipFile, owner: str, tags: frozenset[Tag]) -> str:
     return "" if inside == tags else f"it says {_words(inside)} inside"
 
 
-def problems(found: tuple[Content, ...], device: Runs) -> list[Problem]:
+def problems(contents: tuple[Content, ...], device: Runs) -> list[Problem]:
     """What a device can't run: what is wrong, and what to do about it."""
     supported = _supported(device)
     wrong = []
-    for content in found:
+    for content in contents:
         if content.broken:
             wrong.append(f"{content.name}: {content.broken}")
             continue
@@ -154,18 +154,18 @@ def _misfits(code: Code, content: Content, device: Runs) -> list[str]:
         order = "" if code.little else ", big-endian"
         return [f"is {code.bits}-bit {code.machine[3:]}{order}"]
     assert known is not None, "it has the machine"
-    found = [fault] if (fault := known.foreign_abi(code.flags)) else []
+    misfits = [fault] if (fault := known.foreign_abi(code.flags)) else []
     glibc = code.versions.get("GLIBC", "")
     for what, asked, has in (
         ("GLIBC", glibc, device.glibc),
         ("GLIBCXX", code.versions.get("GLIBCXX", ""), device.glibcxx),
     ):
         if asked and _above(asked, has or "0"):
-            found.append(f"asks for {what}_{asked}, the device has {has or 'none'}")
+            misfits.append(f"asks for {what}_{asked}, the device has {has or 'none'}")
     promised = _promised(content.tags)
     if promised and glibc and _above(glibc, f"2.{promised}"):
-        found.append(f"asks for GLIBC_{glibc}, its tag promises 2.{promised}")
-    return found
+        misfits.append(f"asks for GLIBC_{glibc}, its tag promises 2.{promised}")
+    return misfits
 
 
 def _supported(device: Runs) -> set[Tag]:
@@ -188,9 +188,9 @@ def _supported(device: Runs) -> set[Tag]:
 
 def _promised(tags: frozenset[Tag]) -> int:
     """The minor version of the oldest glibc that the tags say is enough; 0 for none said."""
-    found = [int(m[1]) for t in tags if (m := MANYLINUX.match(t.platform))]
-    found += [n for t in tags for name, n in LEGACY.items() if t.platform.startswith(f"{name}_")]
-    return min(found, default=0)
+    minors = [int(m[1]) for t in tags if (m := MANYLINUX.match(t.platform))]
+    minors += [n for t in tags for name, n in LEGACY.items() if t.platform.startswith(f"{name}_")]
+    return min(minors, default=0)
 
 
 def _library(path: Path, name: str) -> Content:

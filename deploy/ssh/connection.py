@@ -136,10 +136,10 @@ class Connection:
             transport = self._fabric.client.get_transport()
             if transport is None or not transport.is_active():
                 raise EOFError
-            here = there = "127.0.0.1"
+            loopback = "127.0.0.1"
             try:
                 channel: paramiko.Channel = transport.open_channel(
-                    "direct-tcpip", (there, port), (here, 0), timeout=login.ANSWER_LIMIT
+                    "direct-tcpip", (loopback, port), (loopback, 0), timeout=login.ANSWER_LIMIT
                 )
             except paramiko.ChannelException as error:
                 if error.code == FORBIDDEN:

@@ -77,25 +77,25 @@ class Forward:
     def _accept(self) -> None:
         while True:
             try:
-                here, _ = self._listener.accept()
+                near, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            threading.Thread(target=self._join, args=(here,), daemon=True).start()
+            threading.Thread(target=self._join, args=(near,), daemon=True).start()
 
-    def _join(self, here: socket.socket) -> None:
+    def _join(self, near: socket.socket) -> None:
         try:
-            there = self._open() if self._open is not None else None
+            far = self._open() if self._open is not None else None
         except EdgewrightError:
-            there = None  # who connects sees it end, and asks again
-        if there is None:
-            here.close()
+            far = None  # who connects sees it end, and asks again
+        if far is None:
+            near.close()
             return
-        there.settimeout(self._stall)
-        ends: tuple[Stream, Stream] = (here, there)
+        far.settimeout(self._stall)
+        ends: tuple[Stream, Stream] = (near, far)
         self._streams.update(ends)
-        out = threading.Thread(target=_pump, args=(here, there), daemon=True)
+        out = threading.Thread(target=_pump, args=(near, far), daemon=True)
         out.start()
-        _pump(there, here)
+        _pump(far, near)
         out.join()
         for stream in ends:
             self._streams.discard(stream)

@@ -160,8 +160,8 @@ class _Carrier(threading.Thread):
         with near.makefile("rb", buffering=0) as stream:
             command = json.loads(stream.readline())
         source = RELAY.read_text()
-        there = python(self._version, "-I", "-c", source, *command)
-        with self._start(there, self._heard) as device:
+        relay = python(self._version, "-I", "-c", source, *command)
+        with self._start(relay, self._heard) as device:
             back = threading.Thread(target=self._bring_back, args=(device, near), daemon=True)
             back.start()
             while piece := near.recv(PIECE):

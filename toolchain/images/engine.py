@@ -264,8 +264,8 @@ class Engine:
     def services(self) -> dict[str, dict[str, str]]:
         """Labels and state of each container started by `start_service`, by name."""
         with _explained():
-            found = self._listed("service")
-            return {c.name: {**c.labels, "state": c.status} for c in found}
+            services = self._listed("service")
+            return {c.name: {**c.labels, "state": c.status} for c in services}
 
     def remove_builds(self) -> None:
         """Remove the containers of builds: those that an engine which was killed left behind."""
@@ -276,10 +276,10 @@ class Engine:
 
     def _listed(self, kind: str) -> list[Any]:
         # another process may take one away between the list and the look at each
-        found: list[Any] = self._client.containers.list(
+        containers: list[Any] = self._client.containers.list(
             all=True, filters={"label": f"{LABEL}={kind}"}, ignore_removed=True
         )
-        return found
+        return containers
 
     def remove_container(self, reference: str) -> None:
         """Stop and remove a container; one that isn't there is no error."""

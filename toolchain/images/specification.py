@@ -104,16 +104,16 @@ def kinds() -> list[str]:
 
 def every(kinds: Sequence[str], targets: Iterable[Target]) -> list[ImageSpec]:
     """The specs of several images for several targets and all their systems, each once."""
-    found: dict[str, ImageSpec] = {}
+    specs: dict[str, ImageSpec] = {}
     for kind in kinds:
         for target in targets:
             try:
                 of_target = [spec(kind, target, system) for system in target.systems() or ("",)]
             except NoImageError:
                 continue
-            for one in of_target:
-                found.setdefault(one.name, one)
-    return list(found.values())
+            for spec_of_system in of_target:
+                specs.setdefault(spec_of_system.name, spec_of_system)
+    return list(specs.values())
 
 
 def _system(target: Target, system: str) -> str:

@@ -35,9 +35,9 @@ def debian() -> str:
         if re.match(r"^https?://[^/]+/debian/?$", address):
             return address.rstrip("/")
     if MMDEBSTRAP.is_file():
-        found = re.search(r'"(https?://[\w.-]+/debian)/?"', MMDEBSTRAP.read_text(errors="replace"))
-        if found:
-            return found.group(1)
+        match = re.search(r'"(https?://[\w.-]+/debian)/?"', MMDEBSTRAP.read_text(errors="replace"))
+        if match:
+            return match.group(1)
     raise LockError(
         "no Debian mirror is configured on this machine",
         resolution="set EDGEWRIGHT_DEBIAN_MIRROR to the address of one",
@@ -101,6 +101,6 @@ def _apt_addresses() -> Iterator[str]:
     for path in [APT_FOLDER / "sources.list", *sorted(folder.glob("*.list"))]:
         if path.is_file():
             for line in path.read_text().splitlines():
-                found = re.match(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)", line.strip())
-                if found:
-                    yield found.group(1)
+                match = re.match(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)", line.strip())
+                if match:
+                    yield match.group(1)
