@@ -1,4 +1,4 @@
-"""Runs on the device: a switch that goes back by itself when nobody confirms it.
+"""Runs on the device: a commit-confirmed switch, with automatic rollback when nobody confirms it.
 
     pending      what to go back to; there from before the switch until the switch is confirmed
     returning    the same file, once going back has begun

@@ -1,4 +1,4 @@
-"""A switch that nobody confirms: the device goes back by itself, even when the deployer is gone."""
+"""A switch that nobody confirms: automatic rollback, even when the deployer is gone."""
 
 from __future__ import annotations
 

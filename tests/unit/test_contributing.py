@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tests.support.fake_box import FakeBox
+from tests.support.fake_executor import FakeExecutor
 from toolchain import formats, runtimes, targets
 from toolchain.core import paths, plugins, process
 from toolchain.core.errors import ModelError
@@ -117,8 +117,13 @@ def test_the_example_of_a_recipe_stages_a_stripped_library_of_locked_sources(
     assert isinstance(recipe, Recipe)
     assert set(recipe.locked(target).values()) <= pins.sources().keys()
     assert {licence.source for licence in recipe.licences} == set(recipe.sources)
-    box = FakeBox()
+    executor = FakeExecutor()
     job = Job(target=target, headers="", jobs=2, epoch=0)
-    module.build(box, job)
-    assert [call[0] for call in box.calls] == ["cmake", "ninja", f"{job.triple}-strip", "install"]
-    assert box.calls[-1][-2:] == [f"{job.stage}/pthreadpool", f"{job.build}/libpthreadpool.so"]
+    module.build(executor, job)
+    assert [call[0] for call in executor.calls] == [
+        "cmake",
+        "ninja",
+        f"{job.triple}-strip",
+        "install",
+    ]
+    assert executor.calls[-1][-2:] == [f"{job.stage}/pthreadpool", f"{job.build}/libpthreadpool.so"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from numpy.random import _philox
 
-from tests.support.fake_box import FakeBox
+from tests.support.fake_executor import FakeExecutor
 from toolchain import targets
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.wheels import audit, build, build_steps, elf, metadata, pack, patch_series, recipe
@@ -171,9 +171,9 @@ def test_a_patch_that_does_not_apply_names_file_and_hunk(
     (tmp_path / "x-1").mkdir()
     (tmp_path / "x-1" / "0001-a.patch").write_text("why\n")
     (tmp_path / "x-1" / "series").write_text("0001-a.patch\n")
-    box = FakeBox({"patch": "Hunk #2 FAILED at 12."})
+    executor = FakeExecutor({"patch": "Hunk #2 FAILED at 12."})
     with pytest.raises(BuildError, match=r"x-1/0001-a\.patch does not apply") as caught:
-        patch_series.apply(box, "x-1", "/src/x", "/patches", lambda _: None)
+        patch_series.apply(executor, "x-1", "/src/x", "/patches", lambda _: None)
     assert "Hunk #2" in caught.value.detail
 
 

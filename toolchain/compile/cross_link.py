@@ -19,7 +19,7 @@ from toolchain.targets import Target
 if TYPE_CHECKING:
     from toolchain.images.engine import Container, Engine
 
-IN_BOX = "/edgewright/link"
+IN_CONTAINER = "/edgewright/link"
 # No id, no path: the library's bytes are those of its objects.
 FLAGS = ("-shared", "-fPIC", "-O2", "-Wl,--build-id=none", "-Wl,--gc-sections", "-s")
 
@@ -46,11 +46,11 @@ def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Lin
         engine = Engine()
         if tag is None:
             tag = build.build(spec, engine, store, progress=progress).tag
-        with store.scratch() as scratch, _container(engine, tag, scratch) as box:
+        with store.scratch() as scratch, _container(engine, tag, scratch) as executor:
             names = [f"{number}.o" for number in range(len(objects))]
             for name, item in zip(names, objects, strict=True):
                 shutil.copyfile(item, scratch / name)
-            box.call(_command(target, names, "out.so"))
+            executor.call(_command(target, names, "out.so"))
             shutil.move(scratch / "out.so", output)
 
     identity = digest_of([build.key_of(spec), target.triple, target.cflags, FLAGS])
@@ -94,19 +94,19 @@ def container_linker(
 
     engine = Engine()
     tag = build.build(specification.spec("cross", target), engine, store, progress=progress).tag
-    with store.scratch() as scratch, _container(engine, tag, scratch) as box:
-        yield ContainerLinker(container=box.id, folder=scratch)
+    with store.scratch() as scratch, _container(engine, tag, scratch) as executor:
+        yield ContainerLinker(container=executor.id, folder=scratch)
 
 
 def _container(engine: Engine, tag: str, folder: Path) -> AbstractContextManager[Container]:
     return engine.container(
         tag,
-        mounts=[Mount(source=folder, target=IN_BOX)],
+        mounts=[Mount(source=folder, target=IN_CONTAINER)],
         user=f"{os.getuid()}:{os.getgid()}",
     )
 
 
 def _command(target: Target, objects: Sequence[str], output: str) -> list[str]:
-    files = [f"{IN_BOX}/{name}" for name in objects]
+    files = [f"{IN_CONTAINER}/{name}" for name in objects]
     compiler = f"{target.triple}-g++"
-    return [compiler, *target.cflags, *FLAGS, *files, "-o", f"{IN_BOX}/{output}"]
+    return [compiler, *target.cflags, *FLAGS, *files, "-o", f"{IN_CONTAINER}/{output}"]

@@ -22,7 +22,7 @@ from toolchain.targets import Target
 WHEEL = "tvm_compiler"
 # What it is imported with.
 WHEELS = (WHEEL, "tvm_ffi")
-IN_BOX = "/edgewright"
+IN_CONTAINER = "/edgewright"
 
 
 def by_name(name: str, store: Store, progress: Callable[[str], None]) -> Compiler:
@@ -85,18 +85,20 @@ def _run(
         # the request names files by their places here, so these are the same there
         mounts = [
             Mount(
-                source=paths.ROOT / "toolchain", target=f"{IN_BOX}/code/toolchain", read_only=True
+                source=paths.ROOT / "toolchain",
+                target=f"{IN_CONTAINER}/code/toolchain",
+                read_only=True,
             ),
-            Mount(source=scratch, target=f"{IN_BOX}/tvm", read_only=True),
+            Mount(source=scratch, target=f"{IN_CONTAINER}/tvm", read_only=True),
             Mount(source=read.resolve(), target=str(read), read_only=True),
             Mount(source=fill.resolve(), target=str(fill)),
             Mount(source=request.parent.resolve(), target=str(request.parent)),
         ]
         user = f"{os.getuid()}:{os.getgid()}"
-        env = {**worker.FIXED_ENVIRONMENT, "PYTHONPATH": f"{IN_BOX}/code:{IN_BOX}/tvm"}
-        with engine.container(image.tag, mounts=mounts, env=env, user=user) as box:
+        env = {**worker.FIXED_ENVIRONMENT, "PYTHONPATH": f"{IN_CONTAINER}/code:{IN_CONTAINER}/tvm"}
+        with engine.container(image.tag, mounts=mounts, env=env, user=user) as executor:
             command = ["python3", "-m", "toolchain.core.worker", str(request)]
             try:
-                box.call(command, on_line=on_line)
+                executor.call(command, on_line=on_line)
             except BuildError as error:
                 raise CommandError(command, 1, error.detail) from error

@@ -13,7 +13,7 @@ from typing import Protocol
 OnLine = Callable[[str], None]
 
 
-class Box(Protocol):
+class Executor(Protocol):
     """Somewhere to run the steps of a build."""
 
     def call(

@@ -24,7 +24,7 @@ IMAGE = "counter"
 SOURCE = "qemu"
 HEADERS = "include/qemu"
 FILES = Path(__file__).with_name("instruction_counter_files")
-IN_BOX = "/edgewright"
+IN_CONTAINER = "/edgewright"
 PLUGIN = "count.so"
 
 
@@ -61,14 +61,20 @@ def folder(store: Store, progress: Callable[[str], None]) -> Path:
             fetch.unpack(pin, store, scratch / "src")
             progress("building the plugin")
             mounts = [
-                Mount(source=scratch / "src" / HEADERS, target=f"{IN_BOX}/headers"),
-                Mount(source=FILES, target=f"{IN_BOX}/files", read_only=True),
-                Mount(source=made, target=f"{IN_BOX}/out"),
+                Mount(source=scratch / "src" / HEADERS, target=f"{IN_CONTAINER}/headers"),
+                Mount(source=FILES, target=f"{IN_CONTAINER}/files", read_only=True),
+                Mount(source=made, target=f"{IN_CONTAINER}/out"),
             ]
             user = f"{os.getuid()}:{os.getgid()}"
-            with engine.container(image.tag, mounts=mounts, user=user) as box:
-                box.call(
-                    ["sh", f"{IN_BOX}/files/collect", f"{IN_BOX}/headers", f"{IN_BOX}/out", *arches]
+            with engine.container(image.tag, mounts=mounts, user=user) as executor:
+                executor.call(
+                    [
+                        "sh",
+                        f"{IN_CONTAINER}/files/collect",
+                        f"{IN_CONTAINER}/headers",
+                        f"{IN_CONTAINER}/out",
+                        *arches,
+                    ]
                 )
 
     return store.get_or_build(inputs, build_plugin).folder

@@ -2,9 +2,9 @@
 
 Their code counts in a wheel's key with all that they import, so what belongs to the work stands
 here, and what only finds, keeps or shows a wheel stands in `build`: a change there builds no wheel
-again. The engine is handed in as something that gives a box, the store's files as something that
-gives an archive. That an engine runs what it is told, and that fetched bytes are those of the lock,
-is theirs to see to, and checked there; a change of their code makes no other wheel.
+again. The engine is handed in as something that gives a container, the store's files as something
+that gives an archive. That an engine runs what it is told, and that fetched bytes are those of the
+lock, is theirs to see to, and checked there; a change of their code makes no other wheel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from toolchain.core.store import Store
-from toolchain.images.build_container import Box, Mount
+from toolchain.images.build_container import Executor, Mount
 from toolchain.lock.pins import Pinned
 from toolchain.targets import Target
 from toolchain.wheels import audit, metadata, pack, patch_series, sbom, source_trees
@@ -32,7 +32,7 @@ CCACHE_LIMIT = "5G"
 
 
 class Container(Protocol):
-    """Starts a box of the image that a wheel is built in; without network."""
+    """Starts a container of the image that a wheel is built in; without network."""
 
     def __call__(
         self,
@@ -42,8 +42,8 @@ class Container(Protocol):
         user: str,
         hostname: str,
         umask: str,
-    ) -> AbstractContextManager[Box]:
-        """The box, removed at the end of the block."""
+    ) -> AbstractContextManager[Executor]:
+        """The container, removed at the end of the block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Work:
         image: what the image is made of, as JSON.
         epoch: SOURCE_DATE_EPOCH, seconds.
         archive: gives the file of a pin, its bytes checked.
-        container: starts a box.
+        container: starts a container.
         store: keeps unpacked sources and the compiler's cache.
         conditions: what the bytes must not depend on.
         progress: called with each step.
@@ -106,18 +106,18 @@ def build(work: Work, into: Path) -> Path:
         if conditions.user:
             _give(scratch, conditions.user)
         start = _start(work)
-        with start(mounts=_mounts(made, scratch, src, cache, conditions)) as box:
-            _patch(box, made, job, work.progress)
-        # in a box of its own: the patched sources may come in another order from here on
+        with start(mounts=_mounts(made, scratch, src, cache, conditions)) as executor:
+            _patch(executor, made, job, work.progress)
+        # in a container of its own: the patched sources may come in another order from here on
         seen = stack.enter_context(in_order_of(conditions, src))
         mounts = _mounts(made, scratch, seen, cache, conditions)
-        box = stack.enter_context(start(mounts=mounts))
-        work.run(box, job)
-        return _packed(work, job, box, scratch, into)
+        executor = stack.enter_context(start(mounts=mounts))
+        work.run(executor, job)
+        return _packed(work, job, executor, scratch, into)
 
 
-def _start(work: Work) -> Callable[..., AbstractContextManager[Box]]:
-    """Starts a box under the conditions, given its mounts."""
+def _start(work: Work) -> Callable[..., AbstractContextManager[Executor]]:
+    """Starts a container under the conditions, given its mounts."""
     conditions = work.conditions
     return partial(
         work.container,
@@ -133,13 +133,13 @@ def _start(work: Work) -> Callable[..., AbstractContextManager[Box]]:
     )
 
 
-def _patch(box: Box, made: Recipe, job: Job, say: Callable[[str], None]) -> None:
+def _patch(executor: Executor, made: Recipe, job: Job, say: Callable[[str], None]) -> None:
     for source, folders in made.patches.items():
         for series in folders:
-            patch_series.apply(box, series, job.source(source), f"{job.root}/patches", say)
+            patch_series.apply(executor, series, job.source(source), f"{job.root}/patches", say)
 
 
-def _packed(work: Work, job: Job, box: Box, scratch: Path, into: Path) -> Path:
+def _packed(work: Work, job: Job, executor: Executor, scratch: Path, into: Path) -> Path:
     """Audit what was staged, describe and pack it; return the wheel."""
     made, target, stage = work.recipe, work.target, scratch / "stage"
     for leftover in [*stage.rglob("__pycache__"), *stage.rglob("*.pyc")]:
@@ -152,7 +152,7 @@ def _packed(work: Work, job: Job, box: Box, scratch: Path, into: Path) -> Path:
         _give(stage, work.conditions.user)
     work.progress(f"packing {wheel}")
     out = f"{job.root}/out/{wheel}"
-    box.call(["python3", f"{job.root}/pack.py", job.stage, out, str(work.epoch)])
+    executor.call(["python3", f"{job.root}/pack.py", job.stage, out, str(work.epoch)])
     audit.confirm(scratch / "out" / wheel, target)
     shutil.move(scratch / "out" / wheel, into / wheel)
     metadata.write_versions(into / "audit.json", found.versions)
@@ -172,7 +172,7 @@ def without_remarks(say: Callable[[str], None]) -> Callable[[str], None]:
 def _mounts(
     made: Recipe, scratch: Path, seen: Path, cache: Path, conditions: Conditions
 ) -> list[Mount]:
-    """What the box sees: the build's own folders, and ours to read."""
+    """What the container sees: the build's own folders, and ours to read."""
     root = conditions.root
     mounts = [
         Mount(source=seen, target=f"{root}/src"),

@@ -51,8 +51,8 @@ def cmake(
 
     Args:
         job: what is built.
-        source: folder of the CMakeLists.txt in the box.
-        build: folder for its objects in the box.
+        source: folder of the CMakeLists.txt in the container.
+        build: folder for its objects in the container.
         settings: more arguments of CMake.
         flags: compile flags of C and C++ besides those of every compile.
         of_c: the same of C alone.

@@ -1,4 +1,4 @@
-"""Apply a series of patches/ to an unpacked source, in the box."""
+"""Apply a series of patches/ to an unpacked source, in the container."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from toolchain.core import paths
 from toolchain.core.errors import BuildError
-from toolchain.images.build_container import Box
+from toolchain.images.build_container import Executor
 
 FOLDER = paths.ROOT / "patches"
 
@@ -29,8 +29,10 @@ def series(folder: str) -> list[str]:
     return names
 
 
-def apply(box: Box, folder: str, source: str, patches: str, say: Callable[[str], None]) -> None:
-    """Apply a series to a source folder of the box, where `patches` holds this folder.
+def apply(
+    executor: Executor, folder: str, source: str, patches: str, say: Callable[[str], None]
+) -> None:
+    """Apply a series to a source folder of the container, where `patches` holds this folder.
 
     Raises:
         BuildError: a patch doesn't apply; the error names its file and hunk.
@@ -39,7 +41,7 @@ def apply(box: Box, folder: str, source: str, patches: str, say: Callable[[str],
         say(f"patching: {name}")
         # no fuzz: a hunk that fits elsewhere by luck is worse than an error
         try:
-            box.call(
+            executor.call(
                 ["patch", "-p1", "--fuzz=0", "--batch", "--forward", "--no-backup-if-mismatch"]
                 + ["-i", f"{patches}/{folder}/{name}"],
                 cwd=source,

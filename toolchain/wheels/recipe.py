@@ -1,4 +1,4 @@
-"""What a wheel's recipe is: data about the wheel and one function that builds it in a box.
+"""What a wheel's recipe is: data about the wheel and one function that builds it in a container.
 
 A recipe module (tflite_runtime, tvm_ffi, tvm_runtime) holds `RECIPE` and `build`. `build` runs in
 the recipe's image with no network and leaves the wheel's files, without .dist-info, below
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from toolchain.core.errors import UsageError
-from toolchain.images.build_container import Box
+from toolchain.images.build_container import Executor
 from toolchain.targets import Target
 
 RECIPES = Path(__file__).with_name("recipes")
@@ -25,8 +25,8 @@ RECIPES = Path(__file__).with_name("recipes")
 SHARED = RECIPES / "shared_files"
 # The lowest Python that the wheels serve: Debian 12's.
 PYTHON_SINCE = "3.11"
-# The folder of everything in the box: the same in every build, on every machine.
-ROOT_IN_BOX = "/edgewright"
+# The folder of everything in the container: the same in every build, on every machine.
+ROOT_IN_CONTAINER = "/edgewright"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +96,14 @@ class Job:
             recipe without an extension.
         jobs: parallel compile processes.
         epoch: SOURCE_DATE_EPOCH, seconds.
-        root: folder of everything below in the box.
+        root: folder of everything below in the container.
     """
 
     target: Target
     headers: str
     jobs: int
     epoch: int
-    root: str = ROOT_IN_BOX
+    root: str = ROOT_IN_CONTAINER
     progress: Callable[[str], None] = field(default=lambda _line: None, compare=False)
 
     @property
@@ -112,7 +112,7 @@ class Job:
         return self.target.triple
 
     def source(self, name: str) -> str:
-        """Where an unpacked source is in the box."""
+        """Where an unpacked source is in the container."""
         return f"{self.root}/src/{name}"
 
     @property
@@ -141,7 +141,7 @@ class Job:
         return [f"-DPy_LIMITED_API={limited}", f"-I/usr/include/python{self.headers}"]
 
     def map_paths(self) -> list[str]:
-        """Compiler flags that keep the box's paths out of the output."""
+        """Compiler flags that keep the container's paths out of the output."""
         return [f"-ffile-prefix-map={folder}=." for folder in (f"{self.root}/src", self.build)]
 
 
@@ -162,4 +162,4 @@ def refuse_python(version: str) -> None:
 # File name ending of an extension for the stable ABI.
 EXTENSION = ".abi3.so"
 
-Build = Callable[[Box, Job], None]
+Build = Callable[[Executor, Job], None]

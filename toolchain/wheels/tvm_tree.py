@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toolchain.images.build_container import Box
+from toolchain.images.build_container import Executor
 from toolchain.wheels import cross_compiler
 from toolchain.wheels.recipe import Job, Licence
 
@@ -54,24 +54,28 @@ def licences(source: str, within: str) -> tuple[Licence, ...]:
     )
 
 
-def stage_python(box: Box, job: Job, package: str, modules: Mapping[str, tuple[str, ...]]) -> None:
+def stage_python(
+    executor: Executor, job: Job, package: str, modules: Mapping[str, tuple[str, ...]]
+) -> None:
     """Stage `tvm`'s Python.
 
     Args:
-        box: where.
+        executor: where.
         job: what is built.
-        package: the patched package in the box.
+        package: the patched package in the container.
         modules: names of modules by their folder below it.
     """
     files = [f"{folder}/{name}.py" for folder, names in modules.items() for name in names]
-    box.call(["mkdir", f"{job.stage}/tvm"])
-    box.call(["cp", "--parents", *(f.lstrip("/") for f in files), f"{job.stage}/tvm"], cwd=package)
+    executor.call(["mkdir", f"{job.stage}/tvm"])
+    executor.call(
+        ["cp", "--parents", *(f.lstrip("/") for f in files), f"{job.stage}/tvm"], cwd=package
+    )
 
 
-def stage_library(box: Box, job: Job, tree: str) -> None:
+def stage_library(executor: Executor, job: Job, tree: str) -> None:
     """Build libtvm_runtime.so of a tree of TVM by our CMakeLists.txt, and stage it."""
     build = f"{job.build}/library"
-    box.call(
+    executor.call(
         cross_compiler.cmake(
             job,
             job.files,
@@ -81,7 +85,7 @@ def stage_library(box: Box, job: Job, tree: str) -> None:
         ),
         on_line=job.progress,
     )
-    box.call(["ninja", "-C", build, f"-j{job.jobs}", "tvm_runtime"], on_line=job.progress)
+    executor.call(["ninja", "-C", build, f"-j{job.jobs}", "tvm_runtime"], on_line=job.progress)
     library = f"{build}/libtvm_runtime.so"
-    box.call([f"{job.triple}-strip", "--strip-unneeded", library])
-    box.call(["install", "-D", "-m", "755", "-t", f"{job.stage}/tvm/lib", library])
+    executor.call([f"{job.triple}-strip", "--strip-unneeded", library])
+    executor.call(["install", "-D", "-m", "755", "-t", f"{job.stage}/tvm/lib", library])

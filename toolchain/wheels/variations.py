@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from toolchain.core import process
-from toolchain.wheels.recipe import ROOT_IN_BOX
+from toolchain.wheels.recipe import ROOT_IN_CONTAINER
 
 LIBFAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
 
@@ -24,11 +24,11 @@ class Conditions:
     """The surroundings of a build.
 
     Attributes:
-        root: folder of the build in the box.
-        user: "uid:gid" in the box; the caller's when empty.
+        root: folder of the build in the container.
+        user: "uid:gid" in the container; the caller's when empty.
         jobs: parallel compile processes.
         umask: of every command; the engine's when empty.
-        hostname: of the box; the engine's choice when empty.
+        hostname: of the container; the engine's choice when empty.
         env: more variables of every command.
         clock: libfaketime's library on this machine, for a clock that is far off; None for the
             right time.
@@ -37,7 +37,7 @@ class Conditions:
         image: folder below docker/ of another image to build in; the recipe's own when empty.
     """
 
-    root: str = ROOT_IN_BOX
+    root: str = ROOT_IN_CONTAINER
     user: str = ""
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
     umask: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from toolchain.images.build_container import Box
+from toolchain.images.build_container import Executor
 from toolchain.wheels import cross_compiler
 from toolchain.wheels.recipe import EXTENSION, Job, Licence, Recipe
 
@@ -100,7 +100,7 @@ PYTHON = (
 )
 
 
-def build(box: Box, job: Job) -> None:
+def build(executor: Executor, job: Job) -> None:
     """Fill the stage with `tflite_runtime`.
 
     Raises:
@@ -108,29 +108,29 @@ def build(box: Box, job: Job) -> None:
     """
     lite = f"{job.source(TENSORFLOW)}/tensorflow/lite"
     package = f"{job.stage}/tflite_runtime"
-    wrapper = _wrapper(box, job, lite)
-    box.call(["mkdir", package])
-    box.call(["install", "-m", "644", *(f"{lite}/{module}" for module in PYTHON), package])
+    wrapper = _wrapper(executor, job, lite)
+    executor.call(["mkdir", package])
+    executor.call(["install", "-m", "644", *(f"{lite}/{module}" for module in PYTHON), package])
     version = f"__version__ = '{RECIPE.version}'\n__git_version__ = 'v{RECIPE.version}'\n"
     # a file of given text, without a shell
-    box.call(
+    executor.call(
         ["python3", "-c", "import sys; open(sys.argv[1], 'w').write(sys.argv[2])"]
         + [f"{package}/__init__.py", version]
     )
-    box.call(["install", "-m", "755", wrapper, f"{package}/{WRAPPER}{EXTENSION}"])
+    executor.call(["install", "-m", "755", wrapper, f"{package}/{WRAPPER}{EXTENSION}"])
 
 
-def _wrapper(box: Box, job: Job, lite: str) -> str:
-    """Compile the extension; return its path in the box."""
-    numpy = box.call(["python3", "-c", "import numpy; print(numpy.get_include())"]).strip()
+def _wrapper(executor: Executor, job: Job, lite: str) -> str:
+    """Compile the extension; return its path in the container."""
+    numpy = executor.call(["python3", "-c", "import numpy; print(numpy.get_include())"]).strip()
     flags = ["-fvisibility=hidden", *job.python_flags(), f"-I{numpy}"]
-    box.call(
+    executor.call(
         cross_compiler.cmake(job, lite, job.build, *_settings(job), flags=flags, of_c=OF_C),
         on_line=job.progress,
     )
-    box.call(["ninja", "-C", job.build, f"-j{job.jobs}", WRAPPER], on_line=job.progress)
+    executor.call(["ninja", "-C", job.build, f"-j{job.jobs}", WRAPPER], on_line=job.progress)
     wrapper = f"{job.build}/{WRAPPER}.so"
-    box.call([f"{job.triple}-strip", "--strip-unneeded", wrapper])
+    executor.call([f"{job.triple}-strip", "--strip-unneeded", wrapper])
     return wrapper
 
 

@@ -7,7 +7,7 @@ runtime that goes with it.
 
 from __future__ import annotations
 
-from toolchain.images.build_container import Box
+from toolchain.images.build_container import Executor
 from toolchain.wheels import cross_compiler, tvm_tree
 from toolchain.wheels.recipe import Job, Recipe
 from toolchain.wheels.tvm_tree import FFI, IN_TREE, TREE
@@ -44,7 +44,7 @@ SETTINGS = (
 )
 
 
-def build(box: Box, job: Job) -> None:
+def build(executor: Executor, job: Job) -> None:
     """Fill the stage with `tvm`, compiler and runtime.
 
     Raises:
@@ -53,15 +53,15 @@ def build(box: Box, job: Job) -> None:
     tree = f"{job.source(TREE)}/{IN_TREE}"
     build = f"{job.build}/tvm"
     # one tvm_ffi for everything: the one of which we have a wheel
-    box.call(["rm", "-r", f"{tree}/3rdparty/tvm-ffi"])
-    box.call(["cp", "-r", job.source(FFI), f"{tree}/3rdparty/tvm-ffi"])
-    box.call(
+    executor.call(["rm", "-r", f"{tree}/3rdparty/tvm-ffi"])
+    executor.call(["cp", "-r", job.source(FFI), f"{tree}/3rdparty/tvm-ffi"])
+    executor.call(
         # the tree's own warnings would hide how far it is
         cross_compiler.cmake(job, tree, build, *SETTINGS, flags=("-w",)),
         on_line=job.progress,
     )
-    box.call(["ninja", "-C", build, f"-j{job.jobs}", *LIBRARIES], on_line=job.progress)
-    box.call(["cp", "-r", f"{tree}/python/tvm", job.stage])
+    executor.call(["ninja", "-C", build, f"-j{job.jobs}", *LIBRARIES], on_line=job.progress)
+    executor.call(["cp", "-r", f"{tree}/python/tvm", job.stage])
     for library in (f"{build}/lib/lib{name}.so" for name in LIBRARIES):
-        box.call([f"{job.triple}-strip", "--strip-unneeded", library])
-        box.call(["install", "-D", "-m", "755", "-t", f"{job.stage}/tvm/lib", library])
+        executor.call([f"{job.triple}-strip", "--strip-unneeded", library])
+        executor.call(["install", "-D", "-m", "755", "-t", f"{job.stage}/tvm/lib", library])

@@ -6,7 +6,7 @@ and sources for compiling extensions, the test library, and libbacktrace.
 
 from __future__ import annotations
 
-from toolchain.images.build_container import Box
+from toolchain.images.build_container import Executor
 from toolchain.wheels import cross_compiler
 from toolchain.wheels.recipe import EXTENSION, Job, Licence, Recipe
 
@@ -35,7 +35,7 @@ RECIPE = Recipe(
 LEFT_OUT = ("cython", "testing")
 
 
-def build(box: Box, job: Job) -> None:
+def build(executor: Executor, job: Job) -> None:
     """Fill the stage with `tvm_ffi`.
 
     Raises:
@@ -43,16 +43,16 @@ def build(box: Box, job: Job) -> None:
     """
     source = job.source(SOURCE)
     package = f"{job.stage}/tvm_ffi"
-    box.call(["cp", "-r", f"{source}/python/tvm_ffi", package])
-    box.call(["rm", "-r", *(f"{package}/{name}" for name in LEFT_OUT)])
-    _library(box, job, f"{package}/lib")
-    _extension(box, job, package)
+    executor.call(["cp", "-r", f"{source}/python/tvm_ffi", package])
+    executor.call(["rm", "-r", *(f"{package}/{name}" for name in LEFT_OUT)])
+    _library(executor, job, f"{package}/lib")
+    _extension(executor, job, package)
 
 
-def _library(box: Box, job: Job, into: str) -> None:
+def _library(executor: Executor, job: Job, into: str) -> None:
     """libtvm_ffi.so, by upstream's CMake."""
     build = f"{job.build}/library"
-    box.call(
+    executor.call(
         cross_compiler.cmake(
             job,
             job.source(SOURCE),
@@ -62,22 +62,22 @@ def _library(box: Box, job: Job, into: str) -> None:
         ),
         on_line=job.progress,
     )
-    box.call(
+    executor.call(
         ["ninja", "-C", build, f"-j{job.jobs}", "tvm_ffi_shared"],
         on_line=job.progress,
     )
     library = f"{build}/lib/libtvm_ffi.so"
-    box.call([f"{job.triple}-strip", "--strip-unneeded", library])
-    box.call(["install", "-D", "-m", "755", "-t", into, library])
+    executor.call([f"{job.triple}-strip", "--strip-unneeded", library])
+    executor.call(["install", "-D", "-m", "755", "-t", into, library])
 
 
-def _extension(box: Box, job: Job, package: str) -> None:
+def _extension(executor: Executor, job: Job, package: str) -> None:
     """The extension `tvm_ffi.core`, against the stable ABI."""
     source = job.source(SOURCE)
     generated = f"{job.build}/core.cpp"
     extension = f"{package}/core{EXTENSION}"
     job.progress("tvm_ffi.core: Cython")
-    box.call(
+    executor.call(
         ["python3", "-m", "cython", "--cplus", "--module-name", "tvm_ffi.core"]
         + ["python/tvm_ffi/cython/core.pyx", "-o", generated],
         cwd=source,
@@ -90,7 +90,7 @@ def _extension(box: Box, job: Job, package: str) -> None:
         f"{source}/python/tvm_ffi/cython",
     )
     compiled = f"{job.build}/core.o"
-    box.call(
+    executor.call(
         [
             "ccache",
             f"{job.triple}-g++",
@@ -102,8 +102,8 @@ def _extension(box: Box, job: Job, package: str) -> None:
         + [f"-I{folder}" for folder in headers]
         + ["-c", generated, "-o", compiled]
     )
-    box.call(
+    executor.call(
         [f"{job.triple}-g++", "-shared", *cross_compiler.LINK, compiled, "-o", extension]
         + [f"-L{package}/lib", "-ltvm_ffi", "-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN/lib"]
     )
-    box.call([f"{job.triple}-strip", "--strip-unneeded", extension])
+    executor.call([f"{job.triple}-strip", "--strip-unneeded", extension])

@@ -6,7 +6,7 @@ runtime's sources. A few headers are not in it; they come from another package's
 
 from __future__ import annotations
 
-from toolchain.images.build_container import Box
+from toolchain.images.build_container import Executor
 from toolchain.wheels import tvm_tree
 from toolchain.wheels.recipe import Job, Recipe
 
@@ -67,20 +67,20 @@ PYTHON = {
 }
 
 
-def build(box: Box, job: Job) -> None:
+def build(executor: Executor, job: Job) -> None:
     """Fill the stage with `tvm`.
 
     Raises:
         BuildError: a step failed.
     """
-    tvm_tree.stage_python(box, job, f"{job.source(TVM)}/tvm", PYTHON)
+    tvm_tree.stage_python(executor, job, f"{job.source(TVM)}/tvm", PYTHON)
     tree = f"{job.build}/tvm"
-    box.call(["mkdir", tree])
-    box.call(
+    executor.call(["mkdir", tree])
+    executor.call(
         ["cp", "-r", "--parents", "src/runtime", "include", tree], cwd=f"{job.source(TVM)}/tvm"
     )
-    box.call(
+    executor.call(
         ["cp", "--parents", *MISSING_HEADERS, tree],
         cwd=f"{job.source(tvm_tree.TREE)}/{tvm_tree.IN_TREE}",
     )
-    tvm_tree.stage_library(box, job, tree)
+    tvm_tree.stage_library(executor, job, tree)

@@ -6,7 +6,7 @@ Compiler and runtime of TVM fit only when they are of one version, so a bundle o
 
 from __future__ import annotations
 
-from toolchain.images.build_container import Box
+from toolchain.images.build_container import Executor
 from toolchain.wheels import tvm_tree
 from toolchain.wheels.recipe import Job, Recipe
 from toolchain.wheels.tvm_tree import FFI, IN_TREE, TREE
@@ -36,12 +36,12 @@ PYTHON = {
 }
 
 
-def build(box: Box, job: Job) -> None:
+def build(executor: Executor, job: Job) -> None:
     """Fill the stage with `tvm`.
 
     Raises:
         BuildError: a step failed.
     """
     tree = f"{job.source(TREE)}/{IN_TREE}"
-    tvm_tree.stage_python(box, job, f"{tree}/python/tvm", PYTHON)
-    tvm_tree.stage_library(box, job, tree)
+    tvm_tree.stage_python(executor, job, f"{tree}/python/tvm", PYTHON)
+    tvm_tree.stage_library(executor, job, tree)

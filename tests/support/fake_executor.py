@@ -9,8 +9,8 @@ from toolchain.core.errors import BuildError
 OnLine = Callable[[str], None]
 
 
-class FakeBox:
-    """A box that records its commands and fails those whose first word is in `failing`."""
+class FakeExecutor:
+    """A container that records its commands and fails those whose first word is in `failing`."""
 
     def __init__(self, failing: Mapping[str, str] | None = None) -> None:
         self.calls: list[list[str]] = []
