@@ -211,7 +211,8 @@ def bench(
     | options.help_of(Deployed)
     | {
         "data": "the folder of images",
-        "labels": "a list, a line an image: NAME CLASS; a folder a class when left out",
+        "labels": "a list, a line an image: NAME CLASS, the class by name or number; "
+        "a folder a class when left out",
         "model": "the model, deployed at batch 1",
         "model-file": "the model's file, when it is not from the catalogue",
         "threads": "threads of each runtime",

@@ -142,6 +142,7 @@ def a_run() -> Run:
         dataset="val",
         images=8,
         unreadable=[],
+        classes_matched="by name",
         published_top1=75.0,
         emulated=False,
         release="b" * 64,
@@ -175,6 +176,7 @@ def test_every_runtime_runs_every_shard_and_nothing_stays(
     assert (line.runtime, line.images) == ("TFLite fp32, 1 thread", "8 of 8")
     assert (line.same_class, line.published) == ("8/8", "75 % / -")
     assert line.top1.startswith("75.0 % (")
+    assert line.classes_matched == "by name"
 
 
 def test_a_shard_that_arrives_damaged_is_sent_again(

@@ -12,12 +12,16 @@ import PIL.Image
 import pytest
 from edgewright_runner import job
 
-from toolchain.accuracy import dataset, evaluation, shards, shards_job
+from toolchain.accuracy import classes, dataset, evaluation, shards, shards_job
+from toolchain.accuracy.classes import Classes
 from toolchain.accuracy.shards_request import ShardsRequest
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.store import Store
 from toolchain.models import catalogue
 from toolchain.models.preprocessing import Preprocessing
+from toolchain.models.resolve import resolve_model
+from toolchain.models.specification import ModelSpec
+from toolchain.models.user_model import OwnEntry
 from toolchain.samples import public_images
 
 PLAIN = Preprocessing(
@@ -43,24 +47,108 @@ def a_folder(root: Path, *labels: int) -> tuple[Path, Path]:
 
 def test_a_list_gives_each_image_its_class(tmp_path: Path) -> None:
     folder, labels = a_folder(tmp_path, 2, 0, 1)
-    found = {i.path.name: i.label for i in dataset.read(folder, labels, classes=3)}
+    read = dataset.read(folder, labels, Classes(count=3))
+    found = {i.path.name: i.label for i in read.images}
+    assert read.matching == "by number"
     assert found == {"i0.png": 2, "i1.png": 0, "i2.png": 1}
 
 
-def test_without_a_list_folders_are_the_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
-    for name in ("n02", "n01"):
-        an_image(tmp_path / name / "one.JPEG".lower())
-    (tmp_path / "n01" / "notes.txt").write_text("no image")
-    found = {i.path.parent.name: i.label for i in dataset.read(tmp_path, None, classes=2)}
-    assert found == {"n01": 0, "n02": 1}
+def folders(root: Path, *names: str) -> Path:
+    """A folder of images a class."""
+    for name in names:
+        an_image(root / name / "one.jpeg")
+    return root
+
+
+def read_folders(root: Path, classes: Classes) -> tuple[dict[str, int], str]:
+    read = dataset.read(root, None, classes)
+    return {i.path.parent.name: i.label for i in read.images}, read.matching
+
+
+def test_folders_are_matched_with_the_models_classes_by_name(tmp_path: Path) -> None:
+    root = folders(tmp_path, "cat", "Black_cat", "dog", ".thumbnails")
+    found, matching = read_folders(root, Classes(count=4, names=("dog", "cat", "ant", "black cat")))
+    assert found == {"dog": 0, "cat": 1, "Black_cat": 3}
+    assert matching == "by name"
+
+
+@pytest.mark.parametrize("names", [("dog", "cat"), ("cat", "cat", "bird")])
+def test_folders_that_are_not_one_class_each_are_refused(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    root = folders(tmp_path, "bird", "cat")
+    with pytest.raises(UsageError, match="1 of 2 folders") as caught:
+        dataset.read(root, None, Classes(count=len(names), names=names))
+    assert caught.value.resolution
+
+
+def test_folders_of_numbers_are_those_classes(tmp_path: Path) -> None:
+    root = folders(tmp_path, "10", "9", "2")
+    assert read_folders(root, Classes(count=11)) == ({"10": 10, "9": 9, "2": 2}, "by number")
+    named = Classes(count=11, names=tuple("abcdefghijk"))
+    assert read_folders(root, named) == ({"10": 10, "9": 9, "2": 2}, "by number")
+    digits = classes.of_model(resolve_model("digits-cnn"), 11)
+    assert read_folders(root, digits) == ({"10": 10, "9": 9, "2": 2}, "by name")
+
+
+def test_without_names_as_many_folders_as_classes_are_taken_in_order_which_is_said(
+    tmp_path: Path,
+) -> None:
+    root = folders(tmp_path, "b", "a")
+    found, matching = read_folders(root, Classes(count=2))
+    assert found == {"a": 0, "b": 1}
+    assert "order of their names" in matching
+    with pytest.raises(UsageError, match="which of the model's 3 classes"):
+        dataset.read(root, None, Classes(count=3))
+
+
+def test_imagenets_folders_are_in_the_order_of_their_ids_and_only_when_all_are_there(
+    tmp_path: Path,
+) -> None:
+    root = folders(tmp_path, "n02119789", "n01440764")
+    imagenet = classes.of_model(resolve_model("resnet50"), 2)
+    assert read_folders(root, imagenet) == ({"n01440764": 0, "n02119789": 1}, "by WordNet id")
+    with pytest.raises(UsageError, match="which of the model's 1000 classes"):
+        dataset.read(root, None, Classes(count=1000, imagenet=True))
+
+
+def test_a_list_may_have_names_and_both_may_have_spaces(tmp_path: Path) -> None:
+    folder, labels = a_folder(tmp_path, 0, 1)
+    an_image(folder / "my black.png")
+    labels.write_text("\ufeffi0.png black cat\r\ni1.png\tcat\r\nmy black.png cat\r\n")
+    read = dataset.read(folder, labels, Classes(count=2, names=("cat", "black cat")))
+    assert {i.path.name: i.label for i in read.images} == {
+        "i0.png": 1,
+        "i1.png": 0,
+        "my black.png": 0,
+    }
+    assert read.matching == "by name"
+
+
+def test_names_win_over_numbers_and_a_mixture_is_refused(tmp_path: Path) -> None:
+    folder, labels = a_folder(tmp_path, 3, 1)
+    names = Classes(count=2, names=("3", "1"))
+    assert sorted(i.label for i in dataset.read(folder, labels, names).images) == [0, 1]
+    labels.write_text("i0.png cat\ni1.png 1\n")
+    with pytest.raises(UsageError, match="does not end in a class"):
+        dataset.read(folder, labels, Classes(count=2, names=("cat", "dog")))
+
+
+def test_a_models_list_of_another_length_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    own = OwnEntry(labels=tmp_path / "classes.txt")
+    spec = ModelSpec(name="mine", kind="onnx", own=own, digest="")
+    assert classes.of_model(spec, 2).names == ("cat", "dog")
+    with pytest.raises(UsageError, match="don't match the model"):
+        classes.of_model(spec, 3)
 
 
 def test_a_limit_mixes_classes_the_same_way_every_time(tmp_path: Path) -> None:
     folder, labels = a_folder(tmp_path, *[n // 10 for n in range(40)])
-    found = dataset.read(folder, labels, classes=4, limit=12)
+    found = dataset.read(folder, labels, Classes(count=4), limit=12).images
     assert len(found) == 12
     assert len({i.label for i in found}) == 4
-    assert dataset.read(folder, labels, classes=4, limit=12) == found
+    assert dataset.read(folder, labels, Classes(count=4), limit=12).images == found
 
 
 @pytest.mark.parametrize(
@@ -68,7 +156,7 @@ def test_a_limit_mixes_classes_the_same_way_every_time(tmp_path: Path) -> None:
     [
         ("i0.png 7\n", "classes 0 to 2"),
         ("i0.png -1\n", "classes 0 to 2"),
-        ("i0.png cat\n", "line 1"),
+        ("i0.png cat\n", "does not end in a class"),
         ("gone.png 1\ni0.png 0\n", "1 of 2 images"),
         ("", "no labelled images"),
     ],
@@ -77,7 +165,7 @@ def test_labels_that_do_not_match_are_refused(tmp_path: Path, text: str, said: s
     folder, labels = a_folder(tmp_path, 0)
     labels.write_text(text)
     with pytest.raises(UsageError, match=said) as caught:
-        dataset.read(folder, labels, classes=3)
+        dataset.read(folder, labels, Classes(count=3))
     assert caught.value.resolution
 
 
@@ -101,7 +189,7 @@ def prepare(asked: ShardsRequest) -> list[Path]:
 
 def test_shards_hold_every_image_once_and_the_device_makes_the_same_inputs(tmp_path: Path) -> None:
     folder, labels = a_folder(tmp_path, 2, 0, 1)
-    images = dataset.read(folder, labels, classes=3)
+    images = dataset.read(folder, labels, Classes(count=3)).images
     how = catalogue.entries()["resnet50"].preprocessing  # channels reversed, a mean each
     found = prepare(request(tmp_path / "made", [(i.path, i.label) for i in images], how))
     assert len(found) == 2
@@ -157,7 +245,7 @@ def test_an_image_that_nothing_resizes_must_have_the_size(tmp_path: Path) -> Non
 def test_unreadable_images_are_named_and_left_out_only_when_asked(tmp_path: Path) -> None:
     folder, labels = a_folder(tmp_path, 2, 0, 1)
     (folder / "i1.png").write_bytes(b"\x89PNG but no more")
-    images = dataset.read(folder, labels, classes=3)
+    images = dataset.read(folder, labels, Classes(count=3)).images
     cache = Store(tmp_path / "cache")
     with pytest.raises(ModelError, match="1 of 3 images") as caught:
         shards.prepare(images, PLAIN, (4, 4, 3), skip_unreadable=False, cache=cache)

@@ -80,6 +80,8 @@ class Run(_Part):
     Attributes:
         images: how many there are to run.
         unreadable: names of images that were left out.
+        classes_matched: how labels and the model's classes were matched; empty in runs of before
+            this was recorded, when folders were numbered in the order of their names.
         published_top1, published_top5: in percent, what others measured, on ImageNet.
         release: of the device when it began.
         content: the hash of the prepared images.
@@ -91,6 +93,7 @@ class Run(_Part):
     dataset: str
     images: int
     unreadable: list[str]
+    classes_matched: str = ""
     published_top1: float | None = None
     published_top5: float | None = None
     emulated: bool

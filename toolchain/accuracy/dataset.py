@@ -1,8 +1,8 @@
 """A user's labelled images: which files, and the class of each. Nothing here reads an image.
 
-Either a list, a line an image (`name class`, the class a whole number), with the names relative to
-the folder of images; or no list and one folder a class, as ImageNet has it: the classes are the
-folders in the order of their names.
+Either a list, a line an image (`NAME CLASS`, the class a number or a name of the model's), with the
+names relative to the folder of images; or no list and one folder a class, as ImageNet has it. Which
+class a label means is `toolchain.accuracy.classes`'.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain.accuracy.classes import Classes, match_folders, match_lines
 from toolchain.core.errors import UsageError
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
@@ -26,13 +27,26 @@ class Image:
     label: int
 
 
-def read(folder: Path, labels: Path | None, *, classes: int, limit: int = 0) -> list[Image]:
-    """The images of a folder, in an order that mixes their classes, the same every time.
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Images with their classes.
+
+    Attributes:
+        images: in an order that mixes their classes, the same every time.
+        matching: how labels and the model's classes were matched, in words.
+    """
+
+    images: list[Image]
+    matching: str
+
+
+def read(folder: Path, labels: Path | None, classes: Classes, *, limit: int = 0) -> Labelled:
+    """The labelled images of a folder.
 
     Args:
         folder: of images.
         labels: the list; None for a folder a class.
-        classes: how many the model knows.
+        classes: the model's.
         limit: take so many of them; all when 0.
 
     Raises:
@@ -40,43 +54,48 @@ def read(folder: Path, labels: Path | None, *, classes: int, limit: int = 0) -> 
     """
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}", resolution="give the folder of the images")
-    images = _of_folders(folder) if labels is None else _of_list(folder, labels)
+    if labels is None:
+        images, matching = _of_folders(folder, classes)
+    else:
+        images, matching = _of_list(folder, labels, classes)
     if not images:
         raise UsageError(f"{folder} has no labelled images", resolution=HOW)
-    wrong = [image for image in images if not 0 <= image.label < classes]
+    wrong = [image for image in images if not 0 <= image.label < classes.count]
     if wrong:
+        last = classes.count - 1
         raise UsageError(
-            f"{len(wrong)} labels don't match the model, which has the classes 0 to {classes - 1}",
+            f"{len(wrong)} labels don't match the model, which has the classes 0 to {last}",
             detail=f"the first: {wrong[0].path.name} has class {wrong[0].label}",
             resolution="number the classes in the order of the model's output, from 0",
         )
     random.Random(0).shuffle(images)  # noqa: S311 (an order, no secret)
-    return images[:limit] if limit else images
+    return Labelled(images=images[:limit] if limit else images, matching=matching)
 
 
-def _of_folders(folder: Path) -> list[Image]:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    return [
-        Image(path=path, label=label)
-        for label, name in enumerate(names)
+def _of_folders(folder: Path, classes: Classes) -> tuple[list[Image], str]:
+    names = sorted(
+        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+    if not names:
+        return [], ""
+    labels, matching = match_folders(names, classes)
+    images = [
+        Image(path=path, label=labels[name])
+        for name in names
         for path in sorted((folder / name).iterdir())
         if path.suffix.lower() in ENDINGS
     ]
+    return images, matching
 
 
-def _of_list(folder: Path, labels: Path) -> list[Image]:
+def _of_list(folder: Path, labels: Path, classes: Classes) -> tuple[list[Image], str]:
     try:
-        lines = labels.read_text().splitlines()
+        text = labels.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{labels} can't be read", detail=str(error), resolution=HOW) from error
-    images = []
-    for number, line in enumerate(lines, start=1):
-        name, _, label = line.strip().rpartition(" ")
-        if not line.strip():
-            continue
-        if not name or not label.lstrip("-").isdigit():
-            raise UsageError(f"{labels.name}, line {number}: {line.strip()!r}", resolution=HOW)
-        images.append(Image(path=folder / name.strip(), label=int(label)))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    pairs, matching = match_lines(lines, classes, lambda name: (folder / name).is_file())
+    images = [Image(path=folder / name, label=label) for name, label in pairs]
     missing = [image.path.name for image in images if not image.path.is_file()]
     if missing:
         raise UsageError(
@@ -84,7 +103,7 @@ def _of_list(folder: Path, labels: Path) -> list[Image]:
             detail=shortened(missing),
             resolution="give the folder that the list's names are relative to",
         )
-    return images
+    return images, matching
 
 
 def shortened(names: Sequence[str], most: int = 10) -> str:

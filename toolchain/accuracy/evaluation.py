@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain import runtimes, targets
-from toolchain.accuracy import dataset, shards
+from toolchain.accuracy import classes, dataset, shards
 from toolchain.accuracy.counts import Run
 from toolchain.accuracy.shards import Shards
 from toolchain.core import store, worker
@@ -32,6 +32,7 @@ class Evaluation:
         folder: of its manifest, at batch 1.
         manifest: its manifest.
         dataset: the images' folder's name.
+        matching: how labels and the model's classes were matched.
         shards: the prepared images.
     """
 
@@ -39,6 +40,7 @@ class Evaluation:
     folder: Path
     manifest: ModelManifest
     dataset: str
+    matching: str
     shards: Shards
 
     def name(self, host: str) -> str:
@@ -61,6 +63,7 @@ class Evaluation:
             host=host,
             model=self.manifest.model,
             dataset=self.dataset,
+            classes_matched=self.matching,
             images=self.shards.total,
             unreadable=self.shards.unreadable,
             published_top1=entry.published_top1 if entry else None,
@@ -130,10 +133,10 @@ def prepare(
     manifest = ModelManifest.load(converted)
     (height, width, channels), first = image_shape(manifest.model, manifest.input.shape)
     how = _preprocessing(spec)
-    classes = manifest.output.shape[-1]
-    images = dataset.read(folder, labels, classes=classes, limit=limit)
+    known = classes.of_model(spec, manifest.output.shape[-1])
+    labelled = dataset.read(folder, labels, known, limit=limit)
     prepared = shards.prepare(
-        images,
+        labelled.images,
         how,
         (height, width, channels),
         channels_first=first,
@@ -141,7 +144,12 @@ def prepare(
         progress=progress,
     )
     return Evaluation(
-        spec=spec, folder=converted, manifest=manifest, dataset=folder.name, shards=prepared
+        spec=spec,
+        folder=converted,
+        manifest=manifest,
+        dataset=folder.name,
+        matching=labelled.matching,
+        shards=prepared,
     )
 
 

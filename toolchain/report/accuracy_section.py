@@ -18,6 +18,7 @@ COLUMNS = [
     "here, top-1",
     "same class as here",
     "published top-1 / top-5",
+    "classes matched",
 ]
 
 
@@ -32,6 +33,7 @@ class Line:
         here: top-1 of the same variant on this machine.
         same_class: on how many images the device and this machine say the same.
         published: top-1 and top-5 that others measured.
+        classes_matched: how labels and the model's classes were matched.
     """
 
     runtime: str
@@ -41,6 +43,7 @@ class Line:
     here: str
     same_class: str
     published: str
+    classes_matched: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,7 @@ class Row:
     agree: int
     published_top1: float | None
     published_top5: float | None
+    classes_matched: str
     artifact_sha256: str
 
 
@@ -87,6 +91,7 @@ def _line(run: Run, subject: Subject, counts: Counts, published: str) -> Line:
         here=formatting.percent(counts.reference_top1 / counts.total),
         same_class=f"{counts.agree}/{counts.total}",
         published=published,
+        classes_matched=run.classes_matched or "not recorded",
     )
 
 
@@ -152,6 +157,7 @@ def _row(run: Run, subject: Subject, counts: Counts) -> Row:
         agree=counts.agree,
         published_top1=_share(run.published_top1),
         published_top5=_share(run.published_top5),
+        classes_matched=run.classes_matched,
         artifact_sha256=subject.sha256,
     )
 
