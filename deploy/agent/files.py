@@ -6,6 +6,7 @@ Python's standard library only, 3.8 or newer.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import stat
@@ -82,16 +83,63 @@ def safe(path: str) -> str:
     return path
 
 
-def tree_digest(folder: str) -> str:
-    """Names and sizes of what pip installed; what Python compiles later does not count."""
-    found = hashlib.sha256()
+def tree_digests(folder: str) -> tuple[str, str]:
+    """Two hashes of what pip installed; what Python compiles later does not count.
+
+    Returns:
+        names and sizes, which is all that earlier versions noted; and beside these every byte,
+        where each link leads, and what may be run.
+    """
+    shape, content = hashlib.sha256(), hashlib.sha256()
     for path, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if f != "__pycache__")
         for name in sorted(names):
-            info = os.lstat(os.path.join(path, name))
+            whole = os.path.join(path, name)
+            info = os.lstat(whole)
             size = info.st_size if stat.S_ISREG(info.st_mode) else -1
-            found.update(f"{os.path.relpath(path, folder)}/{name} {size}\n".encode())
-    return found.hexdigest()
+            shape.update(f"{os.path.relpath(path, folder)}/{name} {size}\n".encode())
+        for name in sorted([*folders, *names]):
+            content.update(_described(folder, os.path.join(path, name)).encode())
+    return shape.hexdigest(), content.hexdigest()
+
+
+def _described(folder: str, path: str) -> str:
+    """A line of everything that a file, folder or link is, beside its times and owner."""
+    mode = os.lstat(path).st_mode
+    what = "folder"
+    if stat.S_ISLNK(mode):
+        what = "link to " + json.dumps(os.readlink(path))
+    elif stat.S_ISREG(mode):
+        what = f"{digest(path)} {mode & 0o100:o}"
+    elif not stat.S_ISDIR(mode):
+        what = "neither"
+    return f"{json.dumps(os.path.relpath(path, folder))} {what}\n"
+
+
+def as_recorded(folder: str) -> bool:
+    """Whether the files of every package in a venv have the bytes that its RECORD says.
+
+    For releases whose bytes were not noted as a whole when they were laid out.
+    """
+    import base64
+    import csv
+
+    for path, _, names in os.walk(folder):
+        if not path.endswith(".dist-info") or "RECORD" not in names:
+            continue
+        with open(os.path.join(path, "RECORD"), encoding="utf-8", newline="") as stream:
+            try:
+                rows = [(name, recorded) for name, recorded, _ in csv.reader(stream)]
+            except csv.Error:
+                return False
+        for name, recorded in rows:
+            if not recorded or "__pycache__" in name:
+                continue
+            kind, _, text = recorded.partition("=")
+            wanted = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex()
+            if kind != "sha256" or digest(os.path.join(path, "..", name)) != wanted:
+                return False
+    return True
 
 
 def point(root: str, name: str, folder: str) -> None:

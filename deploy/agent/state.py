@@ -27,10 +27,11 @@ from deploy.agent.files import (
     PENDING,
     RETURNING,
     Failure,
+    as_recorded,
     digest,
     safe,
     size_of,
-    tree_digest,
+    tree_digests,
 )
 from deploy.agent.trust import keys
 
@@ -105,10 +106,18 @@ class State:
                     digest(os.path.join(base, safe(file["path"]))) == file["sha256"]
                     for file in manifest["files"]
                 )
-                and tree_digest(os.path.join(base, "venv")) == marker["venv"]
+                and self.installed(os.path.join(base, "venv"), marker)
             )
         except (OSError, ValueError, KeyError, TypeError, Failure):
             return False
+
+    def installed(self, venv: str, marker: dict[str, Any]) -> bool:
+        """Whether a venv is, byte by byte, what was noted when its release was complete."""
+        shape, content = tree_digests(venv)
+        if "content" in marker:
+            return (shape, content) == (marker["venv"], marker["content"])
+        # laid out by a version that noted names and sizes alone
+        return bool(shape == marker["venv"]) and as_recorded(venv)
 
     def manifest(self, folder: str) -> dict[str, Any]:
         """A release's manifest."""
@@ -155,6 +164,10 @@ class State:
             return marker if isinstance(marker, dict) and "serial" in marker else None
         except (OSError, ValueError):
             return None
+
+    def id_of(self, folder: str | None) -> str:
+        """The id of a complete release; empty for anything else."""
+        return str((self.marker(folder) or {}).get("release", "")) if folder else ""
 
     def linked(self, name: str) -> str | None:
         """The release folder that `current` or `previous` names."""

@@ -29,9 +29,10 @@ from deploy.agent.files import (
     point,
     remove,
     safe,
-    tree_digest,
+    tree_digests,
     write_durably,
 )
+from deploy.agent.repair import laid_out_again
 from deploy.agent.state import State
 from deploy.agent.trust import accept, add, check
 
@@ -188,12 +189,14 @@ class Steps(State):
         manifest = self.manifest(folder)
         fsync_tree(base)
         fsync_path(self.path("releases"))
+        shape, content = tree_digests(os.path.join(base, "venv"))
         marker = {
             "release": manifest["release"],
             "serial": 1 + max((e["serial"] for e in self.releases()), default=0),
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "models": [m["model"] for m in manifest["models"]],
-            "venv": tree_digest(os.path.join(base, "venv")),
+            "venv": shape,
+            "content": content,
         }
         write_durably(os.path.join(base, MARKER), json.dumps(marker))
 
@@ -208,13 +211,14 @@ class Steps(State):
         running = self.linked("current")
         if running == folder:
             return False
-        release = str((self.marker(folder) or {}).get("release"))
+        release = self.id_of(folder)
         self.permitted(release)
         if self.allowed[1]:
             accept(self.root, self.allowed[1], release)
         note_return(self)
         self.watch = self.guard(seconds)
-        if running is not None:
+        # what ran may be the same release, damaged: that is no place to go back to
+        if running is not None and self.id_of(running) != release:
             point(self.root, "previous", running)
         point(self.root, "current", folder)
         return True
@@ -238,8 +242,11 @@ class Steps(State):
                 "deploy again",
             )
 
-    def rollback(self) -> dict[str, Any]:
-        """Switch to the release that ran before; say from which to which."""
+    def rollback(self, seconds: float) -> dict[str, Any]:
+        """Switch to the release that ran before; say from which to which.
+
+        One that is damaged is laid out again first; its installation may take so many seconds.
+        """
         self.locked()
         running, back = self.linked("current"), self.linked("previous")
         if back is None or back == running or self.marker(back) is None:
@@ -247,17 +254,14 @@ class Steps(State):
             back = older[-1] if older else None
         if running is None or back is None:
             raise Failure("refused", "there is no earlier release to go back to")
+        damaged = ""
         if not self.whole(back):
-            raise Failure(
-                "refused",
-                f"the earlier release {back} is damaged",
-                "",
-                "deploy a release anew: invoke deploy",
-            )
+            damaged, back = back, laid_out_again(self, back, seconds)
         point(self.root, "current", back)
         point(self.root, "previous", running)
-        marker = self.marker(back) or {}
-        return {"from": running, "to": back, "release": marker.get("release", "")}
+        if damaged:
+            self.discard(self.path("releases", damaged))
+        return {"from": running, "to": back, "release": self.id_of(back)}
 
     def clean(self, keep: int) -> list[str]:
         """Remove the oldest releases beyond `keep`, never the running or the previous one."""
@@ -265,7 +269,10 @@ class Steps(State):
         self.abandon()
         needed = {self.linked("current"), self.linked("previous")}
         complete = [str(entry["folder"]) for entry in self.releases()]
-        needed.update(complete[-keep:] if keep > 0 else [])
+        # another folder of the release that runs is a damaged one, which was laid out again
+        runs = self.linked("current")
+        kept = [f for f in complete if f == runs or self.id_of(f) != self.id_of(runs)]
+        needed.update(kept[-keep:] if keep > 0 else [])
         gone = [folder for folder in complete if folder not in needed]
         for folder in gone:
             self.discard(self.path("releases", folder))

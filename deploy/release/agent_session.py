@@ -34,7 +34,17 @@ from toolchain.core.signing import Seal
 T = TypeVar("T")
 
 AGENT = Path(__file__).parents[1] / "agent"
-MODULES = ("files", "facts", "ed25519", "trust", "state", "commit_confirmed", "steps", "main")
+MODULES = (
+    "files",
+    "facts",
+    "ed25519",
+    "trust",
+    "state",
+    "commit_confirmed",
+    "repair",
+    "steps",
+    "main",
+)
 LIFETIME = 6 * 3600.0
 # a deployer that vanished without a word keeps the lock for so long
 IDLE = 180.0
@@ -162,8 +172,9 @@ class Session:
         self._tell("confirm")
 
     def rollback(self) -> SwitchedBack:
-        """Run the release that ran before."""
-        return self._ask("rollback", SwitchedBack, VERIFY_LIMIT)
+        """Run the release that ran before, laid out again where it is damaged."""
+        limit = VERIFY_LIMIT + INSTALL_LIMIT + SPARE
+        return self._ask("rollback", SwitchedBack, limit, seconds=INSTALL_LIMIT)
 
     def clean(self, keep: int) -> list[str]:
         """Remove the oldest releases beyond so many; returns their folders."""

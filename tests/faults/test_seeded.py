@@ -154,6 +154,15 @@ SEEDS = {
         good="    if heard and os.read(ear, 1):", bad="    if heard:",
         test=CONFIRMED, only="killed_undoes",
     ),
+    "a venv compared by names and sizes": Seed(
+        file="deploy/agent/state.py",
+        good='return (shape, content) == (marker["venv"], marker["content"])',
+        bad='return bool(shape == marker["venv"])', test=PLAN, only="one_byte",
+    ),
+    "an earlier version's venv compared by names and sizes": Seed(
+        file="deploy/agent/state.py", good=" and as_recorded(venv)", bad="", test=PLAN,
+        only="one_byte",
+    ),
     "a lost switch called done": Seed(
         file="deploy/release/rollout.py", good="    if folder is None:\n",
         bad='    folder = folder or ""\n    if folder is None:\n',

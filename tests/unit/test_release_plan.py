@@ -217,13 +217,77 @@ def test_rollback_needs_a_release_that_is_whole(steps: Steps, tmp_path: Path) ->
     switch(steps, one)
     two = complete(steps, make_bundle(tmp_path / "2", version="2.0"))
     switch(steps, two)
-    assert steps.rollback() == {
+    assert steps.rollback(60) == {
         "from": two, "to": one, "release": assemble.load(tmp_path / "1").release,
     }  # fmt: skip
-    (Path(steps.release(two)) / "runner" / "main.py").unlink()
+    # one file under two names: the release's, and what was received
+    (Path(steps.release(two)) / "runner" / "main.py").chmod(0o644)
+    (Path(steps.release(two)) / "runner" / "main.py").write_text("print('rum')\n")
     with pytest.raises(Failure, match="damaged"):
-        steps.rollback()
+        steps.rollback(60)
     assert steps.linked("current") == one
+
+
+def test_rollback_lays_a_damaged_installation_out_again(steps: Steps, tmp_path: Path) -> None:
+    one = installed(steps, make_bundle(tmp_path / "1"))
+    two = installed(steps, make_bundle(tmp_path / "2", version="2.0"))
+    library(steps, one).write_text("WORKS = Fals\n")
+    back = steps.rollback(60)
+    assert back == {
+        "from": two, "to": f"{one}-2", "release": assemble.load(tmp_path / "1").release,
+    }  # fmt: skip
+    assert steps.whole(f"{one}-2")
+    assert steps.folders() == sorted([f"{one}-2", two])
+
+
+def installed(steps: Steps, folder: Path) -> str:
+    """A bundle installed on the device by pip, and running."""
+    name = deliver(steps, folder)
+    steps.install(name, 60)
+    steps.finish(name)
+    switch(steps, name)
+    return name
+
+
+def library(steps: Steps, name: str) -> Path:
+    """What pip installed of the wheel of a release."""
+    (path,) = (Path(steps.release(name)) / "venv").rglob("tiny/__init__.py")
+    return path
+
+
+@pytest.mark.parametrize("noted", ["every byte", "names and sizes"])
+def test_one_byte_of_an_installation_is_enough_to_lay_it_out_again(
+    steps: Steps, tmp_path: Path, noted: str
+) -> None:
+    folder = make_bundle(tmp_path / "b")
+    name = installed(steps, folder)
+    marker = Path(steps.release(name)) / "installed.json"
+    if noted == "names and sizes":
+        kept = json.loads(marker.read_text())
+        del kept["content"]
+        marker.write_text(json.dumps(kept))
+    release = assemble.load(folder).release
+    assert steps.intact(release) == name
+    library(steps, name).write_text("WORKS = Trux\n")
+    assert steps.intact(release) is None
+    again = installed(steps, folder)
+    assert again == steps.intact(release) == f"{name}-2"
+    assert steps.linked("previous") is None
+    assert steps.clean(3) == [name]
+
+
+def test_a_link_that_leads_elsewhere_and_a_file_that_is_no_program_any_more_are_damage(
+    steps: Steps, tmp_path: Path
+) -> None:
+    name = installed(steps, make_bundle(tmp_path / "b"))
+    venv = Path(steps.release(name)) / "venv"
+    library(steps, name).chmod(0o755)
+    assert not steps.whole(name)
+    library(steps, name).chmod(0o644)
+    assert steps.whole(name)
+    (venv / "bin" / "python3").unlink()
+    (venv / "bin" / "python3").symlink_to("/bin/false")
+    assert not steps.whole(name)
 
 
 @pytest.mark.parametrize("name", [*agent_session.MODULES, "selfcheck"])
