@@ -181,7 +181,7 @@ def bench(
         )
         settings = measurement.Settings(budget_s=budget, parity_samples=parity_samples)
         before = matrix_order.unfinished(
-            [] if anew else measurement.load_all(paths.results()),
+            [] if anew else measurement.load_all(paths.results(), console.note),
             host=host,
             release=release.release,
             settings=settings,

@@ -181,7 +181,7 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was(tmp_path: Path) -> None:
     unfinished = partial(
         matrix_order.unfinished, host="board", settings=measurement.Settings(), counted=False
     )
-    before = unfinished(measurement.load_all(tmp_path), release="b" * 64)
+    before = unfinished(measurement.load_all(tmp_path, pytest.fail), release="b" * 64)
     assert before is not None
     assert unfinished([before], release="c" * 64) is None
     rest = matrix_order.spread(matrix_order.left(planned, before))
@@ -193,14 +193,14 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was(tmp_path: Path) -> None:
         map(matrix_order.key, planned)
     )
     assert result.complete
-    assert unfinished(measurement.load_all(tmp_path), release="b" * 64) is None
-    assert measurement.latest(measurement.load_all(tmp_path)) == [result]
+    assert unfinished(measurement.load_all(tmp_path, pytest.fail), release="b" * 64) is None
+    assert measurement.latest(measurement.load_all(tmp_path, pytest.fail)) == [result]
 
 
 def test_what_was_measured_before_the_link_dropped_is_kept(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="after 1 of 6 jobs") as caught:
         run(FakeConnection(started(), RESULT, breaks=DROPPED), tmp_path)
-    (kept,) = measurement.load_all(tmp_path)
+    (kept,) = measurement.load_all(tmp_path, pytest.fail)
     assert not kept.complete
     assert kept.measurements == [measured_as(SPREAD[0])]
     assert str(next(tmp_path.iterdir())) in caught.value.resolution

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,7 +31,29 @@ def test_a_second_result_of_the_same_second_does_not_replace_the_first(tmp_path:
     first = measurement.save(measured.result(), tmp_path)
     second = measurement.save(measured.result(), tmp_path)
     assert first != second
-    assert len(measurement.load_all(tmp_path)) == 2
+    assert len(measurement.load_all(tmp_path, pytest.fail)) == 2
+
+
+def test_results_saved_at_once_are_all_kept(tmp_path: Path) -> None:
+    result = measured.result()
+    with ThreadPoolExecutor(8) as pool:
+        saved = list(pool.map(lambda _: measurement.save(result, tmp_path), range(160)))
+    assert len(set(saved)) == 160
+    assert sorted(tmp_path.iterdir()) == sorted(saved)
+    assert all(measurement.load(path) == result for path in saved)
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"schema": 3}', "\udcff"])
+def test_a_file_that_can_not_be_read_is_named_and_hinders_no_other(
+    tmp_path: Path, content: str
+) -> None:
+    measurement.save(measured.result(), tmp_path)
+    (tmp_path / "bad.json").write_text(content, errors="surrogateescape")
+    told: list[str] = []
+    assert measurement.load_all(tmp_path, told.append) == [measured.result()]
+    assert counts.load_all(tmp_path, told.append) == []
+    assert sum("bad.json" in line for line in told) == 2
+    assert len(told) == 3  # a result is no counts either
 
 
 def test_the_latest_of_each_host_is_chosen() -> None:

@@ -6,6 +6,7 @@ computed from its counts. It doesn't measure (`deploy.measure.accuracy` does).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -138,7 +139,7 @@ def load(path: Path) -> Run | None:
         return Run.model_validate(earlier_schemas.upgraded_accuracy(from_json(path.read_bytes())))
     except FileNotFoundError:
         return None
-    except ValueError as error:  # no JSON, or none of a run
+    except (OSError, ValueError) as error:  # not readable, no JSON, or none of a run
         raise BenchError(
             f"{path} can't be used",
             detail=str(error),
@@ -146,13 +147,21 @@ def load(path: Path) -> Run | None:
         ) from error
 
 
-def load_all(folder: Path) -> list[Run]:
-    """Every run of a folder, by host, model and images.
+def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[Run]:
+    """Every run of a folder that can be used, by host, model and images.
 
-    Raises:
-        BenchError: one of them can't be used.
+    Args:
+        folder: results/accuracy/.
+        unreadable: told a line for each file that can't be used, which names it.
     """
-    runs = [run for path in folder.glob("*.json") if (run := load(path)) is not None]
+    runs = []
+    for path in folder.glob("*.json"):
+        try:
+            run = load(path)
+        except BenchError as error:
+            unreadable(f"left out: {error.brief}")
+        else:
+            runs += [run] if run is not None else []
     return sorted(runs, key=lambda run: (run.host, run.model, run.dataset, run.content))
 
 

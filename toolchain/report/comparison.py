@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -52,8 +52,13 @@ class Change:
     same_file: bool | None
 
 
-def find(name: str, folder: Path) -> measurement.Result:
+def find(name: str, folder: Path, unreadable: Callable[[str], None]) -> measurement.Result:
     """A result by its file, the file's name in results/, or a host's latest.
+
+    Args:
+        name: one of these.
+        folder: results/.
+        unreadable: told of files there that can't be read.
 
     Raises:
         UsageError: there is none.
@@ -61,7 +66,7 @@ def find(name: str, folder: Path) -> measurement.Result:
     for path in (Path(name), folder / name, folder / f"{name}.json"):
         if path.is_file():
             return measurement.load(path)
-    of_host = [r for r in measurement.load_all(folder) if r.host == name]
+    of_host = [r for r in measurement.load_all(folder, unreadable) if r.host == name]
     if not of_host:
         raise UsageError(
             f"no result {name}",

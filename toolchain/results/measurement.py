@@ -6,8 +6,7 @@ measure (deploy/runner does) and doesn't show (report does).
 
 from __future__ import annotations
 
-import os
-import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from toolchain.core import store
 from toolchain.core.errors import BenchError
+from toolchain.core.new_file import write_new
 from toolchain.results import earlier_schemas, statistics
 from toolchain.results.configuration import Batch, Configuration, OptLevel, Runtime, Threads
 
@@ -243,23 +242,8 @@ def schema() -> dict[str, Any]:
 
 def save(result: Result, folder: Path) -> Path:
     """Write a result to a file of its own in the folder; nothing half-written is left there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = result.model_dump_json(by_alias=True, indent=None)
-    with store.explain_no_space(folder):
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "w") as stream:
-                stream.write(text + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)
-            final = _free_name(folder, result.name)
-            Path(temporary).rename(final)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    store.fsync_path(folder)
-    return final
+    text = result.model_dump_json(by_alias=True, indent=None) + "\n"
+    return write_new(folder, result.name, ".json", text.encode())
 
 
 def load(path: Path) -> Result:
@@ -280,13 +264,19 @@ def load(path: Path) -> Result:
         ) from error
 
 
-def load_all(folder: Path) -> list[Result]:
-    """Every result of a folder, oldest first.
+def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[Result]:
+    """Every result of a folder that can be read, oldest first.
 
-    Raises:
-        BenchError: one of them can't be read.
+    Args:
+        folder: results/.
+        unreadable: told a line for each file that can't be read, which names it.
     """
-    results = [load(path) for path in sorted(folder.glob("*.json"))]
+    results = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            results.append(load(path))
+        except BenchError as error:
+            unreadable(f"left out: {error.brief}")
     return sorted(results, key=lambda r: (r.started, r.host))
 
 
@@ -344,13 +334,6 @@ def disturbances(measurement: Measurement) -> list[str]:
     if measurement.threads == 1 and seconds >= 1 and share < STARVED:
         causes.append(f"had a CPU for {share:.0%} of the time")
     return causes
-
-
-def _free_name(folder: Path, name: str) -> Path:
-    path, number = folder / f"{name}.json", 2
-    while path.exists():
-        path, number = folder / f"{name}-{number}.json", number + 1
-    return path
 
 
 def _first_errors(error: ValidationError) -> str:

@@ -209,8 +209,8 @@ def report(
     if compare:
         _compare(compare, json=json)
         return
-    found = measurement.load_all(paths.results())
-    runs = counts.load_all(paths.results() / "accuracy")
+    found = measurement.load_all(paths.results(), console.note)
+    runs = counts.load_all(paths.results() / "accuracy", console.note)
     hosts = options.names(host)
     found = [r for r in found if not hosts or r.host in hosts]
     runs = [r for r in runs if not hosts or r.host in hosts]
@@ -251,7 +251,7 @@ def _compare(names: str, *, json: bool) -> None:
         raise UsageError(
             "--compare takes two results", resolution="for example: --compare board-a,board-b"
         )
-    first, second = (comparison.find(name, paths.results()) for name in chosen)
+    first, second = (comparison.find(name, paths.results(), console.note) for name in chosen)
     found = comparison.compare(first, second)
     compared = Compared(first=first, second=second, changes=found)
     built = reports.build([first, second], compared=compared, name="compare")

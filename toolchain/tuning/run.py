@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.compile.cross_link import ContainerLinker
 from toolchain.core import worker
-from toolchain.core.store import Store, write_atomically
+from toolchain.core.new_file import write_new
+from toolchain.core.store import Store
 from toolchain.core.worker import Progress
 from toolchain.models.manifest import ModelManifest
 from toolchain.tuning.budget import Budget
@@ -108,9 +109,8 @@ def search(
 def save(tuned: Tuned, folder: Path) -> Path:
     """Write what came of a search into a folder; returns the file."""
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    path = folder / f"{tuned.model}-{tuned.target}-{moment}.json"
-    write_atomically(path, (json.dumps(tuned.plain(), indent=1, sort_keys=True) + "\n").encode())
-    return path
+    content = json.dumps(tuned.plain(), indent=1, sort_keys=True) + "\n"
+    return write_new(folder, f"{tuned.model}-{tuned.target}-{moment}", ".json", content.encode())
 
 
 COLUMNS = ("function", "calls", "tried", "of", "tile", "time, untuned 1")
