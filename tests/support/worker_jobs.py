@@ -59,6 +59,32 @@ class Imported:
     modules: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What came of loading models.
+
+    Attributes:
+        refused: the error's line by the model's name; none for a model that was loaded.
+        written: the names of the files that a model has written.
+    """
+
+    refused: dict[str, str]
+    written: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """The list of allowed operators beside TensorFlow's and tf2onnx's own.
+
+    Attributes:
+        unknown: those of ours that TensorFlow doesn't have.
+        converted_and_left_out: those that tf2onnx converts and ours lacks.
+    """
+
+    unknown: list[str]
+    converted_and_left_out: list[str]
+
+
 def double(request: Doubling, progress: Progress) -> Doubled:
     progress("doubling")
     return Doubled(
@@ -145,6 +171,8 @@ COPIES_FREED = Job("tests.support.worker_jobs:copies_freed", type(None), Freed)
 IMPORTED_BY_CONVERSION = Job(
     "tests.support.worker_jobs:imported_by_conversion", ConversionRequest, Imported
 )
+LOAD_HOSTILE = Job("tests.support.hostile_models:load_each", Path, Tried)
+LISTED_OPERATORS = Job("tests.support.hostile_models:listed_operators", type(None), Listed)
 REFUSE, CRASH, DIE = _job("refuse"), _job("crash"), _job("die")
 REFUSE_ASIDE, CRASH_ASIDE, DIE_ASIDE = _job("refuse_aside"), _job("crash_aside"), _job("die_aside")
 LEAVE_ASIDE = _job("leave_aside")

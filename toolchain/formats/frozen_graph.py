@@ -46,12 +46,17 @@ def _imported(path: Path) -> Any:
     """The graph as a function that takes nothing yet."""
     import tensorflow as tf
 
+    from toolchain.formats.graphs import tensorflow_operators
+
     definition = tf.compat.v1.GraphDef()
     try:
         definition.ParseFromString(path.read_bytes())
+        tensorflow_operators.refuse_other_in_graph(definition, path.name)
         return tf.compat.v1.wrap_function(
             lambda: tf.graph_util.import_graph_def(definition, name=""), []
         )
+    except ModelError:
+        raise
     except Exception as error:  # protobuf's own, and what an operator of another TensorFlow raises
         raise ModelError(
             f"{path.name} can't be read as a frozen graph, or was cut short",

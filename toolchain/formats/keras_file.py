@@ -62,7 +62,8 @@ def _refusal(path: Path, detail: str) -> ModelError:
         return ModelError(
             f"{path.name} has a Lambda layer, which is code inside the file",
             detail=detail,
-            resolution="export the model with model.export('FOLDER') and give that folder",
+            resolution="put layers of Keras or operators of keras.ops in its place, and save the "
+            "model again",
         )
     if any(t in lowered for t in ("could not locate class", "unknown layer", "custom object")):
         return ModelError(

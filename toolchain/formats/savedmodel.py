@@ -48,9 +48,17 @@ class _SavedModel(Format):
 
 def _loaded(path: Path) -> Any:
     import tensorflow as tf
+    from tensorflow.python.saved_model import loader_impl
 
+    from toolchain.formats.graphs import tensorflow_operators
+
+    folder = os.fspath(path)
     try:
-        return tf.saved_model.load(os.fspath(path))
+        stored = loader_impl.parse_saved_model(folder)
+        tensorflow_operators.refuse_other_in_saved_model(stored, path.name)
+        return tf.saved_model.load(folder)
+    except ModelError:
+        raise
     except Exception as error:  # TensorFlow raises many kinds for a folder that it can't read
         raise ModelError(
             f"{path.name} can't be read as a SavedModel, or is not complete",
