@@ -6,18 +6,18 @@ device needs room for one. Whatever breaks off goes on at the next shard.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from deploy.measure import bench, runner_protocol
+from deploy.measure import bench, matrix_order, runner_protocol
 from deploy.measure.runner_protocol import Job
 from toolchain.accuracy.counts import Run, Subject, counts_of
 from toolchain.accuracy.shards import Shards
 from toolchain.core import store
-from toolchain.core.errors import BenchError, ReleaseError
+from toolchain.core.errors import EdgewrightError, ReleaseError
 from toolchain.results import measurement
 
 PLACE = "accuracy"
@@ -102,12 +102,17 @@ def measure(
             for job in left
         ]
         progress(f"{where}: running")
+        by_key = {matrix_order.key(job): subject for job, subject in subjects.items()}
         try:
-            for job, measured in zip(left, _measured(conn, root, on_shard), strict=True):
-                _keep(subjects[job], name, measured)
+            attempt = _attempted(conn, root, on_shard)
+            for measurement in attempt.result.measurements:
+                _keep(by_key[matrix_order.key(measurement)], name, measurement)
+            attempt.refuse_what_is_missing("run the same command again for the rest")
         finally:
             run.save(path)
-        conn.run(["rm", "-f", sent.images, *sent.references.values()])
+            # over a link that is lost they stay; `_absolute` clears up
+            with suppress(EdgewrightError):
+                conn.run(["rm", "-f", sent.images, *sent.references.values()])
     return run
 
 
@@ -121,24 +126,13 @@ def _keep(subject: Subject, shard: str, measured: measurement.Measurement) -> No
         subject.error = f"{why.stage}: {why.message}" if why else "no answer"
 
 
-def _measured(conn: Connection, root: str, jobs: Sequence[Job]) -> list[measurement.Measurement]:
-    """One shard under every runtime, in the order of the jobs."""
+def _attempted(conn: Connection, root: str, jobs: Sequence[Job]) -> bench.Attempt:
+    """One shard under every runtime."""
     # what is timed is one inference; all others only check
     settings = measurement.Settings(budget_s=0, min_samples=1, max_samples=1, accuracy_s=86_400)
-    with tempfile.TemporaryDirectory() as scratch:
-        result, _ = bench.run(
-            conn,
-            host="accuracy",
-            release=f"{root}/current",
-            settings=settings,
-            jobs=jobs,
-            folder=Path(scratch),
-        )
-    if len(result.measurements) != len(jobs):
-        raise BenchError(
-            "the runner left jobs out", resolution="run the same command again for the rest"
-        )
-    return result.measurements
+    return bench.measured(
+        conn, host="accuracy", release=f"{root}/current", settings=settings, jobs=jobs
+    )
 
 
 def _send(conn: Connection, place: str, images: Images, number: int, variants: set[str]) -> _Sent:

@@ -90,6 +90,81 @@ def run(
             written all the same, marked incomplete, and the error names the file.
         EdgewrightError: the connection's own errors, when nothing was measured.
     """
+    attempt = measured(
+        conn,
+        host=host,
+        release=release,
+        emulated=emulated,
+        settings=settings,
+        jobs=jobs,
+        before=before,
+        counter=counter,
+        progress=progress,
+    )
+    result = attempt.result
+    path = results.save(result, folder if folder is not None else paths.results())
+    attempt.refuse_what_is_missing(
+        f"what was measured is in {path}; run the same command again for the rest"
+    )
+    return result, path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What came of a run, however it ended.
+
+    Attributes:
+        result: what was measured; one that is not complete says so.
+        planned: how many jobs there were.
+        failure: what ended it before its time: the link, the runner, Ctrl-C, a bug of ours.
+        noise: lines that were no events.
+    """
+
+    result: results.Result
+    planned: int
+    failure: BaseException | None
+    noise: list[str]
+
+    def refuse_what_is_missing(self, resolution: str) -> None:
+        """Raise what ended the run before its time.
+
+        Raises:
+            BenchError: the link, the device or the runner did, or the runner left jobs out.
+            BaseException: anything else, with what to do in a note.
+        """
+        if self.result.complete:
+            return
+        failure = self.failure
+        if failure is not None and not isinstance(failure, EdgewrightError):
+            failure.add_note(resolution)
+            raise failure
+        why = [str(failure), failure.detail] if failure is not None else []
+        raise BenchError(
+            f"the measurement ended early, after {len(self.result.measurements)} of "
+            f"{self.planned} jobs",
+            detail="\n".join(line for line in (*why, *self.noise) if line),
+            resolution=resolution,
+        ) from failure
+
+
+def measured(
+    conn: Connection,
+    *,
+    host: str,
+    release: str,
+    emulated: bool = False,
+    settings: results.Settings = DEFAULTS,
+    jobs: Sequence[Job] | None = None,
+    before: results.Result | None = None,
+    counter: Counter | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Attempt:
+    """`run`, for callers who keep what was measured themselves.
+
+    Raises:
+        BenchError: the runner could not start.
+        BaseException: whatever ended it before anything was measured.
+    """
     there = deployed_jobs.deployed(conn, release)
     planned = list(jobs) if jobs is not None else deployed_jobs.plan(there)
     left = matrix_order.spread(matrix_order.left(planned, before))
@@ -106,17 +181,18 @@ def run(
         emulated=emulated or device.emulation is not None,
         started=started,
         finished=datetime.now(UTC),
-        complete=listener.ended and failure is None,
+        complete=listener.ended and failure is None and len(listener.measurements) == len(left),
         counted=counter is not None,
         device=device,
         settings=settings,
-        measurements=listener.measurements,
+        measurements=list(listener.measurements.values()),
     )
-    result = matrix_order.joined(result, before, planned)
-    path = results.save(result, folder if folder is not None else paths.results())
-    if not result.complete:
-        raise _cut_short(result, path, len(planned), listener, failure) from failure
-    return result, path
+    return Attempt(
+        result=matrix_order.joined(result, before, planned),
+        planned=len(planned),
+        failure=failure,
+        noise=listener.noise,
+    )
 
 
 def _spec(settings: results.Settings, jobs: list[Job], counter: Counter | None) -> Spec:
@@ -125,10 +201,11 @@ def _spec(settings: results.Settings, jobs: list[Job], counter: Counter | None) 
     return Spec(**settings.model_dump(), jobs=jobs, counter=counter)
 
 
-def _drive(
-    conn: Connection, release: str, spec: Spec, listener: _Listener
-) -> EdgewrightError | None:
-    """Run the runner to its end; what broke it off, if something did."""
+def _drive(conn: Connection, release: str, spec: Spec, listener: _Listener) -> BaseException | None:
+    """Run the runner to its end; what broke it off, if something did.
+
+    Whatever it is, what was measured by then is kept before it is raised.
+    """
     try:
         conn.run(
             command(release, "--spec", "-"),
@@ -137,12 +214,12 @@ def _drive(
             on_line=listener.line,
             input_text=spec.text(),
         )
-    except EdgewrightError as error:
+    except BaseException as error:  # noqa: BLE001 (raised again by `Attempt`)
         return error
     return None
 
 
-def _device(listener: _Listener, failure: EdgewrightError | None) -> results.Device:
+def _device(listener: _Listener, failure: BaseException | None) -> results.Device:
     if listener.device is None:
         raise failure or BenchError(
             "the runner on the device said nothing that can be read",
@@ -150,21 +227,6 @@ def _device(listener: _Listener, failure: EdgewrightError | None) -> results.Dev
             resolution=DEPLOY_AGAIN,
         )
     return listener.device
-
-
-def _cut_short(
-    result: results.Result,
-    path: Path,
-    planned: int,
-    listener: _Listener,
-    failure: EdgewrightError | None,
-) -> BenchError:
-    why = [str(failure), failure.detail] if failure is not None else []
-    return BenchError(
-        f"the measurement ended early, after {len(result.measurements)} of {planned} jobs",
-        detail="\n".join(line for line in (*why, *listener.noise) if line),
-        resolution=f"what was measured is in {path}; run the same command again for the rest",
-    )
 
 
 class _Listener:
@@ -175,7 +237,7 @@ class _Listener:
         self._progress = progress
         self.device: results.Device | None = None
         self.release = ""
-        self.measurements: list[results.Measurement] = []
+        self.measurements: dict[int, results.Measurement] = {}
         self.noise: list[str] = []
         self.ended = False
 
@@ -196,12 +258,14 @@ class _Listener:
                 self._say(event.job, event.stage)
             elif isinstance(event, Measured):
                 measurement = self._job(event.job).measurement(event.result)
-                self.measurements.append(measurement)
+                if event.job in self.measurements:
+                    raise ValueError(f"there is a second answer to job {event.job}")
+                self.measurements[event.job] = measurement
                 failed = measurement.error.message if measurement.error else ""
                 self._say(event.job, "done", failed)
             elif isinstance(event, Ended):
                 self.ended = True
-        except ValueError as error:
+        except (ValueError, OverflowError, RecursionError) as error:
             raise BenchError(
                 "the runner on the device is not the one this version knows",
                 detail=str(error),

@@ -26,21 +26,36 @@ from toolchain.results.configuration import Configuration
 NAMES = ["shard-0000.npz", "shard-0001.npz"]
 
 
+DROPPED = ConnectionFailed("the link dropped")
+
+
 class FakeDevice:
     """Takes files, hashes them, and runs jobs: each has 3 of 4 images right.
 
     Args:
         damages: so many of the first files arrive damaged.
-        breaks_at: the link drops at that shard's jobs, from 1.
+        breaks_at: something ends the run at that shard's jobs, from 1.
+        breaks_after: so many of these jobs.
+        breaks_by: it.
         fails: optimisation levels that crash.
     """
 
-    def __init__(self, *, damages: int = 0, breaks_at: int = 0, fails: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        damages: int = 0,
+        breaks_at: int = 0,
+        breaks_after: int = 0,
+        breaks_by: BaseException = DROPPED,
+        fails: Sequence[int] = (),
+    ) -> None:
         self.files: dict[str, bytes] = {}
         self.pushed: list[str] = []
         self.ran: list[list[tuple[str, str, str]]] = []
         self.damages = damages
         self.breaks_at = breaks_at
+        self.breaks_after = breaks_after
+        self.breaks_by = breaks_by
         self.fails = fails
 
     def push(
@@ -81,10 +96,13 @@ class FakeDevice:
         assert on_line is not None
         jobs = json.loads(input_text)["jobs"]
         self.ran.append([(j["runtime"], j["variant"], j["reference"]) for j in jobs])
-        if len(self.ran) == self.breaks_at:
-            raise ConnectionFailed("the link dropped")
+        broken = len(self.ran) == self.breaks_at
+        if broken and self.breaks_after == 0:
+            raise self.breaks_by
         on_line(json.dumps(started()))
         for number, job in enumerate(jobs):
+            if broken and number == self.breaks_after:
+                raise self.breaks_by
             assert job["samples"] in self.files
             assert job["reference"] in self.files
             event = {"event": "result", "job": number, "result": self._result(job)}
@@ -200,6 +218,23 @@ def test_what_broke_off_goes_on_at_the_next_shard(images: measuring.Images, tmp_
     done = measure(device, images, path, kept)
     assert len(device.ran) == 1
     assert all(list(s.shards) == NAMES for s in done.subjects)
+
+
+@pytest.mark.parametrize("ended_by", [KeyboardInterrupt(), DROPPED])
+def test_within_a_shard_what_was_counted_is_kept_and_the_shard_is_removed(
+    images: measuring.Images, tmp_path: Path, ended_by: BaseException
+) -> None:
+    path = tmp_path / "run.json"
+    device = FakeDevice(breaks_at=2, breaks_after=1, breaks_by=ended_by)
+    with pytest.raises((KeyboardInterrupt, BenchError)):
+        measure(device, images, path, a_run())
+    assert device.files == {}
+    kept = counts.load(path)
+    assert kept is not None
+    assert sorted(len(s.shards) for s in kept.subjects) == [1, 1, 2]
+    again = FakeDevice()
+    assert all(list(s.shards) == NAMES for s in measure(again, images, path, kept).subjects)
+    assert [len(jobs) for jobs in again.ran] == [2]
 
 
 def test_one_that_fails_does_not_stop_the_others(images: measuring.Images, tmp_path: Path) -> None:

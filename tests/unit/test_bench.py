@@ -15,16 +15,14 @@ from deploy.measure.jobs import Selection
 from deploy.measure.runner_protocol import Job
 from tests.support import measured
 from tests.support.deployed import DEPLOYED, END, LISTED, started
-from toolchain.core.errors import BenchError, ConnectionFailed, EdgewrightError, UsageError
+from toolchain.core.errors import BenchError, ConnectionFailed, UsageError
 from toolchain.results import measurement
 
 
 class FakeConnection:
     """A device whose runner says what it was given to say, then ends or breaks."""
 
-    def __init__(
-        self, *events: dict[str, Any] | str, breaks: EdgewrightError | None = None
-    ) -> None:
+    def __init__(self, *events: dict[str, Any] | str, breaks: BaseException | None = None) -> None:
         self.events = events
         self.breaks = breaks
         self.commands: list[list[str]] = []
@@ -76,6 +74,7 @@ def measured_as(job: Job) -> measurement.Measurement:
 
 
 RESULT = told(SPREAD[0], 0)
+ANSWERS = [told(job, number) for number, job in enumerate(SPREAD)]
 DROPPED = ConnectionFailed("board: the connection was lost", detail="reset")
 
 
@@ -133,26 +132,26 @@ def test_choices_that_exclude_each_other_are_an_error() -> None:
 def test_a_result_comes_home(tmp_path: Path) -> None:
     seen: list[bench.Progress] = []
     where = {"event": "progress", "job": 0, "of": 6, "stage": "time", "done": 3, "seconds": 2.0}
-    connection = FakeConnection(started(), where, RESULT, END)
+    connection = FakeConnection(started(), where, *ANSWERS, END)
     result = run(
         connection, tmp_path, settings=measurement.Settings(budget_s=2), progress=seen.append
     )
     assert result.complete
     assert not result.emulated
-    assert result.measurements == [measured_as(SPREAD[0])]
+    assert result.measurements == [measured_as(job) for job in jobs.plan(DEPLOYED)]
     assert connection.spec["budget_s"] == 2
     assert len(connection.spec["jobs"]) == 6
     assert connection.commands[0][0] == "edgewright/current/venv/bin/python"
-    assert [p.stage for p in seen] == ["time", "done"]
+    assert [p.stage for p in seen] == ["time", *["done"] * 6]
     first = SPREAD[0]
     named = first.configuration.variant_label
     assert seen[0].label == f"{first.model} b{first.batch} {first.runtime} {named} 1 thread"
 
 
 def test_a_device_is_emulated_when_the_inventory_or_the_runner_says_so(tmp_path: Path) -> None:
-    looks = FakeConnection(started(emulation="QEMU_CPU=rv64"), RESULT, END)
+    looks = FakeConnection(started(emulation="QEMU_CPU=rv64"), *ANSWERS, END)
     assert run(looks, tmp_path).emulated
-    said = FakeConnection(started(), RESULT, END)
+    said = FakeConnection(started(), *ANSWERS, END)
     assert run(said, tmp_path, emulated=True).emulated
 
 
@@ -206,6 +205,47 @@ def test_what_was_measured_before_the_link_dropped_is_kept(tmp_path: Path) -> No
     assert str(next(tmp_path.iterdir())) in caught.value.resolution
 
 
+@pytest.mark.parametrize("ended_by", [KeyboardInterrupt(), RuntimeError("a bug"), SystemExit(1)])
+def test_whatever_ends_a_run_what_was_measured_is_kept(
+    tmp_path: Path, ended_by: BaseException
+) -> None:
+    with pytest.raises(type(ended_by)) as caught:
+        run(FakeConnection(started(), RESULT, breaks=ended_by), tmp_path)
+    (kept,) = measurement.load_all(tmp_path, pytest.fail)
+    assert not kept.complete
+    assert kept.measurements == [measured_as(SPREAD[0])]
+    assert str(next(tmp_path.iterdir())) in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "1e99", "[" * 5000, '{"a":' * 150])
+@pytest.mark.parametrize("key", ["load_ns", "parity", "job"])
+def test_an_answer_that_no_number_can_hold_or_nests_without_end_loses_no_other(
+    tmp_path: Path, value: str, key: str
+) -> None:
+    nested = value + "1" + {"[": "]", "{": "}"}.get(value[0], "") * value.count(value[0])
+    number = nested if value[0] in "[{" else value
+    second = json.dumps(ANSWERS[1])
+    if key == "job":
+        harmed = second.replace('"job": 1', f'"job": {number}')
+    else:
+        harmed = second.replace(f'"{key}": ', f'"{key}": {number}, "{key}_": ')
+    assert harmed != second
+    with pytest.raises(BenchError) as caught:
+        run(FakeConnection(started(), RESULT, harmed, *ANSWERS[2:], END), tmp_path)
+    (kept,) = measurement.load_all(tmp_path, pytest.fail)
+    assert not kept.complete
+    assert measured_as(SPREAD[0]) in kept.measurements
+    assert "run the same command again" in caught.value.resolution
+
+
+def test_a_runner_that_leaves_a_job_out_has_not_ended(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="after 5 of 6 jobs"):
+        run(FakeConnection(started(), *ANSWERS[:5], END), tmp_path)
+    with pytest.raises(BenchError, match="after 6 of 6 jobs") as caught:
+        run(FakeConnection(started(), *ANSWERS, RESULT, END), tmp_path)
+    assert "second answer to job 0" in caught.value.detail
+
+
 def test_a_link_that_drops_before_anything_was_measured_is_the_links_error(tmp_path: Path) -> None:
     for events in ([], [started()]):
         with pytest.raises(ConnectionFailed):
@@ -219,7 +259,7 @@ def test_a_runner_that_ends_early_is_an_error(tmp_path: Path) -> None:
 
 
 def test_noise_on_the_line_is_not_an_event(tmp_path: Path) -> None:
-    connection = FakeConnection("Welcome!", started(), "{broken", "[]", RESULT, END)
+    connection = FakeConnection("Welcome!", started(), "{broken", "[]", *ANSWERS, END)
     assert run(connection, tmp_path).complete
 
 
@@ -272,4 +312,4 @@ def test_a_runner_of_a_release_of_before_levels_were_a_field_is_understood(tmp_p
 def test_an_event_of_a_newer_runner_is_let_be(tmp_path: Path) -> None:
     newer = {"event": "weather", "sky": "clear"}
     later = {**END, "skipped": 0}
-    assert run(FakeConnection(started(), newer, RESULT, later), tmp_path).complete
+    assert run(FakeConnection(started(), newer, *ANSWERS, later), tmp_path).complete

@@ -74,3 +74,16 @@ def test_on_a_terminal_they_are_a_live_table(monkeypatch: pytest.MonkeyPatch) ->
     text = screen.getvalue()
     for expected in ("running", "sending [bold]", "[b]", "unknown", "lost"):
         assert expected in text
+
+
+def test_what_an_interrupt_left_is_said(lines: list[str]) -> None:
+    @console.guarded
+    def body() -> None:
+        interrupt = KeyboardInterrupt()
+        interrupt.add_note("what was measured is in results/x.json")
+        raise interrupt
+
+    with pytest.raises(SystemExit) as ended:
+        body()
+    assert ended.value.code == console.INTERRUPTED
+    assert lines[-1] == "what was measured is in results/x.json"

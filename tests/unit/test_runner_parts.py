@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from edgewright_runner import backends, device, job, watch
+from edgewright_runner import backends, conduct, device, job, watch
 from edgewright_runner.backends import tflite
 
 from toolchain import runtimes
@@ -72,3 +75,32 @@ def test_each_runtime_has_its_twin_on_the_device() -> None:
 def test_only_a_module_of_the_folder_is_a_runtime(name: str) -> None:
     with pytest.raises(ValueError, match="unknown runtime"):
         backends.open_runtime(name, 1)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_answer_that_is_no_json_is_a_failed_job_and_ends_no_other(
+    capsys: pytest.CaptureFixture[str], *, nested: bool
+) -> None:
+    value: Any = float("inf")
+    for _ in range(100_000 if nested else 0):
+        value = [value]
+    asked = {"model": "net", "runtime": "tvm", "threads": 1}
+    assert conduct._told(3, asked, {**asked, "status": "ok", "load_ns": value})
+    event = json.loads(capsys.readouterr().out)
+    assert (event["event"], event["job"]) == ("result", 3)
+    assert event["result"]["status"] == "failed"
+    assert event["result"]["error"]["stage"] == "answer"
+    assert event["result"]["model"] == "net"
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, "[1]", '{"part": 3}', "7", "{"])
+def test_what_a_runtime_prints_in_a_jobs_place_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    (tmp_path / "out").write_text(f'{line}\n{{"stage": "end", "part": {{"load_ns": 5}}}}\n')
+    program = tmp_path / "main.py"
+    program.write_text(f"print(open({str(tmp_path / 'out')!r}).read(), end='')")
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    position = {"job": 0, "of": 1}
+    result = conduct.run_job(tmp_path, {"model": "net"}, timeout=60, position=position)
+    assert result == {"model": "net", "status": "ok", "load_ns": 5}

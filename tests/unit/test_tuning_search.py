@@ -30,7 +30,7 @@ from toolchain.core.store import Store
 from toolchain.tuning import records
 from toolchain.tuning import search_job as tuning_work
 from toolchain.tuning.budget import Budget
-from toolchain.tuning.devices import RemoteDevice
+from toolchain.tuning.devices import MeasuringError, RemoteDevice, possible
 from toolchain.tuning.records import Database, Header
 from toolchain.tuning.search_request import Found
 
@@ -184,3 +184,10 @@ def test_a_server_that_hears_nothing_more_leaves_no_process_and_no_file(
             time.sleep(0.1)
         assert processes(running.pid) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("times", [[], [0.001, 0.0], [-1.0], [float("inf")], [float("nan")]])
+def test_times_that_can_not_be_are_no_times(times: list[float]) -> None:
+    with pytest.raises(MeasuringError, match="the device says"):
+        possible(times)
+    assert possible([0.001]) == [0.001]

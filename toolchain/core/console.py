@@ -190,8 +190,10 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
                 raise
             show_error(error)
             sys.exit(error.exit_code)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             note("interrupted; what was begun is cleaned up")
+            for line in getattr(interrupt, "__notes__", ()):
+                note(line)
             sys.exit(INTERRUPTED)
 
     return wrapper

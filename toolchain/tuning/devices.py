@@ -8,6 +8,7 @@ up when it stays away.
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import threading
 import time
@@ -37,6 +38,18 @@ class MeasuringError(Exception):
 
 class GoneError(Exception):
     """The device stayed away."""
+
+
+def possible(times: list[float]) -> list[float]:
+    """Times in seconds as a device says them, when they can be some.
+
+    Raises:
+        MeasuringError: there is none, or one is zero, negative, infinite or no number.
+    """
+    wrong = [seconds for seconds in times if not (math.isfinite(seconds) and seconds > 0)]
+    if wrong or not times:
+        raise MeasuringError(f"the device says it took {wrong[0] if wrong else 'no time'}")
+    return times
 
 
 @dataclass(kw_only=True)
@@ -136,7 +149,7 @@ class RemoteDevice:
             evaluate = module.time_evaluator(
                 "main", device, number=1, repeat=repeat, f_preproc=PREPARATION
             )
-            return [float(seconds) for seconds in evaluate(*arguments).results]
+            return possible([float(seconds) for seconds in evaluate(*arguments).results])
 
         first = statistics.median(runs(3))
         found = runs(int(max(FEWEST, min(MOST, MEASURED_S / max(first, 1e-6)))))

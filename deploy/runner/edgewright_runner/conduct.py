@@ -79,13 +79,32 @@ def conduct(release: Path, spec: Json) -> int:
                 result = counting.count(run, wanted, spec["counter"])
             else:
                 result = run(wanted)
-            failed += result["status"] != "ok"
-            emit({"event": "result", "job": number, "result": result})
+            failed += _told(number, wanted, result)
         emit({"event": "end", "failed": failed})
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+def _told(number: int, job: Json, result: Json) -> bool:
+    """Emit the answer to a job; one that is no JSON (infinite, endlessly nested) is a failure.
+
+    Returns:
+        whether the job failed.
+    """
+    try:
+        emit({"event": "result", "job": number, "result": result})
+    except (ValueError, RecursionError) as error:
+        result = {key: job[key] for key in IDENTITY if key in job}
+        result["status"] = "failed"
+        result["error"] = {
+            "stage": "answer",
+            "kind": type(error).__name__,
+            "message": f"what the job said of itself can't be sent: {error}",
+        }
+        emit({"event": "result", "job": number, "result": result})
+    return bool(result["status"] != "ok")
 
 
 def release_id(release: Path) -> str:
@@ -181,15 +200,18 @@ def _follow(process: subprocess.Popen[bytes], result: Json, timeout: float, posi
             return stage
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # cut off in the middle by a crash
+        if not isinstance(message, dict) or not isinstance(message.get("part", {}), dict):
+            continue  # what a runtime printed
         stage, done = message.get("stage", stage), message.get("done", done)
         result.update(message.get("part", {}))
 
 
 def _pump(stream: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
-    for line in stream:
-        lines.put(line)
+    with stream:
+        for line in stream:
+            lines.put(line)
     lines.put(None)
 
 
