@@ -11,7 +11,8 @@ from toolchain.core import worker
 from toolchain.core.errors import ModelError
 from toolchain.formats.shapes import fixed_shape, refuse_unless_one
 from toolchain.models import catalogue
-from toolchain.samples import public_images
+from toolchain.models.preprocessing import Spectrogram
+from toolchain.samples import catalogue_inputs, public_images, synthetic_sounds
 
 
 def test_samples_are_a_multiple_of_the_batch() -> None:
@@ -25,11 +26,11 @@ def test_samples_are_a_multiple_of_the_batch() -> None:
 
 def test_photographs_are_all_different_and_the_same_every_time() -> None:
     entry = catalogue.entries()["densenet121"]
-    first = public_images.of_entry(entry, 16)
+    first = catalogue_inputs.samples(entry, 16)
     assert first.labels is None
     assert first.x.shape == (16, 224, 224, 3)
     assert len({image.tobytes() for image in first.x}) == 16
-    assert public_images.of_entry(entry, 16).x.tobytes() == first.x.tobytes()
+    assert catalogue_inputs.samples(entry, 16).x.tobytes() == first.x.tobytes()
     # "torch" preprocessing: about zero mean and unit variance
     assert abs(float(first.x.mean())) < 1
     assert 0.5 < float(first.x.std()) < 2
@@ -42,11 +43,44 @@ def test_held_out_digits_are_not_trained_with() -> None:
 
 
 def test_digits_go_in_as_the_catalogue_says() -> None:
-    found = public_images.of_entry(catalogue.entries()["digits-cnn"], 1)
+    found = catalogue_inputs.samples(catalogue.entries()["digits-cnn"], 1)
     assert found.x.shape == (500, 8, 8, 1)
     assert (found.x.min(), found.x.max()) == (0.0, 1.0)
     assert found.labels is not None
     assert set(found.labels.tolist()) == set(range(10))
+
+
+def test_the_peak_of_a_tones_spectrogram_is_in_the_band_of_its_pitch() -> None:
+    how = Spectrogram(window=512, hop=256, bands=40, lowest=20.0, highest=4000.0)
+    filters = synthetic_sounds.mel_filters(how)
+    tone = np.sin(2 * np.pi * 1000 * np.arange(512) / synthetic_sounds.RATE)
+    energy = np.abs(np.fft.rfft(tone * np.hanning(512))) ** 2
+    highest = 2595 * np.log10(1 + 4000 / 700)
+    lowest = 2595 * np.log10(1 + 20 / 700)
+    step = (highest - lowest) / 41
+    expected = round((2595 * np.log10(1 + 1000 / 700) - lowest) / step) - 1
+    assert int((energy @ filters).argmax()) == expected
+
+
+def test_coefficients_are_the_orthonormal_cosine_transform_of_the_bands() -> None:
+    bands = Spectrogram(window=480, hop=320, bands=16)
+    whole = bands.model_copy(update={"coefficients": 16})
+    plain = synthetic_sounds.spectrograms(2, (5, 16), bands)
+    transformed = synthetic_sounds.spectrograms(2, (5, 16), whole)
+    assert np.linalg.norm(transformed) == pytest.approx(np.linalg.norm(plain), rel=1e-5)
+    assert transformed[0, 0, 0] == pytest.approx(plain[0, 0].mean() * 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ds-cnn", "anomaly-autoencoder", "keyword-mobilenet"])
+def test_sounds_are_all_different_and_what_ranges_are_measured_on_is_none_of_the_samples(
+    name: str,
+) -> None:
+    entry = catalogue.entries()[name]
+    found = catalogue_inputs.samples(entry, 1).x
+    others = catalogue_inputs.calibration(entry)
+    assert found.shape == (entry.samples, *entry.shape)
+    assert np.isfinite(found).all()
+    assert len({x.tobytes() for x in [*found, *others]}) == len(found) + len(others)
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 24, 3), (1, 3, 32, 24), (1, 1, 16, 16), (1, 8, 8, 1)])

@@ -190,7 +190,7 @@ def prepare(asked: ShardsRequest) -> list[Path]:
 def test_shards_hold_every_image_once_and_the_device_makes_the_same_inputs(tmp_path: Path) -> None:
     folder, labels = a_folder(tmp_path, 2, 0, 1)
     images = dataset.read(folder, labels, Classes(count=3)).images
-    how = catalogue.entries()["resnet50"].preprocessing  # channels reversed, a mean each
+    how = catalogue.entries()["resnet50"].image_preprocessing()  # channels reversed, a mean each
     found = prepare(request(tmp_path / "made", [(i.path, i.label) for i in images], how))
     assert len(found) == 2
     seen = []

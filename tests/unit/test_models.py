@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import pkgutil
 import zipfile
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from tests.support.model_files import a_keras_file
+from toolchain.convert import networks
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.models import catalogue, place
 from toolchain.models.resolve import resolve_model
 
 
-def test_the_catalogue_has_the_models_of_the_main_job() -> None:
-    known = catalogue.entries()
-    assert set(known) == {
-        "digits-cnn", "mobilenet", "mobilenetv2", "mobilenetv3-small", "mobilenetv3-large",
-        "densenet121", "resnet50", "efficientnetb0", "inceptionv3", "nasnet-mobile",
-    }  # fmt: skip
-    assert known["densenet121"].shape == (224, 224, 3)
-    for entry in known.values():
-        assert len(entry.preprocessing.mean) == len(entry.preprocessing.std) == entry.shape[2]
+def test_an_image_has_a_mean_and_a_deviation_for_each_channel_that_the_network_takes() -> None:
+    taking_images = [e for e in catalogue.entries().values() if e.preprocessing is not None]
+    assert len(taking_images) > 10
+    for entry in taking_images:
+        how = entry.image_preprocessing()
+        assert len(how.mean) == len(how.std) == entry.shape[2], entry.name
+
+
+def test_an_entry_says_how_its_inputs_are_made() -> None:
+    entry = catalogue.entries()["ds-cnn"].model_dump()
+    with pytest.raises(ValidationError, match=r"inputs of sounds need \[spectrogram\]"):
+        catalogue.CatalogueEntry(**{**entry, "spectrogram": None})
+    with pytest.raises(ValidationError, match="classification needs classes"):
+        catalogue.CatalogueEntry(**{**entry, "classes": None})
+
+
+def test_what_takes_sounds_takes_no_images() -> None:
+    with pytest.raises(ModelError, match="ds-cnn takes no images"):
+        catalogue.entries()["ds-cnn"].image_preprocessing()
+
+
+def test_a_network_of_the_catalogue_has_a_module_of_its_name() -> None:
+    named = {e.constructor for e in catalogue.entries().values() if e.source == "network"}
+    assert named == {module.name for module in pkgutil.iter_modules(networks.__path__)}
 
 
 def test_what_others_measured_is_no_part_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ def image_shape(model: str, shape: Sequence[int]) -> tuple[tuple[int, int, int],
 
 def _preprocessing(spec: ModelSpec) -> Preprocessing:
     if spec.entry is not None:
-        return spec.entry.preprocessing
+        return spec.entry.image_preprocessing()
     if spec.own is not None and spec.own.preprocessing is not None:
         return spec.own.preprocessing
     raise UsageError(

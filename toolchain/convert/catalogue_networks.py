@@ -1,18 +1,20 @@
 """The catalogue's networks: an architecture, and weights of a file, trained here or drawn.
 
-A source of networks is an entry of SOURCES. Runs in the worker: TensorFlow is imported here.
+A source of networks is an entry of SOURCES, or a module of `networks`. Runs in the worker:
+TensorFlow is imported here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
 
 import keras
 
+from toolchain.convert import networks
 from toolchain.convert.requests import Part
-from toolchain.convert.training import digits_network, seeded_weights, weights_file
+from toolchain.convert.training import digits_network, weights_file
+from toolchain.convert.training.network_source import NetworkSource
 from toolchain.core import store
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
@@ -22,22 +24,6 @@ from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork
 from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.manifest import Source
 from toolchain.models.specification import ModelSpec
-from toolchain.samples import public_images
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkSource:
-    """Where networks of the catalogue come from.
-
-    Attributes:
-        architecture: the network, without its weights.
-        fill: makes weights from a seed, where the user has none.
-        is_trained: whether these classify anything.
-    """
-
-    architecture: Callable[[CatalogueEntry], keras.Model]
-    fill: Callable[[keras.Model, CatalogueEntry, int, Progress], None]
-    is_trained: bool
 
 
 def load(spec: ModelSpec, weights: Part, progress: Progress) -> tuple[TensorFlowNetwork, Source]:
@@ -54,7 +40,7 @@ def load(spec: ModelSpec, weights: Part, progress: Progress) -> tuple[TensorFlow
     assert spec.entry is not None
     tensorflow_graph.settle()
     progress("reading the model")
-    model = SOURCES[spec.entry.source].architecture(spec.entry)
+    model = source_of(spec.entry).architecture(spec.entry)
     if spec.weights is not None:
         _read_users(model, spec.weights)
         said = f"file:{store.digest_file(spec.weights)}"
@@ -63,22 +49,31 @@ def load(spec: ModelSpec, weights: Part, progress: Progress) -> tuple[TensorFlow
     return keras_file.network(model), Source(kind=keras_file.FORMAT.name, weights=said)
 
 
+def source_of(entry: CatalogueEntry) -> NetworkSource:
+    """Where the network of an entry comes from."""
+    if entry.source in SOURCES:
+        return SOURCES[entry.source]
+    assert entry.constructor is not None
+    found: NetworkSource = importlib.import_module(networks.module(entry.constructor)).SOURCE
+    return found
+
+
 def _with_weights(
     model: keras.Model, entry: CatalogueEntry, seed: int, weights: Part, progress: Progress
 ) -> str:
     """Give a model the weights that are made here; what they are, as `Source.weights`."""
-    source = SOURCES[entry.source]
+    source = source_of(entry)
     if weights.found is not None:
         weights_file.read(model, weights.found)
     else:
         assert weights.wanted is not None
         source.fill(model, entry, seed, progress)
         weights_file.write(model, weights.wanted)
-    if not source.is_trained:
+    if source.weights == "seeded":
         return f"seeded:{seed}"
     folder = weights.found or weights.wanted
     assert folder is not None
-    return f"trained:{store.digest_file(folder / weights_file.FILE)}"
+    return f"{source.weights}:{store.digest_file(folder / weights_file.FILE)}"
 
 
 def _read_users(model: keras.Model, path: Path) -> None:
@@ -105,12 +100,10 @@ def _of_keras_applications(entry: CatalogueEntry) -> keras.Model:
     return made
 
 
-def _draw(model: keras.Model, entry: CatalogueEntry, seed: int, _progress: Progress) -> None:
-    seeded_weights.fill(model, seed, public_images.of_entry(entry, 1).x)
-
-
 def _of_digits(entry: CatalogueEntry) -> keras.Model:
-    return digits_network.architecture(entry.shape, entry.classes)
+    height, width, channels = entry.shape
+    assert entry.classes is not None
+    return digits_network.architecture((height, width, channels), entry.classes)
 
 
 def _train(model: keras.Model, _entry: CatalogueEntry, seed: int, progress: Progress) -> None:
@@ -119,8 +112,6 @@ def _train(model: keras.Model, _entry: CatalogueEntry, seed: int, progress: Prog
 
 
 SOURCES = {
-    "keras-applications": NetworkSource(
-        architecture=_of_keras_applications, fill=_draw, is_trained=False
-    ),
-    "digits": NetworkSource(architecture=_of_digits, fill=_train, is_trained=True),
+    "keras-applications": NetworkSource(architecture=_of_keras_applications),
+    "digits": NetworkSource(architecture=_of_digits, fill=_train, weights="trained"),
 }

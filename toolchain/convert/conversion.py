@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from toolchain import formats
+from toolchain.convert import networks
 from toolchain.convert.requests import CONVERT, ConversionRequest, Part
 from toolchain.core import fingerprint, provenance, store, worker
 from toolchain.core.errors import UsageError
@@ -85,7 +86,7 @@ def identity(spec: ModelSpec, batch: int, by: str = CONVERT.module) -> dict[str,
     return {
         "step": "convert",
         "recipe": {
-            "code": fingerprint.of(by, kind.code),
+            "code": fingerprint.of(by, kind.code, *_own_module(spec)),
             "tools": _versions(TOOLS),
             "python": platform.python_version(),
             **({"extras": used} if used else {}),
@@ -94,6 +95,13 @@ def identity(spec: ModelSpec, batch: int, by: str = CONVERT.module) -> dict[str,
         "batch": batch,
         "name": spec.name,
     }
+
+
+def _own_module(spec: ModelSpec) -> list[str]:
+    """The module of a catalogue network that has one of its own, which is found by its name."""
+    if spec.entry is None or spec.entry.source != "network" or spec.entry.constructor is None:
+        return []
+    return [networks.module(spec.entry.constructor)]
 
 
 def format_of(spec: ModelSpec) -> formats.Format:

@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain.core.errors import ModelError
-from toolchain.models.preprocessing import Preprocessing
+from toolchain.models.preprocessing import Preprocessing, Spectrogram
 
 DATA = Path(__file__).with_name("catalogue.toml")
 
@@ -22,17 +22,39 @@ class CatalogueEntry(BaseModel):
 
     name: str
     title: str
-    source: Literal["keras-applications", "digits"]
+    source: Literal["keras-applications", "digits", "network"]
+    task: Literal["classification", "segmentation", "regression"] = "classification"
     constructor: str | None = None
     arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    shape: tuple[int, int, int]
-    classes: Annotated[int, Field(gt=1)]
-    images: Literal["photographs", "digits"]
+    shape: Annotated[tuple[int, ...], Field(min_length=1)]
+    classes: Annotated[int, Field(gt=1)] | None = None
+    images: Literal["photographs", "digits", "sounds"]
     samples: Annotated[int, Field(gt=0)]
-    labels: str
+    labels: str | None = None
     published_top1: Annotated[float, Field(gt=0, lt=100)] | None = None
     published_top5: Annotated[float, Field(gt=0, lt=100)] | None = None
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None = None
+    spectrogram: Spectrogram | None = None
+
+    @model_validator(mode="after")
+    def _says_how_inputs_are_made(self) -> CatalogueEntry:
+        made_by = self.spectrogram if self.images == "sounds" else self.preprocessing
+        if made_by is None:
+            wanted = "spectrogram" if self.images == "sounds" else "preprocessing"
+            raise ValueError(f"{self.name}: inputs of {self.images} need [{wanted}]")
+        if self.task != "regression" and self.classes is None:
+            raise ValueError(f"{self.name}: {self.task} needs classes")
+        return self
+
+    def image_preprocessing(self) -> Preprocessing:
+        """How an image becomes its input.
+
+        Raises:
+            ModelError: it takes no images.
+        """
+        if self.preprocessing is None:
+            raise ModelError(f"{self.name} takes no images")
+        return self.preprocessing
 
 
 @cache

@@ -37,7 +37,7 @@ class Source(_Part):
 
     Attributes:
         kind: of its file, as `formats` names it; keras for the catalogue's.
-        weights: "seeded:N", "trained:SHA256" or "file:SHA256".
+        weights: "seeded:N", "trained:SHA256", "published:SHA256" or "file:SHA256".
     """
 
     kind: str

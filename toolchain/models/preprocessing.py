@@ -1,4 +1,4 @@
-"""How an image becomes a network's input, as data; `samples.public_images` does it."""
+"""How an image or a sound becomes a network's input, as data; `samples` does it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,21 @@ class Preprocessing(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop: Annotated[float, Field(gt=0, le=1)] = 0.875
+
+
+class Spectrogram(BaseModel):
+    """The logarithm of the energy in bands of the mel scale, frame by frame, at 16,000 Hz.
+
+    `window` and `hop` are a frame's length and the distance of two, in samples of sound; `bands`
+    are evenly spaced in mel from `lowest` to `highest` Hz. With `coefficients` the bands of a frame
+    become so many of their cosine transform's: MFCCs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window: Annotated[int, Field(gt=0)]
+    hop: Annotated[int, Field(gt=0)]
+    bands: Annotated[int, Field(gt=0)]
+    coefficients: Annotated[int, Field(gt=0)] | None = None
+    lowest: Annotated[float, Field(ge=0)] = 20.0
+    highest: Annotated[float, Field(gt=0, le=8000)] = 4000.0

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.preprocessing import Preprocessing
 
 Array = npt.NDArray[np.float32]
@@ -36,19 +35,6 @@ def count_for(wanted: int, batch: int, available: int | None) -> int:
     if available is not None:
         return max(min(wanted, available) // batch, 1) * batch
     return -(-wanted // batch) * batch
-
-
-def of_entry(entry: CatalogueEntry, batch: int) -> Inputs:
-    """The samples of a catalogue model."""
-    if entry.images == "digits":
-        _, _, images, labels = digits()
-        # A batch larger than the held-out set starts again at its first image.
-        index = np.arange(count_for(entry.samples, batch, HELD_OUT)) % HELD_OUT
-        return Inputs(x=prepared(images[index], entry.preprocessing), labels=labels[index])
-    height, width, _ = entry.shape
-    count = count_for(entry.samples, batch, None)
-    crops = photographs(count, height, width, entry.preprocessing)
-    return Inputs(x=prepared(crops, entry.preprocessing))
 
 
 def of_shape(shape: tuple[int, ...], count: int) -> Inputs:

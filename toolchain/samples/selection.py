@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from toolchain.core.errors import UsageError
 from toolchain.models.specification import ModelSpec
-from toolchain.samples import public_images, user_arrays
+from toolchain.samples import catalogue_inputs, public_images, user_arrays
 from toolchain.samples.public_images import Inputs
 
 OWN_SAMPLES = 8  # of a network that nobody gave samples of
-CALIBRATION_DIGITS = 200
-CALIBRATION_PHOTOGRAPHS = 24
 
 
 def checked(spec: ModelSpec, shape: tuple[int, ...]) -> Inputs:
@@ -24,7 +22,7 @@ def checked(spec: ModelSpec, shape: tuple[int, ...]) -> Inputs:
     """
     batch = shape[0]
     if spec.entry is not None:
-        return public_images.of_entry(spec.entry, batch)
+        return catalogue_inputs.samples(spec.entry, batch)
     if spec.own is not None and spec.own.samples is not None:
         given = user_arrays.load(spec.own.samples, shape)
         count = public_images.count_for(len(given.x), batch, len(given.x))
@@ -39,21 +37,15 @@ def calibration(spec: ModelSpec, shape: tuple[int, ...]) -> Inputs:
         ModelError: the user's own can't be used.
     """
     batch = shape[0]
-    if spec.entry is not None and spec.entry.images == "digits":
-        known = training(spec, shape)
-        return user_arrays.repeated(
-            Inputs(x=known.x[:CALIBRATION_DIGITS]), -(-CALIBRATION_DIGITS // batch) * batch
-        )
     if spec.own is not None and spec.own.calibration is not None:
         given = user_arrays.load(spec.own.calibration, shape)
         return user_arrays.repeated(given, -(-len(given.x) // batch) * batch)
     if spec.entry is not None:
-        seen, how = spec.entry.samples, spec.entry.preprocessing
-        height, width, _ = spec.entry.shape
-        crops = public_images.photographs(seen + CALIBRATION_PHOTOGRAPHS, height, width, how)
-        x = public_images.prepared(crops[seen:], how)
+        x = catalogue_inputs.calibration(spec.entry)
     else:
-        x = public_images.of_shape(shape, OWN_SAMPLES + CALIBRATION_PHOTOGRAPHS).x[OWN_SAMPLES:]
+        x = public_images.of_shape(shape, OWN_SAMPLES + catalogue_inputs.CALIBRATION_OTHERS).x[
+            OWN_SAMPLES:
+        ]
     return user_arrays.repeated(Inputs(x=x), -(-len(x) // batch) * batch)
 
 
@@ -65,8 +57,7 @@ def training(spec: ModelSpec, shape: tuple[int, ...]) -> Inputs:
         UsageError: there are none.
     """
     if spec.entry is not None and spec.entry.images == "digits":
-        images, labels, _, _ = public_images.digits()
-        return Inputs(x=public_images.prepared(images, spec.entry.preprocessing), labels=labels)
+        return catalogue_inputs.training(spec.entry)
     if spec.own is not None and spec.own.training is not None:
         return user_arrays.load(spec.own.training, shape, labelled=True)
     raise UsageError(

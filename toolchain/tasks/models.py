@@ -38,7 +38,7 @@ def models(_: Context, json: bool = False) -> None:
         [
             name,
             "×".join(str(n) for n in entry.shape),
-            str(entry.classes),
+            str(entry.classes or "-"),
             f"{entry.published_top1:g} %" if entry.published_top1 else "-",
             entry.title,
         ]

@@ -49,7 +49,7 @@ def train(model: keras.Model, seed: int) -> None:
                 if variable is not None:
                     variable.assign(initializer.clone()(variable.shape))
     images, labels, _, _ = public_images.digits()
-    x = public_images.prepared(images, catalogue.entries()["digits-cnn"].preprocessing)
+    x = public_images.prepared(images, catalogue.entries()["digits-cnn"].image_preprocessing())
     steps = EPOCHS * (len(x) // BATCH)
     model.compile(
         optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(STEP, steps)),

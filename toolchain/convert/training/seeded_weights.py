@@ -65,6 +65,9 @@ def _scale_scores(model: keras.Model, x: npt.NDArray[np.float32]) -> None:
     Without the centring the features' common part decides and every input gets the same classes.
     """
     last = next(n for n in reversed(model.layers) if getattr(n, "kernel", None) is not None)
+    if np.prod(last.output.shape[1:-1]) > 1:
+        _scale_map(model, last, x)
+        return
     features = keras.Model(model.inputs, last.input)(x, training=False)
     flat = np.asarray(features, dtype=np.float64).reshape(len(x), -1)
     kernel = np.asarray(last.kernel, dtype=np.float64)
@@ -73,3 +76,13 @@ def _scale_scores(model: keras.Model, x: npt.NDArray[np.float32]) -> None:
     scale = SPREAD / (scores - centre).std()
     last.kernel.assign((kernel * scale).astype(np.float32))
     last.bias.assign((-centre * scale).astype(np.float32))
+
+
+def _scale_map(model: keras.Model, last: keras.Layer, x: npt.NDArray[np.float32]) -> None:
+    """The same where a layer without an activation makes scores for each of many places."""
+    scores = np.asarray(keras.Model(model.inputs, last.output)(x, training=False), np.float64)
+    centre = scores.mean(axis=tuple(range(scores.ndim - 1)))
+    scale = SPREAD / (scores - centre).std()
+    last.kernel.assign((np.asarray(last.kernel, np.float64) * scale).astype(np.float32))
+    bias = (np.asarray(last.bias, np.float64) - centre) * scale
+    last.bias.assign(bias.astype(np.float32))

@@ -1,0 +1,36 @@
+"""What a source of the catalogue's networks is; the usual one has an architecture alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+
+from toolchain.convert.training import seeded_weights
+from toolchain.core.worker import Progress
+from toolchain.models.catalogue import CatalogueEntry
+from toolchain.samples import catalogue_inputs
+
+Weights = Literal["seeded", "trained", "published"]
+
+
+def draw(model: keras.Model, entry: CatalogueEntry, seed: int, _progress: Progress) -> None:
+    """Draw weights from a seed, with statistics measured on the entry's samples."""
+    seeded_weights.fill(model, seed, catalogue_inputs.samples(entry, 1).x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSource:
+    """Where networks of the catalogue come from.
+
+    Attributes:
+        architecture: the network, without its weights.
+        fill: gives it weights from a seed, where the user has none.
+        weights: what these are: drawn, trained here or read from a pinned file of others.
+    """
+
+    architecture: Callable[[CatalogueEntry], keras.Model]
+    fill: Callable[[keras.Model, CatalogueEntry, int, Progress], None] = draw
+    weights: Weights = "seeded"
