@@ -177,7 +177,7 @@ def keys(_: Context, *, fleet: Fleet, json: bool = False) -> None:
         if json:
             console.show_json({"key": key, "path": str(path), "made": is_new})
         else:
-            console.out.print(key, highlight=False, soft_wrap=True)
+            console.out.print(key, soft_wrap=True)
         return
 
     def show(name: str, _: Trusting) -> None:

@@ -163,6 +163,16 @@ SEEDS = {
         file="deploy/agent/state.py", good=" and as_recorded(venv)", bad="", test=PLAN,
         only="one_byte",
     ),
+    "a device's text obeyed by the terminal": Seed(
+        file="toolchain/core/terminal.py",
+        good="yield Segment(visible(segment.text), segment.style)", bad="yield segment",
+        test="tests/unit/test_console.py", only="not_obeyed",
+    ),
+    "a job's last answer thrown away": Seed(
+        file="deploy/measure/bench.py", good="    except BaseException as error:  #",
+        bad="    except EdgewrightError as error:  #", test="tests/unit/test_bench.py",
+        only="whatever_ends",
+    ),
     "a lost switch called done": Seed(
         file="deploy/release/rollout.py", good="    if folder is None:\n",
         bad='    folder = folder or ""\n    if folder is None:\n',

@@ -6,9 +6,14 @@ import io
 import time
 
 import pytest
-from rich.console import Console
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.table import Table
+from rich.text import Text
 
 from toolchain.core import console
+from toolchain.core.errors import BenchError
+from toolchain.core.terminal import Terminal, visible
 
 
 @pytest.fixture
@@ -66,7 +71,7 @@ def test_several_devices_are_a_line_for_each_end(lines: list[str]) -> None:
 
 def test_on_a_terminal_they_are_a_live_table(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
-    terminal = Console(file=screen, force_terminal=True, width=80)
+    terminal = Terminal(file=screen, force_terminal=True, width=80)
     monkeypatch.setattr(console, "err", terminal)
     with console.board("deploy", ["a", "[b]"]) as show:
         show("a", "running", "sending [bold]")
@@ -87,3 +92,65 @@ def test_what_an_interrupt_left_is_said(lines: list[str]) -> None:
         body()
     assert ended.value.code == console.INTERRUPTED
     assert lines[-1] == "what was measured is in results/x.json"
+
+
+HOSTILE = [
+    "\x1b]0;owned\x07",
+    "\x1b[2J",
+    "[/x]",
+    "ARMv8 [rev 4]",
+    ":smile:",
+    "\x9b31m",
+    "\u202eexe.txt",
+]
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a user would see; it has no colours, so every escape in it came from a text."""
+    shown = io.StringIO()
+    for name in ("out", "err"):
+        monkeypatch.setattr(console, name, Terminal(file=shown, width=200))
+    return shown
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_from_elsewhere_is_shown_and_not_obeyed(screen: io.StringIO, text: str) -> None:
+    table = Table(title=text)
+    table.add_column(text)
+    table.add_row(Text(f"{text} "))  # nothing made it visible before its width was measured
+    console.note(text)
+    console.show_table(text, [text], [[text]])
+    console.show_error(BenchError(text, detail=text, resolution=text))
+    console.out.print(table)
+    console.out.print(text)
+    with console.step(text) as say:
+        say(text)
+    with console.board(text, [text]) as show:
+        show(text, "failed", text)
+    seen = screen.getvalue()
+    assert seen.count(visible(text).removesuffix("␇")) >= 13
+    assert not any(
+        (ord(c) < 32 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for c in seen
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(console, "err", Terminal(file=shown, force_terminal=True, width=200))
+    with console.step(text) as say:
+        say(text)
+    with console.board(text, [text]) as show:
+        show(text, "running", text)
+    seen = shown.getvalue()
+    assert visible(text) in seen
+    assert visible(text) == text or text not in seen
+
+
+@given(st.text())
+def test_what_is_shown_has_as_many_characters_and_none_that_acts(text: str) -> None:
+    shown = visible(text)
+    assert len(shown) == len(text)
+    assert visible(shown) == shown
+    assert all(c in "\n\t" or c.isprintable() or c.isspace() or ord(c) > 0xA0 for c in shown)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -17,6 +18,7 @@ from tests.support import evaluated, measured
 from toolchain.core.errors import BenchError
 from toolchain.report import (
     comparison,
+    csv_file,
     formatting,
     html_page,
     reports,
@@ -333,3 +335,16 @@ def test_several_runtimes_are_each_held_against_the_best_and_the_first() -> None
     ratios = summary.ratios(found)
     assert [(r.runtime, r.baseline) for r in ratios] == [("tflite", "abacus"), ("tvm", "abacus")]
     assert [r.by_batch[1] for r in ratios] == pytest.approx([4, 4 / 3])
+
+
+@pytest.mark.parametrize("name", ["=1+2", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_text_that_a_spreadsheet_would_compute_is_text_in_a_csv(name: str) -> None:
+    @dataclass
+    class Row:
+        host: str
+        change: float
+
+    (row,) = csv.DictReader(io.StringIO(csv_file.dump(Row, [Row(name, -1.5)]), newline=""))
+    assert row == {"host": f"'{name}", "change": "-1.5"}
+    (row,) = csv.DictReader(io.StringIO(csv_file.dump(Row, [Row("a\rb\x1b", 1)]), newline=""))
+    assert row["host"] == "a␍b␛"

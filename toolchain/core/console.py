@@ -19,25 +19,24 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
 
-from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from toolchain.core.errors import EdgewrightError
+from toolchain.core.terminal import Terminal, visible
 
 QUIET_S = 20.0
 INTERRUPTED = 130
-WIDTH_WITHOUT_TERMINAL = 120
 STATE_COLOURS = {"waiting": "dim", "skipped": "dim", "running": "cyan", "done": "green",
                  "unchanged": "green"}  # fmt: skip
 
 # what tasks are run with: messages that name a task name it as the reader can run it
 task_command = "invoke"
 
-out = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
-err = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_WITHOUT_TERMINAL)
+out = Terminal()
+err = Terminal(stderr=True)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +45,7 @@ Say = Callable[[str], None]
 
 def note(text: str) -> None:
     """A line for the reader, on stderr."""
-    err.print(escape(_as_run(text)), highlight=False, soft_wrap=True)
+    err.print(_as_run(text), soft_wrap=True)
 
 
 def _as_run(text: str) -> str:
@@ -82,11 +81,9 @@ def step(title: str) -> Iterator[Say]:
         with show(title, started) as say:
             yield say
     except BaseException:
-        mark = "[red]✗[/red]"
-        err.print(f"{mark} {escape(title)} [dim]{_elapsed(started)}[/dim]", highlight=False)
+        err.print(Text.assemble(("✗", "red"), f" {title} ", (_elapsed(started), "dim")))
         raise
-    mark = "[green]✓[/green]"
-    err.print(f"{mark} {escape(title)} [dim]{_elapsed(started)}[/dim]", highlight=False)
+    err.print(Text.assemble(("✓", "green"), f" {title} ", (_elapsed(started), "dim")))
 
 
 @contextmanager
@@ -94,14 +91,14 @@ def _live(title: str, _started: float) -> Iterator[Say]:
     """One line on a terminal: its clock runs on while the step says nothing."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[line]}[/dim]"),
+        TextColumn("{task.fields[line]}", style="dim", markup=False),
     )
     with Progress(*columns, console=err, transient=True) as progress:
-        shown = progress.add_task(escape(title), total=None, line="")
+        shown = progress.add_task(visible(title), total=None, line="")
         room = max(20, err.width - len(title) - 16)
-        yield lambda line: progress.update(shown, line=escape(line.strip()[:room]))
+        yield lambda line: progress.update(shown, line=visible(line.strip()[:room]))
 
 
 @contextmanager
@@ -139,12 +136,12 @@ def board(title: str, names: Sequence[str]) -> Iterator[Callable[[str, str, str]
     states = dict.fromkeys(names, ("waiting", ""))
 
     def drawn() -> Table:
-        table = Table(title=f"{escape(title)} {_elapsed(started)}", title_justify="left")
+        table = Table(title=f"{title} {_elapsed(started)}", title_justify="left")
         for column in ("host", "", "step"):
             table.add_column(column, no_wrap=True)
         for name, (state, line) in states.items():
             colour = STATE_COLOURS.get(state, "red")
-            table.add_row(escape(name), f"[{colour}]{state}[/{colour}]", escape(line.strip()[:70]))
+            table.add_row(name, Text(state, style=colour), line.strip()[:70])
         return table
 
     def show(name: str, state: str, line: str) -> None:
@@ -201,14 +198,12 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
 
 def show_error(error: EdgewrightError) -> None:
     """The three parts of an error, on stderr."""
-    brief = f"[bold red]error:[/bold red] {escape(error.brief)}"
-    err.print(brief, highlight=False, soft_wrap=True)
-    if error.detail:
-        for line in error.detail.rstrip().splitlines():
-            err.print(f"  [dim]{escape(line)}[/dim]", highlight=False, soft_wrap=True)
+    err.print(Text.assemble(("error:", "bold red"), f" {error.brief}"), soft_wrap=True)
+    for line in error.detail.rstrip().splitlines():
+        err.print(Text(f"  {line}", style="dim"), soft_wrap=True)
     if error.resolution:
-        resolution = f"[bold]what to do:[/bold] {escape(_as_run(error.resolution))}"
-        err.print(resolution, highlight=False, soft_wrap=True)
+        resolution = f" {_as_run(error.resolution)}"
+        err.print(Text.assemble(("what to do:", "bold"), resolution), soft_wrap=True)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
