@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tests.support.examples import worked
 from tests.support.fake_executor import FakeExecutor
 from toolchain import formats, runtimes, targets
 from toolchain.core import paths, plugins, process
@@ -21,16 +21,15 @@ from toolchain.lock import pins
 from toolchain.wheels.recipe import Job, Recipe
 
 FAKES = Path(__file__).with_name("fake_runtimes")
-BLOCK = re.compile(r"(?ms)^```\w+\n# (?P<path>[\w/.]+)\n(?P<code>.*?)^```$")
 
 
 @pytest.fixture
 def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with each example in the file that its first line names, as a user's plug-ins."""
-    for block in BLOCK.finditer((paths.ROOT / "CONTRIBUTING.md").read_text()):
-        file = tmp_path / "examples" / block["path"]
+    for name, code in worked().items():
+        file = tmp_path / "examples" / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(block["code"])
+        file.write_text(code)
     monkeypatch.setenv(plugins.VARIABLE, str(tmp_path / "examples"))
     return tmp_path / "examples"
 
@@ -52,7 +51,11 @@ def imported(file: Path) -> ModuleType:
     return module
 
 
-def test_the_example_of_a_runtime_is_one_where_there_are_wheels_for_it(examples: Path) -> None:
+def test_the_example_of_a_runtime_is_one_where_there_are_wheels_for_it(
+    examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = pins.source("cython")  # any will do: its name alone is looked at
+    monkeypatch.setattr(pins, "sources", lambda: {"ai-edge-litert-arm64": entry})
     litert = runtimes.runtime("litert")
     arm, risc_v = targets.target("aarch64"), targets.target("rv64gc")
     assert litert in runtimes.serving(arm)

@@ -159,8 +159,9 @@ def test_a_made_up_runtime_is_measured_and_shown(network: ModelManifest, tmp_pat
 
 
 def test_a_runtime_keeps_away_from_a_target_that_it_cannot_run_on(network: ModelManifest) -> None:
-    assert [one.name for one in runtimes.serving(RV64GC)] == ["scaler", "tflite", "tvm"]
-    assert [one.name for one in runtimes.serving(ARMV7L)] == ["tflite", "tvm"]
+    scaler = runtimes.runtime("scaler")
+    assert scaler in runtimes.serving(RV64GC)
+    assert scaler not in runtimes.serving(ARMV7L)
     with pytest.raises(UsageError, match="model net is not compiled for armv7l"):
         compiled_models.chosen(ARMV7L, ["net"])
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploy import schemas
+from tests.support.examples import worked
 from toolchain import runtimes
 from toolchain.core import fingerprint, paths, process
 
@@ -63,7 +64,7 @@ BELOW = {
     "formats": {"core", "workstation"},
     "models": {"core", "formats"},
     "samples": {"core", "models"},
-    "runtimes": {"core", "wheels"},
+    "runtimes": {"core", "lock", "wheels"},
     "convert": {"core", "formats", "models", "runtimes", "samples", "workstation"},
     "compile": {"convert", "core", "formats", "images", "lock", "models", "targets", "wheels"},
     "tuning": {"compile", "core", "models", "targets"},
@@ -76,6 +77,8 @@ BELOW = {
         *("results", "runtimes", "targets", "tuning", "wheels", "workstation"),
     },
 }
+# where examples of CONTRIBUTING.md stand when they are ours
+HOMES = {"runtimes": "runtimes", "formats": "formats", "recipes": "wheels"}
 # The list of what an image installs is data that the lock resolves, and stands beside the images.
 UPWARDS = {
     ("toolchain.lock.resolve", "toolchain.images.specification"),
@@ -107,6 +110,12 @@ def _modules() -> Iterator[tuple[str, set[str]]]:
             yield name, found
 
 
+def imported(source: str) -> set[str]:
+    """The modules, and what is in them, that a module's text imports, but for types alone."""
+    statements = fingerprint._statements(ast.parse(source))
+    return {one for statement in statements for one in fingerprint._imported(statement)}
+
+
 def arrows() -> dict[str, set[str]]:
     """The modules of the toolchain that each of them imports, but for types alone."""
     names = {
@@ -115,8 +124,7 @@ def arrows() -> dict[str, set[str]]:
     }
     found = {}
     for name, path in names.items():
-        statements = fingerprint._statements(ast.parse(path.read_text()))
-        given = {one for statement in statements for one in fingerprint._imported(statement)}
+        given = imported(path.read_text())
         packages = {one for one in given if path.name != "__init__.py" or one != name}
         found[name] = packages & names.keys() - {name}
     return found
@@ -136,7 +144,7 @@ def test_no_folder_imports_one_that_stands_above_it() -> None:
         if (one := folder_of(module)) and (below := folder_of(other)) and one != below
         if below not in BELOW[one]
     }
-    assert found == UPWARDS
+    assert found == UPWARDS, "what is needed for types alone is imported under TYPE_CHECKING"
 
 
 def test_the_folders_stand_in_one_order() -> None:
@@ -176,12 +184,12 @@ def test_only_a_runtimes_own_modules_spell_its_name() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and node.value in names
     }
-    assert found - own == SPELL_A_RUNTIME.keys()
+    assert found - own == SPELL_A_RUNTIME.keys(), "a new runtime needs a name that nothing else has"
 
 
-def texts(path: Path) -> Iterator[str]:
+def texts(source: str) -> Iterator[str]:
     """The texts in a module's code: all but docstrings."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(ast.parse(source)))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {
         id(node.body[0].value)
@@ -202,15 +210,30 @@ def test_what_a_cpu_is_stands_in_the_module_of_its_instruction_set() -> None:
             # the runner is alone on its device, and says what it sees there
             if name.startswith(("toolchain/targets/", "deploy/runner/")):
                 continue
-            if named := {text for text in texts(path) if OF_INSTRUCTION_SETS.search(text)}:
+            if named := names_of_cpus(path.read_text()):
                 found[name] = named
-    assert found == NAMES_ONE
+    assert found == NAMES_ONE, "ask the target, or what the lock has for it"
+
+
+def names_of_cpus(source: str) -> set[str]:
+    """The texts in a module's code that name an instruction set."""
+    return {text for text in texts(source) if OF_INSTRUCTION_SETS.search(text)}
+
+
+@pytest.mark.parametrize("example", [name for name in worked() if name.split("/")[0] in HOMES])
+def test_a_worked_example_may_stand_in_the_tree_as_it_is(example: str) -> None:
+    source, home = worked()[example], HOMES[example.split("/", maxsplit=1)[0]]
+    others = {folder for module in imported(source) if (folder := folder_of(module))} - {home}
+    assert others <= BELOW[home]
+    assert names_of_cpus(source) == set()
 
 
 def test_every_value_of_an_onnx_graph_comes_from_the_one_session_that_gets_it_right() -> None:
+    """Here; on a device it is a runtime like any other."""
     every = [p for f in ("toolchain", "deploy", "tests") for p in (paths.ROOT / f).rglob("*.py")]
     call = "InferenceSession" + "("
-    users = {p.relative_to(paths.ROOT).as_posix() for p in every if call in p.read_text()}
+    named = {p.relative_to(paths.ROOT).as_posix() for p in every if call in p.read_text()}
+    users = {name for name in named if not name.startswith(ON_DEVICE)}
     assert users == {"toolchain/formats/onnx_reference.py"}
 
 
@@ -269,7 +292,8 @@ def test_listing_the_tasks_imports_nothing_heavy() -> None:
     heavy = ("tensorflow", "tvm", "onnx", "numpy", "docker", "paramiko", "pydantic", "sklearn")
     script = f"import sys, tasks; print([m for m in {heavy!r} if m in sys.modules])"
     text = process.run([sys.executable, "-c", script], cwd=paths.ROOT, env=dict(os.environ))
-    assert text.strip().splitlines()[-1] == "[]"
+    found = text.strip().splitlines()[-1]
+    assert found == "[]", "import it in the function that uses it"
 
 
 def test_a_matrix_that_is_built_is_looked_up_without_anything_heavy() -> None:

@@ -118,7 +118,8 @@ def source(name: str) -> Pinned:
     known = sources()
     if name not in known:
         raise UsageError(
-            f"the lock has no source named {name}", resolution=f"it has: {', '.join(sorted(known))}"
+            f"the lock has no source named {name}",
+            resolution=f"{SOURCES.name} has: {', '.join(sorted(known))}",
         )
     return known[name]
 
