@@ -64,6 +64,7 @@ def convert(_: Context, *, asked: Models, json: bool = False) -> None:
         console.show_json([manifest.model_dump(mode="json") for manifest in manifests])
     elif manifests:
         _show_checks(manifests)
+        _note_missing(manifests)
     made.refuse()
 
 
@@ -119,7 +120,15 @@ def compile(  # noqa: A001  # the task's name is the field's word
         console.show_json([manifest.model_dump(mode="json") for manifest in manifests])
     elif manifests:
         _show_libraries(manifests, target)
+        _note_missing(manifests)
     made.refuse()
+
+
+def _note_missing(manifests: Sequence[ModelManifest]) -> None:
+    """Say of each form that was not made why: a table without it does not."""
+    for manifest in manifests:
+        for form, why in manifest.missing.items():
+            console.note(f"not made: {manifest.model}, batch {manifest.batch}, {form}: {why}")
 
 
 def _show_libraries(manifests: Sequence[ModelManifest], target: str) -> None:
