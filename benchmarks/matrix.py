@@ -68,7 +68,7 @@ def cost(command: list[str], env: dict[str, str]) -> Cost:
     )
 
 
-def link(objects: list[Path], output: Path) -> None:
+def link(objects: list[Path], output: Path, _progress: worker.Progress) -> None:
     """Link with this machine's compiler."""
     process.run(["g++", "-shared", "-fPIC", *map(str, objects), "-o", str(output)])
 
@@ -111,7 +111,7 @@ def plain(names: list[str], batches: list[int], levels: list[int], folder: Path)
                 objects = place / f"O{level}"
                 objects.mkdir()
                 _call(COMPILE, request(place, level, objects))
-                link(sorted((objects / "objects").iterdir()), place / f"O{level}.so")
+                link(sorted((objects / "objects").iterdir()), place / f"O{level}.so", worker.silent)
 
 
 def request(place: Path, level: int, folder: Path) -> CompilationRequest:

@@ -211,7 +211,7 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
 
     def parts(where: Store, say: Say) -> tuple[Linker, Compiler]:
         by = source_compiler.by_name(claim.parameters["compiler"], where, say)
-        return cross_link.linker(chosen, where, say), by
+        return cross_link.linker(chosen, where), by
 
     def again(scratch: Path, say: Say) -> str:
         copy = scratch / "model"

@@ -17,6 +17,7 @@ from toolchain.compile import compilation as compiler
 from toolchain.convert import conversion
 from toolchain.core import process, provenance, store
 from toolchain.core.errors import ModelError, UsageError
+from toolchain.core.worker import Progress
 from toolchain.models import manifest
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.resolve import resolve_model
@@ -162,7 +163,7 @@ def test_a_linker_that_fails_leaves_nothing(
     shutil.copytree(bench.out, copy.out)
     (copy.out / "digits-cnn" / "b1" / "rv64gc" / "O3.so").unlink()
 
-    def refuses(_objects: list[Path], output: Path) -> None:
+    def refuses(_objects: list[Path], output: Path, _progress: Progress) -> None:
         output.write_bytes(b"half")
         raise ModelError("no linker")
 

@@ -11,6 +11,7 @@ from toolchain import targets
 from toolchain.compile import compilation as compiler
 from toolchain.convert import conversion
 from toolchain.core import store
+from toolchain.core.worker import Progress
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.specification import ModelSpec
 
@@ -42,7 +43,7 @@ class Bench:
         name: str,
         opt_level: int = 3,
         steps: list[str] | None = None,
-        link: Callable[[list[Path], Path], None] | None = None,
+        link: Callable[[list[Path], Path, Progress], None] | None = None,
     ) -> ModelManifest:
         told = steps if steps is not None else []
         return compiler.compile_model(
@@ -60,7 +61,7 @@ class Bench:
         return [*scratch.iterdir()] if scratch.is_dir() else []
 
 
-def joined(objects: list[Path], output: Path) -> None:
+def joined(objects: list[Path], output: Path, _progress: Progress) -> None:
     """In the linker's place: what goes in comes out. The real one needs the cross image."""
     output.write_bytes(b"".join(path.read_bytes() for path in objects))
 

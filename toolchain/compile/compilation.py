@@ -30,12 +30,12 @@ class Linker:
 
     Attributes:
         identity: all that decides its output; another one links again.
-        link: given the objects and the library to write.
+        link: given the objects, the library to write and what is called with each step.
         image: the id of the image it runs in; empty while that is not known.
     """
 
     identity: str
-    link: Callable[[list[Path], Path], None]
+    link: Callable[[list[Path], Path, Progress], None]
     image: Callable[[], str]
 
 
@@ -212,7 +212,7 @@ def _built(
         # the objects are the same whatever links them
         objects = where.get_or_build({**linked, "step": "compile", "link": ""}, compile_objects)
         progress("linking")
-        _link(made, objects, plan.linker)
+        _link(made, objects, plan.linker, progress)
 
     def compile_objects(made: Path) -> None:
         name, target, level = plan.present.model, plan.target.name, plan.opt_level
@@ -278,11 +278,11 @@ def _plain(tiles: Mapping[str, TileRecord]) -> dict[str, object]:
     return {workload: tile.model_dump() for workload, tile in tiles.items()}
 
 
-def _link(made: Path, objects: store.Entry, linker: Linker) -> None:
+def _link(made: Path, objects: store.Entry, linker: Linker, progress: Progress) -> None:
     """Fill a new entry with the library, and what is known of its objects."""
     files = [objects.file(n) for n in sorted(objects.files) if n.startswith(f"{OBJECTS}/")]
     output = made / LIBRARY
-    linker.link(files, output)
+    linker.link(files, output, progress)
     if not output.is_file() or output.stat().st_size == 0:
         raise ModelError("the linker made no library", detail=f"expected {output.name}")
     for name in (CHECK, TUNED):

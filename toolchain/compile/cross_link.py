@@ -24,7 +24,7 @@ IN_CONTAINER = "/edgewright/link"
 FLAGS = ("-shared", "-fPIC", "-O2", "-Wl,--build-id=none", "-Wl,--gc-sections", "-s")
 
 
-def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Linker:
+def linker(target: Target, store: Store) -> Linker:
     """What links objects for a target.
 
     The image is built, and an engine needed, only when it first links. It raises EngineError when
@@ -39,7 +39,7 @@ def linker(target: Target, store: Store, progress: Callable[[str], None]) -> Lin
         known = known or build.known_id(spec, store) or ""
         return known
 
-    def link(objects: list[Path], output: Path) -> None:
+    def link(objects: list[Path], output: Path, progress: Callable[[str], None]) -> None:
         from toolchain.images.engine import Engine  # takes a quarter of a second
 
         nonlocal tag

@@ -106,7 +106,7 @@ def compile(  # noqa: A001  # the task's name is the field's word
     if plan:
         with console.step(f"compiler: {compiler}") as say:
             by = source_compiler.by_name(compiler, Store(), say)
-            linker = cross_link.linker(chosen, Store(), say)
+        linker = cross_link.linker(chosen, Store())
         for line in records.notes(Store(), chosen, by.version) if TILED in levels else []:
             console.note(line)
         done = matrix.compiled(
