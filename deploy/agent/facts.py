@@ -16,6 +16,8 @@ import struct
 import sys
 import time
 
+from deploy.agent.ownership import strangers
+
 AT_HWCAP, AT_HWCAP2 = 16, 26  # <linux/auxvec.h>
 # what follows the name in numpy-2.2.4.dist-info and numpy-1.24.2-py3.11.egg-info
 INFO = re.compile(r"(\d[\w.+!]*?)(-py3\.\d+)?\.(dist|egg)-info$")
@@ -168,6 +170,7 @@ def facts(root: str, modules: list[str]) -> dict[str, object]:
         "venv": importlib.util.find_spec("venv") is not None,
         "pip": has_pip(),
         "root": root,
+        "strangers": strangers(root),
         **disk(root),
         "ram": ram,
         "cores": len(os.sched_getaffinity(0)),

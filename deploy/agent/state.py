@@ -1,5 +1,6 @@
 """Runs on the device: what is below our root there. Changes nothing.
 
+    edgewright-root  says that the folder is ours: `ownership`
     lock             held by the process that deploys: it goes when the process goes
     blobs/SHA256     what was received and verified; releases hard-link to it
     incoming/        what is being received, what is being removed

@@ -32,6 +32,7 @@ from deploy.agent.files import (
     tree_digests,
     write_durably,
 )
+from deploy.agent.ownership import claim, refuse_strangers
 from deploy.agent.repair import laid_out_again
 from deploy.agent.state import State
 from deploy.agent.trust import accept, add, check
@@ -56,6 +57,7 @@ class Steps(State):
 
     def lock(self, who: str) -> None:
         """Keep every other deployer out, for as long as this process lives."""
+        refuse_strangers(self.root)
         os.makedirs(self.root, exist_ok=True)
         lock_file = os.open(self.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -71,6 +73,7 @@ class Steps(State):
         self.lock_file = lock_file
         os.ftruncate(self.lock_file, 0)
         os.pwrite(self.lock_file, who.encode(), 0)
+        claim(self.root)
         go_back(self)
 
     def authorize(self, release: str, seal: dict[str, Any] | None) -> None:

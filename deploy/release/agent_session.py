@@ -36,6 +36,7 @@ T = TypeVar("T")
 AGENT = Path(__file__).parents[1] / "agent"
 MODULES = (
     "files",
+    "ownership",
     "facts",
     "ed25519",
     "trust",

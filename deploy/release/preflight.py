@@ -53,6 +53,7 @@ class _Said(BaseModel):
     venv: bool
     pip: bool
     root: str
+    strangers: list[str]
     disk_free: int
     files_free: int
     writable: bool
@@ -308,6 +309,11 @@ def _room(facts: DeviceFacts, needed: int) -> list[tuple[str, str]]:
             "remove some files there, or set edgewright.root to a folder on another disk",
         ))  # fmt: skip
     elsewhere = "set edgewright.root in the inventory to a folder of the user on another disk"
+    if facts.strangers:
+        reasons.append((
+            f"{facts.root} has other things in it: {', '.join(facts.strangers[:10])}",
+            "set edgewright.root in the inventory to a folder that is empty, or not there yet",
+        ))  # fmt: skip
     if not facts.writable:
         reasons.append((f"nothing can be written below {facts.root}", elsewhere))
     if not facts.executable:

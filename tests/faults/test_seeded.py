@@ -173,6 +173,11 @@ SEEDS = {
         bad="    except EdgewrightError as error:  #", test="tests/unit/test_bench.py",
         only="whatever_ends",
     ),
+    "a folder with other things in it taken": Seed(
+        file="deploy/agent/ownership.py", good="    if found:\n        raise",
+        bad="    if found == root:\n        raise",
+        test="tests/unit/test_ownership.py", only="refused",
+    ),
     "a lost switch called done": Seed(
         file="deploy/release/rollout.py", good="    if folder is None:\n",
         bad='    folder = folder or ""\n    if folder is None:\n',

@@ -21,7 +21,7 @@ ANSWER: dict[str, Any] = {
     "python": "3.13.5", "implementation": "cpython", "abiflags": "",
     "multiarch": "riscv64-linux-gnu", "libc": "glibc", "glibc": "2.41", "glibcxx": "3.4.33",
     "modules": {"numpy": "2.2.4"}, "venv": True, "pip": True, "root": "/home/u/edgewright",
-    "disk_free": 10**10, "files_free": 10**6, "writable": True, "executable": True,
+    "strangers": [], "disk_free": 10**10, "files_free": 10**6, "writable": True, "executable": True,
     "ram": 8 * 10**9, "cores": 4,
     "board": "", "governor": "performance", "temperature": 40.0, "time": 100.0,
     "hwcap": riscv("imafdc"), "hwcap2": 0, "parent": "sshd",

@@ -58,6 +58,7 @@ def test_a_fitting_device_is_not_refused() -> None:
         ({"hwcap": 0}, "its CPU lacks", "compile for"),
         ({"disk_free": 10**6}, "MB are free", "edgewright.root"),
         ({"files_free": 10}, "files may be made", "edgewright.root"),
+        ({"strangers": ["photos"]}, "has other things in it: photos", "edgewright.root"),
         ({"writable": False}, "nothing can be written", "edgewright.root"),
         ({"executable": False}, "noexec", "edgewright.root"),
         ({"time": 0.0 - 10**6}, "clock is", "timedatectl"),
