@@ -33,6 +33,7 @@ from toolchain.core import console, options, paths, process, worker
 from toolchain.core.worker import Answer, Job, Request
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.resolve import resolve_model
+from toolchain.models.variants import PLAIN
 
 TARGET = "x86_64"
 CALL = (
@@ -118,11 +119,13 @@ def request(place: Path, level: int, folder: Path) -> CompilationRequest:
     """What compiling a converted model takes."""
     manifest = ModelManifest.load(place)
     return CompilationRequest(
-        onnx=place / manifest.onnx.file,
+        onnx=place / manifest.graph(PLAIN).file,
         samples=place / manifest.samples.file,
-        variant="fp32",
+        variant=PLAIN,
         reference=None,
         batch=manifest.batch,
+        inputs=tuple(manifest.inputs),
+        outputs=tuple(manifest.outputs),
         target=targets.target(TARGET).tvm(),
         opt_level=level,
         tuned={},

@@ -127,20 +127,19 @@ def converted(
         if isinstance(plain, Failure):
             made.failures.append(plain)
             continue  # nothing to make the others of
-        made.manifests[job.folder] = plain
+        folder = place.folder_of(job.spec.name, plain.batch)  # the model's own batch, if fixed
+        made.manifests[folder] = plain
         for form in (f for f in forms if f != PLAIN):
             title = f"convert {job}, {form}"
             made.jobs += 1
             try:
                 with step(title) as say:
-                    made.manifests[job.folder] = variant_of.add(
-                        job.spec, job.batch, form, job.folder, progress=say
+                    made.manifests[folder] = variant_of.add(
+                        job.spec, job.batch, form, folder, progress=say
                     )
             except EdgewrightError as error:
                 made.failures.append(Failure(what=title, error=error))
-        made.manifests[job.folder] = runtime_artifacts.add(
-            job.folder, made.manifests[job.folder], step
-        )
+        made.manifests[folder] = runtime_artifacts.add(folder, made.manifests[folder], step)
     return made
 
 
@@ -207,7 +206,7 @@ def planned(
         for folder, manifest in manifests
         for form in forms
         for level in levels
-        if form == PLAIN or form in manifest.tflite
+        if (form == PLAIN and manifest.onnx is not None) or form in manifest.tflite
     ]
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deploy.measure.runner_protocol import Connection, Job, command
+from deploy.measure.runner_protocol import Connection, Job, JobSignature, command
 from toolchain import runtimes, targets
 from toolchain.core.errors import BenchError, UsageError
-from toolchain.models.manifest import ModelManifest
+from toolchain.models.manifest import ModelManifest, in_order
 
 ANSWER_S = 120.0
 
@@ -161,4 +161,8 @@ def _jobs(model: DeployedModel, target: str, threads: int) -> Iterator[Job]:
             sha256=artifact.file.sha256,
             samples=f"{folder}/{manifest.samples.file}",
             reference=f"{folder}/{reference.file}" if reference else None,
+            signature=JobSignature(
+                inputs=tuple(in_order(manifest.inputs, artifact.inputs)),
+                outputs=tuple(in_order(manifest.outputs, artifact.outputs)),
+            ),
         )

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
+from toolchain.formats.signature import Tensor
 from toolchain.results import measurement as results
 from toolchain.results.configuration import Configuration, OptLevel, Runtime
 
@@ -47,6 +48,14 @@ def command(release: str, *arguments: str) -> list[str]:
     return [python, f"{release}/runner/main.py", "--release", release, *arguments]
 
 
+class JobSignature(BaseModel):
+    """A network's inputs and outputs, in the order that the artifact has them."""
+
+    model_config = ConfigDict(frozen=True)
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
 class Job(BaseModel):
     """One thing to measure; the paths are relative to the release.
 
@@ -55,6 +64,7 @@ class Job(BaseModel):
         opt_level: what it was compiled with; None under a runtime that has no levels.
         reference: what a variant gave on the machine that made it; the samples hold what the
             network gave as it was trained.
+        signature: what goes in and comes out; a runner of before this takes one of each.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,6 +78,7 @@ class Job(BaseModel):
     sha256: str
     samples: str
     reference: str | None = None
+    signature: JobSignature | None = None
 
     @property
     def configuration(self) -> Configuration:

@@ -21,6 +21,7 @@ from toolchain.core.worker import Progress
 from toolchain.models import manifest
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.resolve import resolve_model
+from toolchain.models.variants import PLAIN
 
 QUICK_S = 2.0  # of a processor, whatever else runs
 
@@ -43,7 +44,7 @@ def digits(bench: Bench) -> ModelManifest:
 
 def test_digits_are_recognised(bench: Bench, digits: ModelManifest) -> None:
     samples = arrays(bench.out / "digits-cnn" / "b1")
-    right = samples["reference"].argmax(axis=1) == samples["labels"]
+    right = samples["out:output"].argmax(axis=2).ravel() == samples["labels"]
     assert len(right) == 500
     assert right.mean() > 0.95
 
@@ -59,7 +60,7 @@ def test_every_conversion_was_checked(digits: ModelManifest) -> None:
 def test_the_card_names_every_file_that_is_there(bench: Bench, digits: ModelManifest) -> None:
     folder = bench.out / "digits-cnn" / "b1"
     library = digits.libraries["rv64gc"]["O3"]
-    files = [digits.onnx, digits.samples, digits.tflite["fp32"], library]
+    files = [digits.graph(PLAIN), digits.samples, digits.tflite["fp32"], library]
     for file in files:
         assert store.digest_file(folder / file.file) == file.sha256
     statement = f"{library.file}{provenance.SUFFIX}"
@@ -74,7 +75,7 @@ def test_the_graphs_batch_is_fixed(bench: Bench, digits: ModelManifest) -> None:
     graph = onnx.load(bench.out / "digits-cnn" / "b1" / "model.onnx").graph
     dims = graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_value for d in dims] == [1, 8, 8, 1]
-    assert digits.input.shape == (1, 8, 8, 1)
+    assert digits.inputs[0].shape == (1, 8, 8, 1)
 
 
 def test_a_second_run_does_nothing_and_imports_nothing_heavy(
@@ -127,7 +128,7 @@ def test_another_batch_is_another_graph_of_the_same_weights(
 ) -> None:
     steps: list[str] = []
     made = bench.convert(resolve_model("digits-cnn"), 16, steps)
-    assert made.input.shape == (16, 8, 8, 1)
+    assert made.inputs[0].shape == (16, 8, 8, 1)
     assert made.samples.count == 496
     assert made.source == digits.source
     assert not [s for s in steps if "training" in s]
@@ -220,7 +221,7 @@ def test_seeded_weights_give_outputs_that_differ_clearly(tmp_path: Path) -> None
     made = conversion.convert(
         resolve_model("mobilenetv3-large"), out=tmp_path
     )  # the machine's cache
-    reference = arrays(tmp_path / "mobilenetv3-large" / "b1")["reference"].astype(np.float64)
+    reference = arrays(tmp_path / "mobilenetv3-large" / "b1")["out:output"][:, 0].astype(np.float64)
     assert made.source.weights == "seeded:0"
     assert made.samples.count == len(reference) == 8
     assert len(set(reference.argmax(axis=1))) >= 6

@@ -13,6 +13,7 @@ from toolchain.core import process
 from toolchain.core.errors import ModelError
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.resolve import resolve_model
+from toolchain.models.variants import PLAIN
 from toolchain.workstation import extras
 
 pytestmark = pytest.mark.skipif(
@@ -82,7 +83,7 @@ def test_a_program_gives_the_same_as_onnx_and_under_tvm(made: ModelManifest) -> 
     checks = {check.stage: check for check in made.checks}
     assert {"onnx", "tvm-x86"} <= checks.keys()
     assert all(check.max_rel < 1e-4 and check.top1_agreement == 1 for check in checks.values())
-    assert made.input.shape == (1, 3, 32, 32)
+    assert made.inputs[0].shape == (1, 3, 32, 32)
 
 
 @needs_onnx2tf
@@ -94,7 +95,7 @@ def test_its_tflite_form_takes_the_same_inputs(made: ModelManifest) -> None:
 
 def test_an_open_batch_is_fixed_and_a_fixed_one_stays(bench: Bench, programs: Path) -> None:
     manifest = bench.convert(resolve_model(model_file=programs / "net.pt2"), 4)
-    graph = onnx.load(bench.out / "net" / "b4" / manifest.onnx.file).graph
+    graph = onnx.load(bench.out / "net" / "b4" / manifest.graph(PLAIN).file).graph
     assert [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [4, 3, 32, 32]
     with pytest.raises(ModelError, match="fixed at 1, batch 4"):
         bench.convert(resolve_model(model_file=programs / "fixed.pt2"), 4)

@@ -122,8 +122,8 @@ def of(own: Path, name: str) -> ModelSpec:
 def test_a_users_keras_model_takes_both_ways(own: Path, tmp_path: Path, name: str) -> None:
     bench = Bench(root=tmp_path)
     made = bench.convert(of(own, name))
-    assert made.input.shape == (1, 8, 8, 3)
-    assert made.output.shape == (1, 5)
+    assert made.inputs[0].shape == (1, 8, 8, 3)
+    assert made.outputs[0].shape == (1, 5)
     assert set(made.tflite) == {"fp32"}
     assert made.source.weights.startswith("file:")
     assert "O3" in bench.compile(made.model).libraries["rv64gc"]
@@ -131,14 +131,14 @@ def test_a_users_keras_model_takes_both_ways(own: Path, tmp_path: Path, name: st
 
 def test_the_long_name_of_hdf5_is_as_good(own: Path, tmp_path: Path) -> None:
     made = Bench(root=tmp_path).convert(of(own, "plain.hdf5"))
-    assert (made.source.kind, made.output.shape) == ("keras", (1, 5))
+    assert (made.source.kind, made.outputs[0].shape) == ("keras", (1, 5))
 
 
 def test_a_users_tflite_file_is_used_with_its_open_batch_fixed(own: Path, tmp_path: Path) -> None:
     bench = Bench(root=tmp_path)
     made = bench.convert(of(own, "plain.tflite"), 2)
     assert made.source.kind == "tflite"
-    assert (made.input.shape, made.output.shape) == ((2, 8, 8, 3), (2, 5))
+    assert (made.inputs[0].shape, made.outputs[0].shape) == ((2, 8, 8, 3), (2, 5))
     assert [c.stage for c in made.checks] == ["onnx"]
     folder = bench.out / made.model / "b2"
     compiled = compiler.compile_model(
@@ -178,10 +178,8 @@ def test_a_users_onnx_file_takes_one_way_and_the_card_says_why(
 @pytest.mark.parametrize(
     ("name", "said", "listed"),
     [
-        ("two.keras", "2 inputs", "left"),
-        ("two.onnx", "2 inputs", "z: float32"),
-        ("open.keras", "dynamic shape", "(?, ?, ?, 3)"),
-        ("open.onnx", "dynamic shape", "height"),
+        ("open.keras", "open sizes", "(?, ?, ?, 3)"),
+        ("open.onnx", "open sizes", "height"),
         ("custom.keras", "custom layer", "Doubled"),
         ("code.keras", "Lambda", "Lambda"),
         ("cut.h5", "cut short", "truncated"),
@@ -189,8 +187,6 @@ def test_a_users_onnx_file_takes_one_way_and_the_card_says_why(
         ("cut.tflite", "cut short", ""),
         ("cut.pb", "cut short", ""),
         ("lonely.onnx", "lonely.onnx.data", ""),
-        ("four.onnx", "fixed at 4", ""),
-        ("det-saved", "no operator for: MatrixDeterminant", ""),
     ],
 )
 def test_a_model_that_cannot_be_converted_is_one_error_and_nothing_half_made(

@@ -119,10 +119,10 @@ folder = sys.argv[1] + "/models/mobilenetv3-large/b1/"
 samples = numpy.load(folder + "samples.npz")
 interpreter = Interpreter(folder + "fp32.tflite", num_threads=2)
 interpreter.allocate_tensors()
-interpreter.set_tensor(interpreter.get_input_details()[0]["index"], samples["x"][:1])
+interpreter.set_tensor(interpreter.get_input_details()[0]["index"], samples["in:input"][0])
 interpreter.invoke()
 found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-print(float(abs(found - samples["reference"][:1]).max()))
+print(float(abs(found - samples["out:output"][0]).max()))
 """
     found = reading.load(product.inventory).host(device)
     current = f"{found.root.removeprefix('~/')}/current"

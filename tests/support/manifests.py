@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from toolchain.models.manifest import Check, File, Library, ModelManifest, Samples, Source, Tensor
+from toolchain.formats.signature import Tensor
+from toolchain.models.checks import Check
+from toolchain.models.manifest import File, Library, ModelManifest, Samples, Source
 
 SHA = "0" * 64
 
@@ -14,9 +16,8 @@ def a_manifest() -> ModelManifest:
         title="Net",
         batch=1,
         source=Source(kind="keras", weights="seeded:0"),
-        input=tensor,
-        output=Tensor(name="output", shape=(1, 10)),
-        tvm_input=tensor,
+        inputs=[tensor],
+        outputs=[Tensor(name="output", shape=(1, 10))],
         onnx=File(file="model.onnx", sha256=SHA, size=1),
         samples=Samples(file="samples.npz", sha256=SHA, size=1, count=8, labelled=False),
         checks=[Check(stage="onnx", max_abs=0, max_rel=0, top1_agreement=1, count=8)],

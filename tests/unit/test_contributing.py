@@ -16,7 +16,7 @@ from tests.support.fake_executor import FakeExecutor
 from toolchain import formats, runtimes, targets
 from toolchain.core import paths, plugins, process
 from toolchain.core.errors import ModelError
-from toolchain.formats import onnx_reference
+from toolchain.formats import onnx_reference, shapes
 from toolchain.lock import pins
 from toolchain.wheels.recipe import Job, Recipe
 
@@ -77,10 +77,11 @@ def test_the_examples_twin_on_the_device_runs_a_model(
     model.write_text(json.dumps({"scale": 2.0}))
     twin: Backend = imported(examples / "backends/litert.py").Backend(threads=1)
     twin.load(str(model))
+    twin.bind({"inputs": [{"name": "x"}], "outputs": [{"name": "y"}]})
     x = np.ones((1, 3), np.float32)
-    twin.set_input(x)
+    twin.set_inputs({"x": x})
     twin.run()
-    assert np.array_equal(twin.output(), 2 * x)
+    assert np.array_equal(twin.outputs()["y"], 2 * x)
     assert twin.delegated() is None
 
 
@@ -95,8 +96,10 @@ def test_the_example_of_a_format_reads_a_model_and_its_onnx_says_the_same(
     assert kind.name == "dense"
     kind.refuse_other(tmp_path / "layer.npz")
     network = kind.load(tmp_path / "layer.npz", lambda _step: None)
-    (found,) = onnx_reference.run(network.to_onnx((2, 5), "layer"), {"x": x})
-    assert np.allclose(found, network.run(x, 2), atol=1e-6)
+    inputs, batch = shapes.fixed(network.signature, 2)
+    (found,) = onnx_reference.run(network.to_onnx(inputs, "layer"), {"x": x})
+    assert batch == 2
+    assert np.allclose(found, network.run({"x": x})["y"], atol=1e-6)
 
 
 def test_the_example_of_a_format_refuses_what_is_pickled(examples: Path, tmp_path: Path) -> None:

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.worker_jobs import COPIES_FREED, Freed
-from toolchain.convert import parity
 from toolchain.core import worker
-from toolchain.core.errors import ModelError
-from toolchain.formats.shapes import fixed_shape, refuse_unless_one
 from toolchain.models import catalogue
 from toolchain.models.preprocessing import Spectrogram
 from toolchain.samples import catalogue_inputs, public_images, synthetic_sounds
@@ -95,55 +92,6 @@ def test_an_unknown_network_that_takes_vectors_gets_seeded_numbers() -> None:
     found = public_images.of_shape((2, 40), 8).x
     assert found.shape == (8, 40)
     assert found.tobytes() == public_images.of_shape((2, 40), 8).x.tobytes()
-
-
-def test_a_comparison_counts_what_differs() -> None:
-    reference = np.array([[0.0, 1.0], [2.0, 0.0]], np.float32)
-    found = np.array([[0.0, 1.0005], [2.0, 0.0]], np.float32)
-    check = parity.compare("onnx", reference, found)
-    assert check.max_abs == pytest.approx(5e-4, rel=1e-2)
-    assert check.max_rel == pytest.approx(5e-4, rel=1e-2)
-    assert check.top1_agreement == 1
-    assert check.count == 2
-
-
-@pytest.mark.parametrize("wrong", [[[1.0, 0.0]], [[np.nan, 1.0]], [[0.0, 1.01]]])
-def test_a_conversion_that_computes_something_else_is_refused(wrong: list[list[float]]) -> None:
-    reference = np.array([[0.0, 1.0]], np.float32)
-    with pytest.raises(ModelError, match="disagrees"):
-        parity.compare("onnx", reference, np.array(wrong, np.float32))
-
-
-def test_an_output_of_another_shape_is_refused() -> None:
-    with pytest.raises(ModelError, match="another shape"):
-        parity.compare("onnx", np.zeros((1, 2), np.float32), np.zeros((1, 3), np.float32))
-
-
-def test_only_the_batch_may_be_open() -> None:
-    assert fixed_shape((None, 8, 8, 3), 4) == (4, 8, 8, 3)
-    assert fixed_shape(("N", 3, 8, 8), 1) == (1, 3, 8, 8)
-    with pytest.raises(ModelError, match="dynamic shape") as caught:
-        fixed_shape((None, 3, "height", None), 1)
-    assert "(?, 3, height, ?)" in caught.value.detail
-
-
-def test_a_batch_fixed_at_another_says_which_to_use() -> None:
-    with pytest.raises(ModelError) as caught:
-        fixed_shape((4, 8), 1)
-    assert "--batch 4" in caught.value.resolution
-
-
-def test_several_inputs_are_listed() -> None:
-    inputs = [("left", (None, 4), "float32"), ("right", (None, 5), "float32")]
-    with pytest.raises(ModelError, match="2 inputs") as caught:
-        refuse_unless_one("input", inputs)
-    assert "left: float32 (?, 4)" in caught.value.detail
-    assert "right" in caught.value.detail
-
-
-def test_an_input_that_is_not_float32_is_refused() -> None:
-    with pytest.raises(ModelError, match="uint8"):
-        refuse_unless_one("input", [("image", (1, 8, 8, 3), "uint8")])
 
 
 def test_a_copy_of_a_graph_is_gone_when_the_next_optimiser_begins() -> None:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-from edgewright_runner import job
+from edgewright_runner import samples
 
 from toolchain.accuracy import classes, dataset, evaluation, shards, shards_job
 from toolchain.accuracy.classes import Classes
@@ -197,7 +197,7 @@ def test_shards_hold_every_image_once_and_the_device_makes_the_same_inputs(tmp_p
     for path in found:
         here = shards_job.inputs(path)
         with np.load(path) as arrays:
-            assert job.inputs(dict(arrays)).tobytes() == here.tobytes()
+            assert samples.inputs(dict(arrays)).tobytes() == here.tobytes()
             assert here.tobytes() == public_images.prepared(arrays["pixels"], how).tobytes()
             seen += arrays["labels"].tolist()
     assert seen == [i.label for i in images]
@@ -213,7 +213,7 @@ def test_a_network_that_takes_channels_first_gets_them_so(tmp_path: Path) -> Non
     assert found.shape == (1, 3, 4, 6)
     assert np.array_equal(found.transpose(0, 2, 3, 1), shards_job.inputs(last))
     with np.load(first) as arrays:
-        assert job.inputs(dict(arrays)).tobytes() == found.tobytes()
+        assert samples.inputs(dict(arrays)).tobytes() == found.tobytes()
 
 
 def test_images_are_told_by_their_channels_on_either_side() -> None:

@@ -86,7 +86,9 @@ def a_network(factor: object = FACTOR) -> ModelManifest:
     folder = place.folder_of(manifest.model, manifest.batch)
     folder.mkdir(parents=True)
     x = np.random.default_rng(0).normal(size=(SAMPLES, SIZE)).astype(np.float32)
-    np.savez(folder / "samples.npz", x=x, reference=x * np.asarray(factor, np.float32))
+    x = x.reshape(SAMPLES, 1, SIZE)
+    arrays = {"in:input": x, "out:output": x * np.asarray(factor, np.float32)}
+    np.savez(folder / "samples.npz", allow_pickle=False, **arrays)
     samples = record(folder, "samples.npz").model_dump()
     manifest = manifest.model_copy(
         update={"samples": Samples(**samples, count=SAMPLES, labelled=False)}

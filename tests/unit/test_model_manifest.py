@@ -16,7 +16,7 @@ from toolchain.models.manifest import ModelManifest
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     a_manifest().save(tmp_path)
     assert ModelManifest.load(tmp_path) == a_manifest()
-    assert json.loads((tmp_path / manifest.FILE).read_text())["schema"] == 1
+    assert json.loads((tmp_path / manifest.FILE).read_text())["schema"] == 2
     assert [p.name for p in tmp_path.iterdir()] == [manifest.FILE]
 
 

@@ -21,7 +21,8 @@ from toolchain.core import paths, process
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.store import Store
 from toolchain.images import specification
-from toolchain.models.manifest import Check, ModelManifest
+from toolchain.models.checks import Check
+from toolchain.models.manifest import ModelManifest
 from toolchain.runtimes import runtime, tvm
 from toolchain.wheels import audit, build
 

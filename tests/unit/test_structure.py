@@ -63,7 +63,7 @@ BELOW = {
     "wheels": {"core", "images", "lock", "targets"},
     "formats": {"core", "workstation"},
     "models": {"core", "formats"},
-    "samples": {"core", "models"},
+    "samples": {"core", "formats", "models"},
     "runtimes": {"core", "lock", "wheels"},
     "convert": {"core", "formats", "models", "runtimes", "samples", "workstation"},
     "compile": {"convert", "core", "formats", "images", "lock", "models", "targets", "wheels"},

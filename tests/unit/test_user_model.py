@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.model_files import a_keras_file
 from toolchain.core.errors import ModelError, UsageError
+from toolchain.formats.signature import Tensor
 from toolchain.models.resolve import resolve_model
 from toolchain.models.specification import ModelSpec
 from toolchain.samples import selection, user_arrays
@@ -62,7 +63,8 @@ def test_a_file_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None:
 def test_calibration_inputs_fill_whole_batches(tmp_path: Path) -> None:
     arrays(tmp_path / "some.npz", x=np.ones((3, 4, 4, 1), np.float32))
     spec = own(tmp_path, 'calibration = "some.npz"')
-    assert selection.calibration(spec, SHAPE).x.shape == (4, 4, 4, 1)
+    given = selection.calibration(spec, [Tensor(name="x", shape=SHAPE)], 2, {})
+    assert given.arrays["x"].shape == (2, *SHAPE)
 
 
 def test_without_anything_to_train_on_with_a_model_is_not_trained_on(tmp_path: Path) -> None:

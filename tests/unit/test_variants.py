@@ -7,7 +7,8 @@ import pytest
 from tests.support.manifests import SHA, a_manifest
 from toolchain.core.errors import UsageError
 from toolchain.models import variants
-from toolchain.models.manifest import Check, File, Library, ModelManifest, Tflite, VariantPart
+from toolchain.models.checks import Check
+from toolchain.models.manifest import File, Library, ModelManifest, Tflite, VariantPart
 
 
 def a_file(name: str, sha: str = SHA) -> File:

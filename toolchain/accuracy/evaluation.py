@@ -131,9 +131,9 @@ def prepare(
     spec = resolve_model(model or None, model_file=model_file)
     converted = place.folder_of(spec.name, 1)
     manifest = ModelManifest.load(converted)
-    (height, width, channels), first = image_shape(manifest.model, manifest.input.shape)
+    (height, width, channels), first = image_shape(manifest.model, _image(manifest))
     how = _preprocessing(spec)
-    known = classes.of_model(spec, manifest.output.shape[-1])
+    known = classes.of_model(spec, manifest.outputs[0].shape[-1])
     labelled = dataset.read(folder, labels, known, limit=limit)
     prepared = shards.prepare(
         labelled.images,
@@ -151,6 +151,24 @@ def prepare(
         matching=labelled.matching,
         shards=prepared,
     )
+
+
+def _image(manifest: ModelManifest) -> Sequence[int]:
+    """The shape of a classifier's only input.
+
+    Raises:
+        UsageError: the model has several inputs or outputs, or gives no row of scores.
+    """
+    tensors = [*manifest.inputs, *manifest.outputs]
+    floats = all(tensor.dtype == "float32" for tensor in tensors)
+    if len(tensors) != 2 or not floats or len(manifest.outputs[0].shape) != 2:
+        listed = [f"{tensor.name}: {tensor.dtype} {tensor.shape}" for tensor in tensors]
+        raise UsageError(
+            f"{manifest.model} is no classifier of images, whose accuracy is counted",
+            detail="\n".join(listed),
+            resolution="give a model with one float32 image in and one row of scores out",
+        )
+    return manifest.inputs[0].shape
 
 
 def image_shape(model: str, shape: Sequence[int]) -> tuple[tuple[int, int, int], bool]:

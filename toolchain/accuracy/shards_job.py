@@ -131,10 +131,14 @@ def references(request: ReferencesRequest, progress: Progress) -> None:
     """Run each shard through a TFLite or ONNX file; the worker's entry."""
     path, batch = request.model, request.batch
     network = formats.format_of(path).load(path, progress)
+    (given,), (made,) = network.signature.inputs, network.signature.outputs
     for number, shard in enumerate(request.shards):
         x = inputs(shard)
         x = x[: len(x) // batch * batch]
         progress(f"shard {number + 1} of {len(request.shards)}")
-        given = network.run(x, batch)
+        scores = [
+            network.run({given.name: x[start : start + batch]})[made.name]
+            for start in range(0, len(x), batch)
+        ]
         file = request.folder / f"reference-{number:04}.npy"
-        np.save(file, given.reshape(len(x), -1), allow_pickle=False)
+        np.save(file, np.concatenate(scores).reshape(len(x), -1), allow_pickle=False)

@@ -19,7 +19,8 @@ from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.provenance import Claim, Material
 from toolchain.core.worker import Progress
 from toolchain.models import manifest, variants
-from toolchain.models.manifest import Check, Library, ModelManifest
+from toolchain.models.checks import Check
+from toolchain.models.manifest import Library, ModelManifest
 from toolchain.models.variants import PLAIN
 from toolchain.targets import Target, instruction_sets
 
@@ -143,6 +144,8 @@ class LibraryPlan:
             variant=self.variant,
             reference=self.folder / reference.file if reference else None,
             batch=self.present.batch,
+            inputs=tuple(self.present.inputs),
+            outputs=tuple(self.present.outputs),
             target=self.target.tagged(),
             opt_level=self.opt_level,
             tuned=dict(self.tiles),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from toolchain.compile.compilation_request import CompilationRequest, Compiled
@@ -24,7 +25,8 @@ from toolchain.convert import parity
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
 from toolchain.formats.graphs import onnx_graph
-from toolchain.models.manifest import Check
+from toolchain.models import samples_file
+from toolchain.models.checks import Check
 from toolchain.models.variants import VARIANTS
 
 
@@ -134,24 +136,29 @@ def _check(executable: Any, request: CompilationRequest, rounded: bool) -> Check
     import tvm
     from tvm import relax
 
-    with np.load(request.samples) as arrays:
-        x, reference = arrays["x"], arrays["reference"]
-    if request.reference is not None:
-        reference = np.load(request.reference, allow_pickle=False)
     variant = VARIANTS[request.variant]
-    machine = relax.VirtualMachine(executable, tvm.cpu())
-    batch = request.batch
-    pieces = []
-    for start in range(0, len(x), batch):
-        output = machine["main"](tvm.runtime.tensor(x[start : start + batch]))
-        pieces.append(output.numpy())
-    found = np.concatenate(pieces)
+    main = relax.VirtualMachine(executable, tvm.cpu())["main"]
+    inputs = [*samples_file.inputs(request.samples, request.inputs).values()]
+    outputs = samples_file.outputs(request.reference or request.samples, request.outputs)
+    runs = [
+        _tensors(main(*(tvm.runtime.tensor(np.asarray(array[n], order="C")) for array in inputs)))
+        for n in range(len(inputs[0]))
+    ]
+    found = {
+        tensor.name: np.stack([of[position] for of in runs]).astype(tensor.dtype)
+        for position, tensor in enumerate(request.outputs)
+    }
     stage = "tvm-x86" if platform.machine() == "x86_64" else f"tvm-{platform.machine()}"
     return parity.compare(
         stage,
-        reference,
+        parity.Outputs(tensors=request.outputs, arrays=outputs, batch=request.batch),
         found,
-        request.opt_level,
+        opt_level=request.opt_level,
         variant=variant.name,
         rounded=variant.rounded or rounded,
     )
+
+
+def _tensors(result: Any) -> list[npt.NDArray[Any]]:
+    """The outputs of a library's function: a tensor, or a tuple of them."""
+    return [t.numpy() for t in ([result] if hasattr(result, "numpy") else result)]

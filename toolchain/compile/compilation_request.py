@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolchain.core.worker import Job
+from toolchain.formats.signature import Tensor
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -31,11 +32,12 @@ class CompilationRequest:
 
     Attributes:
         onnx: its graph.
-        samples: an npz file; `x` is what the check gives the network, `reference` what it should
-            give back.
+        samples: an npz file, as `manifest.Samples` has it.
         variant: of the network.
-        reference: an npy file of what the variant should give, in place of the samples' own.
-        batch: that the graph is fixed at.
+        reference: a file of what the variant should give, in place of the samples' own.
+        batch: samples of an inference.
+        inputs: of the graph, in its order, as the samples have them.
+        outputs: of the graph, in its order, as the samples have them.
         target: TVM's description of the target.
         opt_level: 0 to 3.
         tuned: tiles by workload.
@@ -48,6 +50,8 @@ class CompilationRequest:
     variant: str
     reference: Path | None
     batch: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     target: dict[str, object]
     opt_level: int
     tuned: Mapping[str, TileRecord]

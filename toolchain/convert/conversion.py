@@ -38,14 +38,14 @@ def convert(
     progress: Progress = worker.silent,
     cache: store.Store | None = None,
 ) -> ModelManifest:
-    """Convert a model and put the result in OUT/<model>/b<batch>.
+    """Convert a model and put the result in OUT/<model>/b<batch>, by the batch that it has.
 
     Does nothing but check hashes when it was done before with the same input and tools. Libraries
     compiled from the same ONNX bytes stay.
 
     Args:
         spec: the model, from `resolve_model`.
-        batch: the batch that its graphs are fixed at.
+        batch: the batch that its graphs are fixed at, where the model's is open.
         out: the folder of all models; dist/models when not given.
         progress: called with each step.
         cache: the store; this machine's when not given.
@@ -70,7 +70,8 @@ def convert(
             )
 
     entry = where.get_or_build(identity(spec, batch), build)
-    return _publish(where, entry, place.folder_of(spec.name, batch, out))
+    found = ModelManifest.load(entry.folder).batch
+    return _publish(where, entry, place.folder_of(spec.name, found, out))
 
 
 def identity(spec: ModelSpec, batch: int, by: str = CONVERT.module) -> dict[str, object]:

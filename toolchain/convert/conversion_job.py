@@ -6,8 +6,11 @@ that the kind at hand doesn't need.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,31 +18,36 @@ import onnx
 
 from toolchain import formats
 from toolchain.convert import onnx2tf, parity
+from toolchain.convert.parity import Outputs
 from toolchain.convert.requests import ConversionRequest, Part
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
-from toolchain.formats.graphs import onnx_graph
+from toolchain.formats import shapes
+from toolchain.formats.graphs import onnx_graph, onnx_uses
 from toolchain.formats.network import Network
-from toolchain.formats.shapes import fixed_shape
+from toolchain.formats.signature import Tensor
+from toolchain.models import samples_file
+from toolchain.models.checks import Check
 from toolchain.models.manifest import (
+    GRAPH,
     TFLITE,
-    Check,
     ModelManifest,
     Samples,
     Source,
-    Tensor,
     missing_key,
     record,
     record_tflite,
 )
+from toolchain.models.samples_file import keyed
 from toolchain.models.specification import ModelSpec
 from toolchain.models.variants import PLAIN
 from toolchain.samples import selection
-from toolchain.samples.public_images import Inputs
+from toolchain.samples.sets import Sets, stacked
+
+if TYPE_CHECKING:
+    from toolchain.convert import tflite_binding
 
 TFLITE_FILE, ONNX_FILE, SAMPLES_FILE = "fp32.tflite", "model.onnx", "samples.npz"
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,47 +55,101 @@ class Reference:
     """The samples, and what the source gives for them: what every form is compared with.
 
     Attributes:
-        inputs: x (samples, ...), whole batches.
-        output: (samples, ...).
-        shape: of the network's input, batch first.
+        inputs: the network's, their shapes fixed.
+        samples: what it is given.
+        outputs: what it gives for them.
     """
 
-    inputs: Inputs
-    output: Array
-    shape: tuple[int, ...]
+    inputs: tuple[Tensor, ...]
+    samples: Sets
+    outputs: Outputs
 
     @property
     def batch(self) -> int:
-        """The batch that the graphs are fixed at."""
-        return self.shape[0]
+        """Samples of an inference."""
+        return self.outputs.batch
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Forms:
     """What a network was converted to; `missing` says of a form that was not made why."""
 
-    graph: onnx.ModelProto
-    tflite: bytes | None
-    checks: list[Check]
-    missing: dict[str, str]
+    graph: onnx.ModelProto | None = None
+    tflite: bytes | None = None
+    bound: tflite_binding.Bound | None = None
+    checks: list[Check] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    errors: list[ModelError] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def unless_refused(self, form: str) -> Iterator[None]:
+        """Within the block a form is made; where it can't be, the others still are."""
+        try:
+            yield
+        except ModelError as error:
+            self.errors.append(error)
+            why = "; ".join(part for part in (error.brief, error.resolution) if part)
+            self.missing[missing_key(form)] = why
 
 
 def convert(request: ConversionRequest, progress: Progress) -> None:
     """Fill `folder` with the conversions of `spec`; the worker's entry.
 
     Raises:
-        ModelError: the model can't be read or converted.
+        UsageError: a shape that was asked for is none of the model's.
+        ModelError: the model can't be read, or be converted to any form.
     """
     spec, folder = request.spec, request.folder
     network, source = opened(spec, request.weights, progress)
-    shape = fixed_shape(network.shape, request.batch)
-    inputs = selection.checked(spec, shape)
+    inputs, batch = fixed_inputs(network, spec, request.batch, progress)
+    forms = _converted(network, spec.name, inputs, progress)
+    limits = {} if forms.graph is None else onnx_uses.index_limits(forms.graph)
+    samples = selection.checked(spec, inputs, batch, limits)
     progress("running the source model")
-    reference = Reference(inputs=inputs, output=network.run(inputs.x, shape[0]), shape=shape)
-    forms = _converted(network, spec.name, reference, progress)
-    _refuse_other_labels(spec, reference.output)
+    reference = Reference(inputs=inputs, samples=samples, outputs=run_all(network, samples, batch))
+    _refuse_other_labels(spec, reference.outputs)
+    _check(network, reference, forms, progress)
     _write(folder, reference, forms)
     _manifest(spec, source, reference, forms, folder).save(folder)
+
+
+def fixed_inputs(
+    network: Network, spec: ModelSpec, batch: int, progress: Progress
+) -> tuple[tuple[Tensor, ...], int]:
+    """A network's inputs with all their sizes, and its batch.
+
+    Raises:
+        UsageError: a shape that was asked for is none of the model's.
+        ModelError: sizes are left open that neither the user nor the file says.
+    """
+    asked = dict(spec.shapes)
+    known = network.known_shapes(batch) if not asked else {}
+    for name, shape in known.items():
+        progress(f"{name} is {'x'.join(map(str, shape))}, as the file says")
+    return shapes.fixed(network.signature, batch, {**known, **asked})
+
+
+def run_all(network: Network, samples: Sets, batch: int) -> Outputs:
+    """What a network gives for samples, by the library of its kind.
+
+    Raises:
+        ModelError: it can't be run, or its outputs' shapes depend on values.
+    """
+    runs = [network.run(given) for given in samples]
+    try:
+        arrays = stacked(runs)
+    except ValueError as error:
+        raise ModelError(
+            "an output of the model has another size from one inference to the next",
+            detail=network.signature.listed(),
+            resolution="export it without what leaves values out, such as NonMaxSuppression or "
+            "NonZero at its end",
+        ) from error
+    tensors = [
+        replace(output, dtype=arrays[output.name].dtype.name).fixed(arrays[output.name].shape[1:])
+        for output in network.signature.outputs
+    ]
+    return Outputs(tensors=tensors, arrays=arrays, batch=batch)
 
 
 def opened(spec: ModelSpec, weights: Part, progress: Progress) -> tuple[Network, Source]:
@@ -102,7 +164,7 @@ def opened(spec: ModelSpec, weights: Part, progress: Progress) -> tuple[Network,
         ModelError: it can't be read or used.
     """
     if spec.path is not None:
-        network = formats.all_formats()[spec.kind].load(spec.path, progress)
+        network = formats.all_formats()[spec.kind].load(spec.path, progress, spec.signature)
         return network, Source(kind=spec.kind, weights=f"file:{spec.digest}")
     progress("starting TensorFlow")
     from toolchain.convert import catalogue_networks
@@ -110,59 +172,111 @@ def opened(spec: ModelSpec, weights: Part, progress: Progress) -> tuple[Network,
     return catalogue_networks.load(spec, weights, progress)
 
 
-def _converted(network: Network, name: str, reference: Reference, progress: Progress) -> Forms:
-    """A network in both forms, each compared with it.
+def _converted(
+    network: Network, name: str, inputs: tuple[Tensor, ...], progress: Progress
+) -> Forms:
+    """A network in both forms.
 
-    Where a kind of file isn't made TFLite by itself, the ONNX graph is; without that form the
-    network still runs under TVM.
+    Where a kind of file isn't made TFLite by itself, the ONNX graph is. Without one of the forms
+    the network still runs under the runtimes that take the other.
 
     Raises:
-        ModelError: ONNX, or TFLite by the kind itself, lacks an operator, or a form disagrees.
+        ModelError: neither form can be made.
     """
+    forms = Forms()
     progress("converting to TensorFlow Lite")
-    tflite = network.to_tflite(reference.shape)
+    with forms.unless_refused(TFLITE):
+        forms.tflite = network.to_tflite(inputs)
     progress("converting to ONNX")
-    graph = network.to_onnx(reference.shape, name)
+    with forms.unless_refused(GRAPH):
+        forms.graph = network.to_onnx(inputs, name)
+    if forms.tflite is None and forms.graph is None:
+        raise forms.errors[0]
+    return forms
+
+
+def _check(network: Network, reference: Reference, forms: Forms, progress: Progress) -> None:
+    """Compare each form with the source; one that disagrees is not kept.
+
+    Raises:
+        ModelError: no form is left.
+    """
     progress("checking against the source")
-    rounded = onnx_graph.rounds(graph)
-    found = onnx_graph.run(graph, reference.inputs.x, reference.batch)
-    checks = [parity.compare("onnx", reference.output, found, rounded=rounded)]
-    missing: dict[str, str] = {}
-    if tflite is None:
+    graph, rounded = forms.graph, False
+    if graph is not None:
+        rounded = onnx_graph.rounds(graph)
+        forms.graph = None
+        with forms.unless_refused(GRAPH):
+            forms.checks.append(_check_of_onnx(graph, reference, rounded=rounded))
+            forms.graph = graph
+    tflite = forms.tflite
+    if graph is not None and tflite is None and missing_key(TFLITE) not in forms.missing:
         progress("converting to TensorFlow Lite")
-        try:
-            made = onnx2tf.convert(graph)
-            checks.append(_check_of_tflite(made, reference, rounded=rounded))
-            tflite = made
-        except ModelError as error:
-            why = "; ".join(part for part in (error.brief, error.resolution) if part)
-            missing[missing_key(TFLITE)] = why
-    elif not network.is_tflite:
-        checks.append(_check_of_tflite(tflite, reference, rounded=rounded))
-    return Forms(graph=graph, tflite=tflite, checks=checks, missing=missing)
+        with forms.unless_refused(TFLITE):
+            tflite = onnx2tf.convert(graph)
+    forms.tflite = None
+    if network.is_tflite:
+        forms.tflite = tflite
+    elif tflite is not None:
+        with forms.unless_refused(TFLITE):
+            forms.bound = bound_tflite(tflite, reference.inputs, reference)
+            forms.checks.append(
+                parity.compare(TFLITE, reference.outputs, forms.bound.found, rounded=rounded)
+            )
+            forms.tflite = tflite
+    if forms.tflite is None and forms.graph is None:
+        raise forms.errors[0]
 
 
-def _check_of_tflite(tflite: bytes, reference: Reference, *, rounded: bool) -> Check:
-    from toolchain.formats.graphs import tflite_graph  # starts TensorFlow
+def bound_tflite(
+    tflite: bytes, inputs: tuple[Tensor, ...], reference: Reference
+) -> tflite_binding.Bound:
+    """A TFLite form run on the samples, and the order of its inputs and outputs."""
+    from toolchain.convert import tflite_binding  # starts TensorFlow
 
-    found = tflite_graph.run(tflite, reference.inputs.x, reference.batch)
-    return parity.compare(TFLITE, reference.output, found, rounded=rounded)
+    return tflite_binding.run(tflite, inputs, reference.samples, reference.outputs)
+
+
+def _check_of_onnx(graph: onnx.ModelProto, reference: Reference, *, rounded: bool) -> Check:
+    found = run_graph(graph, reference)
+    return parity.compare("onnx", reference.outputs, found, rounded=rounded)
+
+
+def run_graph(graph: onnx.ModelProto, reference: Reference) -> dict[str, npt.NDArray[Any]]:
+    """The samples through an ONNX form, whose inputs and outputs stand in the network's order.
+
+    Raises:
+        ModelError: it can't be run, or has others than the network.
+    """
+    session = onnx_graph.session(graph)
+    given = [value.name for value in graph.graph.input]
+    made = [value.name for value in graph.graph.output]
+    names = [tensor.name for tensor in reference.outputs.tensors]
+    if len(given) != len(reference.inputs) or len(made) != len(names):
+        raise ModelError(
+            "the ONNX form has other inputs or outputs than the model",
+            detail=f"inputs {', '.join(given)}\noutputs {', '.join(made)}",
+            resolution="run it by TensorFlow Lite alone, or export the model to ONNX yourself",
+        )
+    runs = []
+    for one in reference.samples:
+        feeds = {to: one[t.name] for to, t in zip(given, reference.inputs, strict=True)}
+        found = onnx_graph.run(session, feeds)
+        runs.append({to: found[name] for to, name in zip(names, made, strict=True)})
+    return stacked(runs)
 
 
 def _write(folder: Path, reference: Reference, forms: Forms) -> None:
-    """Write the forms, and samples.npz: x, reference and, where they are known, labels."""
-    x, labels = reference.inputs.x, reference.inputs.labels
-    if len(reference.output) != len(x):
-        raise ModelError(
-            "the model's output doesn't have its batch first",
-            detail=f"{len(x)} inputs gave an output of shape {reference.output.shape}",
-            resolution="export it with one row of scores an input",
-        )
-    arrays: dict[str, npt.NDArray[np.generic]] = {"x": x, "reference": reference.output}
-    if labels is not None:
-        arrays["labels"] = labels
+    """Write the forms, and samples.npz, as `manifest.Samples` has it."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        **keyed(samples_file.INPUT, reference.samples.arrays),
+        **keyed(samples_file.OUTPUT, reference.outputs.arrays),
+    }
+    if reference.samples.labels is not None:
+        arrays["labels"] = reference.samples.labels
     np.savez(folder / SAMPLES_FILE, allow_pickle=False, **arrays)
-    (folder / ONNX_FILE).write_bytes(forms.graph.SerializeToString(deterministic=True))
+    if forms.graph is not None:
+        (folder / ONNX_FILE).write_bytes(forms.graph.SerializeToString(deterministic=True))
     if forms.tflite is not None:
         (folder / TFLITE_FILE).write_bytes(forms.tflite)
 
@@ -171,23 +285,30 @@ def _manifest(
     spec: ModelSpec, source: Source, reference: Reference, forms: Forms, folder: Path
 ) -> ModelManifest:
     """The manifest of a folder that holds all files already."""
-    graph = forms.graph.graph
-    given = Tensor(name=graph.input[0].name, shape=reference.shape)
-    scores = (reference.batch, *reference.output.shape[1:])
+    order = forms.bound
+    tflite = {}
+    if forms.tflite is not None:
+        tflite[PLAIN] = record_tflite(
+            folder,
+            TFLITE_FILE,
+            inputs=order.inputs if order else None,
+            outputs=order.outputs if order else None,
+        )
+    samples = reference.samples
     return ModelManifest(
         model=spec.name,
         title=_title(spec),
         batch=reference.batch,
         source=source,
-        input=given,
-        output=Tensor(name=graph.output[0].name, shape=scores),
-        tvm_input=given,
-        tflite={} if forms.tflite is None else {PLAIN: record_tflite(folder, TFLITE_FILE)},
-        onnx=record(folder, ONNX_FILE),
+        inputs=list(reference.inputs),
+        outputs=list(reference.outputs.tensors),
+        tflite=tflite,
+        onnx=None if forms.graph is None else record(folder, ONNX_FILE),
         samples=Samples(
             **record(folder, SAMPLES_FILE).model_dump(),
-            count=len(reference.inputs.x),
-            labelled=reference.inputs.labels is not None,
+            count=len(samples) * reference.batch,
+            labelled=samples.labels is not None,
+            origins=dict(samples.origins),
         ),
         checks=sorted(forms.checks, key=lambda c: c.stage),
         missing=forms.missing,
@@ -200,12 +321,12 @@ def _title(spec: ModelSpec) -> str:
     return spec.own.title if spec.own is not None and spec.own.title else spec.name
 
 
-def _refuse_other_labels(spec: ModelSpec, output: Array) -> None:
+def _refuse_other_labels(spec: ModelSpec, outputs: Outputs) -> None:
     """Refuse a list of labels that has another length than the model's output."""
-    if spec.own is None or spec.own.labels is None:
+    if spec.own is None or spec.own.labels is None or not outputs.is_classification:
         return
     names = spec.own.labels.read_text().strip().splitlines()
-    scores = int(np.prod(output.shape[1:]))
+    scores = outputs.tensors[0].shape[1]
     if len(names) != scores:
         raise ModelError(
             f"{spec.own.labels.name}: its labels don't match the model",

@@ -29,8 +29,9 @@ def convert(model: onnx.ModelProto) -> bytes:
         source = Path(folder) / f"{NAME}.onnx"
         onnx.save(model, source)
         command = [str(python), "-m", "onnx2tf", "-i", str(source), "-o", folder, "--non_verbose"]
-        # the input as it is: onnx2tf would make it channels-last
-        command += ["--keep_shape_absolutely_input_names", model.graph.input[0].name]
+        # the inputs as they are: onnx2tf would make them channels-last
+        names = [value.name for value in model.graph.input]
+        command += ["--keep_shape_absolutely_input_names", *names]
         # its simplifier is another program, which it looks for on the PATH
         command += ["--not_use_onnxsim"]
         images = np.random.default_rng(0).random((20, 128, 128, 3), np.float32)

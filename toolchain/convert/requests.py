@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain.core.worker import Job
+from toolchain.formats.signature import Tensor
 from toolchain.models.specification import ModelSpec
 
 
@@ -47,8 +48,8 @@ class VariantRequest:
         spec: the model.
         batch: that its graphs are fixed at.
         variant: one of `variants.VARIANTS`.
-        samples: an npz file; `x` is what the parity check gives the network, `reference` what the
-            source gave for it.
+        samples: an npz file, as `manifest.Samples` has it, of the converted model.
+        outputs: of the converted model, as its manifest has them.
         weights: of a catalogue model.
         tuned: the weights after training on, where the variant has any.
         folder: takes the variant's files and `variant.json`.
@@ -58,6 +59,7 @@ class VariantRequest:
     batch: int
     variant: str
     samples: Path
+    outputs: tuple[Tensor, ...]
     weights: Part
     folder: Path
     tuned: Part = field(default_factory=Part)

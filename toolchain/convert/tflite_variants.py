@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
+
+from toolchain.formats.signature import Tensor
+from toolchain.samples.sets import Sets
 
 # Variants whose weights the converter changes, and the operators of those in integers.
 OPTIMISED = ("float16", "dynamic", "int8", "int16x8", "qat")
@@ -17,7 +18,7 @@ INTEGERS = {
 
 
 def settings(
-    variant: str, batch: int, calibration: npt.NDArray[np.float32] | None
+    variant: str, inputs: Sequence[Tensor], calibration: Sets | None
 ) -> Callable[[tf.lite.TFLiteConverter], None]:
     """What sets a converter up for a variant.
 
@@ -25,9 +26,8 @@ def settings(
 
     Args:
         variant: one of `variants.VARIANTS`.
-        batch: of the graph's input.
-        calibration: (samples, ...), whole batches of inputs to measure ranges on, for a variant
-            that needs them.
+        inputs: the graph's.
+        calibration: inputs to measure ranges on, for a variant that needs them.
     """
 
     def configure(converter: tf.lite.TFLiteConverter) -> None:
@@ -39,7 +39,7 @@ def settings(
             converter.target_spec.supported_types = [tf.float16]
         if calibration is not None:
             converter.representative_dataset = lambda: (
-                [calibration[start : start + batch]] for start in range(0, len(calibration), batch)
+                [given[tensor.name] for tensor in inputs] for given in calibration
             )
             # all of it in integers, or none: a form that is half one and half the other is an error
             converter.target_spec.supported_ops = [INTEGERS[variant]]

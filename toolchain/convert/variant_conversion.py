@@ -44,8 +44,7 @@ def add(
     present = ModelManifest.load(folder)
     if variant == PLAIN:
         return present
-    kind = conversion.format_of(spec)
-    if not kind.has_variants:
+    if not (kind := conversion.format_of(spec)).has_variants:
         raise UsageError(
             f"{spec.name}: variants are made of TensorFlow's models, not of a {kind.title} file",
             resolution="give the model as a .keras file or SavedModel folder",
@@ -68,6 +67,7 @@ def add(
                 batch=batch,
                 variant=variant,
                 samples=folder / present.samples.file,
+                outputs=tuple(present.outputs),
                 weights=weights,
                 tuned=tuned,
                 folder=made,

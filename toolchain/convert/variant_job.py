@@ -6,11 +6,19 @@ is compared with the TFLite form: what that changed is the variant's, what ONNX 
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from dataclasses import replace
+from pathlib import Path
 
-from toolchain.convert import parity, tflite_variants
-from toolchain.convert.conversion_job import opened
+import numpy as np
+import onnx
+
+from toolchain.convert import parity, tflite_binding, tflite_variants
+from toolchain.convert.conversion_job import (
+    Reference,
+    fixed_inputs,
+    opened,
+    run_graph,
+)
 from toolchain.convert.requests import Part, VariantRequest
 from toolchain.convert.training import (
     batch_norm_folding,
@@ -21,14 +29,16 @@ from toolchain.convert.training import (
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.worker import Progress
 from toolchain.formats import keras_file
-from toolchain.formats.graphs import onnx_graph, tensorflow_graph, tflite_graph
+from toolchain.formats.graphs import onnx_graph, onnx_uses, tensorflow_graph, tflite_graph
 from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork
-from toolchain.formats.shapes import fixed_shape
-from toolchain.models import manifest
+from toolchain.formats.signature import Signature, Tensor
+from toolchain.models import manifest, samples_file
+from toolchain.models.checks import Check
 from toolchain.models.manifest import VariantPart
 from toolchain.models.specification import ModelSpec
 from toolchain.models.variants import VARIANTS, Variant
 from toolchain.samples import selection
+from toolchain.samples.sets import Sets
 
 
 def make(request: VariantRequest, progress: Progress) -> None:
@@ -38,41 +48,49 @@ def make(request: VariantRequest, progress: Progress) -> None:
         ModelError: it can't be made.
     """
     spec, variant = request.spec, VARIANTS[request.variant]
-    batch, folder = request.batch, request.folder
+    folder = request.folder
     network, _ = opened(spec, request.weights, progress)
     assert isinstance(network, TensorFlowNetwork)  # as all formats with `has_variants` give
-    shape = fixed_shape(network.shape, batch)
-    with np.load(request.samples) as arrays:
-        x, reference = arrays["x"], arrays["reference"]
+    inputs, batch = fixed_inputs(network, spec, request.batch, progress)
+    source = Reference(
+        inputs=inputs,
+        samples=Sets(arrays=samples_file.inputs(request.samples, inputs)),
+        outputs=parity.Outputs(
+            tensors=request.outputs,
+            arrays=samples_file.outputs(request.samples, request.outputs),
+            batch=batch,
+        ),
+    )
     if variant.tuned:
-        network = _tuned(spec, network, variant, shape, request.tuned, progress)
-    calibration = selection.calibration(spec, shape).x if variant.calibrated else None
+        network = _tuned(spec, network, variant, inputs[0].shape, request.tuned, progress)
+    limits: dict[str, int] = {}
+    if variant.calibrated and any(not tensor.dtype.startswith("float") for tensor in inputs):
+        limits = onnx_uses.index_limits(network.to_onnx(inputs, spec.name))
+    known = selection.calibration(spec, inputs, batch, limits) if variant.calibrated else None
     progress(f"converting to TensorFlow Lite, {variant.name}")
-    settings = tflite_variants.settings(variant.name, batch, calibration)
-    tflite = tensorflow_graph.to_tflite(network.graph(shape), settings)
+    settings = tflite_variants.settings(variant.name, inputs, known)
+    tflite = tensorflow_graph.to_tflite(network.graph(inputs), settings)
     name = f"{variant.name}.tflite"
     (folder / name).write_bytes(tflite)
     progress("running it")
-    given = tflite_graph.run(tflite, x, batch)
-    checks = [parity.measure(manifest.TFLITE, reference, given, variant=variant.name)]
-    np.save(folder / reference_name(variant.name), given, allow_pickle=False)
+    bound = tflite_binding.run(tflite, inputs, source.samples, source.outputs)
+    checks = [parity.measure(manifest.TFLITE, source.outputs, bound.found, variant=variant.name)]
+    arrays = samples_file.keyed(samples_file.OUTPUT, bound.found)
+    np.savez(folder / reference_name(variant.name), allow_pickle=False, **arrays)
     missing: dict[str, str] = {}
     made = None
     progress("converting to ONNX")
     try:
-        model = (
-            tflite_graph.to_onnx(folder / name, spec.name)
-            if variant.rounded or variant.name == "float16"
-            else network.to_onnx(shape, spec.name)
-        )
-        checks.append(_compared(given, onnx_graph.run(model, x, batch), variant))
+        model = _graph(spec, network, inputs, variant, folder / name, bound)
+        given = replace(source, outputs=replace(source.outputs, arrays=bound.found))
+        checks.append(_compared(model, given, variant))
         made = f"{variant.name}.onnx"
         (folder / made).write_bytes(model.SerializeToString(deterministic=True))
     except ModelError as error:
         key = manifest.missing_key(manifest.GRAPH, variant.name)
         missing[key] = f"{error.brief}: {error.detail}".rstrip(": ")
     part = VariantPart(
-        tflite=manifest.record_tflite(folder, name),
+        tflite=manifest.record_tflite(folder, name, bound.inputs, bound.outputs),
         reference=manifest.record(folder, reference_name(variant.name)),
         graph=manifest.record(folder, made) if made else None,
         checks=checks,
@@ -81,15 +99,42 @@ def make(request: VariantRequest, progress: Progress) -> None:
     (folder / manifest.VARIANT_FILE).write_text(part.model_dump_json(exclude_none=True))
 
 
+def _graph(
+    spec: ModelSpec,
+    network: TensorFlowNetwork,
+    inputs: tuple[Tensor, ...],
+    variant: Variant,
+    tflite: Path,
+    bound: tflite_binding.Bound,
+) -> onnx.ModelProto:
+    """A variant's ONNX graph: of its TFLite form where that alone has its numbers.
+
+    Raises:
+        ModelError: it can't be made.
+    """
+    if not variant.rounded and variant.name != "float16":
+        return network.to_onnx(inputs, spec.name)
+    own = network.signature
+    given = {tensor.name: tensor for tensor in own.inputs}
+    made = {tensor.name: tensor for tensor in own.outputs}
+    in_file = Signature(
+        inputs=tuple(given[name] for name in bound.inputs or given),
+        outputs=tuple(made[name] for name in bound.outputs or made),
+    )
+    graph = tflite_graph.to_onnx(tflite, spec.name, in_file)
+    return onnx_graph.ordered(graph, list(given), list(made))
+
+
 def reference_name(variant: str) -> str:
     """The file of what a variant's TFLite form gave here."""
-    return f"reference-{variant}.npy"
+    return f"reference-{variant}.npz"
 
 
-def _compared(
-    given: npt.NDArray[np.float32], found: npt.NDArray[np.float32], variant: Variant
-) -> manifest.Check:
-    return parity.compare("onnx", given, found, variant=variant.name, rounded=variant.rounded)
+def _compared(model: onnx.ModelProto, given: Reference, variant: Variant) -> Check:
+    found = run_graph(model, given)
+    return parity.compare(
+        "onnx", given.outputs, found, variant=variant.name, rounded=variant.rounded
+    )
 
 
 def _tuned(

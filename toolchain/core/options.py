@@ -41,6 +41,10 @@ class Models:
         "", "file with the weights of a catalogue model; without it they are drawn"
     )
     batch: str = option("1", "batch sizes, separated by commas")
+    shape: str = option(
+        "", "sizes of inputs whose sizes are open: images=1x3x640x640,mask=1x640, or 1x3x640x640"
+    )
+    signature: str = option("", "which function of a SavedModel with several")
     variant: str = option(
         "fp32",
         "forms, separated by commas, or all: fp32, float16, dynamic, int8, int16x8, qat, "

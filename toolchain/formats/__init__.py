@@ -96,17 +96,31 @@ class Format:
 
         return store.digest_of(store.digest_tree(path)) if self.marker else store.digest_file(path)
 
-    def load(self, path: Path, progress: Callable[[str], None]) -> Network:
+    def load(self, path: Path, progress: Callable[[str], None], signature: str = "") -> Network:
         """Read a model; called in the worker.
 
         Args:
             path: a file or folder that `holds` and `refuse_other` passed.
             progress: called with each step.
+            signature: the name of one of several functions of the file; empty for its usual one.
 
         Raises:
+            UsageError: a signature was named, and this kind of file has one function.
             ModelError: it can't be read, or not be used; nothing in it is run.
         """
         raise NotImplementedError
+
+    def refuse_signature(self, name: str) -> None:
+        """Refuse a signature that was named, for a kind whose files have no such names.
+
+        Raises:
+            UsageError: one was named.
+        """
+        if name:
+            raise UsageError(
+                f"--signature can't be chosen for {self.title}: there is one function in a file",
+                resolution="leave --signature out",
+            )
 
     @property
     def code(self) -> Path:

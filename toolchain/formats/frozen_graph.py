@@ -7,39 +7,58 @@ from typing import TYPE_CHECKING, Any
 
 from toolchain.core.errors import ModelError
 from toolchain.formats import Format
-from toolchain.formats.shapes import only_tensor, refuse_unless_one
+from toolchain.formats.shapes import tensors_of
+from toolchain.formats.signature import Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from toolchain.formats.network import Network
 
+PLACEHOLDERS = ("Placeholder", "PlaceholderWithDefault")
+
 
 @dataclass(frozen=True, kw_only=True)
 class _FrozenGraph(Format):
-    def load(self, path: Path, progress: Callable[[str], None]) -> Network:
+    def load(self, path: Path, progress: Callable[[str], None], signature: str = "") -> Network:
+        self.refuse_signature(signature)
         progress("starting TensorFlow")
         from toolchain.formats.graphs import tensorflow_graph
-        from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork, dims
+        from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork, described
 
         tensorflow_graph.settle()
         progress("reading the model")
         wrapped = _imported(path)
         operators = wrapped.graph.get_operations()
         used = {source.op.name for op in operators for source in op.inputs}
-        inputs = [op.outputs[0] for op in operators if op.type == "Placeholder"]
+        inputs = _inputs(operators)
         outputs = [
             op.outputs[0]
             for op in operators
-            if op.outputs and op.name not in used and op.type not in ("Placeholder", "Const")
+            if op.outputs and op.name not in used and op.type not in (*PLACEHOLDERS, "Const")
         ]
-        for what, tensors in (("input", inputs), ("output", outputs)):
-            refuse_unless_one(what, [(t.op.name, dims(t.shape), t.dtype.name) for t in tensors])
-        function = wrapped.prune(inputs[0], outputs[0])
-        return TensorFlowNetwork(
-            call=lambda x: only_tensor(function(x)), shape=dims(inputs[0].shape)
+        its = Signature(
+            inputs=described([(t.op.name, t) for t in inputs], tensorflow_graph.INPUT),
+            outputs=described([(t.op.name, t) for t in outputs], tensorflow_graph.OUTPUT),
         )
+        alone = len(inputs) == len(outputs) == 1
+        function = wrapped.prune(*((inputs[0], outputs[0]) if alone else (inputs, outputs)))
+
+        def call(*given: Any) -> Any:
+            found = [tensor for _, tensor in tensors_of(function(*given))]
+            return found[0] if len(found) == 1 else found
+
+        return TensorFlowNetwork(call=call, signature=its)
+
+
+def _inputs(operators: Sequence[Any]) -> list[Any]:
+    """What a graph is given; what has a default of its own keeps it, unless there is nothing else.
+
+    Defaults are of what only training changes, such as a rate of dropout.
+    """
+    by = {kind: [op.outputs[0] for op in operators if op.type == kind] for kind in PLACEHOLDERS}
+    return by["Placeholder"] or by["PlaceholderWithDefault"]
 
 
 def _imported(path: Path) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolchain.core.errors import ModelError
 from toolchain.formats import Format
-from toolchain.formats.shapes import only_tensor, refuse_unless_one
+from toolchain.formats.shapes import tensors_of
+from toolchain.formats.signature import Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,10 @@ class _Keras(Format):
     def begins_right(self, path: Path, head: bytes) -> bool:
         return head == HDF5_MAGIC if path.suffix in HDF5 else zipfile.is_zipfile(path)
 
-    def load(self, path: Path, progress: Callable[[str], None]) -> TensorFlowNetwork:
+    def load(
+        self, path: Path, progress: Callable[[str], None], signature: str = ""
+    ) -> TensorFlowNetwork:
+        self.refuse_signature(signature)
         progress("starting TensorFlow")
         from toolchain.formats.graphs import tensorflow_graph
 
@@ -82,16 +86,31 @@ def _refusal(path: Path, detail: str) -> ModelError:
 def network(model: keras.Model) -> TensorFlowNetwork:
     """A Keras model as a network.
 
-    Raises:
-        ModelError: it has several inputs or outputs, or not float32.
-    """
-    from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork
+    Its recurrent layers are unrolled when it is run: TensorFlow Lite has no lists of tensors, which
+    their loops keep their outputs in.
 
-    named = [(t.name, tuple(t.shape), str(t.dtype)) for t in model.inputs]
-    refuse_unless_one("input", named)
-    refuse_unless_one("output", [(t.name, tuple(t.shape), str(t.dtype)) for t in model.outputs])
+    Raises:
+        ModelError: an input or output is of a type that no runtime takes.
+    """
+    from toolchain.formats.graphs.tensorflow_graph import INPUT, OUTPUT
+    from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork, described
+
+    for layer in model._flatten_layers():  # noqa: SLF001 (Keras lists only the outermost)
+        if hasattr(layer, "unroll"):
+            layer.unroll = True
+
+    def call(*given: Any) -> Any:
+        found = tensors_of(model(list(given) if len(given) > 1 else given[0], training=False))
+        return found[0][1] if len(found) == 1 else [tensor for _, tensor in found]
+
+    outputs = list(zip(model.output_names, model.outputs, strict=True))
     return TensorFlowNetwork(
-        call=lambda x: only_tensor(model(x, training=False)), shape=named[0][1], model=model
+        call=call,
+        signature=Signature(
+            inputs=described([(t.name, t) for t in model.inputs], INPUT),
+            outputs=described(outputs, OUTPUT),
+        ),
+        model=model,
     )
 
 

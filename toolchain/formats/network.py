@@ -6,60 +6,75 @@ It lives in the worker, where the library of its kind is imported.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     import onnx
 
-Shape = tuple[int | str | None, ...]
+    from toolchain.formats.shapes import Shapes
+    from toolchain.formats.signature import Signature, Tensor
+
+    Array = npt.NDArray[Any]
+    Arrays = Mapping[str, Array]
 
 
 class Network(ABC):
-    """One float32 tensor in, one out, the batch first in both.
+    """Named tensors in, named tensors out.
 
     Attributes:
-        shape: of the input; None, or a name, where a dimension is open.
+        signature: its inputs and outputs, with open dimensions as the file has them.
         is_tflite: whether the file is itself the TFLite form, with which there is nothing to
             compare it.
     """
 
-    shape: Shape
+    signature: Signature
     is_tflite: ClassVar[bool] = False
 
     @abstractmethod
-    def run(self, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-        """All samples through the model, by the library of its kind: the reference.
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        """One inference, by the library of its kind: the reference.
 
         Args:
-            x: (samples, ...), whole batches.
-            batch: samples at once.
+            feeds: an array for each input, of the shape that it is fixed at.
+
+        Returns:
+            an array for each output.
 
         Raises:
             ModelError: it can't be run.
         """
 
     @abstractmethod
-    def to_onnx(self, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
-        """The model as ONNX.
+    def to_onnx(self, inputs: Sequence[Tensor], name: str) -> onnx.ModelProto:
+        """The model as ONNX, its inputs and outputs named and ordered as the signature's.
 
         Args:
-            shape: of the input, batch first, all of it fixed.
+            inputs: all of them, with their shapes.
             name: of the graph, where the file says none.
 
         Raises:
             ModelError: ONNX lacks an operator of it; the error names it.
         """
 
-    def to_tflite(self, shape: tuple[int, ...]) -> bytes | None:
-        """The model as TFLite in float32; None where it is made of the ONNX graph.
+    def to_tflite(self, inputs: Sequence[Tensor]) -> bytes | None:
+        """The model as TFLite, its weights as they are; None where it is made of the ONNX graph.
 
         Args:
-            shape: as `to_onnx`.
+            inputs: as `to_onnx`.
 
         Raises:
             ModelError: TFLite lacks an operator of it; the error names it.
         """
-        del shape
+        del inputs
         return None
+
+    def known_shapes(self, batch: int) -> Shapes:
+        """The shapes that the file itself says of inputs whose dimensions are open, by name.
+
+        Args:
+            batch: what an open batch becomes.
+        """
+        del batch
+        return {}

@@ -23,7 +23,8 @@ class _Onnx(Format):
         files = [path, *onnx_graph.external_weights(path)]
         return store.digest_of([store.digest_file(file) for file in files])
 
-    def load(self, path: Path, progress: Callable[[str], None]) -> Network:
+    def load(self, path: Path, progress: Callable[[str], None], signature: str = "") -> Network:
+        self.refuse_signature(signature)
         from toolchain.formats.graphs import onnx_graph
 
         progress("reading the model")

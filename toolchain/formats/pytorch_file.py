@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.formats import Format
 from toolchain.formats.network import Network
-from toolchain.formats.shapes import only_tensor, refuse_unless_one
+from toolchain.formats.signature import OpenTensor, Signature, Tensor
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import onnx
+
+    from toolchain.formats.network import Array, Arrays
 
 OPSET = 18
 # Pickled Python objects in a program's archive; reading one runs code of the file's choice.
@@ -47,7 +47,8 @@ class _PyTorch(Format):
             )
         super().refuse_other(path)
 
-    def load(self, path: Path, progress: Callable[[str], None]) -> Network:
+    def load(self, path: Path, progress: Callable[[str], None], signature: str = "") -> Network:
+        self.refuse_signature(signature)
         progress("starting PyTorch")
         return PyTorchNetwork(load(path))
 
@@ -61,38 +62,44 @@ class PyTorchNetwork(Network):
 
     def __init__(self, program: Any) -> None:
         self.program = program
-        ((_, self.shape, _),) = _described(program, program.graph_signature.user_inputs)
+        self.signature = _signature(program)
+        self._module: Any = None
 
-    def run(self, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-        """All samples through it, by PyTorch on one thread."""
-        import numpy as np
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        """By PyTorch, on one thread."""
         import torch
+        from torch.utils import _pytree
 
-        module = self.program.module()
+        if self._module is None:
+            self._module = self.program.module()
+        leaves = [
+            torch.from_numpy(feeds[argument.name].copy())
+            if argument.name in feeds
+            else getattr(argument, "value", None)
+            for argument in _arguments(self.program.graph_signature.input_specs)
+        ]
+        given, named = _pytree.tree_unflatten(leaves, self.program.call_spec.in_spec)
         with torch.no_grad():
-            pieces = [
-                only_tensor(module(torch.from_numpy(x[start : start + batch].copy()))).numpy()
-                for start in range(0, len(x), batch)
-            ]
-        return np.concatenate(pieces)
+            found = _pytree.tree_leaves(self._module(*given, **named))
+        tensors = [tensor.numpy() for tensor in found if isinstance(tensor, torch.Tensor)]
+        return dict(zip((t.name for t in self.signature.outputs), tensors, strict=True))
 
-    def to_onnx(self, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
-        """By PyTorch's exporter; the batch is open there where the program's is, then fixed."""
+    def to_onnx(self, inputs: Sequence[Tensor], name: str) -> onnx.ModelProto:
+        """By PyTorch's exporter; sizes are open there where the program's are, then fixed."""
         del name
         from toolchain.formats.graphs import onnx_graph
 
         with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
             file = Path(scratch) / "exported.onnx"
             _export(self.program, file)
-            return onnx_graph.with_batch(onnx_graph.load(file), shape[0])
+            return onnx_graph.with_shapes(onnx_graph.load(file), inputs)
 
 
 def load(path: Path) -> Any:
     """Read an exported program.
 
     Raises:
-        ModelError: PyTorch isn't installed, the file can't be read, or it has several inputs or
-            outputs.
+        ModelError: PyTorch isn't installed, or the file can't be read.
     """
     refuse_pickled(path)
     from toolchain.workstation import extras
@@ -103,16 +110,13 @@ def load(path: Path) -> Any:
 
     torch.set_num_threads(1)
     try:
-        program = torch.export.load(path)
+        return torch.export.load(path)
     except Exception as error:  # PyTorch raises many kinds for a file that it can't read
         raise ModelError(
             f"{path.name} can't be read as an exported program of PyTorch {torch.__version__}",
             detail=str(error)[:1000],
             resolution=AGAIN,
         ) from error
-    refuse_unless_one("input", _described(program, program.graph_signature.user_inputs))
-    refuse_unless_one("output", _described(program, program.graph_signature.user_outputs))
-    return program
 
 
 def refuse_pickled(path: Path) -> None:
@@ -141,15 +145,28 @@ def refuse_pickled(path: Path) -> None:
         )
 
 
-def _described(program: Any, names: Sequence[str]) -> list[tuple[str, tuple[int | None, ...], str]]:
+def _arguments(specs: Sequence[Any]) -> list[Any]:
+    """What the user of a program gives or gets, in tuples and dictionaries flattened."""
+    return [spec.arg for spec in specs if spec.kind.name in ("USER_INPUT", "USER_OUTPUT")]
+
+
+def _signature(program: Any) -> Signature:
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    found = []
-    for name in names:
-        value = values.get(name)
-        sizes = getattr(value, "shape", ())
-        kind = str(getattr(value, "dtype", type(value).__name__)).removeprefix("torch.")
-        found.append((str(name), tuple(d if isinstance(d, int) else None for d in sizes), kind))
-    return found
+    its = program.graph_signature
+
+    def described(specs: Sequence[Any]) -> tuple[OpenTensor, ...]:
+        names = [str(argument.name) for argument in _arguments(specs)]
+        return tuple(_tensor(name, values[name]) for name in names if name in values)
+
+    return Signature(inputs=described(its.input_specs), outputs=described(its.output_specs))
+
+
+def _tensor(name: str, value: Any) -> OpenTensor:
+    kind = str(getattr(value, "dtype", type(value).__name__)).removeprefix("torch.")
+    sizes = getattr(value, "shape", ())
+    return OpenTensor(
+        name=name, dims=tuple(d if isinstance(d, int) else str(d) for d in sizes), dtype=kind
+    )
 
 
 def _export(program: Any, file: Path) -> None:

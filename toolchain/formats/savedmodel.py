@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolchain.core.errors import ModelError
 from toolchain.formats import Format
-from toolchain.formats.shapes import only_tensor, refuse_unless_one
+from toolchain.formats.signature import Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,29 +21,31 @@ SIGNATURE = "serving_default"
 
 @dataclass(frozen=True, kw_only=True)
 class _SavedModel(Format):
-    def load(self, path: Path, progress: Callable[[str], None]) -> Network:
+    def load(self, path: Path, progress: Callable[[str], None], signature: str = "") -> Network:
         progress("starting TensorFlow")
         from toolchain.formats.graphs import tensorflow_graph
-        from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork, dims
+        from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork, described
 
         tensorflow_graph.settle()
         progress("reading the model")
         loaded = _loaded(path)
-        function = _signature(path, loaded)
-        inputs = function.structured_input_signature[1]
-        named = [(name, dims(t.shape), t.dtype.name) for name, t in sorted(inputs.items())]
-        refuse_unless_one("input", named)
-        outputs = function.structured_outputs
-        refuse_unless_one(
-            "output", [(name, dims(t.shape), t.dtype.name) for name, t in sorted(outputs.items())]
-        )
-        name = named[0][0]
+        function = _signature(path, loaded, signature or SIGNATURE)
+        inputs = sorted(function.structured_input_signature[1].items())
+        outputs = sorted(function.structured_outputs.items())
 
-        def call(x: Any) -> Any:
+        def call(*given: Any) -> Any:
             _ = loaded  # its variables live as long as it does
-            return only_tensor(function(**{name: x}))
+            found = function(**dict(zip((name for name, _ in inputs), given, strict=True)))
+            tensors = [tensor for _, tensor in sorted(found.items())]
+            return tensors[0] if len(tensors) == 1 else tensors
 
-        return TensorFlowNetwork(call=call, shape=named[0][1])
+        return TensorFlowNetwork(
+            call=call,
+            signature=Signature(
+                inputs=described(inputs, tensorflow_graph.INPUT),
+                outputs=described(outputs, tensorflow_graph.OUTPUT),
+            ),
+        )
 
 
 def _loaded(path: Path) -> Any:
@@ -67,15 +69,18 @@ def _loaded(path: Path) -> Any:
         ) from error
 
 
-def _signature(path: Path, loaded: Any) -> Any:
+def _signature(path: Path, loaded: Any, name: str) -> Any:
     signatures = dict(getattr(loaded, "signatures", {}))
-    if SIGNATURE not in signatures:
+    if name not in signatures:
+        known = ", ".join(sorted(signatures))
         raise ModelError(
-            f"{path.name} has no signature {SIGNATURE}",
-            detail=f"it has: {', '.join(sorted(signatures)) or 'none'}",
-            resolution="export the model with model.export('FOLDER')",
+            f"{path.name} has no signature {name}",
+            detail=f"it has: {known or 'none'}",
+            resolution=f"choose one with --signature: {known}"
+            if known
+            else "export the model with model.export('FOLDER')",
         )
-    return signatures[SIGNATURE]
+    return signatures[name]
 
 
 FORMAT = _SavedModel(

@@ -1,64 +1,214 @@
-"""What a model's input and output must look like; shared by all kinds of source."""
+"""From a model's open sizes to fixed ones: what was asked for, what its file says, or one error."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toolchain.core.errors import ModelError
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.formats.signature import Dims, OpenTensor, Signature, Tensor
 
-ONE_TENSOR = "one image in, one list of scores out is what can be measured; export the model so"
+Shapes = Mapping[str, tuple[int, ...]]
+
+_ONE_SHAPE = re.compile(r"(?:(?P<name>.*)=)?(?P<sizes>\d+(?:x\d+)*|scalar)", re.ASCII)
+# sizes that an error proposes, to be replaced by the user's
+_IMAGE_SIDE, _LENGTH = 224, 128
 
 
-def fixed_shape(shape: Sequence[int | str | None], batch: int) -> tuple[int, ...]:
-    """An input's shape with the batch filled in; a name or None stands for an open dimension.
+def parsed(text: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of an option such as `images=1x3x640x640,mask=1x640`.
+
+    A shape without a name is of a network's only input, and stands under an empty one.
 
     Raises:
-        ModelError: another dimension is open, or the batch is already fixed at another.
+        UsageError: it can't be read.
     """
-    text = f"({', '.join('?' if d is None else str(d) for d in shape)})"
-    if not shape:
-        raise ModelError("the model's input is a single number", resolution=ONE_TENSOR)
-    rest = shape[1:]
-    if not all(isinstance(d, int) and d > 0 for d in rest):
-        raise ModelError(
-            "the model's input has a dynamic shape",
-            detail=f"input {text}: only the first dimension, the batch, may be open",
-            resolution="export it with a fixed height, width and channels",
-        )
-    if isinstance(shape[0], int) and shape[0] not in (0, batch):
-        raise ModelError(
-            f"the model's batch is fixed at {shape[0]}, batch {batch} was asked for",
-            detail=f"input {text}",
-            resolution=f"use --batch {shape[0]}, or export the model with an open batch",
-        )
-    return (batch, *(d for d in rest if isinstance(d, int)))
+    found: dict[str, tuple[int, ...]] = {}
+    for part in (part.strip() for part in text.split(",") if part.strip()):
+        said = _ONE_SHAPE.fullmatch(part)
+        if said is None or (said["name"] or "") in found:
+            raise UsageError(
+                f"--shape can't be read: {part!r}",
+                resolution="give each input's sizes once, for example: "
+                "--shape images=1x3x640x640,mask=1x640",
+            )
+        sizes = [] if said["sizes"] == "scalar" else said["sizes"].split("x")
+        found[said["name"] or ""] = tuple(int(size) for size in sizes)
+    return found
 
 
-def refuse_unless_one(
-    what: str, tensors: Sequence[tuple[str, Sequence[int | str | None], str]]
-) -> None:
-    """Refuse a model with several inputs or outputs, or one that isn't float32."""
-    listed = "\n".join(
-        f"{name}: {dtype} ({', '.join('?' if d is None else str(d) for d in shape)})"
-        for name, shape, dtype in tensors
+def fixed(
+    signature: Signature, batch: int, shapes: Shapes | None = None
+) -> tuple[tuple[Tensor, ...], int]:
+    """A network's inputs with all their sizes, and its batch.
+
+    The first dimension of an input is the batch where it is open, and called as the first input's
+    is. A name that stands for a size in one place stands for it everywhere.
+
+    Args:
+        signature: the network's.
+        batch: what an open batch becomes. A batch that is fixed at another is taken where this is
+            1, as nothing else was asked for then.
+        shapes: the whole shape of some of the inputs by name; of a network's only input, or of
+            none in particular, under an empty one.
+
+    Returns:
+        the inputs; and how many samples one inference takes, which is 1 where the inputs don't
+        all begin with the same size.
+
+    Raises:
+        UsageError: a shape is of no input, or not of the model's.
+        ModelError: sizes are left open, or the batch is fixed at another.
+    """
+    asked = _by_input(signature, shapes or {})
+    known: dict[str, int] = {}
+    for tensor in signature.inputs:
+        if tensor.name in asked:
+            _learn(tensor, asked[tensor.name], known)
+    name = _name_of_batch(signature)
+    given = name is not None and name in known
+    inputs: list[Tensor] = []
+    left: list[OpenTensor] = []
+    for tensor in signature.inputs:
+        sizes = list(asked.get(tensor.name, tensor.dims))
+        if sizes and _is_batch(tensor, name) and tensor.name not in asked:
+            sizes[0] = known[name] if given and name is not None else batch
+        filled = [known.get(d, d) if isinstance(d, str) else d for d in sizes]
+        if not all(isinstance(d, int) and d > 0 for d in filled):
+            left.append(tensor)
+            continue
+        shape = tuple(d for d in filled if isinstance(d, int))
+        inputs.append(tensor.fixed(shape))
+    if left:
+        raise _open(signature, left, batch, name)
+    opened = any(t.dims and _is_batch(t, name) for t in signature.inputs)
+    if opened:
+        first = next(i for i, t in enumerate(signature.inputs) if t.dims and _is_batch(t, name))
+        return tuple(inputs), _as_asked(inputs, batch, inputs[first].shape[0])
+    firsts = {tensor.shape[0] for tensor in inputs if tensor.shape}
+    return tuple(inputs), _as_asked(inputs, batch, firsts.pop() if len(firsts) == 1 else 1)
+
+
+def _by_input(signature: Signature, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    names = [tensor.name for tensor in signature.inputs]
+    found = {}
+    for name, shape in shapes.items():
+        if name not in names and (name or len(names) > 1):
+            raise UsageError(
+                f"--shape names {name}, which is no input of the model"
+                if name
+                else "--shape says of no input whose it is, and the model has several",
+                detail=signature.listed(),
+                resolution=f"for example: --shape {names[0]}=SIZES",
+            )
+        found[name or names[0]] = shape
+    return found
+
+
+def _learn(tensor: OpenTensor, shape: tuple[int, ...], known: dict[str, int]) -> None:
+    """Check a shape that was asked for, and take the sizes of its named dimensions."""
+    fits = len(shape) == len(tensor.dims) and all(
+        size > 0 and (not isinstance(d, int) or d in (0, size))
+        for size, d in zip(shape, tensor.dims, strict=True)
     )
-    if len(tensors) != 1:
-        raise ModelError(
-            f"the model has {len(tensors)} {what}s, one is expected",
-            detail=listed,
-            resolution=ONE_TENSOR,
+    if not fits:
+        raise UsageError(
+            f"--shape {_option(tensor.name, shape)} is no shape of the model's {tensor.name}",
+            detail=str(tensor),
+            resolution="give as many sizes as it has dimensions, and the fixed ones as they are",
         )
-    if tensors[0][2] != "float32":
-        raise ModelError(
-            f"the model's {what} is {tensors[0][2]}, float32 is expected",
-            detail=listed,
-            resolution=f"export the model with a float32 {what}",
-        )
+    for size, dim in zip(shape, tensor.dims, strict=True):
+        if isinstance(dim, str) and known.setdefault(dim, size) != size:
+            raise UsageError(
+                f"--shape gives {dim} two sizes, {known[dim]} and {size}",
+                detail=str(tensor),
+                resolution=f"{dim} is one size wherever it stands",
+            )
 
 
-def only_tensor(outputs: Any) -> Any:
-    """The one tensor of what a model returns, which may be in a list or dictionary."""
-    while isinstance(outputs, dict | list | tuple):
-        outputs = next(iter(outputs.values() if isinstance(outputs, dict) else outputs))
-    return outputs
+def _is_open(dim: int | str | None) -> bool:
+    return not isinstance(dim, int) or dim == 0
+
+
+def _name_of_batch(signature: Signature) -> str | None:
+    """What the batch is called, None where it has no name."""
+    firsts = [t.dims[0] for t in signature.inputs if t.dims and _is_open(t.dims[0])]
+    named = [first for first in firsts if isinstance(first, str)]
+    return named[0] if named else None
+
+
+def _is_batch(tensor: OpenTensor, name: str | None) -> bool:
+    """Whether the first dimension of an input is the open batch."""
+    first = tensor.dims[0]
+    return _is_open(first) and (not isinstance(first, str) or first == name)
+
+
+def _as_asked(inputs: Sequence[Tensor], asked: int, found: int) -> int:
+    """How many samples an inference takes.
+
+    Raises:
+        ModelError: another number than was asked for.
+    """
+    if asked not in (1, found):
+        raise ModelError(
+            f"the model's batch is fixed at {found}, batch {asked} was asked for",
+            detail="\n".join(f"{tensor.name}: {tensor.shape}" for tensor in inputs),
+            resolution=f"use --batch {found}, or export the model with an open batch",
+        )
+    return found
+
+
+def _open(
+    signature: Signature, left: Sequence[OpenTensor], batch: int, name: str | None
+) -> ModelError:
+    """The error for sizes that nothing says; with the option to type."""
+
+    def proposed(tensor: OpenTensor) -> str:
+        sizes = []
+        for position, dim in enumerate(tensor.dims):
+            if not _is_open(dim):
+                sizes.append(str(dim))
+            elif position == 0 and _is_batch(tensor, name):
+                sizes.append(str(batch))
+            else:
+                sizes.append(str(_IMAGE_SIDE if len(tensor.dims) == 4 else _LENGTH))
+        return f"{tensor.name}={'x'.join(sizes)}"
+
+    open_dims = [f"{tensor.name}: {_described(tensor.dims, tensor, name)}" for tensor in left]
+    return ModelError(
+        "the model has open sizes, and nothing says what they are",
+        detail="\n".join([*open_dims, "", signature.listed()]),
+        resolution="give them, with your own in the place of these: --shape "
+        + ",".join(proposed(tensor) for tensor in left),
+    )
+
+
+def _described(dims: Dims, tensor: OpenTensor, name: str | None) -> str:
+    said = [
+        str(dim) if isinstance(dim, str) else f"dimension {position + 1}"
+        for position, dim in enumerate(dims)
+        if _is_open(dim) and not (position == 0 and _is_batch(tensor, name))
+    ]
+    return f"{', '.join(said)} {'is' if len(said) == 1 else 'are'} open"
+
+
+def _option(name: str, shape: Sequence[int]) -> str:
+    return f"{name}={'x'.join(map(str, shape)) or 'scalar'}"
+
+
+def tensors_of(outputs: Any) -> list[tuple[str, Any]]:
+    """All tensors of what a model returns, in lists, tuples and dictionaries, and their keys.
+
+    A dictionary's are in the order of their keys, as TensorFlow flattens them; a key is empty where
+    there is none.
+    """
+    if isinstance(outputs, dict):
+        return [
+            (key or str(name), tensor)
+            for name in sorted(outputs)
+            for key, tensor in tensors_of(outputs[name])
+        ]
+    if isinstance(outputs, list | tuple):
+        return [found for part in outputs for found in tensors_of(part)]
+    return [("", outputs)]

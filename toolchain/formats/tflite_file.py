@@ -22,7 +22,8 @@ class _Tflite(Format):
         del path
         return head[4:] == MAGIC
 
-    def load(self, path: Path, progress: Callable[[str], None]) -> Network:
+    def load(self, path: Path, progress: Callable[[str], None], signature: str = "") -> Network:
+        self.refuse_signature(signature)
         progress("starting TensorFlow")
         from toolchain.formats.graphs import tensorflow_graph, tflite_graph
 

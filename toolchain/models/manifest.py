@@ -6,15 +6,17 @@ Convert writes it, compile adds libraries to it; bundle, runner and report read 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain.core import store
 from toolchain.core.errors import ModelError, UsageError
+from toolchain.formats.signature import Tensor
 from toolchain.models import variants
+from toolchain.models.checks import Check
 from toolchain.models.variants import PLAIN
 
 FILE = "model.json"
@@ -22,6 +24,7 @@ FILE = "model.json"
 # file, and a variant's ONNX graph, which TVM alone took when the key was named.
 TFLITE, GRAPH = "tflite", "tvm"
 VARIANT_FILE = "variant.json"  # of one variant, before it is put beside the plain form
+_ONE_TENSOR = ("input", "output", "tvm_input")  # keys of schema 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -44,14 +47,6 @@ class Source(_Part):
     weights: str
 
 
-class Tensor(_Part):
-    """An input or output with its fixed shape, batch first."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: Literal["float32"] = "float32"
-
-
 class File(_Part):
     """A file of the folder, by relative path."""
 
@@ -60,13 +55,26 @@ class File(_Part):
     size: int
 
 
-class Tflite(File):
+class Ordered(File):
+    """A file whose inputs and outputs may stand in another order than the manifest's.
+
+    Attributes:
+        inputs: the manifest's names, in the order that the file has them; None where it is the
+            manifest's own.
+        outputs: the same of its outputs.
+    """
+
+    inputs: list[str] | None = Field(default=None, exclude_if=lambda order: order is None)
+    outputs: list[str] | None = Field(default=None, exclude_if=lambda order: order is None)
+
+
+class Tflite(Ordered):
     """A TFLite file; `compressed` is its size in zlib's best form, where zeros cost nothing."""
 
     compressed: int | None = None
 
 
-class RuntimeArtifact(File):
+class RuntimeArtifact(Ordered):
     """A file that one runtime executes.
 
     Attributes:
@@ -85,10 +93,21 @@ class RuntimeArtifact(File):
 
 
 class Samples(File):
-    """samples.npz: x, reference (the source model's output here) and, when real, labels."""
+    """samples.npz: what the network is checked with, and what its source gives for that here.
+
+    `in:NAME` and `out:NAME` hold an array for each input and output, (inferences, *its shape), and
+    `labels` the classes of all samples where they are real. Files of schema 1 hold `x` and
+    `reference`, (samples, ...).
+
+    Attributes:
+        count: samples in all inferences.
+        labelled: whether there are labels.
+        origins: what each input was given, in words.
+    """
 
     count: int
     labelled: bool
+    origins: dict[str, str] = Field(default_factory=dict, exclude_if=lambda origins: not origins)
 
 
 class Library(File):
@@ -108,30 +127,6 @@ class Library(File):
     tuned: Annotated[int, Field(ge=0)] = 0
 
 
-class Check(_Part):
-    """A conversion against what it was made from, on the samples.
-
-    A variant's TFLite form is compared with the source model, the others with that form.
-
-    Attributes:
-        stage: "tflite", "onnx", or "tvm-x86" (compiled for this machine with the same passes).
-        max_abs: largest absolute difference.
-        max_rel: largest difference over the largest magnitude in the same sample's reference.
-        top1_agreement: share of samples whose largest output is the same.
-        count: samples.
-        opt_level: TVM only.
-        variant: of the network.
-    """
-
-    stage: str
-    max_abs: float
-    max_rel: float
-    top1_agreement: float
-    count: int
-    opt_level: int | None = None
-    variant: str = PLAIN
-
-
 class VariantPart(_Part):
     """What making one variant adds to a manifest; also a file of its own, variant.json."""
 
@@ -143,24 +138,24 @@ class VariantPart(_Part):
 
 
 class ModelManifest(_Part):
-    """model.json, schema 1.
+    """model.json, schema 2.
 
-    `onnx` and `samples` are of the network as it was trained; `graphs` and `references` hold the
-    ONNX graph of each other variant and what its TFLite form gave here (.npy, the samples' order).
+    `inputs` and `outputs` are in the order that TVM's libraries have them. `onnx` and `samples` are
+    of the network as it was trained; `graphs` and `references` hold the ONNX graph of each other
+    variant and what its TFLite form gave here (`out:NAME` as in the samples; .npy in schema 1).
     `artifacts` holds by a runtime's name what it executes; that of the first two runtimes stands in
     `tflite` and `libraries`, as it always has. `missing` says of each form that was not made why.
     """
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Literal[2] = Field(default=2, alias="schema")
     model: str
     title: str
     batch: Annotated[int, Field(ge=1)]
     source: Source
-    input: Tensor
-    output: Tensor
-    tvm_input: Tensor
+    inputs: Annotated[list[Tensor], Field(min_length=1)]
+    outputs: Annotated[list[Tensor], Field(min_length=1)]
     tflite: dict[str, Tflite] = Field(default_factory=dict)
-    onnx: File
+    onnx: File | None = None
     graphs: dict[str, File] = Field(default_factory=dict)
     references: dict[str, File] = Field(default_factory=dict)
     samples: Samples
@@ -171,6 +166,20 @@ class ModelManifest(_Part):
     )
     checks: list[Check]
     missing: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_schema_1(cls, fields: Any) -> Any:
+        """Schema 1 had one input and one output, and said the input twice."""
+        if not isinstance(fields, dict) or fields.get("schema") != 1:
+            return fields
+        kept = {key: value for key, value in fields.items() if key not in _ONE_TENSOR}
+        return {
+            **kept,
+            "schema": 2,
+            "inputs": [fields.get("input")],
+            "outputs": [fields.get("output")],
+        }
 
     @classmethod
     def load(cls, folder: Path) -> ModelManifest:
@@ -237,15 +246,14 @@ class ModelManifest(_Part):
         Raises:
             UsageError: it was not made.
         """
-        if variant == PLAIN:
-            return self.onnx
-        if variant not in self.graphs:
+        graph = self.onnx if variant == PLAIN else self.graphs.get(variant)
+        if graph is None:
             raise UsageError(
                 f"{self.model}, batch {self.batch}: there is no ONNX graph of variant {variant}",
                 detail="\n".join(why for key, why in self.missing.items() if _is_of(variant, key)),
                 resolution=f"run: invoke convert --model {self.model} --variant {variant}",
             )
-        return self.graphs[variant]
+        return graph
 
     def with_variant(self, variant: str, part: VariantPart) -> ModelManifest:
         """The manifest with a variant's files, in the place of its older ones.
@@ -282,7 +290,9 @@ class ModelManifest(_Part):
                 "libraries": {},
                 "checks": [c for c in self.checks if c.opt_level is None and c.variant == PLAIN],
                 "artifacts": {},
-                "missing": {key: why for key, why in self.missing.items() if key == TFLITE},
+                "missing": {
+                    key: why for key, why in self.missing.items() if key in (TFLITE, GRAPH)
+                },
             }
         )
 
@@ -304,7 +314,7 @@ class ModelManifest(_Part):
     def files(self) -> dict[str, str]:
         """Every file that the manifest names and its sha256."""
         parts: list[File] = [
-            self.onnx,
+            *([] if self.onnx is None else [self.onnx]),
             self.samples,
             *self.tflite.values(),
             *self.graphs.values(),
@@ -324,6 +334,16 @@ class ModelManifest(_Part):
         replaced = {(c.stage, c.opt_level, c.variant) for c in new}
         kept = [c for c in self.checks if (c.stage, c.opt_level, c.variant) not in replaced]
         return sorted([*kept, *new], key=lambda c: (c.variant, c.stage, c.opt_level or 0))
+
+
+def in_order(tensors: Sequence[Tensor], names: Sequence[str] | None) -> list[Tensor]:
+    """Tensors in the order of their names; in their own where there is no other.
+
+    Raises:
+        KeyError: there is none of such a name.
+    """
+    by = {tensor.name: tensor for tensor in tensors}
+    return list(tensors) if names is None else [by[name] for name in names]
 
 
 def missing_key(form: str, variant: str = PLAIN) -> str:
@@ -346,7 +366,18 @@ def record(folder: Path, name: str) -> File:
     return File(file=name, sha256=store.digest_file(path), size=path.stat().st_size)
 
 
-def record_tflite(folder: Path, name: str) -> Tflite:
-    """A TFLite file of a folder as the manifest names it."""
+def record_tflite(
+    folder: Path, name: str, inputs: list[str] | None = None, outputs: list[str] | None = None
+) -> Tflite:
+    """A TFLite file of a folder as the manifest names it.
+
+    Args:
+        folder: the model's.
+        name: of the file.
+        inputs: the order that it has its inputs in, where it is another than the manifest's.
+        outputs: the same of its outputs.
+    """
     compressed = len(zlib.compress((folder / name).read_bytes(), 9))
-    return Tflite(**record(folder, name).model_dump(), compressed=compressed)
+    return Tflite(
+        **record(folder, name).model_dump(), compressed=compressed, inputs=inputs, outputs=outputs
+    )

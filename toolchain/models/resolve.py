@@ -12,6 +12,7 @@ from toolchain import formats
 from toolchain.core import store
 from toolchain.core.errors import UsageError
 from toolchain.formats import keras_file
+from toolchain.formats.shapes import Shapes
 from toolchain.models import catalogue, user_model
 from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.specification import ModelSpec
@@ -25,6 +26,8 @@ def resolve_model(
     model_file: Path | None = None,
     weights: Path | None = None,
     seed: int = 0,
+    shapes: Shapes | None = None,
+    signature: str = "",
 ) -> ModelSpec:
     """The model that a command's options mean.
 
@@ -33,6 +36,8 @@ def resolve_model(
         model_file: a user's own, of a kind of `formats`.
         weights: weights for a catalogue model (.weights.h5, .h5, .hdf5, .keras).
         seed: draws the weights of a catalogue model that has none.
+        shapes: of inputs of `model_file`, by name, in the place of what stands beside it.
+        signature: which of the functions of `model_file`; its usual one when empty.
 
     Raises:
         UsageError: no such model or file, or options that contradict each other.
@@ -44,12 +49,16 @@ def resolve_model(
                 "weights can be given for a catalogue model only",
                 resolution="save the model with its weights and give that file alone",
             )
-        return _own(model_file, name)
+        return _own(model_file, name, shapes or {}, signature)
+    if shapes or signature:
+        raise UsageError(
+            "shapes and signatures can be given for a model file only",
+            resolution="leave --shape and --signature out for a catalogue model",
+        )
     known = catalogue.entries()
-    if name is None:
-        raise UsageError("no model given", resolution=_known(known))
-    if name not in known:
-        raise UsageError(f"unknown model: {name}", resolution=_known(known))
+    if name is None or name not in known:
+        what = "no model given" if name is None else f"unknown model: {name}"
+        raise UsageError(what, resolution=_known(known))
     entry = known[name]
     # what others measured is no part of what the model is
     made_from = entry.model_dump(mode="json", exclude={"published_top1", "published_top5"})
@@ -78,7 +87,7 @@ def _known(known: dict[str, CatalogueEntry]) -> str:
     return f"known models: {names}; or give your own with --model-file: {formats.titles()}"
 
 
-def _own(path: Path, name: str | None) -> ModelSpec:
+def _own(path: Path, name: str | None, shapes: Shapes, signature: str) -> ModelSpec:
     path = _existing(path)
     kind = formats.format_of(path)
     kind.refuse_other(path)
@@ -97,7 +106,19 @@ def _own(path: Path, name: str | None) -> ModelSpec:
     entry = user_model.beside(path)
     if entry is not None:
         digest = store.digest_of([digest, entry.identity()])
-    return ModelSpec(name=name, kind=kind.name, path=path, own=entry, digest=digest)
+        shapes = {**entry.shape, **shapes}
+    if shapes or signature:
+        sizes = {one: list(shape) for one, shape in shapes.items()}
+        digest = store.digest_of([digest, sizes, signature])
+    return ModelSpec(
+        name=name,
+        kind=kind.name,
+        path=path,
+        own=entry,
+        shapes=shapes,
+        signature=signature,
+        digest=digest,
+    )
 
 
 def _existing(path: Path) -> Path:

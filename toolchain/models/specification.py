@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain.models.catalogue import CatalogueEntry
@@ -21,6 +22,8 @@ class ModelSpec:
         own: what the user says of it.
         weights: a file of weights for a catalogue model.
         seed: what its weights are drawn from when there is no file.
+        shapes: of inputs, by name, where the user says them; of an only input under an empty one.
+        signature: which of the file's functions; empty for its usual one.
         digest: the sha256 of what it is made from.
     """
 
@@ -31,4 +34,6 @@ class ModelSpec:
     own: OwnEntry | None = None
     weights: Path | None = None
     seed: int = 0
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    signature: str = ""
     digest: str

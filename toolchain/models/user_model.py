@@ -4,9 +4,12 @@
 
     title = "My network"
     labels = "classes.txt"       # a name a line
-    samples = "samples.npz"      # x: inputs as the network takes them; labels: their classes
-    calibration = "some.npz"     # x: what int8's ranges are measured on
+    samples = "samples.npz"      # an array for each input, by its name; labels: their classes
+    calibration = "some.npz"     # the same: what int8's ranges are measured on
     training = "more.npz"        # x and labels: what qat, pruned and clustered are trained with
+
+    [shape]                      # of inputs whose sizes are open
+    images = "1x3x640x640"
 
     [preprocessing]              # as in toolchain/models/catalogue.toml
     channels = "RGB"
@@ -18,8 +21,16 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
 from toolchain.core import store
 from toolchain.core.errors import ModelError, UsageError
@@ -36,7 +47,22 @@ class OwnEntry(BaseModel):
     samples: Path | None = None
     calibration: Path | None = None
     training: Path | None = None
+    # left out while empty, as it always was from what a model is known by
+    shape: dict[str, tuple[PositiveInt, ...]] = Field(
+        default_factory=dict, exclude_if=lambda shapes: not shapes
+    )
     preprocessing: Preprocessing | None = None
+
+    @field_validator("shape", mode="before")
+    @classmethod
+    def _sizes(cls, said: Any) -> Any:
+        """Sizes are a list, or a text such as 1x3x640x640."""
+        if not isinstance(said, dict):
+            return said
+        return {
+            name: sizes.split("x") if isinstance(sizes, str) else sizes
+            for name, sizes in said.items()
+        }
 
     def files(self) -> dict[str, Path]:
         """The files that it names, by key."""

@@ -84,7 +84,7 @@ def same_top1(parity: measurement.Parity | None) -> str:
     """On how many inputs the top class is the reference's."""
     if parity is None:
         return "-"
-    return f"{parity.top1_agree}/{parity.count}"
+    return "-" if parity.top1_agree is None else f"{parity.top1_agree}/{parity.count}"
 
 
 def difference(parity: measurement.Parity | None) -> str:

@@ -26,6 +26,9 @@ HOT_C = 80.0
 SLOWED = 0.9
 # CPU time over wall time of one thread, below which something else was computing.
 STARVED = 0.9
+# What an output that is no list of scores may differ by before it is marked: over its largest value,
+# a few steps of 8 bits, which the check after conversion allows too; of its own scale; whole numbers.
+APART, STEPS, DIFFERING = 0.05, 3, 0.05
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -96,23 +99,59 @@ class Delegated(_Part):
     parts: Count
 
 
+class OutputParity(_Part):
+    """One output against its reference.
+
+    `max_abs` is the largest absolute difference; null when a value was not finite where the
+    reference's is. `differing` is the share of other values, of whole numbers and truth values.
+    """
+
+    name: str
+    max_abs: Annotated[float, Field(ge=0)] | None
+    reference_max_abs: Annotated[float, Field(ge=0)]
+    reference_range: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="the reference's largest value less its smallest"
+    )
+    sqnr_db: float | None = Field(
+        default=None, description="signal-to-quantisation-noise ratio; null when nothing differs"
+    )
+    differing: Annotated[float, Field(ge=0, le=1)] | None = None
+    step: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="of the scale of an output that is itself rounded"
+    )
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is what the reference is, as far as its arithmetic can tell."""
+        if self.max_abs is None:
+            return False
+        if self.differing is not None:
+            return self.differing <= DIFFERING
+        return self.max_abs <= max(APART * self.reference_max_abs, STEPS * (self.step or 0))
+
+
 class Parity(_Part):
-    """Parity with the reference on the same real inputs.
+    """Parity with the reference on the same inputs.
 
     `max_abs` is the largest absolute difference of any output value; null when an output was not
-    finite. `reference_max_abs` is the reference's largest value, to judge it by.
+    finite. `reference_max_abs` is the reference's largest value, to judge it by. `top1_agree` is
+    null where the network is no classifier; `outputs` is empty in results of before there could be
+    several.
     """
 
     count: Positive
     available: Positive
     max_abs: Annotated[float, Field(ge=0)] | None
     reference_max_abs: Annotated[float, Field(ge=0)]
-    top1_agree: Count
+    top1_agree: Count | None = None
+    outputs: list[OutputParity] = Field(default_factory=list)
 
     @property
     def holds(self) -> bool:
-        """Whether every output was finite and had the reference's top class."""
-        return self.max_abs is not None and self.top1_agree == self.count
+        """Whether every output was finite, and had the reference's top class or its values."""
+        if self.top1_agree is not None:
+            return self.max_abs is not None and self.top1_agree == self.count
+        return self.max_abs is not None and all(output.holds for output in self.outputs)
 
 
 class Accuracy(_Part):

@@ -33,12 +33,17 @@ class Artifact:
         opt_level: what our compiler did, for a runtime that has such levels.
         target: the one target that it was made for; None when it serves all of them.
         file: its path below the model's folder, sha256 and size.
+        inputs: the manifest's names of inputs, in the order that the file has them; None where it
+            is the manifest's own.
+        outputs: the same of outputs.
     """
 
     variant: str
     opt_level: int | None = None
     target: str | None = None
     file: File
+    inputs: Sequence[str] | None = None
+    outputs: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,12 @@ class Runtime:
         """
         return [
             Artifact(
-                variant=one.variant, opt_level=one.opt_level, target=one.target, file=one.plain()
+                variant=one.variant,
+                opt_level=one.opt_level,
+                target=one.target,
+                file=one.plain(),
+                inputs=one.inputs,
+                outputs=one.outputs,
             )
             for one in manifest.artifacts.get(self.name, [])
             if one.target in (None, target)

@@ -19,7 +19,10 @@ class TensorFlowLite(Runtime):
     def artifacts(self, manifest: ModelManifest, target: str) -> list[Artifact]:
         """A file for each variant."""
         del target  # one file serves all of them
-        return [Artifact(variant=name, file=file) for name, file in sorted(manifest.tflite.items())]
+        return [
+            Artifact(variant=name, file=file, inputs=file.inputs, outputs=file.outputs)
+            for name, file in sorted(manifest.tflite.items())
+        ]
 
     def wheels(self, target: Target, manifests: Sequence[ModelManifest]) -> Wheels:
         """The interpreter's, built here with XNNPACK."""

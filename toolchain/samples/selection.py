@@ -2,51 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from toolchain.core.errors import UsageError
+from toolchain.formats.signature import Tensor
 from toolchain.models.specification import ModelSpec
-from toolchain.samples import catalogue_inputs, public_images, user_arrays
+from toolchain.samples import (
+    catalogue_inputs,
+    drawn_values,
+    named_arrays,
+    public_images,
+    user_arrays,
+)
 from toolchain.samples.public_images import Inputs
+from toolchain.samples.sets import Sets
 
 OWN_SAMPLES = 8  # of a network that nobody gave samples of
 
 
-def checked(spec: ModelSpec, shape: tuple[int, ...]) -> Inputs:
-    """The samples that conversions are compared on; as many as fill whole batches.
+def checked(
+    spec: ModelSpec, inputs: Sequence[Tensor], batch: int, limits: Mapping[str, int]
+) -> Sets:
+    """What conversions are compared on.
 
     Args:
         spec: the model.
-        shape: its input, batch first.
+        inputs: its inputs.
+        batch: samples of an inference.
+        limits: what the values of some integer inputs must be below, by name.
 
     Raises:
         ModelError: the user's own can't be used.
     """
-    batch = shape[0]
     if spec.entry is not None:
-        return catalogue_inputs.samples(spec.entry, batch)
+        said = "digits" if spec.entry.images == "digits" else "the catalogue's"
+        return _as_sets(catalogue_inputs.samples(spec.entry, batch), inputs[0], said)
     if spec.own is not None and spec.own.samples is not None:
-        given = user_arrays.load(spec.own.samples, shape)
-        count = public_images.count_for(len(given.x), batch, len(given.x))
-        return user_arrays.repeated(given, count)
-    return public_images.of_shape(shape, public_images.count_for(OWN_SAMPLES, batch, None))
+        return named_arrays.load(spec.own.samples, inputs, batch, limits)
+    return drawn_values.of_inputs(inputs, -(-OWN_SAMPLES // batch), limits)
 
 
-def calibration(spec: ModelSpec, shape: tuple[int, ...]) -> Inputs:
-    """The inputs that int8's ranges are measured on: others than the samples where there are.
+def _as_sets(given: Inputs, tensor: Tensor, said: str) -> Sets:
+    """Samples of an only input as inferences."""
+    x = given.x.reshape(-1, *tensor.shape)
+    return Sets(arrays={tensor.name: x}, labels=given.labels, origins={tensor.name: said})
+
+
+def calibration(
+    spec: ModelSpec, inputs: Sequence[Tensor], batch: int, limits: Mapping[str, int]
+) -> Sets:
+    """What int8's ranges are measured on: others than the samples where there are.
+
+    Args:
+        spec: as `checked`.
+        inputs: as `checked`.
+        batch: as `checked`.
+        limits: as `checked`.
 
     Raises:
         ModelError: the user's own can't be used.
     """
-    batch = shape[0]
     if spec.own is not None and spec.own.calibration is not None:
-        given = user_arrays.load(spec.own.calibration, shape)
-        return user_arrays.repeated(given, -(-len(given.x) // batch) * batch)
-    if spec.entry is not None:
-        x = catalogue_inputs.calibration(spec.entry)
+        if len(inputs) > 1:
+            return named_arrays.load(spec.own.calibration, inputs, batch, limits)
+        given = user_arrays.load(spec.own.calibration, inputs[0].shape)
+        whole = user_arrays.repeated(given, -(-len(given.x) // batch) * batch)
+        return _as_sets(whole, inputs[0], named_arrays.ORIGIN)
+    others = catalogue_inputs.CALIBRATION_OTHERS
+    if spec.entry is None and (len(inputs) > 1 or limits or inputs[0].dtype != "float32"):
+        seen = -(-OWN_SAMPLES // batch)
+        drawn = drawn_values.of_inputs(inputs, seen + -(-others // batch), limits)
+        return replace(drawn, arrays={name: a[seen:] for name, a in drawn.arrays.items()})
+    if spec.entry is None:
+        x = public_images.of_shape(inputs[0].shape, OWN_SAMPLES + others).x[OWN_SAMPLES:]
     else:
-        x = public_images.of_shape(shape, OWN_SAMPLES + catalogue_inputs.CALIBRATION_OTHERS).x[
-            OWN_SAMPLES:
-        ]
-    return user_arrays.repeated(Inputs(x=x), -(-len(x) // batch) * batch)
+        x = catalogue_inputs.calibration(spec.entry)
+    whole = user_arrays.repeated(Inputs(x=x), -(-len(x) // batch) * batch)
+    return _as_sets(whole, inputs[0], "others than the samples")
 
 
 def training(spec: ModelSpec, shape: tuple[int, ...]) -> Inputs:

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from toolchain.core.errors import ModelError
 from toolchain.samples.public_images import Inputs
 
 HOW = "save it with numpy.savez(FILE, x=inputs, labels=classes)"
+
+
+def arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of an .npz file by name.
+
+    Raises:
+        ModelError: it can't be read, or holds Python objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"{path.name} can't be read as .npz", detail=str(error), resolution=HOW
+        ) from error
 
 
 def load(path: Path, shape: tuple[int, ...], *, labelled: bool = False) -> Inputs:
@@ -23,13 +40,7 @@ def load(path: Path, shape: tuple[int, ...], *, labelled: bool = False) -> Input
     Raises:
         ModelError: it can't be read, or its arrays have another shape or type than the network's.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files if name in ("x", "labels")}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(
-            f"{path.name} can't be read as .npz", detail=str(error), resolution=HOW
-        ) from error
+    found = {name: array for name, array in arrays(path).items() if name in ("x", "labels")}
     if "x" not in found or (labelled and "labels" not in found):
         raise ModelError(
             f"{path.name} lacks {'labels' if 'x' in found else 'x'}",

@@ -150,13 +150,24 @@ def _show_libraries(manifests: Sequence[ModelManifest], target: str) -> None:
 def _converted(asked: Models) -> tuple[list[str], Outcome]:
     """The variants that were asked for, and what the conversion of all models came to."""
     from toolchain import matrix
+    from toolchain.formats import shapes
     from toolchain.models import variants
     from toolchain.models.resolve import resolve_model
 
     file = Path(asked.model_file) if asked.model_file else None
     weights = Path(asked.weights) if asked.weights else None
     names = [asked.model] if file else options.names(asked.model) or [""]
-    specs = [resolve_model(name or None, model_file=file, weights=weights) for name in names]
+    sizes = shapes.parsed(asked.shape)
+    specs = [
+        resolve_model(
+            name or None,
+            model_file=file,
+            weights=weights,
+            shapes=sizes,
+            signature=asked.signature,
+        )
+        for name in names
+    ]
     forms = variants.chosen(options.names(asked.variant))
     batches = options.numbers("batch", asked.batch)
     return forms, matrix.converted(specs, batches, forms, console.step)
@@ -171,7 +182,7 @@ def _show_checks(manifests: Sequence[ModelManifest]) -> None:
             check.stage if check.opt_level is None else f"{check.stage} O{check.opt_level}",
             f"{check.max_abs:.1e}",
             f"{check.max_rel:.1e}",
-            f"{100 * check.top1_agreement:.1f} %",
+            "-" if check.top1_agreement is None else f"{100 * check.top1_agreement:.1f} %",
             str(check.count),
         ]
         for manifest in manifests

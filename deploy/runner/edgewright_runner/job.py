@@ -14,9 +14,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from edgewright_runner import backends, watch
+from edgewright_runner.samples import Samples
 
 PROGRESS_S = 1.0
 DEFAULTS: dict[str, float] = {
@@ -91,7 +90,8 @@ def measure(job: Json, reporter: Reporter) -> None:
     if job.get("sha256") and job["sha256"] != found:
         raise ValueError(f"its bytes are not those of the release: sha256 {found}")
     reference = release / job["reference"] if job.get("reference") else None
-    samples = Samples(release / job["samples"], int(job["batch"]), reference)
+    signature: Json | None = job.get("signature")
+    samples = Samples(release / job["samples"], int(job["batch"]), reference, signature)
 
     reporter.enter("import")
     runtime = backends.open_runtime(job["runtime"], int(job.get("threads", 1)))
@@ -100,6 +100,7 @@ def measure(job: Json, reporter: Reporter) -> None:
     started = time.perf_counter_ns()
     runtime.load(str(artifact))
     reporter.part(load_ns=time.perf_counter_ns() - started, delegated=runtime.delegated())
+    runtime.bind(signature or named_as(samples))
 
     if "inferences" in job:
         reporter.enter("count")
@@ -123,98 +124,29 @@ def measure(job: Json, reporter: Reporter) -> None:
     reporter.part(**samples.verdict())
 
 
-class Samples:
-    """The inputs with the reference's outputs, and what this runtime gave for them so far.
-
-    Args:
-        path: an .npz with x (N, ...) float32, or what `inputs` makes it of; reference (N, classes)
-            float32 and, where they are real, labels (N) int64. N is a multiple of the batch.
-        batch: inputs an inference.
-        reference: an .npy to take in the place of the reference in `path`.
-    """
-
-    def __init__(self, path: Path, batch: int, reference: Path | None = None) -> None:
-        with np.load(str(path), allow_pickle=False) as arrays:
-            self.x = inputs(arrays)
-            wanted = arrays["reference"] if reference is None else np.load(str(reference))
-            self.reference = wanted.reshape(len(self.x), -1)
-            self.labels: np.ndarray | None = arrays.get("labels")
-        self.batch = batch
-        self.groups = len(self.x) // batch
-        if self.groups < 1:
-            raise ValueError(f"{len(self.x)} samples are less than one batch")
-        self.outputs: dict[int, np.ndarray] = {}
-
-    def input(self, group: int) -> np.ndarray:
-        """One batch of inputs."""
-        return self.x[group * self.batch : (group + 1) * self.batch]
-
-    def keep(self, group: int, output: np.ndarray) -> None:
-        """Remember a batch's outputs: timed inferences check the model at no cost."""
-        self.outputs[group] = output.reshape(self.batch, -1).copy()
-
-    def verdict(self) -> Json:
-        """Parity with the reference, and accuracy where there are labels."""
-        groups = sorted(self.outputs)
-        rows = np.concatenate([np.arange(g * self.batch, (g + 1) * self.batch) for g in groups])
-        got = np.concatenate([self.outputs[g] for g in groups])
-        want = self.reference[rows]
-        if got.shape != want.shape:
-            raise ValueError(f"the output has shape {got.shape}, the reference {want.shape}")
-        finite = bool(np.isfinite(got).all())
-        top, reference_top = got.argmax(axis=1), want.argmax(axis=1)
-        largest = float(np.abs(got.astype(np.float64) - want).max()) if finite else None
-        verdict: Json = {
-            "parity": {
-                "count": len(rows),
-                "available": len(self.x),
-                "max_abs": largest,
-                "reference_max_abs": float(np.abs(want).max()),
-                "top1_agree": int((top == reference_top).sum()),
-            },
-            "predictions": [int(t) for t in top],
-        }
-        if self.labels is not None:
-            labels = self.labels[rows]
-            five = np.argsort(-got, axis=1, kind="stable")[:, :5]
-            verdict["accuracy"] = {
-                "total": len(rows),
-                "available": len(self.x),
-                "correct": int((top == labels).sum()),
-                "correct_top5": int((five == labels[:, None]).any(axis=1).sum()),
-                "reference_correct": int((reference_top == labels).sum()),
-            }
-        return verdict
-
-
-def inputs(arrays: Any) -> np.ndarray:
-    """The inputs of an .npz: x, or pixels as bytes and the numbers that make inputs of them."""
-    if "pixels" not in arrays:
-        return np.ascontiguousarray(arrays["x"], dtype=np.float32)
-    pixels = arrays["pixels"]
-    if arrays["reverse"]:
-        pixels = pixels[..., ::-1]
-    x = (pixels.astype(np.float64) * arrays["scale"] - arrays["mean"]) / arrays["std"]
-    if arrays["channels_first"]:
-        x = x.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(x, dtype=np.float32)
+def named_as(samples: Samples) -> Json:
+    """The signature of a job of before jobs had one: its samples' names, in their order."""
+    return {
+        "inputs": [{"name": name} for name in samples.inputs],
+        "outputs": [{"name": name} for name in samples.references],
+    }
 
 
 def timed(runtime: Any, samples: Samples, number: int) -> int:
     """One inference on the inputs in turn; how long it took in nanoseconds."""
     group = number % samples.groups
-    runtime.set_input(samples.input(group))
+    runtime.set_inputs(samples.input(group))
     started = time.perf_counter_ns()
     runtime.run()
     took = time.perf_counter_ns() - started
     if group not in samples.outputs:
-        samples.keep(group, runtime.output())
+        samples.keep(group, runtime.outputs())
     return took
 
 
 def repeat(runtime: Any, samples: Samples, count: int, reporter: Reporter) -> None:
     """The same inference again and again: whoever counts sees nothing else differ."""
-    runtime.set_input(samples.input(0))
+    runtime.set_inputs(samples.input(0))
     for done in range(count):
         runtime.run()
         reporter.tick(done)
@@ -242,9 +174,9 @@ def finish_outputs(
             continue
         if time.monotonic() - started > allowed_s:
             return
-        runtime.set_input(samples.input(group))
+        runtime.set_inputs(samples.input(group))
         runtime.run()
-        samples.keep(group, runtime.output())
+        samples.keep(group, runtime.outputs())
         reporter.tick(len(samples.outputs))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,17 +21,21 @@ class Backend:
         """Read the factor."""
         self._factor = np.float32(json.loads(Path(path).read_text())["factor"])
 
-    def set_input(self, x: np.ndarray) -> None:
+    def bind(self, signature: dict[str, Any]) -> None:
+        """Keep what its tensors are called."""
+        (self._input,), (self._output,) = signature["inputs"], signature["outputs"]
+
+    def set_inputs(self, arrays: dict[str, np.ndarray]) -> None:
         """Keep one batch."""
-        self._x = x.copy()
+        self._x = arrays[self._input["name"]].copy()
 
     def run(self) -> None:
         """One inference."""
         self._y = self._x * self._factor
 
-    def output(self) -> np.ndarray:
+    def outputs(self) -> dict[str, np.ndarray]:
         """The product."""
-        return self._y.copy()
+        return {self._output["name"]: self._y.copy()}
 
     def delegated(self) -> dict[str, int] | None:
         """There are no delegates."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolchain.formats import Format
 from toolchain.formats.network import Network
+from toolchain.formats.signature import OpenTensor, Signature, Tensor
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import onnx
+
+    from toolchain.formats.network import Array, Arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +26,10 @@ class _Matrix(Format):
         del head
         return zipfile.is_zipfile(path)
 
-    def load(self, path: Path, progress: Callable[[str], None]) -> Network:
+    def load(self, path: Path, progress: Callable[[str], None], signature: str = "") -> Network:
         import numpy as np
 
+        self.refuse_signature(signature)
         progress("reading the matrix")
         with np.load(path, allow_pickle=False) as arrays:
             return MatrixNetwork(arrays["matrix"])
@@ -36,18 +40,21 @@ class MatrixNetwork(Network):
 
     def __init__(self, matrix: npt.NDArray[np.float32]) -> None:
         self.matrix = matrix
-        self.shape = (None, len(matrix))
+        rows, columns = matrix.shape
+        self.signature = Signature(
+            inputs=(OpenTensor(name="input", dims=(None, rows)),),
+            outputs=(OpenTensor(name="output", dims=(None, columns)),),
+        )
 
-    def run(self, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-        """All samples at once, whatever the batch."""
-        del batch
-        product: npt.NDArray[np.float32] = x @ self.matrix
-        return product
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        """One product."""
+        return {"output": feeds["input"] @ self.matrix}
 
-    def to_onnx(self, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
+    def to_onnx(self, inputs: Sequence[Tensor], name: str) -> onnx.ModelProto:
         """One MatMul."""
         from onnx import TensorProto, checker, helper, numpy_helper
 
+        shape = inputs[0].shape
         outputs = (shape[0], self.matrix.shape[1])
         graph = helper.make_graph(
             [helper.make_node("MatMul", ["input", "matrix"], ["output"])],

@@ -26,7 +26,8 @@ class Scaler(Runtime):
         """A file with the number, found by the samples."""
         progress("looking at the samples")
         with np.load(folder / manifest.samples.file) as samples:
-            factors = samples["reference"] / samples["x"]
+            (given,), (made,) = manifest.inputs, manifest.outputs
+            factors = samples[f"out:{made.name}"] / samples[f"in:{given.name}"]
         if np.ptp(factors):
             raise ModelError(f"{manifest.model} does more than multiply")
         (folder / FILE).write_text(json.dumps({"factor": float(factors.flat[0])}))

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import shape_inference
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from toolchain.core.errors import ModelError
 from toolchain.formats import onnx_reference
-from toolchain.formats.network import Network, Shape
-from toolchain.formats.shapes import fixed_shape, refuse_unless_one
+from toolchain.formats.network import Network
+from toolchain.formats.shapes import Shapes
+from toolchain.formats.signature import OpenTensor, Signature, Tensor
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from toolchain.formats.network import Array, Arrays
+
+# operators that round while they run, or take what is rounded; beside all named QLinear...
+ROUNDING = {
+    *("QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"),
+    *("DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat", "QGemm"),
+}
 
 
 class OnnxNetwork(Network):
@@ -27,23 +40,30 @@ class OnnxNetwork(Network):
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
-        self.shape: Shape = tuple(_described(model.graph.input[0])[1])
+        self.signature = signature(model)
+        self._session: onnxruntime.InferenceSession | None = None
 
-    def run(self, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-        """All samples through it, by ONNX Runtime."""
-        return run(self.model, x, batch)
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        """By ONNX Runtime."""
+        if self._session is None:
+            self._session = session(self.model)
+        return run(self._session, feeds)
 
-    def to_onnx(self, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
-        """The graph with its batch fixed, under its own name."""
+    def to_onnx(self, inputs: Sequence[Tensor], name: str) -> onnx.ModelProto:
+        """The graph with its shapes fixed, under its own name."""
         del name
-        return with_batch(self.model, shape[0])
+        return with_shapes(self.model, inputs)
+
+    def known_shapes(self, batch: int) -> Shapes:
+        """Of a detector that Ultralytics exported: it says the size of its images."""
+        return exported_size(self.model, self.signature, batch)
 
 
 def load(path: Path) -> onnx.ModelProto:
     """Read an ONNX file with its weights.
 
     Raises:
-        ModelError: it isn't one, breaks ONNX's rules, or has several inputs or outputs.
+        ModelError: it isn't one, or breaks ONNX's rules.
     """
     try:
         model = onnx.load(path)
@@ -64,14 +84,14 @@ def load(path: Path) -> onnx.ModelProto:
     kept = [value for value in model.graph.input if value.name not in constants]
     del model.graph.input[:]
     model.graph.input.extend(kept)
-    refuse_unless_one("input", [_described(value) for value in model.graph.input])
-    refuse_unless_one("output", [_described(value) for value in model.graph.output])
     return model
 
 
 def rounds(model: onnx.ModelProto) -> bool:
-    """Whether it rounds activations to integers while it runs."""
-    return any(n.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for n in model.graph.node)
+    """Whether it rounds activations to integers while it runs, or works on rounded ones."""
+    return any(
+        node.op_type in ROUNDING or node.op_type.startswith("QLinear") for node in model.graph.node
+    )
 
 
 def external_weights(path: Path) -> list[Path]:
@@ -123,66 +143,139 @@ def _not_onnx(path: Path, detail: str) -> ModelError:
     )
 
 
-def _described(value: onnx.ValueInfoProto) -> tuple[str, Sequence[int | str | None], str]:
-    tensor = value.type.tensor_type
-    dims = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
-    kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-    return value.name, [d or None for d in dims], {"float": "float32"}.get(kind, kind)
-
-
-def input_shape(model: onnx.ModelProto, batch: int) -> tuple[int, ...]:
-    """The input's shape with the batch filled in, as `shapes.fixed_shape`."""
-    return fixed_shape(_described(model.graph.input[0])[1], batch)
-
-
-def with_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    """A copy whose input, and all that follows from it, has that batch.
+def signature(model: onnx.ModelProto) -> Signature:
+    """A graph's inputs and outputs.
 
     Raises:
-        ModelError: as `input_shape`, or the output's shape doesn't follow from the input's.
+        ModelError: one is no tensor, of no type that a runtime takes, or an input's rank is open.
+    """
+    for value in model.graph.input:
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            raise ModelError(
+                f"the model's input {value.name} has no fixed number of dimensions",
+                resolution="export it with a shape for each input; sizes may be open",
+            )
+    return Signature(
+        inputs=tuple(_described(value) for value in model.graph.input),
+        outputs=tuple(_described(value) for value in model.graph.output),
+    )
+
+
+def _described(value: onnx.ValueInfoProto) -> OpenTensor:
+    kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        return OpenTensor(name=value.name, dims=(), dtype=f"a {str(kind).removesuffix('_type')}")
+    tensor = value.type.tensor_type
+    dims = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
+    name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    dtype = {"float": "float32", "double": "float64"}.get(name, name)
+    return OpenTensor(name=value.name, dims=tuple(d or None for d in dims), dtype=dtype)
+
+
+def exported_size(model: onnx.ModelProto, of: Signature, batch: int) -> dict[str, tuple[int, ...]]:
+    """The shape of the image that Ultralytics' exporter wrote into its metadata (`imgsz`).
+
+    Where the graph has one image as its input, channels first, of an open height and width.
+    """
+    said = {p.key: p.value for p in model.metadata_props}.get("imgsz", "")
+    sides = [int(number) for number in re.findall(r"\d+", said)]
+    if len(of.inputs) != 1 or len(of.inputs[0].dims) != 4 or len(sides) != 2:
+        return {}
+    image = of.inputs[0]
+    if all(isinstance(d, int) for d in image.dims[2:]) or not isinstance(image.dims[1], int):
+        return {}
+    first = image.dims[0] if isinstance(image.dims[0], int) else batch
+    return {image.name: (first, image.dims[1], *sides)}
+
+
+def with_shapes(model: onnx.ModelProto, inputs: Sequence[Tensor]) -> onnx.ModelProto:
+    """A copy whose inputs, and all that follows from them, have these shapes.
+
+    Args:
+        model: the graph.
+        inputs: all of its inputs, in its order.
+
+    Raises:
+        ModelError: a node contradicts the shapes; the error names it.
     """
     fixed = copy.deepcopy(model)
-    shape = input_shape(model, batch)
-    for dim, size in zip(fixed.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
-        dim.dim_value = size
-    # Shapes that were recorded with an open batch would contradict it.
+    for value, tensor in zip(fixed.graph.input, inputs, strict=True):
+        for dim, size in zip(value.type.tensor_type.shape.dim, tensor.shape, strict=True):
+            dim.dim_value = size
+    # Shapes that were recorded with open sizes would contradict these.
     del fixed.graph.value_info[:]
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
     inferred = shape_inference.infer_shapes(fixed, data_prop=True)
-    if not inferred.graph.output[0].type.tensor_type.HasField("shape"):
-        return _with_output_shape(inferred, shape)
-    if not all(isinstance(d, int) for d in _described(inferred.graph.output[0])[1]):
-        return _with_output_shape(inferred, shape)
-    return inferred
+    if all(_is_fixed(value) for value in inferred.graph.output):
+        return inferred
+    return _with_output_shapes(inferred, inputs)
 
 
-def _with_output_shape(model: onnx.ModelProto, shape: tuple[int, ...]) -> onnx.ModelProto:
-    """The model with the output's shape as found by running it."""
-    found = run(model, np.zeros(shape, np.float32), shape[0]).shape
-    output = model.graph.output[0]
-    output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, found))
+def _is_fixed(value: onnx.ValueInfoProto) -> bool:
+    return value.type.tensor_type.HasField("shape") and all(
+        isinstance(d, int) for d in _described(value).dims
+    )
+
+
+def _with_output_shapes(model: onnx.ModelProto, inputs: Sequence[Tensor]) -> onnx.ModelProto:
+    """The model with its outputs' shapes as found by running it."""
+    zeros = {tensor.name: np.zeros(tensor.shape, tensor.dtype) for tensor in inputs}
+    found = run(session(model), zeros)
+    for output in model.graph.output:
+        array = found[output.name]
+        kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, kind, array.shape))
     return model
 
 
-def run(model: onnx.ModelProto, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-    """All samples through an ONNX model, by ONNX Runtime on one thread.
+def ordered(
+    model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
+    """The graph with its inputs and outputs in the order of these names, all of which it has."""
+    for values, names in ((model.graph.input, inputs), (model.graph.output, outputs)):
+        by = {value.name: value for value in map(copy.deepcopy, values)}
+        del values[:]
+        values.extend(by[name] for name in names)
+    return model
+
+
+def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """ONNX Runtime's session of a graph, on one thread.
 
     Raises:
-        ModelError: ONNX Runtime can't run it.
+        ModelError: ONNX Runtime can't load it; the error names the node.
     """
-    name = model.graph.input[0].name
     try:
-        session = onnx_reference.session(model)
-        pieces = [
-            session.run(None, {name: x[start : start + batch]})[0]
-            for start in range(0, len(x), batch)
-        ]
+        return onnx_reference.session(model)
     except Exception as error:  # onnxruntime's exceptions share no public base
-        raise ModelError(
-            "ONNX Runtime can't run the model",
-            detail=str(error),
-            resolution="export it again with a newer exporter or an opset of at most 21, or with "
-            "a batch fixed at the one asked for",
-        ) from error
-    return np.concatenate(pieces)
+        raise _cant_run(error) from error
+
+
+def run(of: onnxruntime.InferenceSession, feeds: Arrays) -> dict[str, Array]:
+    """One inference.
+
+    Args:
+        of: from `session`.
+        feeds: an array for each input.
+
+    Returns:
+        an array for each output.
+
+    Raises:
+        ModelError: ONNX Runtime can't run it; the error names the node.
+    """
+    names = [output.name for output in of.get_outputs()]
+    try:
+        return dict(zip(names, map(np.asarray, of.run(names, dict(feeds))), strict=True))
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise _cant_run(error) from error
+
+
+def _cant_run(error: Exception) -> ModelError:
+    return ModelError(
+        "ONNX Runtime can't run the model",
+        detail=str(error),
+        resolution="where a node contradicts the sizes, give others with --shape or --batch; else "
+        "export the model again with a newer exporter or an opset of at most 21",
+    )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import onnx
 import tensorflow as tf
 import tf2onnx
@@ -21,6 +20,11 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tf2onnx.graph import GraphUtil
 
 from toolchain.core.errors import ModelError
+from toolchain.formats.shapes import tensors_of
+from toolchain.formats.signature import Signature, Tensor
+
+if TYPE_CHECKING:
+    from toolchain.formats.network import Array
 
 OPSET = 17
 INPUT, OUTPUT = "input", "output"
@@ -28,8 +32,8 @@ INPUT, OUTPUT = "input", "output"
 BROADCASTING = {"Add", "Sub", "Mul", "Div"}
 
 
-# A function of one batch, as TensorFlow runs it.
-Call = Callable[[Any], Any]
+# A function of one set of inputs, as TensorFlow runs it.
+Call = Callable[..., Any]
 
 
 def settle() -> None:
@@ -42,47 +46,53 @@ def settle() -> None:
     keras.utils.set_random_seed(0)
 
 
-def freeze(call: Call, shape: tuple[int, ...]) -> Any:
-    """The network as a concrete function of one float32 input, its weights constants.
+def freeze(call: Call, inputs: Sequence[Tensor]) -> Any:
+    """The network as a concrete function of its inputs, its weights constants.
 
-    The batch is fixed too: TFLite's XNNPACK delegate takes no node of a graph with an open
-    dimension in it, and TVM plans memory only for shapes it knows.
+    All sizes are fixed: TFLite's XNNPACK delegate takes no node of a graph with an open dimension
+    in it, and TVM plans memory only for shapes it knows.
 
     Args:
-        call: the network.
-        shape: of the input, batch first.
+        call: the network, which takes an argument for each input.
+        inputs: their names, types and shapes.
 
     Raises:
         ModelError: it keeps state from one inference to the next.
     """
     function = tf.function(call, autograph=False)
-    concrete = function.get_concrete_function(tf.TensorSpec(shape, tf.float32, name=INPUT))
+    specs = [tf.TensorSpec(t.shape, t.dtype, name=_operator_name(t.name)) for t in inputs]
+    concrete = function.get_concrete_function(*specs)
     frozen = convert_variables_to_constants_v2(concrete)
-    inputs = [t for t in frozen.inputs if t.dtype != tf.resource]
+    given = [t for t in frozen.inputs if t.dtype != tf.resource]
     left = sorted({op.type for op in frozen.graph.get_operations() if "Variable" in op.type})
-    if len(inputs) != 1 or left:
+    if len(given) != len(specs) or left:
         raise ModelError(
             "the model keeps state from one inference to the next and can't be frozen",
             detail=f"operators left: {', '.join(left)}",
-            resolution="export it as a function of its input alone",
+            resolution="export it as a function of its inputs alone",
         )
     return frozen
 
 
-def run(call: Call, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-    """All samples (samples, ...) through the network as TensorFlow runs it."""
-    function = tf.function(call, autograph=False)
-    pieces = [
-        np.asarray(function(tf.constant(x[start : start + batch])), dtype=np.float32)
-        for start in range(0, len(x), batch)
-    ]
-    return np.concatenate(pieces)
+def _operator_name(name: str) -> str:
+    """A name that TensorFlow takes for an operator."""
+    return re.sub(r"[^A-Za-z0-9_.]", "_", name).lstrip("_.") or INPUT
+
+
+def run(function: Any, feeds: Sequence[Array]) -> list[Array]:
+    """One inference as TensorFlow runs it.
+
+    Args:
+        function: a `tf.function` of the network.
+        feeds: an array for each argument.
+    """
+    return [np.asarray(t) for _, t in tensors_of(function(*map(tf.constant, feeds)))]
 
 
 def to_tflite(
     graph: Any, configure: Callable[[tf.lite.TFLiteConverter], None] | None = None
 ) -> bytes:
-    """The frozen function as a TFLite model; its input and output stay float32.
+    """The frozen function as a TFLite model; its inputs and outputs keep their types.
 
     Args:
         graph: from `freeze`.
@@ -127,22 +137,29 @@ def settle_tf2onnx() -> None:
             optimisers[name] = partial(_begun_tidy, optimiser)
 
 
-def to_onnx(graph: Any, name: str) -> onnx.ModelProto:
+def to_onnx(graph: Any, name: str, signature: Signature) -> onnx.ModelProto:
     """The frozen function as ONNX.
+
+    Args:
+        graph: from `freeze`.
+        name: of the ONNX graph.
+        signature: what its inputs and outputs are called.
 
     Raises:
         ModelError: it has operators that ONNX lacks.
     """
     settle_tf2onnx()
-    source, sink = graph.inputs[0].name, graph.outputs[0].name
+    sources, sinks = [t.name for t in graph.inputs], [t.name for t in graph.outputs]
+    names = dict(zip(sources, (t.name for t in signature.inputs), strict=True))
+    names |= dict(zip(sinks, (t.name for t in signature.outputs), strict=True))
     try:
         made, _ = tf2onnx.convert.from_graph_def(
             graph.graph.as_graph_def(),
             name=name,
-            input_names=[source],
-            output_names=[sink],
+            input_names=sources,
+            output_names=sinks,
             opset=OPSET,
-            tensors_to_rename={source: INPUT, sink: OUTPUT},
+            tensors_to_rename=names,
         )
     except Exception as error:  # tf2onnx raises ValueError, RuntimeError, KeyError, ...
         raise ModelError(

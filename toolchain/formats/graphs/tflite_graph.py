@@ -9,8 +9,9 @@ all that the converter writes, but for the biases of int16 networks, which are i
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,12 @@ from onnx.reference import ReferenceEvaluator
 from tensorflow.lite.tools import flatbuffer_utils
 
 from toolchain.core.errors import ModelError
-from toolchain.formats.graphs import tensorflow_graph
+from toolchain.formats.graphs import tensorflow_graph, tflite_signature
 from toolchain.formats.network import Network
-from toolchain.formats.shapes import refuse_unless_one
+from toolchain.formats.signature import Signature, Tensor
+
+if TYPE_CHECKING:
+    from toolchain.formats.network import Array, Arrays
 
 OPSET = 17
 OPSET_INT16 = 21  # the first whose QuantizeLinear knows int16
@@ -37,46 +41,78 @@ class TfliteNetwork(Network):
         content: its bytes.
 
     Raises:
-        ModelError: as `input_shape`.
+        ModelError: it can't be read, or has operators of its own that TensorFlow Lite lacks.
     """
 
     is_tflite = True
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.shape = input_shape(content)
+        self.signature = tflite_signature.read(content)
+        self._interpreters: dict[tuple[tuple[int, ...], ...], tf.lite.Interpreter] = {}
 
-    def run(self, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-        """All samples through it, by TensorFlow Lite."""
-        return run(with_batch(self.content, batch), x, batch)
+    def run(self, feeds: Arrays) -> dict[str, Array]:
+        """By TensorFlow Lite."""
+        shapes = tuple(feeds[t.name].shape for t in self.signature.inputs)
+        if shapes not in self._interpreters:
+            content = with_shapes(self.content, shapes)
+            self._interpreters = {shapes: interpreter(content)}
+        given = [feeds[t.name] for t in self.signature.inputs]
+        found = run(self._interpreters[shapes], given)
+        return dict(zip((t.name for t in self.signature.outputs), found, strict=True))
 
-    def to_tflite(self, shape: tuple[int, ...]) -> bytes:
-        """The file with its batch fixed."""
-        return with_batch(self.content, shape[0])
+    def to_tflite(self, inputs: Sequence[Tensor]) -> bytes:
+        """The file with its shapes fixed."""
+        return with_shapes(self.content, [t.shape for t in inputs])
 
-    def to_onnx(self, shape: tuple[int, ...], name: str) -> onnx.ModelProto:
+    def to_onnx(self, inputs: Sequence[Tensor], name: str) -> onnx.ModelProto:
         """By tf2onnx."""
         with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
-            Path(file.name).write_bytes(self.to_tflite(shape))
-            return to_onnx(Path(file.name), name)
+            Path(file.name).write_bytes(self.to_tflite(inputs))
+            return to_onnx(Path(file.name), name, self.signature)
 
 
-def run(content: bytes, x: npt.NDArray[np.float32], batch: int) -> npt.NDArray[np.float32]:
-    """All samples (samples, ...) through a TFLite model with a fixed batch, on one thread."""
-    interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
-    sink = interpreter.get_output_details()[0]["index"]
-    outputs = []
-    for start in range(0, len(x), batch):
-        interpreter.set_tensor(source, x[start : start + batch])
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(sink).copy())
-    return np.concatenate(outputs)
+def interpreter(content: bytes) -> tf.lite.Interpreter:
+    """An interpreter on one thread that is ready to run.
+
+    Raises:
+        ModelError: TensorFlow Lite can't run it; the error names the operator.
+    """
+    made = tf.lite.Interpreter(model_content=content, num_threads=1)
+    try:
+        made.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            "TensorFlow Lite can't run the model",
+            detail=str(error),
+            resolution="where a node contradicts the sizes, give others with --shape or --batch; "
+            "an operator of its maker's own runs nowhere else",
+        ) from error
+    return made
 
 
-def to_onnx(path: Path, name: str) -> onnx.ModelProto:
-    """The network of a .tflite file, its input and output named as ours.
+def run(of: tf.lite.Interpreter, given: Sequence[Array]) -> list[Array]:
+    """One inference; inputs and outputs in the file's own order.
+
+    Raises:
+        ModelError: TensorFlow Lite can't run it; the error names the node.
+    """
+    for detail, array in zip(of.get_input_details(), given, strict=True):
+        of.set_tensor(detail["index"], np.asarray(array, order="C"))
+    try:
+        of.invoke()
+    except (RuntimeError, ValueError) as error:
+        raise ModelError("TensorFlow Lite can't run the model", detail=str(error)) from error
+    return [of.get_tensor(detail["index"]).copy() for detail in of.get_output_details()]
+
+
+def to_onnx(path: Path, name: str, wanted: Signature) -> onnx.ModelProto:
+    """The network of a .tflite file.
+
+    Args:
+        path: the file.
+        name: of the graph.
+        wanted: what its inputs and outputs become, in the order that the file itself has them.
 
     Raises:
         ModelError: it has operators that tf2onnx doesn't know; the error names them.
@@ -94,8 +130,10 @@ def to_onnx(path: Path, name: str) -> onnx.ModelProto:
     if _has_int16(made):
         _fold_long_biases(made)
         made = version_converter.convert_version(made, OPSET_INT16)
-    _rename(made, made.graph.input[0].name, tensorflow_graph.INPUT)
-    _rename(made, made.graph.output[0].name, tensorflow_graph.OUTPUT)
+    for value, tensor in zip(made.graph.input, wanted.inputs, strict=True):
+        _rename(made, value.name, tensor.name)
+    for value, tensor in zip(made.graph.output, wanted.outputs, strict=True):
+        _rename(made, value.name, tensor.name)
     unknown = sorted({n.op_type for n in made.graph.node if n.op_type.startswith("TFL_")})
     if unknown:
         raise ModelError(
@@ -107,49 +145,61 @@ def to_onnx(path: Path, name: str) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(made)
 
 
-def input_shape(content: bytes) -> tuple[int | None, ...]:
-    """The shape of a TFLite model's input; None is an open dimension.
-
-    Raises:
-        ModelError: it can't be read, or has not one float32 input and one float32 output.
-    """
-    try:
-        interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
-    except ValueError as error:
-        raise ModelError(
-            "the file can't be read as a TFLite model, or was cut short",
-            detail=str(error),
-            resolution="copy it again, or convert the model again",
-        ) from error
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    for what, found in (("input", inputs), ("output", outputs)):
-        refuse_unless_one(
-            what, [(t["name"], _signature(t), np.dtype(t["dtype"]).name) for t in found]
-        )
-    return _signature(inputs[0])
-
-
-def _signature(tensor: dict[str, Any]) -> tuple[int | None, ...]:
-    return tuple(None if d < 0 else int(d) for d in tensor["shape_signature"])
-
-
-def with_batch(content: bytes, batch: int) -> bytes:
-    """The model with its open batch fixed: in every tensor whose first dimension is open.
+def with_shapes(content: bytes, shapes: Sequence[tuple[int, ...]]) -> bytes:
+    """The model with its open dimensions fixed.
 
     XNNPACK takes no node of a graph with an open dimension, and TVM plans for known shapes.
+
+    Args:
+        content: the model.
+        shapes: of its inputs, in its own order.
+
+    Raises:
+        ModelError: a node contradicts the shapes; the error names it.
     """
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    opened = 0
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            if tensor.shapeSignature is not None and -1 in list(tensor.shapeSignature):
-                tensor.shape = [batch, *list(tensor.shape)[1:]]
-                tensor.shapeSignature = None
-                opened += 1
+    opened = [
+        tensor
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+        if tensor.shapeSignature is not None and -1 in list(tensor.shapeSignature)
+    ]
     if not opened:
         return content
+    if all(list(tensor.shapeSignature).index(-1) == 0 for tensor in opened) and all(
+        list(tensor.shapeSignature).count(-1) == 1 for tensor in opened
+    ):
+        for tensor in opened:
+            tensor.shape = [shapes[0][0], *list(tensor.shape)[1:]]
+            tensor.shapeSignature = None
+    else:
+        _fix_as_resized(content, model.subgraphs[0], shapes)
     fixed: bytes = flatbuffer_utils.convert_object_to_bytearray(model)
     return bytes(fixed)
+
+
+def _fix_as_resized(content: bytes, graph: Any, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Write into a graph the shapes that the interpreter finds once its inputs have theirs."""
+    resized = tf.lite.Interpreter(
+        model_content=content,
+        num_threads=1,
+        experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    for detail, shape in zip(resized.get_input_details(), shapes, strict=True):
+        resized.resize_tensor_input(detail["index"], shape)
+    try:
+        resized.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            "the model contradicts the sizes that were given",
+            detail=str(error),
+            resolution="give others with --shape or --batch",
+        ) from error
+    found = {detail["index"]: detail["shape"] for detail in resized.get_tensor_details()}
+    for index, tensor in enumerate(graph.tensors):
+        if tensor.shapeSignature is not None and -1 in list(tensor.shapeSignature):
+            tensor.shape = [int(size) for size in found[index]]
+            tensor.shapeSignature = None
 
 
 def _has_int16(model: onnx.ModelProto) -> bool:

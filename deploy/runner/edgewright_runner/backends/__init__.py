@@ -1,4 +1,4 @@
-"""The runtimes under one face: load a file, give it an input, run, read the output.
+"""The runtimes under one face: load a file, give it its inputs, run, read the outputs.
 
 Each is a module of this folder, by the name that the spec has for it; its twin is the module of
 that name in `toolchain.runtimes`. It holds `Backend`, and `DISTRIBUTIONS`: whose versions are
@@ -25,20 +25,35 @@ class Backend(Protocol):
     def load(self, path: str) -> None:
         """Read a model and make it ready to run. Whatever it raises says why it can't be run."""
 
-    def set_input(self, x: np.ndarray) -> None:
-        """Copy one batch of float32 in."""
+    def bind(self, signature: dict[str, Any]) -> None:
+        """Learn what the inputs and outputs of the model that was loaded are called.
+
+        Args:
+            signature: `inputs` and `outputs`, in the order that the file has them: each has a
+                `name`, which is the network's and need not be the file's, and where it is known a
+                `dtype` and a `shape`.
+        """
+
+    def set_inputs(self, arrays: dict[str, np.ndarray]) -> None:
+        """Copy one inference's inputs in, by name."""
 
     def run(self) -> None:
         """One inference; it is over when this returns."""
 
-    def output(self) -> np.ndarray:
-        """The output of the last inference as float32, a copy."""
+    def outputs(self) -> dict[str, np.ndarray]:
+        """The outputs of the last inference by name, copies."""
 
     def delegated(self) -> dict[str, int] | None:
         """How many of the graph's nodes a delegate took; None when the runtime has no such thing.
 
         The keys are those of `toolchain.results.measurement.Delegated`.
         """
+
+
+def typed(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """An output in the type that the signature says, which a converter may have widened."""
+    dtype = tensor.get("dtype")
+    return array if dtype is None else array.astype(dtype, copy=False)
 
 
 def names() -> list[str]:

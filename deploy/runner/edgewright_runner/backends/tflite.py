@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from edgewright_runner.backends import typed
+
 DISTRIBUTIONS = ("tflite-runtime", "ai-edge-litert")
 
 
@@ -27,36 +29,44 @@ class Backend:
         """Read the model, apply the default delegate, allocate."""
         interpreter = self._interpreter_class(model_path=path, num_threads=self._threads)
         interpreter.allocate_tensors()
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        if len(inputs) != 1:
-            raise ValueError(f"the model has {len(inputs)} inputs, one was expected")
-        self._interpreter, self._input, self._output = interpreter, inputs[0], outputs[0]
+        self._interpreter = interpreter
 
-    def set_input(self, x: np.ndarray) -> None:
-        """Copy one batch in, quantised when the model's input is."""
-        dtype = np.dtype(self._input["dtype"])
-        scale, zero = self._input.get("quantization", (0.0, 0))
-        if dtype.kind in "iu" and scale:
-            limits = np.iinfo(dtype)
-            x = np.clip(np.rint(x / scale) + zero, limits.min, limits.max)
-        self._interpreter.set_tensor(self._input["index"], x.astype(dtype, copy=False))
+    def bind(self, signature: dict[str, Any]) -> None:
+        """Put the names beside the interpreter's tensors."""
+        inputs, outputs = self._interpreter.get_input_details, self._interpreter.get_output_details
+        self._inputs = _paired(signature["inputs"], inputs(), "input")
+        self._outputs = _paired(signature["outputs"], outputs(), "output")
+
+    def set_inputs(self, arrays: dict[str, np.ndarray]) -> None:
+        """Copy one inference's inputs in."""
+        for tensor, detail in self._inputs:
+            x = arrays[tensor["name"]].astype(detail["dtype"], copy=False)
+            self._interpreter.set_tensor(detail["index"], x)
 
     def run(self) -> None:
         """One inference."""
         self._interpreter.invoke()
 
-    def output(self) -> np.ndarray:
-        """The output as float32, dequantised when the model's output is quantised."""
-        y = np.array(self._interpreter.get_tensor(self._output["index"]))
-        scale, zero = self._output.get("quantization", (0.0, 0))
-        if y.dtype.kind in "iu" and scale:
-            y = (y.astype(np.float32) - zero) * scale
-        return np.asarray(y, dtype=np.float32)
+    def outputs(self) -> dict[str, np.ndarray]:
+        """The outputs, as the network has them."""
+        return {
+            tensor["name"]: typed(np.array(self._interpreter.get_tensor(detail["index"])), tensor)
+            for tensor, detail in self._outputs
+        }
 
     def delegated(self) -> dict[str, int] | None:
         """How many of the graph's nodes a delegate took; None when the runtime can't tell."""
         details = getattr(self._interpreter, "_get_ops_details", None)
         return delegated_nodes(details()) if details is not None else None
+
+
+def _paired(
+    tensors: list[dict[str, Any]], details: list[dict[str, Any]], what: str
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """What the signature says of each tensor, and what the interpreter does."""
+    if len(tensors) != len(details):
+        raise ValueError(f"the model has {len(details)} {what}s, {len(tensors)} were expected")
+    return list(zip(tensors, details, strict=True))
 
 
 def delegated_nodes(ops: list[dict[str, Any]]) -> dict[str, int]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from edgewright_runner.backends import typed
+
 DISTRIBUTIONS = (
     "edgewright-tvm-runtime",
     "edgewright-tvm-runtime-source",
@@ -35,20 +37,29 @@ class Backend:
         self._machine = self._machine_class(library, self._device)
         self._main = self._machine["main"]
 
-    def set_input(self, x: np.ndarray) -> None:
-        """Copy one batch in."""
-        self._argument = self._tvm.runtime.tensor(np.ascontiguousarray(x), self._device)
+    def bind(self, signature: dict[str, Any]) -> None:
+        """Keep the names in the order of the function's arguments and results."""
+        self._inputs, self._outputs = signature["inputs"], signature["outputs"]
+
+    def set_inputs(self, arrays: dict[str, np.ndarray]) -> None:
+        """Copy one inference's inputs in."""
+        self._arguments = [
+            self._tvm.runtime.tensor(np.asarray(arrays[one["name"]], order="C"), self._device)
+            for one in self._inputs
+        ]
 
     def run(self) -> None:
         """One inference; the CPU device has no queue to wait for."""
-        self._result = self._main(self._argument)
+        self._result = self._main(*self._arguments)
 
-    def output(self) -> np.ndarray:
-        """The first output as float32."""
+    def outputs(self) -> dict[str, np.ndarray]:
+        """The outputs, as the network has them."""
         result = self._result
-        if not hasattr(result, "numpy"):  # a tuple of outputs
-            result = result[0]
-        return np.array(result.numpy()).astype(np.float32, copy=False)
+        found = [result] if hasattr(result, "numpy") else list(result)
+        return {
+            one["name"]: typed(np.array(tensor.numpy()), one)
+            for one, tensor in zip(self._outputs, found, strict=True)
+        }
 
     def delegated(self) -> dict[str, int] | None:
         """TVM has no delegates."""

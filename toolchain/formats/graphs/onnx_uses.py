@@ -1,0 +1,71 @@
+"""What an ONNX graph does with its integer inputs, as far as one must know to choose values."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import onnx
+
+# operators after which an index is still the same index
+_SAME_VALUE = {
+    *("Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Transpose", "Expand"),
+    *("Slice", "Concat", "Tile"),
+}
+_INTEGERS = {onnx.TensorProto.INT32, onnx.TensorProto.INT64}
+
+
+def index_limits(model: onnx.ModelProto) -> dict[str, int]:
+    """For each integer input that picks rows of a constant table, the rows of the smallest one.
+
+    Args:
+        model: a graph with its constants.
+
+    Returns:
+        what a value of that input must be below, by the input's name.
+    """
+    graph = model.graph
+    rows = _tables(graph)
+    users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in graph.node:
+        for name in node.input:
+            users[name].append(node)
+    found: dict[str, int] = {}
+    for value in graph.input:
+        if value.type.tensor_type.elem_type not in _INTEGERS:
+            continue
+        sizes = _sizes(value.name, users, rows)
+        if sizes:
+            found[value.name] = min(sizes)
+    return found
+
+
+def _tables(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """The shapes of a graph's constants."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for value in (a.t for a in node.attribute if a.name == "value"):
+                shapes[node.output[0]] = tuple(value.dims)
+        elif node.op_type in ("Identity", "Cast", "DequantizeLinear") and node.input[0] in shapes:
+            shapes[node.output[0]] = shapes[node.input[0]]
+    return shapes
+
+
+def _sizes(
+    name: str, users: dict[str, list[onnx.NodeProto]], rows: dict[str, tuple[int, ...]]
+) -> list[int]:
+    """The rows of all tables that a value's rows are picked from, directly or moved about."""
+    found: list[int] = []
+    waiting, seen = [name], {name}
+    while waiting:
+        current = waiting.pop()
+        for node in users[current]:
+            if node.op_type == "Gather" and len(node.input) > 1 and node.input[1] == current:
+                axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+                shape = rows.get(node.input[0], ())
+                found += [shape[axis]] if len(shape) > 1 else []
+            elif node.op_type in _SAME_VALUE and current in node.input:
+                fresh = [output for output in node.output if output not in seen]
+                waiting += fresh
+                seen |= set(fresh)
+    return found
