@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +40,17 @@ def test_the_examples_keep_our_own_rules(examples: Path) -> None:
     config = paths.ROOT / "pyproject.toml"
     process.run([ruff, "check", "--config", config, "--no-cache", examples])
     process.run([ruff, "format", "--check", "--config", config, "--no-cache", examples])
+
+
+def test_listing_the_examples_imports_nothing_heavy(examples: Path) -> None:
+    heavy = ("tensorflow", "tvm", "onnx", "numpy", "pydantic", "importlib.metadata")
+    script = (
+        "import sys; from toolchain import formats, runtimes; "
+        "runtimes.all_runtimes(); formats.titles(); "
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    text = process.run([sys.executable, "-c", script], cwd=paths.ROOT, env=dict(os.environ))
+    assert text.strip() == "[]"
 
 
 def imported(file: Path) -> ModuleType:
