@@ -65,7 +65,7 @@ BELOW = {
     "models": {"core", "formats"},
     "samples": {"core", "formats", "models"},
     "runtimes": {"core", "lock", "wheels"},
-    "convert": {"core", "formats", "models", "runtimes", "samples", "workstation"},
+    "convert": {"core", "formats", "lock", "models", "runtimes", "samples", "workstation"},
     "compile": {"convert", "core", "formats", "images", "lock", "models", "targets", "wheels"},
     "tuning": {"compile", "core", "models", "targets"},
     "bundle": {"core", "lock", "models", "runtimes", "targets", "wheels"},

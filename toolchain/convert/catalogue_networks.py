@@ -63,6 +63,11 @@ def _with_weights(
 ) -> str:
     """Give a model the weights that are made here; what they are, as `Source.weights`."""
     source = source_of(entry)
+    if weights.pinned is not None:
+        assert source.read is not None
+        progress("reading its weights")
+        source.read(model, weights.pinned)
+        return f"{source.weights}:{store.digest_file(weights.pinned)}"
     if weights.found is not None:
         weights_file.read(model, weights.found)
     else:

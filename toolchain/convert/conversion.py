@@ -21,6 +21,7 @@ from toolchain.core import fingerprint, provenance, store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
 from toolchain.formats import keras_file
+from toolchain.lock import fetch, pins
 from toolchain.models import manifest, place
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.specification import ModelSpec
@@ -93,9 +94,17 @@ def identity(spec: ModelSpec, batch: int, by: str = CONVERT.module) -> dict[str,
             **({"extras": used} if used else {}),
         },
         "model": spec.digest,
+        **_pinned(spec),
         "batch": batch,
         "name": spec.name,
     }
+
+
+def _pinned(spec: ModelSpec) -> dict[str, object]:
+    """The hash of the file of the lock that holds a catalogue network's weights."""
+    if spec.entry is None or spec.entry.pin is None or spec.weights is not None:
+        return {}
+    return {"pinned": pins.source(spec.entry.pin).sha256}
 
 
 def _own_module(spec: ModelSpec) -> list[str]:
@@ -124,6 +133,9 @@ def weights(where: store.Store, spec: ModelSpec) -> Iterator[Part]:
     """Where the weights of a catalogue model are, or are put within the block."""
     if spec.entry is None or spec.weights is not None:
         yield Part()
+        return
+    if spec.entry.pin is not None:
+        yield Part(pinned=fetch.path_of(pins.source(spec.entry.pin), where))
         return
     made_from = {**identity(spec, 0), "step": "weights", "batch": None}
     with made_once(where, made_from) as part:

@@ -12,15 +12,17 @@ from toolchain.models.specification import ModelSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Something that is made once and kept; neither folder where there is no such part.
+    """Something that is made once and kept; all are None where there is no such part.
 
     Attributes:
         found: the folder that it is read from, as it was made before.
         wanted: the folder to put it into, as it is made now.
+        pinned: the file of the lock that it is read from instead.
     """
 
     found: Path | None = None
     wanted: Path | None = None
+    pinned: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

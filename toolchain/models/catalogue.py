@@ -25,6 +25,7 @@ class CatalogueEntry(BaseModel):
     source: Literal["keras-applications", "digits", "network"]
     task: Literal["classification", "segmentation", "regression"] = "classification"
     constructor: str | None = None
+    pin: str | None = None
     arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
     shape: Annotated[tuple[int, ...], Field(min_length=1)]
     classes: Annotated[int, Field(gt=1)] | None = None

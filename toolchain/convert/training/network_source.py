@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import keras
@@ -28,9 +29,11 @@ class NetworkSource:
     Attributes:
         architecture: the network, without its weights.
         fill: gives it weights from a seed, where the user has none.
+        read: gives it the weights in a pinned file, the entry's `pin`.
         weights: what these are: drawn, trained here or read from a pinned file of others.
     """
 
     architecture: Callable[[CatalogueEntry], keras.Model]
     fill: Callable[[keras.Model, CatalogueEntry, int, Progress], None] = draw
+    read: Callable[[keras.Model, Path], None] | None = None
     weights: Weights = "seeded"
