@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import sys
 
 import pytest
@@ -28,6 +30,29 @@ def test_a_failure_holds_status_and_output() -> None:
 def test_a_command_that_is_not_there_is_an_error_of_ours() -> None:
     with pytest.raises(CommandError, match="no-such-command"):
         process.run(["no-such-command"])
+
+
+def test_a_commands_streams_are_a_socket_that_ends_it() -> None:
+    with process.CommandSocket(["cat"]) as link:
+        link.sendall(b"there and back")
+        assert link.recv(100) == b"there and back"
+        link.shutdown(socket.SHUT_WR)
+        assert link.recv(100) == b""
+        assert link.errors() == ""
+    script = "import os, time; os.write(1, b'x'); time.sleep(600)"
+    link = process.CommandSocket([sys.executable, "-c", script])
+    assert link.recv(1) == b"x"
+    link.close()
+    assert link.returncode() == -signal.SIGTERM
+
+
+def test_what_such_a_command_says_of_its_failure_is_kept() -> None:
+    script = "raise SystemExit('no route to it')"
+    with process.CommandSocket([sys.executable, "-c", script]) as link:
+        assert link.recv(100) == b""
+        assert link.errors() == "no route to it\n"
+    with pytest.raises(FileNotFoundError):
+        process.CommandSocket(["no-such-command"])
 
 
 def test_arguments_are_never_a_shells_words() -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import collections
 import os
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -88,3 +90,56 @@ def start_daemon(args: Sequence[str | os.PathLike[str]], *, log: Path) -> int:
             start_new_session=True,
         )
     return process.pid
+
+
+class CommandSocket(socket.socket):
+    """A socket to the standard input and output of a command, which ends when it is closed.
+
+    Args:
+        args: the command and its arguments.
+
+    Raises:
+        OSError: it could not be started.
+    """
+
+    def __init__(self, args: Sequence[str]) -> None:
+        ours, its = socket.socketpair()
+        super().__init__(fileno=ours.detach())
+        self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
+        with its:
+            try:
+                self._process = subprocess.Popen(
+                    args,
+                    stdin=its.fileno(),
+                    stdout=its.fileno(),
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    start_new_session=True,
+                )
+            except OSError:
+                super().close()
+                raise
+        self._reader = threading.Thread(target=self._read_errors, daemon=True)
+        self._reader.start()
+
+    def errors(self) -> str:
+        """The tail of what it has printed on standard error; all of it when it has ended."""
+        self._reader.join(0.5)
+        return "".join(self._tail)
+
+    def returncode(self) -> int:
+        """How it ended, once it has; negative for a signal."""
+        self._reader.join()
+        return self._process.wait()
+
+    def close(self) -> None:
+        """Close the socket and end the command."""
+        super().close()
+        if self._process.poll() is None:
+            self._process.terminate()
+
+    def _read_errors(self) -> None:
+        with self._process:
+            assert self._process.stderr is not None
+            self._tail.extend(self._process.stderr)
