@@ -151,7 +151,7 @@ class Inventory:
             self._readable(key_file, name)
         return Device(
             name=name,
-            host=plain.get("ansible_host", name),
+            host=plain.get("ansible_host", name).strip("[]"),
             port=plain.get("ansible_port"),
             user=plain.get("ansible_user"),
             key_file=key_file,

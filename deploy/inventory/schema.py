@@ -61,7 +61,13 @@ def _rooted(value: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_printable)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")]
-Address = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_:][A-Za-z0-9_.:%-]{0,252}$")]
+# an IPv6 address may stand in the brackets that it has where a port follows
+Address = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([A-Za-z0-9_:][A-Za-z0-9_.:%-]{0,252}|\[[0-9A-Fa-f:.%A-Za-z_-]+\])$"
+    ),
+]
 User = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}\$?$")]
 Root = Annotated[Text, AfterValidator(_rooted)]
 LocalPath = Annotated[Text, AfterValidator(_not_an_option)]
@@ -81,7 +87,7 @@ class Block(_Strict):
     root: Root = Field("~/edgewright", description="the folder of ours on the device")
     emulated: bool = Field(False, description="its times are not a real device's")
     known_hosts: LocalPath | None = Field(
-        None, description="file of host keys, instead of ~/.ssh/known_hosts"
+        None, description="file of host keys, instead of ssh's own"
     )
     container: Name | None = Field(None, description="set by emulator.up")
     strict_kex: bool = Field(
