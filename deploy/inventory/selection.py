@@ -1,4 +1,4 @@
-"""The devices that a task was told, by its options; what each is not strict about is said."""
+"""The devices that a task was told, by its options; what is less than usual with them is said."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deploy.inventory import reading
 from deploy.inventory.reading import Device
+from deploy.ssh import destination
 from toolchain.core import console, options
 from toolchain.core.options import Devices
 
@@ -19,6 +20,8 @@ def devices(asked: Devices) -> list[Device]:
     """
     hosts, groups, limits = (options.names(n) for n in (asked.host, asked.group, asked.limit))
     chosen = reading.load(Path(asked.inventory)).select(hosts, groups, limits)
+    if not destination.has_ssh():
+        console.note(destination.WITHOUT_SSH)
     for device in chosen:
         for line in device.exceptions():
             console.note(line)

@@ -1,9 +1,9 @@
 """The seam to devices: the only module that talks SSH.
 
-A device is reached by Fabric, so ~/.ssh/config (ProxyJump, IdentityFile, Port) is honoured. Its
-host key must be known: one that is unknown or changed is refused before anything about the user is
-said. Commands are lists of arguments, quoted once, here; each has a time limit that the device
-itself keeps, so that nothing goes on running when this machine has vanished.
+A device is reached by Fabric, the way that ssh would go (`destination`). Its host key must be
+known: one that is unknown or changed is refused before anything about the user is said. Commands
+are lists of arguments, quoted once, here; each has a time limit that the device itself keeps, so
+that nothing goes on running when this machine has vanished.
 """
 
 from __future__ import annotations
@@ -213,11 +213,7 @@ class Connection:
             if self._sftp is not None:
                 self._sftp.close()
         self._sftp = None
-        with suppress(OSError, EOFError):
-            self._fabric.close()
-        self._fabric.client.close()
-        if isinstance(self._fabric.gateway, FabricConnection):
-            self._fabric.gateway.close()
+        login.close(self._fabric)
 
     def abort(self) -> None:
         """Cut the link at once and without a word; what waits on it fails. From any thread."""

@@ -1,35 +1,36 @@
-"""How a connection to a device is opened: algorithms, host keys, authentication.
+"""How a connection to a device is opened: the way there, algorithms, authentication.
 
 A part of the seam `deploy.ssh.connection`, which alone uses it. A server whose key is unknown or
-changed is refused before anything about the user is said.
+changed is refused before anything about the user is said (`host_key_policy`).
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shlex
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 
 import paramiko
 from fabric import Config
 from fabric import Connection as FabricConnection
 
 from deploy.inventory.reading import Device
+from deploy.ssh.destination import Destination, resolve
+from deploy.ssh.host_key_policy import Policy
+from deploy.ssh.known_hosts import KnownHost
+from toolchain.core import process
 from toolchain.core.errors import ConnectionFailed, EdgewrightError, HostKeyError
 
 CONNECT_LIMIT = 15.0
 ANSWER_LIMIT = 30.0
 KEEPALIVE = 10
 UNANSWERED_MS = 30_000
-COMPARE = (
-    "compare that with what the board's own console says to\n"
-    "    ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
-)
-KNOWN_HOSTS = (Path("/etc/ssh/ssh_known_hosts"), Path("~/.ssh/known_hosts"))
+# paramiko's words for it; there is no class
+NO_KEY = "No authentication methods available"
 
 _Stock = paramiko.Transport
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr", "aes128-ctr")
@@ -41,19 +42,38 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class _Transport(paramiko.Transport):  # type: ignore[misc]  # paramiko has no types
-    """Paramiko's, without SHA-1 and CBC, and with strict key exchange demanded."""
+    """Paramiko's, without SHA-1 and CBC, and with strict key exchange demanded.
+
+    Args:
+        sock: what carries it.
+        disabled_algorithms: of paramiko's own.
+        host_keys: algorithms for host keys, the best first.
+        must_be_strict: whether a server without strict key exchange is refused.
+    """
 
     # Paramiko documents no other way to choose; the names are its own class attributes.
     _preferred_ciphers = CIPHERS
     _preferred_macs = MACS
     _preferred_kex = KEX
-    _preferred_keys = KEYS
     _preferred_pubkeys = KEYS
 
-    must_be_strict = True
+    def __init__(
+        self,
+        sock: object,
+        *,
+        disabled_algorithms: object,
+        host_keys: tuple[str, ...],
+        must_be_strict: bool,
+    ) -> None:
+        self._preferred_keys = host_keys
+        self.must_be_strict = must_be_strict
+        super().__init__(sock, disabled_algorithms=disabled_algorithms)
 
     def start_client(self, event: object = None, timeout: float | None = None) -> None:
         super().start_client(event, timeout)
+        if not self.initial_kex_done:
+            # paramiko only stops waiting
+            raise paramiko.SSHException(f"no key was exchanged within {timeout:.0f} s")
         if self.must_be_strict and not self.agreed_on_strict_kex:
             self.close()
             raise ConnectionFailed(
@@ -64,173 +84,193 @@ class _Transport(paramiko.Transport):  # type: ignore[misc]  # paramiko has no t
             )
 
 
-class _LenientTransport(_Transport):
-    must_be_strict = False
-
-
-class _Policy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # as above
-    """What to do with a host that no key is known for.
-
-    `strict` says which key was shown and how to check it; `accept-new` writes it down. A host that
-    shows another key than the known one, of the same type or another, never comes here.
-    """
-
-    def __init__(self, device: Device) -> None:
-        self.device = device
-
-    def missing_host_key(
-        self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey
-    ) -> None:
-        shown = f"{hostname} shows {key.get_name()} {key.fingerprint}"
-        if self.device.host_keys == "accept-new":
-            _write_down(self.device, hostname, key)
-            return
-        raise HostKeyError(
-            f"{self.device.name}: its host key is not known",
-            detail=shown,
-            resolution=f"{COMPARE}\nand, when they are the same:\n"
-            f"    {_keyscan(self.device, hostname)}",
-        )
-
-
-def _write_down(device: Device, hostname: str, key: paramiko.PKey) -> None:
-    path = (device.known_hosts or KNOWN_HOSTS[-1]).expanduser()
-    line = f"{hostname} {key.get_name()} {key.get_base64()}\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # one write of a whole line: devices that are met at the same moment do not mix
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(descriptor, line.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise HostKeyError(
-            f"{device.name}: its host key can't be written to {path}", detail=str(error)
-        ) from error
-
-
 def open_fabric(device: Device) -> FabricConnection:
-    """An open Fabric connection; the caller closes it.
+    """An open Fabric connection; the caller closes it by `close`.
 
     Raises:
-        HostKeyError: the host key is unknown or changed.
-        ConnectionFailed: no answer, no authentication, or no algorithm in common.
+        HostKeyError: the host key is unknown, changed or revoked.
+        ConnectionFailed: no answer, no authentication, or no algorithm in common; of the device, or
+            of a host on the way, which is named then.
     """
-    fabric = _prepare(device)
+    return _open(device, resolve(device), device.name)
+
+
+def close(fabric: FabricConnection) -> None:
+    """Close a connection and those that it goes over."""
+    hop: object = fabric
+    while isinstance(hop, FabricConnection):
+        # over a dead link closing fails too, and there is nothing left to close
+        with suppress(OSError, EOFError):
+            hop.client.close()
+        hop = hop.gateway
+
+
+def _open(device: Device, destination: Destination, who: str) -> FabricConnection:
+    """Connect to a host, and first to those it is reached over.
+
+    Args:
+        device: for whose sake.
+        destination: the host.
+        who: what messages call it.
+    """
+    if destination.through is None:
+        return _open_over(None, device, destination, who)
+    jump = f"{device.name}: jump host {destination.through.name}"
+    gateway = _open(device, destination.through, jump)
     try:
-        with _explained(device):
-            fabric.open()
-            _keep_alive(fabric.client.get_transport())
+        return _open_over(gateway, device, destination, who)
     except BaseException:
-        fabric.client.close()
+        close(gateway)
         raise
+
+
+def _open_over(
+    gateway: FabricConnection | None, device: Device, destination: Destination, who: str
+) -> FabricConnection:
+    fabric = _prepare(device, destination, who)
+    carrier = None
+    try:
+        with _explained(device, destination, who):
+            fabric.connect_kwargs["sock"] = carrier = _carrier(destination, gateway)
+            _log_in(fabric)
+            _keep_alive(fabric.client.get_transport())
+    except BaseException as error:
+        fabric.client.close()
+        if isinstance(carrier, process.CommandSocket) and isinstance(error, EdgewrightError):
+            error.detail = f"{error.detail}\n{carrier.errors()}".strip()
+        raise
+    # only now: Fabric would go over it by itself, and by its own reading of names
+    fabric.gateway = gateway
     return fabric
 
 
-def _prepare(device: Device) -> FabricConnection:
-    config = Config(lazy=True)  # ~/.fabric.yaml could hold a password or turn forwarding on
-    config.load_ssh_config()
+class _NoKeyError(Exception):
+    """There is no key to log in with, neither a file nor in the agent."""
+
+
+def _log_in(fabric: FabricConnection) -> None:
+    try:
+        fabric.open()
+    except paramiko.SSHException as error:
+        if str(error) == NO_KEY:
+            raise _NoKeyError("no key file is there, and the agent has no key") from error
+        raise
+
+
+def _prepare(device: Device, destination: Destination, who: str) -> FabricConnection:
+    try:
+        known = KnownHost(
+            destination.host, destination.port, destination.alias, destination.known_hosts
+        )
+    except OSError as error:
+        raise HostKeyError(
+            f"{who}: {error.filename} can't be read",
+            detail=str(error),
+            resolution="correct or remove that file",
+        ) from error
     fabric = FabricConnection(
-        device.host,
-        user=device.user,
-        port=device.port,
-        config=config,
+        device.name,
+        user=destination.user,
+        port=destination.port,
+        config=Config(lazy=True),  # ~/.fabric.yaml could hold a password or turn forwarding on
         forward_agent=False,
         connect_timeout=CONNECT_LIMIT,
-        connect_kwargs=_login(device, [str(device.key_file)] if device.key_file else []),
+        connect_kwargs={
+            "key_filename": [str(p) for p in destination.key_files if p.is_file()],
+            "look_for_keys": False,
+            "allow_agent": True,
+            "banner_timeout": ANSWER_LIMIT,
+            "auth_timeout": ANSWER_LIMIT,
+            "channel_timeout": ANSWER_LIMIT,
+            "transport_factory": functools.partial(
+                _Transport, host_keys=known.preferred(KEYS), must_be_strict=device.strict_kex
+            ),
+        },
     )
-    hop = fabric
-    while isinstance(hop.gateway, FabricConnection):
-        hop = hop.gateway
-        hop.forward_agent = False
-        hop.connect_timeout = CONNECT_LIMIT
-        hop.connect_kwargs = _login(device, hop.ssh_config.get("identityfile", []))
-        _trust_known_hosts(hop.client, device)
-    _trust_known_hosts(fabric.client, device)
+    # as it is: Fabric reads an address with a zone as a name with tokens
+    fabric.host = destination.host
+    fabric.client.set_missing_host_key_policy(Policy(device, who, destination, known))
     return fabric
 
 
-def _login(device: Device, key_files: list[str]) -> dict[str, object]:
-    return {
-        "key_filename": key_files,
-        "look_for_keys": not key_files,
-        "allow_agent": True,
-        "banner_timeout": ANSWER_LIMIT,
-        "auth_timeout": ANSWER_LIMIT,
-        "channel_timeout": ANSWER_LIMIT,
-        "transport_factory": _Transport if device.strict_kex else _LenientTransport,
-    }
+def _carrier(destination: Destination, gateway: FabricConnection | None) -> object:
+    """What the connection goes over: a channel of the jump host, or else a socket."""
+    if gateway is not None:
+        transport = gateway.client.get_transport()
+        there = (destination.host, destination.port)
+        return transport.open_channel("direct-tcpip", there, ("", 0), timeout=CONNECT_LIMIT)
+    if destination.command:
+        shell = os.environ.get("SHELL", "/bin/sh")
+        return process.CommandSocket([shell, "-c", f"exec {destination.command}"])
+    return _dial(destination)
 
 
-def _trust_known_hosts(client: paramiko.SSHClient, device: Device) -> None:
-    client.set_missing_host_key_policy(_Policy(device))
-    for path in (device.known_hosts,) if device.known_hosts else KNOWN_HOSTS:
+def _dial(destination: Destination) -> socket.socket:
+    """Connect to the first of a host's addresses that answers."""
+    failure = OSError(f"{destination.host} has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        destination.host, destination.port, destination.family, socket.SOCK_STREAM
+    ):
+        trial = socket.socket(family, kind, protocol)
         try:
-            client.load_system_host_keys(str(path.expanduser()))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            raise HostKeyError(
-                f"{device.name}: {path} can't be read",
-                detail=str(error),
-                resolution="correct or remove that file",
-            ) from error
+            trial.settimeout(CONNECT_LIMIT)
+            trial.connect(address)
+        except OSError as error:
+            trial.close()
+            failure = error
+        else:
+            return trial
+    raise failure
 
 
 @contextmanager
-def _explained(device: Device) -> Iterator[None]:
-    where = f"{device.host}:{device.port}" if device.port else device.host
+def _explained(device: Device, destination: Destination, who: str) -> Iterator[None]:
     try:
         yield
     except EdgewrightError as error:
-        if not error.brief.startswith(device.name):
-            error.brief = f"{device.name}: {error.brief}"
+        if not error.brief.startswith(who):
+            error.brief = f"{who}: {error.brief}"
         raise
-    except paramiko.BadHostKeyException as error:
-        name = f"[{device.host}]:{device.port}" if device.port not in (None, 22) else device.host
-        file = device.known_hosts or KNOWN_HOSTS[-1]
-        raise HostKeyError(
-            f"{device.name}: its host key is not the one that is known",
-            detail=f"known {error.expected_key.get_name()} {error.expected_key.fingerprint}\n"
-            f"shown {error.key.get_name()} {error.key.fingerprint}",
-            resolution="another machine may be answering in its place. If the board was installed "
-            "anew, compare on its own console:\n"
-            "    ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\nand then:\n    "
-            + shlex.join(["ssh-keygen", "-R", name, "-f", str(file)])
-            + f"\n    {_keyscan(device, name)}",
-        ) from error
     except paramiko.PasswordRequiredException as error:
         raise ConnectionFailed(
-            f"{device.name}: its key file has a passphrase",
+            f"{who}: its key file has a passphrase",
             resolution=f"give the key to the agent: ssh-add {device.key_file or ''}".strip(),
         ) from error
-    except paramiko.AuthenticationException as error:
+    except (paramiko.AuthenticationException, _NoKeyError) as error:
+        own = device.key_file if who == device.name else None
+        port = ["-p", str(destination.port)] if "-p" in destination.asked else []
         raise ConnectionFailed(
-            f"{device.name}: the device did not let us in",
+            f"{who}: {'the device' if who == device.name else 'it'} did not let us in",
             detail=str(error),
             resolution="put the public key there: "
-            f"ssh-copy-id{f' -p {device.port}' if device.port else ''} "
-            f"{f'{device.user}@' if device.user else ''}{device.host}",
+            + shlex.join(
+                [
+                    "ssh-copy-id", *(["-i", str(own)] if own else []), *port,
+                    f"{destination.user}@{destination.name}",
+                ]
+            ),
+        ) from error  # fmt: skip
+    except paramiko.ChannelException as error:
+        assert destination.through is not None
+        raise ConnectionFailed(
+            f"{device.name}: jump host {destination.through.name} does not reach {destination}",
+            detail=str(error),
+            resolution="is the board switched on and in that host's network, and does its sshd "
+            "allow AllowTcpForwarding? Try there: "
+            + shlex.join(["ssh", "-p", str(destination.port), destination.host, "true"]),
         ) from error
     except (paramiko.SSHException, OSError, EOFError, ValueError) as error:
         raise ConnectionFailed(
-            f"{device.name}: no connection to {where}",
+            f"{who}: no connection to {destination}",
             detail=str(error) or type(error).__name__,
-            resolution="is it switched on, in this network, and sshd running? "
-            f"Try: ssh{f' -p {device.port}' if device.port else ''} {device.host} true",
+            resolution="is it switched on, in this network, and sshd running? Try: "
+            + shlex.join(["ssh", *destination.asked, "true"]),
         ) from error
 
 
 def _keep_alive(transport: paramiko.Transport) -> None:
     """Let a link on which nothing is answered any more end, whatever waits on it."""
     transport.set_keepalive(KEEPALIVE)
-    if isinstance(transport.sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+    over_tcp = getattr(transport.sock, "family", None) in (socket.AF_INET, socket.AF_INET6)
+    if over_tcp and hasattr(socket, "TCP_USER_TIMEOUT"):
         transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS)
-
-
-def _keyscan(device: Device, hostname: str) -> str:
-    host, _, port = hostname.rpartition(":") if hostname.startswith("[") else (hostname, "", "")
-    args = ["ssh-keyscan", "-t", "ed25519", *(["-p", port] if port else []), host.strip("[]")]
-    return f"{shlex.join(args)} >> {device.known_hosts or KNOWN_HOSTS[-1]}"

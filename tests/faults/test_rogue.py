@@ -247,7 +247,10 @@ def test_a_server_that_knows_only_old_algorithms_is_refused(
 ) -> None:
     rogue = Offering(*OLD[what])
     rogues.append(rogue)
-    refused(device, rogue.port, ConnectionFailed, "no connection to")
+    elsewhere = dataclasses.replace(device, port=rogue.port)
+    with pytest.raises(ConnectionFailed, match="no connection to") as caught:
+        connection.connect(elsewhere).__enter__()
+    assert "Incompatible ssh" in caught.value.detail
     rogue.thread.join(10)
     # after our own offer nothing came: no key exchange, so nothing of who asks
     assert b"secret-user" not in rogue.heard

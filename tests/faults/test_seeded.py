@@ -35,6 +35,7 @@ class Seed:
     only: str = ""
 
 
+KNOWN_HOSTS, CERTIFICATE = "tests/unit/test_known_hosts.py", "tests/unit/test_host_certificate.py"
 ROGUE, LINK = "tests/faults/test_rogue.py", "tests/faults/test_link.py"
 SIGNING, FLEET = "tests/unit/test_signing.py", "tests/unit/test_fleet.py"
 CONFIRMED, WHEELS = (
@@ -45,12 +46,37 @@ HOSTILE, PLAN = "tests/faults/test_hostile.py", "tests/unit/test_release_plan.py
 
 SEEDS = {
     "AutoAdd put back": Seed(
-        file="deploy/ssh/login.py", good="policy(_Policy(device))",
+        file="deploy/ssh/login.py", good="policy(Policy(device, who, destination, known))",
         bad="policy(paramiko.AutoAddPolicy())", test=ROGUE, only="unknown_server",
     ),
     "known_hosts not loaded": Seed(
-        file="deploy/ssh/login.py", good="client.load_system_host_keys(str(path.expanduser()))",
-        bad="path.expanduser().read_bytes()", test=ROGUE, only="accept_new or another_key",
+        file="deploy/ssh/known_hosts.py", good="for path in files:",
+        bad="for path in files[:0]:", test=ROGUE, only="accept_new or another_key",
+    ),
+    "a revoked host key taken": Seed(
+        file="deploy/ssh/known_hosts.py", good="if key in marked[Marker.REVOKED]:",
+        bad="if not key:", test=KNOWN_HOSTS, only="revoked",
+    ),
+    "a pattern of hosts not seen": Seed(
+        file="deploy/ssh/known_hosts.py", good="if _matches(host.lower(), wanted):",
+        bad="if host.lower() == wanted:", test=KNOWN_HOSTS, only="pattern",
+    ),
+    "another type of host key taken for a new host": Seed(
+        file="deploy/ssh/known_hosts.py", good="return Verdict.CHANGED if marked[Marker.NONE] else",
+        bad="return", test=KNOWN_HOSTS, only="another_is_a_change",
+    ),
+    "a new host key glued to a line without an end": Seed(
+        file="deploy/ssh/known_hosts.py", good='"" if ends_with_newline(path) else "\\n"', bad='""',
+        test=KNOWN_HOSTS, only="begins_one",
+    ),
+    "a host's certificate for another host": Seed(
+        file="deploy/ssh/host_certificate.py", good="if named and host not in named:",
+        bad="if named and not host:", test=CERTIFICATE, only="vouches",
+    ),
+    "a host's certificate whose signature is unchecked": Seed(
+        file="deploy/ssh/host_certificate.py",
+        good="return bool(key.verify_ssh_sig(certificate.signed, signature))",
+        bad="return bool(key)", test=CERTIFICATE, only="signature",
     ),
     "strict key exchange not asked for": Seed(
         file="deploy/ssh/login.py",

@@ -209,7 +209,7 @@ def test_an_unknown_host_key_is_refused(sshd: Sshd) -> None:
     (sshd.folder / "known_hosts").write_text("")
     with pytest.raises(HostKeyError, match="not known") as caught, connection.connect(sshd.device):
         pass
-    assert "ssh-keyscan" in caught.value.resolution
+    assert f"[127.0.0.1]:{sshd.port} ssh-ed25519 " in caught.value.resolution
     assert "Accepted" not in (sshd.folder / "log").read_text()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from deploy.inventory import reading
 from deploy.release import fleet, rollout
 from deploy.release.fleet import Limits
 from deploy.ssh import connection
+from tests.support import openssh
 from tests.support.sshd import Sshd
-from toolchain.core.errors import HostKeyError
+from toolchain.core.errors import ConnectionFailed, HostKeyError
 
 pytestmark = pytest.mark.integration
 
@@ -25,6 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / ".ssh").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    openssh.configured(monkeypatch, folder, folder / ".ssh" / "config")
     return folder
 
 
@@ -46,6 +49,7 @@ def write(home: Path, servers: list[Sshd], *, jump: bool, trust_gate: bool = Tru
         f"  IdentityFile {far.folder}/user_key", "  ProxyJump gate" if jump else "",
         "Host gate", "  HostName 127.0.0.1", f"  Port {gate.port}", f"  User {getpass.getuser()}",
         f"  IdentityFile {gate.folder}/user_key",
+        "Host *", f"  UserKnownHostsFile {home}/.ssh/known_hosts",
     ]  # fmt: skip
     (home / ".ssh" / "config").write_text("\n".join(lines) + "\n")
     known = (far.folder / "known_hosts").read_text()
@@ -75,14 +79,68 @@ def test_a_device_behind_another_host_is_reached_through_it(
     (found,) = fleet.run([device], rollout.probed, limits=Limits(), show=lambda *_: None)
     assert found.status == "done", found.plain()
     assert all("Accepted publickey" in log(server) for server in servers)
-    servers[1].stop()
-    (found,) = fleet.run([device], rollout.probed, limits=Limits(), show=lambda *_: None)
-    assert found.status == "failed"
+
+
+def test_the_jump_host_is_blamed_when_it_fails_and_the_board_when_the_board_does(
+    home: Path, servers: list[Sshd]
+) -> None:
+    device = reading.load(write(home, servers, jump=True)).host("desk")
+    far, gate = servers
+    far.stop()
+    words = f"desk: jump host gate does not reach 127.0.0.1:{far.port}"
+    with pytest.raises(ConnectionFailed) as caught, connection.connect(device):
+        pass
+    assert caught.value.brief == words
+    gate.stop()
+    with pytest.raises(ConnectionFailed) as caught, connection.connect(device):
+        pass
+    assert caught.value.brief == f"desk: jump host gate: no connection to 127.0.0.1:{gate.port}"
+    assert "Try: ssh gate true" in caught.value.resolution
+
+
+def test_a_jump_host_that_does_not_let_us_in_is_named(home: Path, servers: list[Sshd]) -> None:
+    device = reading.load(write(home, servers, jump=True)).host("desk")
+    (servers[1].folder / "user_key").unlink()
+    with pytest.raises(ConnectionFailed, match="desk: jump host gate: it did not let us in"):
+        connection.connect(device).__enter__()
+
+
+def test_a_command_carries_the_connection(home: Path, servers: list[Sshd]) -> None:
+    path = write(home, servers, jump=False)
+    carrier = home / "carry"
+    carrier.write_text(
+        "import os, socket, sys, threading\n"
+        "link = socket.create_connection(sys.argv[1:3])\n"
+        "def out():\n"
+        "    while piece := os.read(0, 65536): link.sendall(piece)\n"
+        "threading.Thread(target=out, daemon=True).start()\n"
+        "while piece := link.recv(65536): os.write(1, piece)\n"
+    )
+    config = home / ".ssh" / "config"
+    command = f"{sys.executable} {carrier} %h %p || echo '100%%'"
+    config.write_text(f"Host desk\n  ProxyCommand {command}\n{config.read_text()}")
+    with connection.connect(reading.load(path).host("desk")) as conn:
+        assert conn.run(["echo", "here"]) == "here\n"
+    carrier.write_text("raise SystemExit('no route')")
+    with pytest.raises(ConnectionFailed, match="desk: no connection") as caught:
+        connection.connect(reading.load(path).host("desk")).__enter__()
+    assert "no route" in caught.value.detail
+
+
+def test_an_alias_is_what_known_hosts_calls_it(home: Path, servers: list[Sshd]) -> None:
+    path = write(home, servers, jump=False)
+    config = home / ".ssh" / "config"
+    config.write_text(f"Host desk\n  HostKeyAlias shelf\n{config.read_text()}")
+    key = (servers[0].folder / "host_key.pub").read_text()
+    (home / ".ssh" / "known_hosts").write_text(f"shelf {key}")
+    with connection.connect(reading.load(path).host("desk")):
+        pass
 
 
 def test_the_host_to_jump_over_has_to_be_known_too(home: Path, servers: list[Sshd]) -> None:
     device = reading.load(write(home, servers, jump=True, trust_gate=False)).host("desk")
-    with pytest.raises(HostKeyError, match="not known"), connection.connect(device):
+    words = "desk: jump host gate: its host key is not known"
+    with pytest.raises(HostKeyError, match=words), connection.connect(device):
         pass
 
 

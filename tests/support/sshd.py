@@ -51,6 +51,8 @@ class Sshd:
         self.process: subprocess.Popen[bytes] | None = None
         self.sftp = True
         self.host_key = "host_key"
+        # further lines of its configuration
+        self.more: list[str] = []
         (folder / "bin").mkdir(parents=True)
         for name in ("python3", f"python{VERSION}"):
             program = folder / "bin" / name
@@ -110,7 +112,9 @@ class Sshd:
                 port=self.port,
                 folder=self.folder,
                 host_key=self.host_key,
-                more="Subsystem sftp internal-sftp" if self.sftp else "",
+                more="\n".join(
+                    [*(["Subsystem sftp internal-sftp"] if self.sftp else []), *self.more]
+                ),
             )
         )
         program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.inventory import reading, strict_yaml
+from deploy.inventory import reading, selection, strict_yaml
 from deploy.inventory.schema import InventoryFile, validate
+from tests.support import openssh
 from toolchain.core import paths
 from toolchain.core.errors import InventoryError, UsageError
+from toolchain.core.options import Devices
 
 BOARD = """\
 # my boards
@@ -255,3 +257,22 @@ def test_the_schema_names_every_key_of_ours() -> None:
     block = reading.json_schema()["$defs"]["Block"]
     assert {"target", "python", "root", "emulated"} <= set(block["properties"])
     assert block["additionalProperties"] is False
+
+
+def test_an_ipv6_address_may_stand_in_brackets(tmp_path: Path) -> None:
+    for written in ('"[2001:db8::7]"', '"2001:db8::7"'):
+        text = f"all: {{hosts: {{b: {{ansible_host: {written}, edgewright: {{target: rv64gc}}}}}}}}"
+        assert reading.load(write(tmp_path, text)).host("b").host == "2001:db8::7"
+
+
+def test_a_machine_without_openssh_is_said_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "all: {hosts: {a: {edgewright: {target: rv64gc}}, "
+                           "b: {edgewright: {target: rv64gc}}}}")  # fmt: skip
+    asked = Devices(inventory=str(path), host="a,b")
+    selection.devices(asked)
+    assert "OpenSSH" not in capsys.readouterr().err
+    openssh.none(monkeypatch, tmp_path)
+    selection.devices(asked)
+    assert capsys.readouterr().err.count("OpenSSH's client is not installed here") == 1

@@ -25,6 +25,10 @@ SEAMS = {
     "fabric": {"deploy/ssh/connection.py", "deploy/ssh/login.py", "deploy/ssh/remote_process.py"},
     "paramiko": {
         "deploy/ssh/connection.py",
+        "deploy/ssh/destination.py",
+        "deploy/ssh/host_certificate.py",
+        "deploy/ssh/host_key_policy.py",
+        "deploy/ssh/known_hosts.py",
         "deploy/ssh/login.py",
         "deploy/ssh/remote_process.py",
         "deploy/ssh/sftp_transfer.py",
