@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import stat
 
 MARKER = "installed.json"
@@ -25,6 +26,17 @@ class Failure(Exception):
     def __init__(self, kind: str, brief: str, detail: str = "", resolution: str = "") -> None:
         super().__init__(brief)
         self.fields = {"kind": kind, "brief": brief, "detail": detail, "resolution": resolution}
+
+
+def ending(code: int) -> str:
+    """How a program ended, in words; empty for one that said so itself."""
+    number = -code if code < 0 else code - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return ""
+    why = " (an instruction that this CPU does not have)" if number == signal.SIGILL else ""
+    return f"ended by {name}{why}"
 
 
 def fsync_path(path: str) -> None:

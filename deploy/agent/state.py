@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import json
 import os
+import sys
 
 from deploy.agent.facts import facts
 from deploy.agent.files import (
@@ -30,6 +31,7 @@ from deploy.agent.files import (
     Failure,
     as_recorded,
     digest,
+    ending,
     safe,
     size_of,
     tree_digests,
@@ -55,6 +57,34 @@ class State:
     def look(self, modules: list[str]) -> dict[str, Any]:
         """What the device is, and which of these modules it has. Changes nothing, needs no lock."""
         return facts(self.root, modules)
+
+    def imports(self, modules: list[str], seconds: float) -> dict[str, str]:
+        """Why modules can't be imported, by name, of those that can't. Changes nothing.
+
+        A module that is there may lack a library, or have instructions that this CPU has not.
+        """
+        import subprocess
+
+        wrong = {}
+        for name in modules:
+            command = [sys.executable, "-E", "-c", f"import {name}"]
+            try:
+                ended = subprocess.run(
+                    command,
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    timeout=seconds,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                wrong[name] = f"took longer than {seconds:.0f} s"
+                continue
+            if ended.returncode != 0:
+                said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
+                wrong[name] = ending(ended.returncode) or (said[-1] if said else "no reason given")
+        return wrong
 
     def inspect(self, release: str, files: list[dict[str, Any]]) -> dict[str, Any]:
         """What is there. Changes nothing, needs no lock."""

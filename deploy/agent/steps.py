@@ -24,6 +24,7 @@ from deploy.agent.files import (
     MARKER,
     Failure,
     digest,
+    ending,
     fsync_path,
     fsync_tree,
     point,
@@ -361,13 +362,16 @@ class Steps(State):
 
         timeout = shutil.which("timeout")
         prefix = [timeout, "-k", "2", str(int(limit) + 2)] if timeout else []
-        environment = {**os.environ, "PIP_CONFIG_FILE": os.devnull}
+        # PYTHONPATH may lead to a home whose json.py is not the library's
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self.child = subprocess.Popen(
             prefix + args,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env={**kept, "PIP_CONFIG_FILE": os.devnull},
+            # a Python that reads its program looks for modules here first
+            cwd=self.root,
             start_new_session=True,
             pass_fds=(self.lock_file,),
         )
@@ -378,7 +382,8 @@ class Steps(State):
             raise Failure("install", f"{args[0]} took longer than {limit:.0f} s") from None
         code = self.child.returncode
         self.child = None
-        return code, "\n".join(output.decode("utf-8", "replace").splitlines()[-TAIL:])
+        lines = output.decode("utf-8", "replace").splitlines()[-TAIL:]
+        return code, "\n".join([*lines, *filter(None, [ending(code)])])
 
     def end_child(self) -> None:
         """End what `run` started, with all of its group."""

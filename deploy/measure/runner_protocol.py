@@ -45,7 +45,8 @@ def command(release: str, *arguments: str) -> list[str]:
     """
     release = release.removeprefix("~/")  # nothing expands it there; commands start at home
     python = f"{release}/venv/bin/python"
-    return [python, f"{release}/runner/main.py", "--release", release, *arguments]
+    # -E: PYTHONPATH may lead to a home whose json.py is not the library's
+    return [python, "-E", f"{release}/runner/main.py", "--release", release, *arguments]
 
 
 class JobSignature(BaseModel):

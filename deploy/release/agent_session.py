@@ -54,9 +54,11 @@ PING_EVERY = 60.0
 LIMIT, BOOT_LIMIT, VERIFY_LIMIT = 120.0, 60.0, 600.0
 # seconds that pip and the self-check may take there, and that their answer may take beyond that
 INSTALL_LIMIT, SPARE = 900.0, 30.0
+IMPORT_LIMIT = 120.0
 
-# Not isolated (-I): the wheels will find what this Python finds. But a file in the folder where a
-# login begins is no module of the standard library's.
+# Not isolated (-I): the wheels will find what this Python finds, the user's own site among it. But
+# a file in the folder where a login begins, or in one of PYTHONPATH, which -E passes over, is no
+# module of the standard library's.
 BOOT = """
 import sys
 sys.path[:] = filter(None, sys.path)
@@ -104,6 +106,13 @@ class Session:
     def look(self, modules: Sequence[str]) -> dict[str, Any]:
         """What the device is, as `deploy.release.preflight` reads it, and has of these modules."""
         return self._ask("look", dict[str, Any], modules=list(modules))
+
+    def imports(self, modules: Sequence[str]) -> dict[str, str]:
+        """Why modules can't be imported there, by name, of those that can't."""
+        limit = len(modules) * IMPORT_LIMIT
+        return self._ask(
+            "imports", dict[str, str], limit + SPARE, modules=list(modules), seconds=IMPORT_LIMIT
+        )
 
     def inspect(self, release: str = "", files: Sequence[File] = ()) -> Inspection:
         """What is below our folder; whether it has that release, and which of these files."""
@@ -235,7 +244,7 @@ def open_session(conn: Connection) -> Iterator[Session]:
         ConnectionFailed: the link dropped.
     """
     device = conn.device
-    command = python(device.python, "-u", "-c", BOOT, device.root, str(IDLE))
+    command = python(device.python, "-E", "-u", "-c", BOOT, device.root, str(IDLE))
     with conn.start(command, limit=LIFETIME) as process:
         session = Session(device.name, process)
         try:

@@ -32,15 +32,19 @@ CONFIRM_WITHIN = 60.0
 Say = Callable[[str], None]
 
 
-def plan(conn: Connection, manifest: Manifest) -> Plan:
+def plan(conn: Connection, folder: Path) -> Plan:
     """What a deployment of this bundle would do; changes nothing on the device.
 
+    Args:
+        conn: an open connection.
+        folder: the bundle.
+
     Raises:
-        DeviceRefused: it has no Python.
+        DeviceRefused: the device can't run it.
         ConnectionFailed: the link dropped.
     """
     with open_session(conn) as session:
-        return _plan(session, conn.device.name, manifest)
+        return _checked_plan(conn, session, folder, assemble.load(folder))
 
 
 def deploy(
@@ -68,11 +72,7 @@ def deploy(
     manifest = assemble.load(folder)
     say("looking at the device")
     with open_session(conn) as session:
-        facts = preflight.ask(session, conn.device, modules=manifest.requires.modules)
-        planned = _plan(session, conn.device.name, manifest)
-        needs_room = planned.action == "install"
-        contents = wheel_compatibility.contents(folder, manifest.release) if needs_room else ()
-        preflight.check(facts, manifest, needed=None if needs_room else 0, contents=contents)
+        planned = _checked_plan(conn, session, folder, manifest)
         return _apply(conn, session, folder, manifest, planned, keep=keep, say=say)
 
 
@@ -165,6 +165,24 @@ def rollback(conn: Connection) -> RolledBack:
 
 def _plan(session: Session, host: str, manifest: Manifest) -> Plan:
     return make_plan(host, session.inspect(manifest.release, manifest.files), manifest)
+
+
+def _checked_plan(conn: Connection, session: Session, folder: Path, manifest: Manifest) -> Plan:
+    """A plan for a device that can run the bundle.
+
+    Raises:
+        DeviceRefused: it can't.
+    """
+    modules = manifest.requires.modules
+    facts = preflight.ask(session, conn.device, modules=modules)
+    planned = _plan(session, conn.device.name, manifest)
+    if planned.action == "install":
+        contents = wheel_compatibility.contents(folder, manifest.release)
+        broken = session.imports([name for name in modules if facts.modules.get(name)])
+        preflight.check(facts, manifest, contents=contents, broken=broken)
+    else:
+        preflight.check(facts, manifest, needed=0)
+    return planned
 
 
 def _apply(

@@ -7,8 +7,9 @@ asks for and refuses before a byte is written. Nothing here changes a device.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
@@ -19,9 +20,10 @@ from deploy.release import wheel_compatibility
 from deploy.release.agent_session import Session, open_session
 from deploy.release.wheel_compatibility import Content
 from deploy.ssh.connection import Connection
+from toolchain import targets
 from toolchain.bundle.assemble import Manifest
 from toolchain.core.errors import DeviceRefused
-from toolchain.targets import instruction_sets
+from toolchain.targets import compatible_programs, instruction_sets
 from toolchain.targets.instruction_sets import Kernel
 
 CLOCK_TOLERANCE = 24 * 3600.0
@@ -127,6 +129,9 @@ def read_facts(device: Device, answer: Any, *, before: float, after: float) -> D
     """
     try:
         found = _Answer.model_validate(answer)
+        # 32-bit programs may run under a 64-bit kernel, whose name uname gives
+        machine = compatible_programs.machine_of(found.machine, found.bits)
+        found = found.model_copy(update={"machine": machine})
         # The device read its clock somewhere between the two moments.
         offset = min((found.time - before, found.time - after), key=abs)
         offset = 0.0 if before <= found.time <= after else offset
@@ -181,6 +186,7 @@ def check(
     *,
     needed: int | None = None,
     contents: tuple[Content, ...] = (),
+    broken: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Refuse a device that can't run a bundle.
 
@@ -189,11 +195,17 @@ def check(
         manifest: what the bundle is.
         needed: bytes that must be free; room for two releases when not given.
         contents: what its wheels and libraries really are.
+        broken: why modules that are there can't be imported, by name.
 
     Raises:
         DeviceRefused: with every reason, and what to do about each.
     """
     reasons = problems(facts, manifest, space_needed(manifest) if needed is None else needed)
+    reasons += [
+        (f"its {name} can't be imported: {why}",
+         f"mend it there: apt-get install --reinstall python3-{name}, which brings its libraries")
+        for name, why in broken.items()
+    ]  # fmt: skip
     if facts.machine == manifest.requires.machine:
         reasons += wheel_compatibility.problems(contents, facts)
     if reasons:
@@ -210,11 +222,7 @@ def problems(facts: DeviceFacts, manifest: Manifest, needed: int) -> list[tuple[
     if facts.machine != requires.machine:
         # Nothing else that was built for another machine is worth comparing.
         what = f"the device is {facts.machine}, the bundle is for {requires.machine}"
-        remedy = (
-            f"set this host's edgewright.target in the inventory to one for {facts.machine}, "
-            "then build and deploy again"
-        )
-        return [(what, remedy)]
+        return [(what, _another_target(facts))]
     return [
         *_python(facts, manifest),
         *_libraries(facts, manifest),
@@ -291,8 +299,23 @@ def _cpu(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
     note = "; ".join(filter(None, hints))
     return [(
         f"its CPU lacks {', '.join(missing)}" + (f" ({note})" if note else ""),
-        f"compile for a target without {', '.join(missing)}",
+        f"compile for a target without {', '.join(missing)}: {_another_target(facts)}",
     )]  # fmt: skip
+
+
+def _another_target(facts: DeviceFacts) -> str:
+    """What to do about a target that the device does not fit: which ones it does."""
+    fitting = [
+        target.name
+        for target in targets.all_targets().values()
+        if target.machine == facts.machine and set(target.cpu) <= set(facts.isa)
+    ]
+    if not fitting:
+        return f"no target fits a {facts.machine} device with its CPU; CONTRIBUTING.md adds one"
+    return (
+        f"set this host's edgewright.target in the inventory to one that fits it "
+        f"({', '.join(fitting)}), then build and deploy again"
+    )
 
 
 def _room(facts: DeviceFacts, needed: int) -> list[tuple[str, str]]:

@@ -55,8 +55,7 @@ def planned(bundles: Mapping[str, Path]) -> Work[Plan]:
     def work(attempt: Attempt) -> Done[Plan]:
         with attempt.connect() as conn:
             attempt.say("planning")
-            manifest = assemble.load(bundles[attempt.device.target])
-            return Done(deployment.plan(conn, manifest))
+            return Done(deployment.plan(conn, bundles[attempt.device.target]))
 
     return work
 

@@ -204,6 +204,14 @@ SEEDS = {
         bad="    if found == root:\n        raise",
         test="tests/unit/test_ownership.py", only="refused",
     ),
+    "a home's json.py imported by the agent": Seed(
+        file="deploy/release/agent_session.py", good='python(device.python, "-E", "-u"',
+        bad='python(device.python, "-u"', test="tests/unit/test_agent_session.py", only="home",
+    ),
+    "a home's json.py imported by the self-check": Seed(
+        file="deploy/agent/steps.py", good="            cwd=self.root,\n", bad="", test=PLAN,
+        only="a_home",
+    ),
     "a lost switch called done": Seed(
         file="deploy/release/rollout.py", good="    if folder is None:\n",
         bad='    folder = folder or ""\n    if folder is None:\n',

@@ -73,11 +73,11 @@ def test_a_damaged_release_is_made_again(sshd: Sshd, tmp_path: Path) -> None:
 
 
 def test_a_plan_changes_nothing(sshd: Sshd, tmp_path: Path) -> None:
-    manifest = assemble.load(make_bundle(tmp_path / "b"))
+    folder = make_bundle(tmp_path / "b")
     with connection.connect(sshd.device) as conn:
-        planned = deployment.plan(conn, manifest)
+        planned = deployment.plan(conn, folder)
     assert planned.action == "install"
-    assert planned.payload == manifest.payload_size()
+    assert planned.payload == assemble.load(folder).payload_size()
     assert not sshd.root.exists()
 
 
@@ -238,6 +238,16 @@ def test_the_wrong_machine_is_refused_before_a_byte_is_written(sshd: Sshd, tmp_p
     with pytest.raises(DeviceRefused, match="bundle is for pdp11"):
         deploy(sshd.device, make_bundle(tmp_path / "b", machine="pdp11"))
     assert not sshd.root.exists()
+
+
+def test_a_plan_is_refused_for_what_a_deployment_is_refused_for(sshd: Sshd, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "b", machine="s390x", modules=["numpy", "no_such_module"])
+    with connection.connect(sshd.device) as conn, pytest.raises(DeviceRefused) as planned:
+        deployment.plan(conn, folder)
+    with pytest.raises(DeviceRefused) as deployed:
+        deploy(sshd.device, folder)
+    assert str(planned.value) == str(deployed.value)
+    assert planned.value.detail == deployed.value.detail
 
 
 def test_a_device_without_numpy_is_refused_before_a_byte_is_written(

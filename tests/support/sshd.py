@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +23,6 @@ from deploy.release import deployment
 from deploy.release.plan import Outcome
 from deploy.ssh import connection
 
-BASE = getattr(sys, "_base_executable", sys.executable)
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 CONFIG = """\
 ListenAddress 127.0.0.1:{port}
@@ -37,7 +37,7 @@ PermitRootLogin prohibit-password
 PrintMotd no
 MaxStartups 100
 MaxSessions 100
-SetEnv HOME={folder} PATH={folder}/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH={folder}/modules
+SetEnv HOME={folder} PATH={folder}/bin:/usr/local/bin:/usr/bin:/bin
 {more}
 """
 
@@ -54,10 +54,11 @@ class Sshd:
         # further lines of its configuration
         self.more: list[str] = []
         (folder / "bin").mkdir(parents=True)
+        # a numpy that this machine has is not the device's
+        venv.create(folder / "python", symlinks=True)
         for name in ("python3", f"python{VERSION}"):
             program = folder / "bin" / name
-            # -S: a numpy that this machine has is not the device's.
-            program.write_text(f'#!/bin/sh\nexec {BASE} -S "$@"\n')
+            program.write_text(f'#!/bin/sh\nexec {folder}/python/bin/python3 "$@"\n')
             program.chmod(0o755)
         self.install_numpy()
         for name in ("host_key", "other_host_key", "user_key"):
@@ -86,14 +87,16 @@ class Sshd:
 
     def install_numpy(self) -> None:
         """Let the device have a numpy."""
-        package = self.folder / "modules" / "numpy"
-        package.mkdir(parents=True)
+        (packages,) = (self.folder / "python" / "lib").glob("python*/site-packages")
+        package = packages / "numpy"
+        package.mkdir()
         (package / "__init__.py").write_text("")
         package.with_name("numpy-1.2.3.dist-info").mkdir()
 
     def remove_numpy(self) -> None:
         """Take it away."""
-        shutil.rmtree(self.folder / "modules")
+        for path in (self.folder / "python" / "lib").glob("python*/site-packages/numpy*"):
+            shutil.rmtree(path)
 
     def trust(self, *names: str) -> None:
         """Put these host keys, and no others, into known_hosts."""

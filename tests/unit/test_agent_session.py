@@ -3,35 +3,98 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 
+from deploy.inventory.reading import Device
 from deploy.release import agent_session
-from deploy.release.agent_session import Session
+from deploy.release.agent_session import Session, open_session
+from deploy.ssh.connection import Connection
 from deploy.ssh.remote_process import RemoteProcess
 from toolchain.core.errors import ConnectionFailed, DeviceRefused, ReleaseError
 
 
-@pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-
-
-def test_a_file_where_a_login_begins_is_no_module_of_the_agents(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_a_file_in_the_home_is_no_module_of_the_agents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
     for name in ("json", "glob", "queue", "deploy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not the library')\n")
-    ended = subprocess.run(
-        [sys.executable, "-u", "-c", agent_session.BOOT, str(tmp_path / "root"), "60"],
-        input=agent_session.sources() + b'{"do": "look", "modules": ["json"]}\n{"do": "bye"}\n',
-        cwd=tmp_path, capture_output=True, check=True,
-    )  # fmt: skip
-    hello, facts = (json.loads(line)["ok"] for line in ended.stdout.splitlines())
-    assert hello["root"] == str(tmp_path / "root")
-    assert facts["modules"].keys() == {"json"}
+    if named:
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = Started(tmp_path)
+    with open_session(cast("Connection", process)) as session:
+        assert session.root == str(tmp_path / "root")
+        assert session.look(["json"])["modules"].keys() == {"json"}
+
+
+class Started:
+    """Stands for a connection whose device is this machine, logged in to a folder.
+
+    Args:
+        home: the folder.
+    """
+
+    def __init__(self, home: Path) -> None:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        self.device = Device(
+            name="board", host="board", target="rv64gc", python=version, root=str(home / "root")
+        )
+        self.home = home
+
+    def start(self, args: list[str], *, limit: float) -> LocalProcess:
+        """Start a command."""
+        del limit
+        return LocalProcess(args, self.home)
+
+
+class LocalProcess:
+    """A command of this machine, as `RemoteProcess` would be one of a device."""
+
+    def __init__(self, args: list[str], home: Path) -> None:
+        # the device's Python is this one, wherever it is
+        path = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self._run = subprocess.Popen(
+            args, cwd=home, env=path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run.communicate()
+
+    def write(self, content: bytes) -> None:
+        assert self._run.stdin is not None
+        self._run.stdin.write(content)
+        self._run.stdin.flush()
+
+    def line(self, *, within: float) -> str | None:
+        assert within > 0
+        assert self._run.stdout is not None
+        return self._run.stdout.readline().decode() or None
+
+    def close_input(self) -> None:
+        assert self._run.stdin is not None
+        self._run.stdin.close()
+        self._run.stdin = None
+
+    def wait(self) -> int:
+        return 0
+
+    def errors(self) -> str:
+        return ""
+
+    def ended_with(self, code: int) -> bool:
+        return self._run.wait() == code
+
+    def ended(self) -> bool:
+        return self._run.poll() is not None
 
 
 def test_what_an_unchanged_deployment_imports_is_little(tmp_path: Path) -> None:
@@ -41,7 +104,7 @@ def test_what_an_unchanged_deployment_imports_is_little(tmp_path: Path) -> None:
     lines = "".join(f"{json.dumps(r)}\n" for r in [*requests, {"do": "bye"}])
     boot = agent_session.BOOT + "print([n for n in sys.argv[3:] if n in sys.modules])\n"
     ended = subprocess.run(
-        [sys.executable, "-S", "-u", "-c", boot, str(tmp_path / "root"), "60", *slow],
+        [sys.executable, "-E", "-S", "-u", "-c", boot, str(tmp_path / "root"), "60", *slow],
         input=agent_session.sources() + lines.encode(), capture_output=True, check=True,
     )  # fmt: skip
     assert ended.stdout.splitlines()[-1] == b"[]"

@@ -40,7 +40,11 @@ def test_a_fitting_device_is_not_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "what", "remedy"),
     [
-        ({"machine": "aarch64"}, "the device is aarch64", "edgewright.target"),
+        (
+            {"machine": "aarch64", "hwcap": 3},
+            "the device is aarch64",
+            "edgewright.target in the inventory to one that fits it (aarch64, ",
+        ),
         ({"python": "3.9.2"}, "its Python is 3.9.2, the wheels need 3.11", "edgewright.python"),
         ({"implementation": "pypy"}, "pypy", "CPython"),
         ({"abiflags": "t"}, "another ABI", "python3"),
@@ -71,6 +75,33 @@ def test_a_device_that_cannot_run_it_is_refused_with_what_to_do(
         preflight.check(device_facts(**changes), manifest())
     assert what in caught.value.brief + caught.value.detail
     assert remedy in caught.value.resolution
+
+
+def test_a_module_that_does_not_import_is_refused_with_why() -> None:
+    why = {"numpy": "ended by SIGILL (an instruction that this CPU does not have)"}
+    with pytest.raises(DeviceRefused, match="its numpy can't be imported: ended by SIGILL"):
+        preflight.check(device_facts(), manifest(), broken=why)
+
+
+def test_a_target_that_fits_is_named() -> None:
+    with pytest.raises(DeviceRefused) as caught:
+        preflight.check(device_facts(), manifest(cpu=["i", "v"]))
+    assert "(rv64gc)" in caught.value.resolution
+    with pytest.raises(DeviceRefused) as caught:
+        preflight.check(device_facts(machine="s390x"), manifest())
+    assert "no target fits" in caught.value.resolution
+
+
+@pytest.mark.parametrize("kernel", ["aarch64", "armv8l", "armv7l"])
+def test_a_32_bit_system_on_a_64_bit_kernel_is_what_its_programs_are(kernel: str) -> None:
+    facts = device_facts(
+        machine=kernel, bits=32, multiarch="arm-linux-gnueabihf", hwcap=1 << 12 | 1 << 13,
+        cpuinfo={"features": "fp asimd"},
+    )  # fmt: skip
+    assert facts.machine == "armv7l"
+    assert {"neon", "vfpv3"} <= set(facts.isa)
+    preflight.check(facts, manifest(machine="armv7l", cpu=["neon"]))
+    assert device_facts(machine="aarch64").machine == "aarch64"
 
 
 def test_every_reason_is_given_at_once() -> None:

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import sys
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,44 @@ def test_one_byte_of_an_installation_is_enough_to_lay_it_out_again(
     assert again == steps.intact(release) == f"{name}-2"
     assert steps.linked("previous") is None
     assert steps.clean(3) == [name]
+
+
+def test_a_home_with_files_of_librarys_names_is_no_library(
+    steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("json", "importlib", "email", "zipfile", "tiny"):
+        (home / f"{name}.py").write_text("raise SystemExit('not the library')\n")
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("PYTHONPATH", str(home))
+    name = installed(steps, make_bundle(tmp_path / "b"))
+    program = (agent_session.AGENT / "selfcheck.py").read_text()
+    assert steps.check(name, program, [], 60) == {"imported": ["tiny"], "models": 0}
+
+
+def test_why_a_module_does_not_import_is_said(
+    steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venv.create(tmp_path / "venv", symlinks=True)
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    library = "libopenblas.so.0: cannot open shared object file"
+    (site / "lacks.py").write_text(f"raise ImportError({library!r})\n")
+    (site / "kills.py").write_text("import os\nos.kill(os.getpid(), 4)\n")
+    (site / "hangs.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "venv" / "bin" / "python"))
+    assert steps.imports(["json", "lacks", "kills"], 60) == {
+        "lacks": f"ImportError: {library}",
+        "kills": "ended by SIGILL (an instruction that this CPU does not have)",
+    }
+    assert steps.imports(["hangs"], 0.5) == {"hangs": "took longer than 0 s"}
+
+
+def test_a_self_check_that_dies_of_a_signal_says_so(steps: Steps, tmp_path: Path) -> None:
+    name = installed(steps, make_bundle(tmp_path / "b"))
+    with pytest.raises(Failure) as caught:
+        steps.check(name, "import os; os.kill(os.getpid(), 4)", [], 60)
+    assert "SIGILL" in caught.value.fields["detail"]
 
 
 def test_a_link_that_leads_elsewhere_and_a_file_that_is_no_program_any_more_are_damage(

@@ -45,6 +45,9 @@ JOB_SETTINGS = (
 # was a field of its own has a variant such as "int8-O3" and no level.
 IDENTITY = ("model", "batch", "runtime", "variant", "opt_level", "threads")
 
+# As this process was started: what a variable leads to is no module here.
+ISOLATED = ("-E",) if sys.flags.ignore_environment else ()
+
 Json = dict[str, Any]
 
 
@@ -138,7 +141,7 @@ def run_job(
     result["status"] = "failed"
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [*under, sys.executable, str(Path(sys.argv[0]).resolve()), "--job"],
+            [*under, sys.executable, *ISOLATED, str(Path(sys.argv[0]).resolve()), "--job"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
