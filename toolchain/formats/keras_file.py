@@ -103,7 +103,9 @@ def network(model: keras.Model) -> TensorFlowNetwork:
         found = tensors_of(model(list(given) if len(given) > 1 else given[0], training=False))
         return found[0][1] if len(found) == 1 else [tensor for _, tensor in found]
 
-    outputs = list(zip(model.output_names, model.outputs, strict=True))
+    # a Sequential has no names of its outputs
+    names = getattr(model, "output_names", [tensor.name for tensor in model.outputs])
+    outputs = list(zip(names, model.outputs, strict=True))
     return TensorFlowNetwork(
         call=call,
         signature=Signature(
