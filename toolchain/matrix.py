@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolchain.compile.compilation import TILED, Compiler, Linker, compile_model
+from toolchain.compile.compilation import TILED, Compiler, Linker, compile_model, note_refusal
 from toolchain.convert import conversion, runtime_artifacts
 from toolchain.convert import variant_conversion as variant_of
 from toolchain.core.errors import EdgewrightError, ModelError
@@ -210,6 +210,13 @@ def planned(
     ]
 
 
+def _failed(job: Compilation, error: EdgewrightError) -> Failure:
+    """A compilation that failed; the model's manifest says so where the network is the reason."""
+    if isinstance(error, ModelError):
+        note_refusal(job.folder, job.variant, error)
+    return Failure(what=str(job), error=error)
+
+
 def compiled(
     plan: Sequence[Compilation],
     target: Target,
@@ -257,7 +264,7 @@ def compiled(
                 progress=lambda line: say(f"{finished} of {len(plan)}; {job}: {line}"),
             )
         except EdgewrightError as error:
-            return Failure(what=str(job), error=error)
+            return _failed(job, error)
         finally:
             finished += 1
         return None

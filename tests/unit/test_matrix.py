@@ -59,7 +59,7 @@ def test_without_memory_for_two_they_run_in_turn(monkeypatch: pytest.MonkeyPatch
         assert running.acquire(blocking=False), "another one runs"
         time.sleep(0.02)  # so that another one would meet it
         running.release()
-        return SimpleNamespace()
+        return SimpleNamespace(model=spec.name, batch=batch)
 
     made = converted(monkeypatch, work, workers=2)
     assert len(made.manifests) == 4

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.manifests import a_check, a_library, a_manifest
+from tests.support import deployed
+from tests.support.manifests import SHA, a_check, a_library, a_manifest
 from toolchain.core.errors import ModelError
+from toolchain.formats.signature import Tensor
 from toolchain.models import manifest
-from toolchain.models.manifest import ModelManifest
+from toolchain.models.manifest import ModelManifest, Tflite
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -43,3 +45,27 @@ def test_a_library_takes_the_place_of_its_predecessor_only() -> None:
         ("tvm-x86", 0),
         ("tvm-x86", 3),
     ]
+
+
+def test_a_manifest_of_schema_1_is_read_as_one_of_now() -> None:
+    made = ModelManifest.model_validate(deployed.manifest("net"))
+    assert [t.name for t in made.inputs] == [t.name for t in made.outputs] == ["x"]
+    assert made.inputs[0].shape == (1, 8, 8, 1)
+    assert json.loads(made.dump())["schema"] == 2
+
+
+def test_another_order_stands_with_its_file_and_no_order_is_written_otherwise() -> None:
+    tensors = [Tensor(name=name, shape=(1,)) for name in ("a", "b")]
+    assert manifest.in_order(tensors, None) == tensors
+    assert [t.name for t in manifest.in_order(tensors, ["b", "a"])] == ["b", "a"]
+    file = Tflite(file="fp32.tflite", sha256=SHA, size=1)
+    assert "inputs" not in file.model_dump()
+    assert file.model_copy(update={"inputs": ["b", "a"]}).model_dump()["inputs"] == ["b", "a"]
+
+
+def test_why_no_library_could_be_made_is_gone_once_there_is_one() -> None:
+    refused = a_manifest().with_missing("tvm", "TVM can't import operator LSTM")
+    assert refused.plain() == a_manifest()
+    assert refused.with_library("rv64gc", a_library(3), a_check(3)).missing == {}
+    without = refused.model_copy(update={"onnx": None})
+    assert without.plain() == without

@@ -92,3 +92,7 @@ def test_an_option_that_says_no_shapes_is_refused(text: str) -> None:
 def test_a_tensor_that_no_runtime_takes_is_named(dtype: str) -> None:
     with pytest.raises(ModelError, match=f"input words is {dtype}"):
         Signature(inputs=(OpenTensor(name="words", dims=(), dtype=dtype),), outputs=())
+
+
+def test_the_batch_is_known_by_its_name_where_it_does_not_come_first() -> None:
+    assert sizes(signature(x=("batch", 8), state=(2, "batch", 16)), 3) == [(3, 8), (2, 3, 16)]

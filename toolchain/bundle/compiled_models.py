@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from toolchain import runtimes
 from toolchain.core.errors import UsageError
 from toolchain.models import place
-from toolchain.models.manifest import ModelManifest
+from toolchain.models.manifest import GRAPH, ModelManifest, missing_key
 from toolchain.targets import Target
 
 
@@ -39,7 +39,10 @@ def chosen(target: Target, names: Sequence[str]) -> list[ModelManifest]:
 
 
 def _is_made_for(target: Target, manifest: ModelManifest) -> bool:
+    """Whether something was made for a target, or nothing can be and others take the network."""
     executed = runtimes.executed(manifest, target)
-    return any(
+    if any(
         artifact.target == target.name or runtime.makes_artifacts for runtime, artifact in executed
-    )
+    ):
+        return True
+    return bool(executed) and missing_key(GRAPH) in manifest.missing

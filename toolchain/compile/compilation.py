@@ -205,6 +205,29 @@ def compile_model(
     return made
 
 
+def note_refusal(
+    folder: Path, variant: str, error: ModelError, cache: store.Store | None = None
+) -> None:
+    """Say in a model's manifest that no library of a variant can be made, where there is none.
+
+    Then the network goes to devices without one, under the other runtimes.
+
+    Args:
+        folder: of the model.
+        variant: of the network.
+        error: why, by operator and node.
+        cache: the store; this machine's when not given.
+    """
+    where = store.Store() if cache is None else cache
+    with where.locked(store.digest_of(["manifest", str(folder.resolve())])):
+        present = ModelManifest.load(folder)
+        made = [library for of in present.libraries.values() for library in of.values()]
+        if any(library.variant == variant for library in made):
+            return
+        why = "; ".join(part for part in (error.brief, error.detail) if part)
+        present.with_missing(manifest.missing_key(manifest.GRAPH, variant), why).save(folder)
+
+
 def _built(
     plan: LibraryPlan, where: store.Store, *, check_in_parallel: bool, progress: Progress
 ) -> store.Entry:

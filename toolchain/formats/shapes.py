@@ -67,13 +67,14 @@ def fixed(
         if tensor.name in asked:
             _learn(tensor, asked[tensor.name], known)
     name = _name_of_batch(signature)
-    given = name is not None and name in known
+    if name is not None:  # it may stand elsewhere too, as in (layers, batch, size) of a state
+        known.setdefault(name, batch)
     inputs: list[Tensor] = []
     left: list[OpenTensor] = []
     for tensor in signature.inputs:
         sizes = list(asked.get(tensor.name, tensor.dims))
         if sizes and _is_batch(tensor, name) and tensor.name not in asked:
-            sizes[0] = known[name] if given and name is not None else batch
+            sizes[0] = batch if name is None else known[name]
         filled = [known.get(d, d) if isinstance(d, str) else d for d in sizes]
         if not all(isinstance(d, int) and d > 0 for d in filled):
             left.append(tensor)
@@ -109,8 +110,7 @@ def _by_input(signature: Signature, shapes: Shapes) -> dict[str, tuple[int, ...]
 def _learn(tensor: OpenTensor, shape: tuple[int, ...], known: dict[str, int]) -> None:
     """Check a shape that was asked for, and take the sizes of its named dimensions."""
     fits = len(shape) == len(tensor.dims) and all(
-        size > 0 and (not isinstance(d, int) or d in (0, size))
-        for size, d in zip(shape, tensor.dims, strict=True)
+        size > 0 and (_is_open(d) or d == size) for size, d in zip(shape, tensor.dims, strict=True)
     )
     if not fits:
         raise UsageError(
@@ -128,7 +128,7 @@ def _learn(tensor: OpenTensor, shape: tuple[int, ...], known: dict[str, int]) ->
 
 
 def _is_open(dim: int | str | None) -> bool:
-    return not isinstance(dim, int) or dim == 0
+    return not isinstance(dim, int) or dim <= 0
 
 
 def _name_of_batch(signature: Signature) -> str | None:

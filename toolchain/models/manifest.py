@@ -214,6 +214,7 @@ class ModelManifest(_Part):
         """The manifest with one more library and its check, in the place of an older one."""
         libraries = {name: dict(levels) for name, levels in self.libraries.items()}
         name = variants.library(library.variant, library.opt_level)
+        refused = missing_key(GRAPH, library.variant)
         libraries.setdefault(target, {})[name] = library
         return self.model_copy(
             update={
@@ -221,6 +222,7 @@ class ModelManifest(_Part):
                     name: dict(sorted(levels.items())) for name, levels in sorted(libraries.items())
                 },
                 "checks": self._checks_with([check]),
+                "missing": {key: why for key, why in self.missing.items() if key != refused},
             }
         )
 
@@ -282,6 +284,7 @@ class ModelManifest(_Part):
 
     def plain(self) -> ModelManifest:
         """The manifest as conversion made it: without other variants and what came later."""
+        unmade = {TFLITE, GRAPH} if self.onnx is None else {TFLITE}
         return self.model_copy(
             update={
                 "tflite": {n: f for n, f in self.tflite.items() if n == PLAIN},
@@ -290,9 +293,7 @@ class ModelManifest(_Part):
                 "libraries": {},
                 "checks": [c for c in self.checks if c.opt_level is None and c.variant == PLAIN],
                 "artifacts": {},
-                "missing": {
-                    key: why for key, why in self.missing.items() if key in (TFLITE, GRAPH)
-                },
+                "missing": {key: why for key, why in self.missing.items() if key in unmade},
             }
         )
 

@@ -169,7 +169,9 @@ def _described(value: onnx.ValueInfoProto) -> OpenTensor:
     dims = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
     name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
     dtype = {"float": "float32", "double": "float64"}.get(name, name)
-    return OpenTensor(name=value.name, dims=tuple(d or None for d in dims), dtype=dtype)
+    # exporters write 0, -1 and "?" for a size that they don't know
+    known = tuple(None if d in ("", "?") or (isinstance(d, int) and d <= 0) else d for d in dims)
+    return OpenTensor(name=value.name, dims=known, dtype=dtype)
 
 
 def exported_size(model: onnx.ModelProto, of: Signature, batch: int) -> dict[str, tuple[int, ...]]:
@@ -209,7 +211,11 @@ def with_shapes(model: onnx.ModelProto, inputs: Sequence[Tensor]) -> onnx.ModelP
     inferred = shape_inference.infer_shapes(fixed, data_prop=True)
     if all(_is_fixed(value) for value in inferred.graph.output):
         return inferred
-    return _with_output_shapes(inferred, inputs)
+    try:
+        return _with_output_shapes(inferred, inputs)
+    except ModelError:
+        # ONNX infers shapes in both branches of an If, of which one can contradict the sizes
+        return _with_output_shapes(fixed, inputs)
 
 
 def _is_fixed(value: onnx.ValueInfoProto) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 import onnx
+from onnx import numpy_helper
 
 # operators after which an index is still the same index
 _SAME_VALUE = {
@@ -17,6 +19,8 @@ _INTEGERS = {onnx.TensorProto.INT32, onnx.TensorProto.INT64}
 def index_limits(model: onnx.ModelProto) -> dict[str, int]:
     """For each integer input that picks rows of a constant table, the rows of the smallest one.
 
+    An input that is made one-hot picks one of as many values as that is deep.
+
     Args:
         model: a graph with its constants.
 
@@ -25,6 +29,11 @@ def index_limits(model: onnx.ModelProto) -> dict[str, int]:
     """
     graph = model.graph
     rows = _tables(graph)
+    depths = {
+        tensor.name: [int(numpy_helper.to_array(tensor).reshape(-1)[0])]
+        for tensor in graph.initializer
+        if math.prod(tensor.dims) == 1 and tensor.data_type in _INTEGERS
+    }
     users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
         for name in node.input:
@@ -33,7 +42,7 @@ def index_limits(model: onnx.ModelProto) -> dict[str, int]:
     for value in graph.input:
         if value.type.tensor_type.elem_type not in _INTEGERS:
             continue
-        sizes = _sizes(value.name, users, rows)
+        sizes = _sizes(value.name, users, rows, depths)
         if sizes:
             found[value.name] = min(sizes)
     return found
@@ -52,9 +61,12 @@ def _tables(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
 
 
 def _sizes(
-    name: str, users: dict[str, list[onnx.NodeProto]], rows: dict[str, tuple[int, ...]]
+    name: str,
+    users: dict[str, list[onnx.NodeProto]],
+    rows: dict[str, tuple[int, ...]],
+    depths: dict[str, list[int]],
 ) -> list[int]:
-    """The rows of all tables that a value's rows are picked from, directly or moved about."""
+    """The rows of all tables that a value picks from, and depths of what it is made one-hot in."""
     found: list[int] = []
     waiting, seen = [name], {name}
     while waiting:
@@ -64,6 +76,8 @@ def _sizes(
                 axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
                 shape = rows.get(node.input[0], ())
                 found += [shape[axis]] if len(shape) > 1 else []
+            elif node.op_type == "OneHot" and node.input[0] == current:
+                found += depths.get(node.input[1], [])
             elif node.op_type in _SAME_VALUE and current in node.input:
                 fresh = [output for output in node.output if output not in seen]
                 waiting += fresh
