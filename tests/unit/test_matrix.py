@@ -55,7 +55,7 @@ def test_without_memory_for_two_they_run_in_turn(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(matrix, "_memory", lambda: 2 * matrix.CONVERSION - 1)
     running = threading.Lock()
 
-    def work(_spec: ModelSpec, _batch: int, progress: matrix.Say) -> Any:
+    def work(spec: ModelSpec, batch: int, progress: matrix.Say) -> Any:
         assert running.acquire(blocking=False), "another one runs"
         time.sleep(0.02)  # so that another one would meet it
         running.release()
