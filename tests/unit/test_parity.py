@@ -82,6 +82,13 @@ def test_one_index_of_thousands_may_end_on_the_other_side_of_a_tie() -> None:
     assert output.differing == pytest.approx(1 / 4096, rel=1e-2)
 
 
+def test_a_detector_that_sees_nothing_differs_by_rounding_alone() -> None:
+    nothing = scores([1e-7, 2e-8])
+    assert parity.compare("onnx", outputs(y=nothing), {"y": nothing * 3}).max_abs == 2e-7
+    with pytest.raises(ModelError, match="disagrees"):
+        parity.compare("onnx", outputs(y=nothing), {"y": nothing + np.float32(1e-6)})
+
+
 def test_half_as_many_digits_allow_more() -> None:
     half = scores([1, 0.5]).astype(np.float16)
     parity.compare("onnx", outputs(y=half), {"y": half + np.float16(5e-3)})

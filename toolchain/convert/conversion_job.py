@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from toolchain.convert import tflite_binding
 
 TFLITE_FILE, ONNX_FILE, SAMPLES_FILE = "fp32.tflite", "model.onnx", "samples.npz"
+REASON = 200  # characters of an error's detail that a manifest keeps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +89,9 @@ class Forms:
             yield
         except ModelError as error:
             self.errors.append(error)
-            why = "; ".join(part for part in (error.brief, error.resolution) if part)
-            self.missing[missing_key(form)] = why
+            reason = error.detail.strip().partition("\n")[0][:REASON]
+            parts = (error.brief, reason, error.resolution)
+            self.missing[missing_key(form)] = "; ".join(part for part in parts if part)
 
 
 def convert(request: ConversionRequest, progress: Progress) -> None:

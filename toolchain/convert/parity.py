@@ -24,6 +24,9 @@ HALF_TOLERANCE = 2e-2  # float16, whose rounding step is 2^-11: 40 of them
 # The same of the median sample, where activations are rounded to 8 bits: a few of their steps.
 ROUNDED_TOLERANCE = 0.05
 ROUNDED_STEPS = 3  # of an output that is itself rounded, of its own scale
+# Four rounding steps of float32 at 1, which a sigmoid or softmax is computed through: a detector
+# that sees nothing gives 1e-7, of which another order of sums leaves no digit.
+ABSOLUTE = 4 * 2**-23
 # A sample whose reference is nearly nothing is measured against this share of the largest of all.
 FLOOR = 1e-2
 # Share of whole numbers that may differ: an index that a comparison of two floats decides, when
@@ -166,6 +169,7 @@ def _of_floats(tensor: Tensor, flat: Array, other: Array, *, rounded: bool) -> _
     sizes = np.abs(np.where(np.isfinite(real), real, 0)).max(axis=1, initial=0)
     tiny = float(np.finfo(np.float32).tiny)
     relative = differences / np.maximum(np.maximum(sizes, FLOOR * sizes.max(initial=0)), tiny)
+    relative[differences <= ABSOLUTE] = 0
     judged, allowed = relative.max(initial=0), TOLERANCE
     if tensor.dtype == "float16":
         allowed = HALF_TOLERANCE
