@@ -57,7 +57,7 @@ class Steps(State):
         self.allowed = ("", 0)
 
     def lock(self, who: str) -> None:
-        """Keep every other deployer out, for as long as this process lives."""
+        """Keep every other deployment and measurement out, for as long as this process lives."""
         refuse_strangers(self.root)
         os.makedirs(self.root, exist_ok=True)
         lock_file = os.open(self.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -67,7 +67,7 @@ class Steps(State):
             os.close(lock_file)
             raise Failure(
                 "locked",
-                "another deployment is under way",
+                "another deployment or a measurement is under way",
                 f"by {self.holder() or 'someone who left no name'}",
                 "wait for it to end, then run the same command again",
             ) from None

@@ -169,6 +169,12 @@ def _push(conn: Connection, local: Path, remote: str, sha256: str) -> None:
 
 
 def _absolute(conn: Connection, folder: str) -> str:
-    """Make a folder on the device; its absolute path."""
-    script = 'case "$1" in "~/"*) set -- "$HOME/${1#??}";; esac; mkdir -p "$1" && cd "$1" && pwd'
+    """Make a folder on the device, without what a run that was cut off left; its absolute path.
+
+    The device is ours alone: `exclusive_use`.
+    """
+    script = (
+        'case "$1" in "~/"*) set -- "$HOME/${1#??}";; esac; '
+        'mkdir -p "$1" && cd "$1" && rm -f -- *.npz *.npy *.part && pwd'
+    )
     return conn.run(["sh", "-c", script, "sh", folder]).strip()

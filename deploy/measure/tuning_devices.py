@@ -18,6 +18,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.inventory.reading import Device
+from deploy.measure.exclusive_use import exclusive
 from deploy.ssh import connection
 from deploy.ssh.port_forwarding import Forward
 from deploy.ssh.remote_process import RemoteProcess
@@ -45,7 +46,13 @@ Say = Callable[[str], None]
 
 
 def tune(
-    devices: Sequence[Device], folder: Path, variant: str, budget: Budget, say: Say
+    devices: Sequence[Device],
+    folder: Path,
+    variant: str,
+    budget: Budget,
+    say: Say,
+    *,
+    quiet: bool = False,
 ) -> run.Tuned:
     """Search on devices of one target for better tiles of a converted model's functions.
 
@@ -55,10 +62,12 @@ def tune(
         variant: of the network.
         budget: when it ends.
         say: called with each step.
+        quiet: wait until nobody else works on a device, and until it has little else to do.
 
     Raises:
         UsageError: devices of several targets, or emulated ones, whose times say nothing.
-        DeviceRefused: a device has nothing deployed, or another TVM.
+        DeviceRefused: someone else is at work on a device, or it has nothing deployed, or another
+            TVM.
         ConnectionFailed: a device can't be reached at first, or none is left.
     """
     target = only_target(devices)
@@ -69,7 +78,7 @@ def tune(
         for device in devices:
             say(f"starting TVM on {device.name}")
             key = secrets.token_hex(16)
-            forward = stack.enter_context(served(device, key, version, say))
+            forward = stack.enter_context(served(device, key, version, say, quiet=quiet))
             reached.append(Address(name=device.name, port=forward.port, key=key))
         linker = stack.enter_context(cross_link.container_linker(target, store, say))
         return run.search(
@@ -109,15 +118,19 @@ def only_target(devices: Sequence[Device]) -> Target:
 
 
 @contextmanager
-def served(device: Device, key: str, version: str, say: Say) -> Iterator[Forward]:
+def served(
+    device: Device, key: str, version: str, say: Say, *, quiet: bool = False
+) -> Iterator[Forward]:
     """A port that leads to TVM's RPC server on a device, there for as long as the block runs.
 
+    Nobody else measures there or deploys to it meanwhile.
+
     Raises:
-        DeviceRefused: nothing is deployed there, or another TVM.
+        DeviceRefused: someone else is at work there, nothing is deployed there, or another TVM.
         ConnectionFailed: it can't be reached.
     """
     with Forward(STALL_S) as forward:
-        keeper = _Keeper(device, key, version, forward, say)
+        keeper = _Keeper(device, key, version, forward, say, quiet=quiet)
         keeper.open()
         keeper.thread.start()
         try:
@@ -147,7 +160,10 @@ class Answer(BaseModel):
 class _Keeper:
     """Keeps a device's server up: opened again whenever it or the link is lost."""
 
-    def __init__(self, device: Device, key: str, version: str, forward: Forward, say: Say) -> None:
+    def __init__(
+        self, device: Device, key: str, version: str, forward: Forward, say: Say, *, quiet: bool
+    ) -> None:
+        self.quiet = quiet
         self.device, self.key, self.version = device, key, version
         self.forward, self.say = forward, say
         self.over = threading.Event()
@@ -159,6 +175,9 @@ class _Keeper:
         """Connect and start the server; raises as `served`."""
         with ExitStack() as stack:
             conn = stack.enter_context(connection.connect(self.device))
+            stack.enter_context(exclusive(conn, "tune", self.say, quiet=self.quiet))
+            # a device that was calm once is not waited for in the middle of a search
+            self.quiet = False
             process = stack.enter_context(conn.start(command(self.device), limit=LIFETIME_S))
             port = self._ask(process)
             # a stream that is refused is an error now, not a mystery later

@@ -63,8 +63,8 @@ def deploy(
         say: told what happens, for the reader.
 
     Raises:
-        DeviceRefused: the device can't run it, does not trust it, or another deployment is under
-            way; nothing was written.
+        DeviceRefused: the device can't run it, does not trust it, or another deployment or a
+            measurement is under way; nothing was written.
         ReleaseError: a step failed; the old release still runs.
         OutcomeUnknown: the link dropped while it switched.
         ConnectionFailed: the link dropped; the old release still runs.
@@ -117,7 +117,7 @@ def running_in(conn: Connection, release: str, *, wait: float = 0.0) -> str | No
                 raise OutcomeUnknown(f"{conn.device.name}: its switch is still unconfirmed")
             if state.holder is None:
                 # nobody waits there any more: whoever takes the lock goes back
-                session.lock(_me())
+                session.lock(whoami())
             time.sleep(1)
 
 
@@ -132,12 +132,12 @@ def trust(conn: Connection, key: str) -> bool:
         False when the device trusted it already.
 
     Raises:
-        DeviceRefused: another deployment is under way.
+        DeviceRefused: another deployment or a measurement is under way.
         ReleaseError: the device could not keep it.
         ConnectionFailed: the link dropped.
     """
     with open_session(conn) as session:
-        session.lock(_me())
+        session.lock(whoami())
         return session.trust(key)
 
 
@@ -145,13 +145,13 @@ def rollback(conn: Connection) -> RolledBack:
     """Switch a device back to the release that it ran before.
 
     Raises:
-        DeviceRefused: another deployment is under way.
+        DeviceRefused: another deployment or a measurement is under way.
         ReleaseError: there is none, or it is damaged.
         OutcomeUnknown: the link dropped while it switched.
         ConnectionFailed: the link dropped.
     """
     with open_session(conn) as session:
-        session.lock(_me())
+        session.lock(whoami())
         try:
             switched = session.rollback()
         except ConnectionFailed as error:
@@ -200,7 +200,7 @@ def _apply(
     checked = SelfCheck(imported=[], models=0)
     installed, replaced = planned.folder, planned.replaces
     if planned.action != "unchanged":
-        session.lock(_me())
+        session.lock(whoami())
         session.authorize(manifest.release, signing.load(folder))
         # Someone else may have deployed between the plan and the lock.
         now = _plan(session, planned.host, manifest)
@@ -309,5 +309,6 @@ def _switch(session: Session, release: str) -> None:
         ) from error
 
 
-def _me() -> str:
+def whoami() -> str:
+    """Who is at work: user, machine, process."""
     return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from deploy.ssh.connection import Connection
     from toolchain.core.console import Say
 
+QUIET_DEVICE = "wait until nobody else works on the device, and until it has little else to do"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
@@ -141,6 +143,7 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
         "parity-samples": "inputs whose outputs are compared with the reference",
         "count-instructions": "count guest instructions an inference instead (emulated devices)",
         "anew": "measure all again, also when the last run was cut short",
+        "quiet-device": QUIET_DEVICE,
         "quiet": "no table",
     }
 )
@@ -158,6 +161,7 @@ def bench(
     parity_samples: int = 8,
     count_instructions: bool = False,
     anew: bool = False,
+    quiet_device: bool = False,
     inventory: str = INVENTORY,
     json: bool = False,
     quiet: bool = False,
@@ -171,7 +175,7 @@ def bench(
     from toolchain.report import reports
     from toolchain.results import measurement
 
-    with _connected(f"bench on {host}", host, inventory) as (device, conn, say):
+    with _alone_on(host, inventory, "bench", quiet=quiet_device) as (device, conn, say):
         current = f"{device.root}/current"
         release = deployed.deployed(conn, current)
         selection = asked.selection(
@@ -218,6 +222,7 @@ def bench(
         "threads": "threads of each runtime",
         "limit": "so many of the images; all when left out",
         "skip-unreadable": "leave out images that can't be read",
+        "quiet-device": QUIET_DEVICE,
     }
 )
 @guarded
@@ -234,6 +239,7 @@ def accuracy(
     threads: int = 1,
     limit: int = 0,
     skip_unreadable: bool = False,
+    quiet_device: bool = False,
     inventory: str = INVENTORY,
     json: bool = False,
 ) -> None:
@@ -251,7 +257,7 @@ def accuracy(
             model_file=Path(model_file) if model_file else None,
             skip_unreadable=skip_unreadable, progress=say,
         )  # fmt: skip
-    with _connected(f"accuracy on {host}", host, inventory) as (device, conn, say):
+    with _alone_on(host, inventory, "accuracy", quiet=quiet_device) as (device, conn, say):
         release = deployed.deployed(conn, f"{device.root}/current")
         selection = asked.selection(models=[plan.manifest.model], batches=[1], threads=[threads])
         jobs = deployed.plan(release, selection)
@@ -285,6 +291,7 @@ def accuracy(
         "variant": "its variant, such as fp32 or int8",
         "trials": "so many candidates, those of earlier searches included",
         "minutes": "so many minutes; with --trials, whichever ends first",
+        "quiet-device": QUIET_DEVICE,
         "json": JSON,
     }
 )
@@ -299,6 +306,7 @@ def tune(
     variant: str = "fp32",
     trials: int = 0,
     minutes: float = 0.0,
+    quiet_device: bool = False,
     json: bool = False,
     asked: Devices,
 ) -> None:
@@ -322,7 +330,7 @@ def tune(
     ((folder, manifest),) = made.manifests.items()
     names = ", ".join(device.name for device in devices)
     with console.step(f"tune {manifest.model} on {names}") as say:
-        tuned = tuning.tune(devices, folder, form, budget, say)
+        tuned = tuning.tune(devices, folder, form, budget, say, quiet=quiet_device)
         path = run.save(tuned, paths.results() / "tuning")
     if json:
         console.show_json(tuned.plain())
@@ -346,11 +354,22 @@ def schemas(_: Context) -> None:
 
 
 @contextmanager
-def _connected(title: str, host: str, inventory: str) -> Iterator[tuple[Device, Connection, Say]]:
-    """A step on a device of the inventory: the device, the open connection, what takes a line."""
+def _alone_on(
+    host: str, inventory: str, what: str, *, quiet: bool
+) -> Iterator[tuple[Device, Connection, Say]]:
+    """A step on a device of the inventory, which nobody else changes or measures meanwhile.
+
+    Yields:
+        the device, the open connection, what takes a line.
+    """
     from deploy.inventory import selection
+    from deploy.measure.exclusive_use import exclusive
     from deploy.ssh import connection
 
     (device,) = selection.devices(Devices(host=host, inventory=inventory))
-    with console.step(title) as say, connection.connect(device) as conn:
+    with (
+        console.step(f"{what} on {host}") as say,
+        connection.connect(device) as conn,
+        exclusive(conn, what, say, quiet=quiet),
+    ):
         yield device, conn, say

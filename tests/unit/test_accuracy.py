@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,23 @@ def test_one_that_fails_does_not_stop_the_others(images: measuring.Images, tmp_p
     with pytest.raises(BenchError, match="1 of 3") as caught:
         accuracy_section.refuse_failures(done)
     assert "TVM O0, 1 thread: load: killed by SIGSEGV" in caught.value.detail
+
+
+class Shell(FakeDevice):
+    """A device that has a shell: this machine's."""
+
+    def run(self, args: Sequence[str], **_: Any) -> str:
+        """Run a command."""
+        return subprocess.run(args, capture_output=True, text=True, check=True).stdout
+
+
+def test_what_a_run_that_was_cut_off_left_is_removed(tmp_path: Path) -> None:
+    place = tmp_path / "root" / "accuracy"
+    assert measuring._absolute(Shell(), str(place)) == str(place)
+    for name in ("a.npz", "b.npy", "c.npz.part", "notes.txt"):
+        (place / name).write_text("")
+    measuring._absolute(Shell(), str(place))
+    assert [p.name for p in place.iterdir()] == ["notes.txt"]
 
 
 def test_counts_of_other_bytes_are_forgotten() -> None:
