@@ -95,7 +95,8 @@ def prepare(
             skip=skip_unreadable,
             folder=folder,
         )
-        worker.call(PREPARE, request, what="preparing the images", progress=progress)
+        rights, what = request.rights(), "preparing the images"
+        worker.call(PREPARE, request, what=what, progress=progress, rights=rights)
 
     entry = where.get_or_build(made_from, build)
     summary = Summary.model_validate_json(entry.file(SUMMARY).read_bytes())
@@ -142,6 +143,6 @@ def references(
             folder=filled,
         )
         what = f"running {manifest.model} here"
-        worker.call(REFERENCES, request, what=what, progress=progress)
+        worker.call(REFERENCES, request, what=what, progress=progress, rights=request.rights())
 
     return where.get_or_build(made_from, build)

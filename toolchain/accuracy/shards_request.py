@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from toolchain.core.confinement import Rights
 from toolchain.core.worker import Job
 from toolchain.models.preprocessing import Preprocessing
 
@@ -32,6 +33,11 @@ class ShardsRequest:
     size: int
     skip: bool
     folder: Path
+
+    def rights(self) -> Rights:
+        """What the job that does it may reach; folders, as images are many."""
+        folders = {path.resolve().parent for path, _ in self.images}
+        return Rights(read=tuple(sorted(folders)), write=(self.folder,))
 
 
 SUMMARY = "summary.json"
@@ -60,6 +66,10 @@ class ReferencesRequest:
     batch: int
     shards: tuple[Path, ...]
     folder: Path
+
+    def rights(self) -> Rights:
+        """What the job that does it may reach."""
+        return Rights(read=(self.model, *self.shards), write=(self.folder,))
 
 
 PREPARE = Job("toolchain.accuracy.shards_job:prepare", ShardsRequest, type(None))

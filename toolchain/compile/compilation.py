@@ -242,11 +242,13 @@ def _built(
 
     def compile_objects(made: Path) -> None:
         name, target, level = plan.present.model, plan.target.name, plan.opt_level
+        request = plan.request(made, check_in_parallel=check_in_parallel)
         worker.call(
             COMPILE,
-            plan.request(made, check_in_parallel=check_in_parallel),
+            request,
             what=f"compiling {name} ({plan.variant}) for {target} at O{level}",
             progress=progress,
+            rights=request.rights(),
             run=plan.compiler.run(plan.folder, made),
         )
 

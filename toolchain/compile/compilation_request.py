@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from toolchain.core.confinement import Rights
 from toolchain.core.worker import Job
 from toolchain.formats.signature import Tensor
 
@@ -57,6 +58,11 @@ class CompilationRequest:
     tuned: Mapping[str, TileRecord]
     check_in_parallel: bool
     folder: Path
+
+    def rights(self) -> Rights:
+        """What the job that does it may reach."""
+        read = (self.onnx, self.samples, self.reference)
+        return Rights(read=tuple(p for p in read if p is not None), write=(self.folder,))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,11 +63,13 @@ def convert(
 
     def build(made: Path) -> None:
         with weights(where, spec) as part:
+            request = ConversionRequest(spec=spec, batch=batch, weights=part, folder=made)
             worker.call(
                 CONVERT,
-                ConversionRequest(spec=spec, batch=batch, weights=part, folder=made),
+                request,
                 what=f"converting {spec.name}",
                 progress=progress,
+                rights=request.rights(),
             )
 
     entry = where.get_or_build(identity(spec, batch), build)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from toolchain.core.confinement import Rights
 from toolchain.core.worker import Job
 from toolchain.formats.signature import Tensor
 from toolchain.models.specification import ModelSpec
@@ -41,6 +43,10 @@ class ConversionRequest:
     weights: Part
     folder: Path
 
+    def rights(self) -> Rights:
+        """What the job that does it may reach."""
+        return _rights(self.spec, self.folder, (self.weights,))
+
 
 @dataclass(frozen=True, kw_only=True)
 class VariantRequest:
@@ -65,6 +71,17 @@ class VariantRequest:
     weights: Part
     folder: Path
     tuned: Part = field(default_factory=Part)
+
+    def rights(self) -> Rights:
+        """What the job that does it may reach."""
+        return _rights(self.spec, self.folder, (self.weights, self.tuned), self.samples)
+
+
+def _rights(spec: ModelSpec, folder: Path, parts: Sequence[Part], *more: Path) -> Rights:
+    """To read a model's files and the parts that are there, and to write the ones that aren't."""
+    found = [path for part in parts for path in (part.found, part.pinned) if path is not None]
+    wanted = [part.wanted for part in parts if part.wanted is not None]
+    return Rights(read=(*spec.files(), *found, *more), write=(folder, *wanted))
 
 
 CONVERT = Job("toolchain.convert.conversion_job:convert", ConversionRequest, type(None))

@@ -72,8 +72,8 @@ def add(
                 tuned=tuned,
                 folder=made,
             )
-            what = f"converting {spec.name} to {variant}"
-            worker.call(MAKE_VARIANT, request, what=what, progress=progress)
+            what, rights = f"converting {spec.name} to {variant}", request.rights()
+            worker.call(MAKE_VARIANT, request, what=what, progress=progress, rights=rights)
 
     return _publish(where, where.get_or_build(inputs, build), variant, folder)
 

@@ -11,12 +11,15 @@ the work does:
 
 What it imports (TensorFlow, TVM) and the memory it takes end with it; its hash seed and thread
 counts are fixed, so that the same arguments give the same bytes; a crash in native code becomes an
-error here. It is not a pool: a job is a process. A caller may run that process elsewhere: all that
-it reads and writes besides its arguments' files is in the request's folder.
+error here. Given `Rights`, it reads and writes what they name and has no network: whatever reads a
+file that came from others is called so. It is not a pool: a job is a process. A caller may run that
+process elsewhere: all that it reads and writes besides its arguments' files is in the request's
+folder.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -29,7 +32,8 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
-from toolchain.core import errors, paths, process
+from toolchain.core import confinement, errors, paths, process
+from toolchain.core.confinement import Rights
 from toolchain.core.errors import CommandError, EdgewrightError, ModelError
 
 MARK = "@@step "
@@ -58,7 +62,8 @@ def silent(_step: str) -> None:
 def here(request: Path, on_line: Callable[[str], None]) -> None:
     """Run a request by this Python."""
     process.run(
-        [sys.executable, "-m", "toolchain.core.worker", str(request)],
+        # without -P, modules of the folder it is called in would be imported in place of ours
+        [sys.executable, "-P", "-m", "toolchain.core.worker", str(request)],
         env={**FIXED_ENVIRONMENT, "PYTHONPATH": str(paths.ROOT)},
         on_line=on_line,
     )
@@ -91,6 +96,7 @@ def call(
     *,
     what: str,
     progress: Progress = silent,
+    rights: Rights | None = None,
     run: Run = here,
 ) -> Answer:
     """Run a job and return its answer.
@@ -100,7 +106,8 @@ def call(
         request: what it is given.
         what: the job in words, for the error of a crash.
         progress: called with each step it reports.
-        run: runs the process.
+        rights: all that it may reach, where it reads what others made; without, this user's.
+        run: runs the process; elsewhere than here, rights are what that place gives.
 
     Raises:
         EdgewrightError: the one that it raised.
@@ -109,7 +116,10 @@ def call(
     with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
         asked, answer = Path(folder) / REQUEST, Path(folder) / ANSWER
         given = TypeAdapter(job.request).dump_python(request, mode="json")
-        asked.write_text(json.dumps({"function": job.function, "request": given}))
+        left = None
+        if rights is not None and run is here and not _unconfined():
+            left = TypeAdapter(Rights).dump_python(rights, mode="json")
+        asked.write_text(json.dumps({"function": job.function, "request": given, "rights": left}))
 
         def on_line(line: str) -> None:
             if line.startswith(MARK):
@@ -121,6 +131,17 @@ def call(
             raise _explained(error, answer, what) from error
         told = json.loads(answer.read_text())["result"]
         return TypeAdapter(job.answer).validate_python(told)
+
+
+@functools.cache
+def _unconfined() -> bool:
+    """Whether this machine can't take rights from a process, which is said once."""
+    lacks = confinement.lacking()
+    if lacks:
+        from toolchain.core import console  # a job elsewhere may have no rich
+
+        console.note(f"model files are read with all of your rights on this machine: {lacks}")
+    return bool(lacks)
 
 
 def _explained(failure: CommandError, answer: Path, what: str) -> EdgewrightError:
@@ -153,6 +174,8 @@ def main() -> int:
     home = path.with_name("home")  # Keras reads and writes its settings there
     home.mkdir()
     os.environ["KERAS_HOME"] = str(home)
+    if asked["rights"] is not None:
+        _confine(TypeAdapter(Rights).validate_python(asked["rights"]), path.parent, home)
 
     def progress(step: str) -> None:
         print(f"{MARK}{step}", flush=True)
@@ -173,6 +196,18 @@ def main() -> int:
     plain = TypeAdapter(answered).dump_python(result, mode="json")
     answer.write_text(json.dumps({"result": plain}))
     return 0
+
+
+def _confine(rights: Rights, folder: Path, home: Path) -> None:
+    """Leave this process some rights, and a home and scratch of its own in the request's folder."""
+    os.environ["EDGEWRIGHT_CACHE"] = str(paths.cache())  # extras are there, wherever the home is
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    os.environ.update(HOME=str(home), XDG_CACHE_HOME=str(home), TMPDIR=str(scratch))
+    os.environ["JOBLIB_MULTIPROCESSING"] = (
+        "0"  # it would complain of shared memory that it can't have
+    )
+    confinement.confine(Rights(read=rights.read, write=(*rights.write, folder)))
 
 
 def signature(function: Callable[..., object]) -> tuple[Any, Any]:

@@ -86,6 +86,14 @@ class Format:
                 resolution=self.export,
             )
 
+    def files(self, path: Path) -> list[Path]:
+        """The files or folders that a model is read from; the worker can read no others.
+
+        Raises:
+            ModelError: one that belongs to it isn't there.
+        """
+        return [path]
+
     def digest(self, path: Path) -> str:
         """The sha256 of all that a model is made of, in hex.
 

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Onnx(Format):
-    def digest(self, path: Path) -> str:
-        from toolchain.core import store
+    def files(self, path: Path) -> list[Path]:
         from toolchain.formats.graphs import onnx_graph
 
-        files = [path, *onnx_graph.external_weights(path)]
-        return store.digest_of([store.digest_file(file) for file in files])
+        return [path, *onnx_graph.external_weights(path)]
+
+    def digest(self, path: Path) -> str:
+        from toolchain.core import store
+
+        return store.digest_of([store.digest_file(file) for file in self.files(path)])
 
     def load(self, path: Path, progress: Callable[[str], None], signature: str = "") -> Network:
         self.refuse_signature(signature)

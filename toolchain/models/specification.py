@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from toolchain import formats
 from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.user_model import OwnEntry
 
@@ -37,3 +38,9 @@ class ModelSpec:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     signature: str = ""
     digest: str
+
+    def files(self) -> list[Path]:
+        """All that is read of a user's: the model's own files, and those named beside it."""
+        given = [] if self.path is None else formats.all_formats()[self.kind].files(self.path)
+        weights = [] if self.weights is None else [self.weights]
+        return [*given, *weights, *([] if self.own is None else self.own.files().values())]
