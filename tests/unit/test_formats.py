@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -110,20 +111,87 @@ def test_an_onnx_file_reads_nothing_outside_of_its_folder(tmp_path: Path, locati
         resolve_model(model_file=path)
 
 
-def test_weights_beside_it_of_a_graph_inside_a_node_are_part_of_it_too(tmp_path: Path) -> None:
-    path = an_onnx_file(tmp_path / "net.onnx")
-    model = onnx.load(path)
-    inner = helper.make_graph([], "inner", [], [])
-    weights = inner.initializer.add()
-    weights.CopyFrom(numpy_helper.from_array(np.ones(4, np.float32), "w"))
+def weights_beside(name: str = "w") -> onnx.TensorProto:
+    """A tensor whose values stand in net.data."""
+    weights = numpy_helper.from_array(np.ones(4, np.float32), name)
     onnx.external_data_helper.set_external_data(weights, "net.data")
     weights.ClearField("raw_data")
+    return weights
+
+
+def in_a_constant(model: onnx.ModelProto) -> None:
+    constant = helper.make_node("Constant", [], ["w"], value=weights_beside())
+    model.graph.node.append(constant)
+
+
+def in_a_list_of_tensors(model: onnx.ModelProto) -> None:
+    attribute = helper.make_attribute("several", [weights_beside()])
+    model.graph.node[0].attribute.append(attribute)
+
+
+def in_a_graph_inside_a_node(model: onnx.ModelProto) -> None:
+    inner = helper.make_graph([], "inner", [], [], [weights_beside()])
     model.graph.node[0].attribute.append(helper.make_attribute("body", inner))
+
+
+def in_a_constant_of_a_graph_inside_a_node(model: onnx.ModelProto) -> None:
+    constant = helper.make_node("Constant", [], ["w"], value=weights_beside())
+    inner = helper.make_graph([constant], "inner", [], [])
+    model.graph.node[0].attribute.append(helper.make_attribute("bodies", [inner]))
+
+
+def in_a_function(model: onnx.ModelProto) -> None:
+    constant = helper.make_node("Constant", [], ["w"], value=weights_beside())
+    opsets = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("own", "f", [], ["w"], [constant], opsets))
+
+
+def in_a_sparse_tensor(model: onnx.ModelProto) -> None:
+    places = numpy_helper.from_array(np.arange(4), "places")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(weights_beside(), places, [8]))
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        in_a_constant,
+        in_a_list_of_tensors,
+        in_a_graph_inside_a_node,
+        in_a_constant_of_a_graph_inside_a_node,
+        in_a_function,
+        in_a_sparse_tensor,
+    ],
+    ids=lambda put: str(put.__name__),
+)
+def test_weights_beside_it_are_part_of_it_wherever_it_names_them(
+    tmp_path: Path, put: Callable[[onnx.ModelProto], None]
+) -> None:
+    path = an_onnx_file(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    put(model)
     path.write_bytes(model.SerializeToString())
     (tmp_path / "net.data").write_bytes(bytes(16))
     before = onnx_file.FORMAT.digest(path)
     (tmp_path / "net.data").write_bytes(b"\1" * 16)
     assert onnx_file.FORMAT.digest(path) != before
+    (tmp_path / "net.data").unlink()
+    (tmp_path / "net.data").symlink_to("/etc/hostname")
+    with pytest.raises(ModelError, match="names a file outside of its folder"):
+        onnx_file.FORMAT.digest(path)
+
+
+def test_weights_of_more_than_a_graph_can_hold_are_refused_before_they_are_read(
+    tmp_path: Path,
+) -> None:
+    path = an_onnx_file(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.initializer.append(weights_beside())
+    path.write_bytes(model.SerializeToString())
+    with (tmp_path / "net.data").open("wb") as file:
+        file.truncate(2**31)  # a hole: it takes no space
+    with pytest.raises(ModelError, match="more than 2 GiB") as caught:
+        resolve_model(model_file=path)
+    assert "net.data: 2.00 GiB" in caught.value.detail
 
 
 def test_listing_the_kinds_imports_nothing_heavy() -> None:

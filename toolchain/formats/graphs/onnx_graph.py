@@ -6,12 +6,12 @@ import copy
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from onnx import shape_inference
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from onnx.external_data_helper import uses_external_data
 
 from toolchain.core.errors import ModelError
 from toolchain.formats import onnx_reference
@@ -29,6 +29,8 @@ ROUNDING = {
     *("QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"),
     *("DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat", "QGemm"),
 }
+
+LARGEST = 2**31 - 1  # bytes of one protocol buffer, which every library takes a graph as
 
 
 class OnnxNetwork(Network):
@@ -98,40 +100,67 @@ def external_weights(path: Path) -> list[Path]:
     """The files that hold an ONNX model's weights, in its folder or below it, sorted.
 
     Raises:
-        ModelError: it is no ONNX model, or one of them isn't there or is outside of the folder.
+        ModelError: it is no ONNX model, or one of them isn't there or is outside of the folder, or
+            all are more than an ONNX file can hold.
     """
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's own, which differs with its implementation
         raise _not_onnx(path, str(error)) from error
+    # by the raw entries: onnx's own reader of them fails on numbers that are none
     names = {
-        ExternalDataInfo(tensor).location
-        for tensor in _tensors(model.graph)
+        entry.value
+        for tensor in _tensors(model)
         if uses_external_data(tensor)
+        for entry in tensor.external_data
+        if entry.key == "location"
     }
-    files = sorted(path.parent / name for name in names)
-    for file in files:
-        if not file.resolve().is_relative_to(path.parent.resolve()):
-            raise ModelError(
-                f"{path.name} names a file outside of its folder",
-                detail=f"its weights would be read from {file}",
-                resolution="a model's files stand beside it; take one from somebody that you trust",
-            )
-        if not file.is_file():
-            raise ModelError(
-                f"{path.name}: its weights are in {file.name}, which isn't beside it",
-                resolution=f"copy {file.name} into the folder of {path.name}",
-            )
+    files = sorted(_beside(path, name) for name in names)
+    sizes = {file: file.stat().st_size for file in (path, *files)}
+    if sum(sizes.values()) > LARGEST:
+        raise ModelError(
+            f"{path.name}: a network of more than 2 GiB can't be converted",
+            detail="\n".join(f"{f.name}: {size / 2**30:.2f} GiB" for f, size in sizes.items()),
+            resolution="make it smaller; ONNX and TensorFlow Lite hold no more in a file",
+        )
     return files
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every constant of a graph and of the graphs inside its nodes."""
-    yield from graph.initializer
-    for attribute in (a for node in graph.node for a in node.attribute):
-        yield from ([attribute.t] if attribute.HasField("t") else attribute.tensors)
-        for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-            yield from _tensors(inner)
+def _beside(path: Path, name: str | bytes) -> Path:
+    """The file of a name that stands in a model, which may be any bytes."""
+    try:
+        file = path.parent / str(name)
+        inside = file.resolve().is_relative_to(path.parent.resolve())
+        there = file.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # no name at all, or links in a circle
+        raise ModelError(
+            f"{path.name} names a file that can't be there",
+            detail=repr(name)[:200],
+            resolution="copy it again, or export the model again",
+        ) from error
+    if not inside:
+        raise ModelError(
+            f"{path.name} names a file outside of its folder",
+            detail=f"its weights would be read from {file}",
+            resolution="a model's files stand beside it; take one from somebody that you trust",
+        )
+    if not there:
+        raise ModelError(
+            f"{path.name}: its weights are in {file.name}, which isn't beside it",
+            resolution=f"copy {file.name} into the folder of {path.name}",
+        )
+    return file
+
+
+def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """Every tensor in a model, wherever it stands: graphs in nodes, functions, sparse ones too."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                yield from _tensors(inner)
 
 
 def _not_onnx(path: Path, detail: str) -> ModelError:
