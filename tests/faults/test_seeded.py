@@ -212,6 +212,11 @@ SEEDS = {
         file="deploy/agent/steps.py", good="            cwd=self.root,\n", bad="", test=PLAN,
         only="a_home",
     ),
+    "a disturbed run compared like any other": Seed(
+        file="toolchain/report/comparison.py", good='if verdict in ("faster", "slower") and (',
+        bad='if verdict == "missing" and (', test="tests/unit/test_comparison.py",
+        only="disturbed",
+    ),
     "a lost switch called done": Seed(
         file="deploy/release/rollout.py", good="    if folder is None:\n",
         bad='    folder = folder or ""\n    if folder is None:\n',

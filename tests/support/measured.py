@@ -34,6 +34,9 @@ def snapshot(seconds: float, **changes: object) -> results.Snapshot:
             "cpu_seconds": seconds,
             "cpu_khz": [1_800_000],
             "temperature_c": 50.0,
+            "busy_seconds": 100 + seconds,
+            "waited_seconds": 0.0,
+            "governor": "performance",
             **changes,
         }
     )

@@ -44,6 +44,14 @@ def test_a_single_outlier_is_no_change() -> None:
     assert verdict(CALM, of(*CALM.measurements[0].samples_ns[:-1], 90 * MS)) == "within noise"
 
 
+def test_a_disturbed_run_shows_no_change() -> None:
+    conditions = {"before": measured.snapshot(0), "after": measured.snapshot(5, busy_seconds=110)}
+    quicker = of(*(MS + n for n in range(40)), conditions=conditions)
+    assert verdict(CALM, quicker) == verdict(quicker, CALM) == "disturbed"
+    same = of(*CALM.measurements[0].samples_ns, conditions=conditions)
+    assert verdict(CALM, same) == "within noise"
+
+
 def test_few_samples_decide_nothing() -> None:
     assert verdict(CALM, of(MS, MS, MS)) == "too few samples"
 

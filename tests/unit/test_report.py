@@ -348,3 +348,11 @@ def test_text_that_a_spreadsheet_would_compute_is_text_in_a_csv(name: str) -> No
     assert row == {"host": f"'{name}", "change": "-1.5"}
     (row,) = csv.DictReader(io.StringIO(csv_file.dump(Row, [Row("a\rb\x1b", 1)]), newline=""))
     assert row["host"] == "a␍b␛"
+
+
+def test_a_disturbed_latency_has_a_mark_and_its_reason_below() -> None:
+    conditions = {"before": measured.snapshot(0), "after": measured.snapshot(5, busy_seconds=110)}
+    text = terminal(measured.result(measured.measurement(conditions=conditions), measured.tvm()))
+    assert "2.00*" in text
+    assert "6.00*" not in text
+    assert "disturbed: others had 1.0 CPUs" in text

@@ -14,6 +14,7 @@ from tests.support import measured
 from toolchain.accuracy import counts
 from toolchain.core.errors import BenchError
 from toolchain.results import measurement
+from toolchain.results.disturbances import disturbances
 
 # what the last version before schema 2 wrote
 EARLIER = Path(measured.__file__).with_name("earlier")
@@ -92,7 +93,7 @@ def test_a_result_of_schema_1_is_read_as_if_it_were_written_today(tmp_path: Path
         ("tvm", "fp32", 3, 1),
     ]
     times = [2 * measured.MS + n for n in range(5)]
-    assert old.measurements[0] == measured.measurement(samples_ns=times)
+    assert old.measurements[0] == measured.measurement(samples_ns=times, conditions=earlier())
     assert old.measurements[-1] == measured.failed()
     assert measurement.load(measurement.save(old, tmp_path)) == old
 
@@ -164,7 +165,7 @@ def test_a_job_without_times_has_no_ratio() -> None:
 
 
 def test_a_calm_device_disturbs_nothing() -> None:
-    assert measurement.disturbances(measured.measurement()) == []
+    assert disturbances(measured.measurement()) == []
 
 
 @pytest.mark.parametrize(
@@ -174,13 +175,44 @@ def test_a_calm_device_disturbs_nothing() -> None:
         ({"throttle_events": 1}, "throttled"),
         ({"firmware_throttled": 4}, "throttled"),
         ({"cpu_khz": [1_200_000]}, "clock fell from 1800 to 1200 MHz"),
-        ({"temperature_c": 85.0}, "hot: 85 °C"),
-        ({"cpu_seconds": 2.0}, "had a CPU for 40% of the time"),
+        ({"temperature_c": 85.0}, "hot: 50 to 85 °C"),
+        ({"governor": "powersave"}, "governor changed from performance to powersave"),
+        ({"busy_seconds": 109.0}, "others had 0.8 CPUs"),
+        ({"waited_seconds": 1.5}, "waited for a CPU for 30% of the time"),
+        ({"cpu_seconds": 2.0, "busy_seconds": 102.0}, "had a CPU for 40% of the time"),
     ],
 )
 def test_what_disturbs_is_said(after: dict[str, object], said: str) -> None:
     conditions = {"before": measured.snapshot(0), "after": measured.snapshot(5, **after)}
-    assert measurement.disturbances(measured.measurement(conditions=conditions)) == [said]
+    assert disturbances(measured.measurement(conditions=conditions)) == [said]
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_any_number_of_threads_that_had_to_wait_is_said(threads: int) -> None:
+    waited = measured.snapshot(5, waited_seconds=threads * 1.0, cpu_seconds=threads * 4.0)
+    conditions = {"before": measured.snapshot(0), "after": waited}
+    disturbed = measured.measurement(conditions=conditions, threads=threads)
+    assert disturbances(disturbed) == ["waited for a CPU for 20% of the time"]
+
+
+def test_a_clock_that_is_held_down_all_along_is_said() -> None:
+    held = {"cpu_khz": [600_000], "cpu_max_khz": [1_800_000], "governor": "powersave"}
+    conditions = {"before": measured.snapshot(0, **held), "after": measured.snapshot(5, **held)}
+    (said,) = disturbances(measured.measurement(conditions=conditions))
+    assert said == "governor powersave held the clock at 600 of 1800 MHz"
+
+
+def test_what_an_earlier_runner_does_not_say_disturbs_nothing() -> None:
+    assert disturbances(measured.measurement(conditions=earlier())) == []
+
+
+def earlier() -> dict[str, measurement.Snapshot]:
+    """What a runner said before it counted what others do."""
+    unknown = {"busy_seconds": None, "waited_seconds": None, "governor": ""}
+    return {
+        "before": measured.snapshot(0, **unknown),
+        "after": measured.snapshot(5, **unknown),
+    }
 
 
 def test_counting_hides_no_times() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,13 @@ def test_what_a_runtime_prints_in_a_jobs_place_is_passed_over(
     position = {"job": 0, "of": 1}
     result = conduct.run_job(tmp_path, {"model": "net"}, timeout=60, position=position)
     assert result == {"model": "net", "status": "ok", "load_ns": 5}
+
+
+def test_a_snapshot_counts_what_others_do_and_how_long_threads_wait() -> None:
+    before = watch.snapshot()
+    latest = time.monotonic() + 0.3
+    while time.monotonic() < latest:
+        pass
+    after = watch.snapshot()
+    assert after["busy_seconds"] > before["busy_seconds"]
+    assert after["waited_seconds"] >= before["waited_seconds"] >= 0

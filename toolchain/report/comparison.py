@@ -21,13 +21,16 @@ from toolchain.core.errors import BenchError, UsageError
 from toolchain.report import formatting
 from toolchain.results import measurement
 from toolchain.results.configuration import Configuration
+from toolchain.results.disturbances import disturbances
 
 BLOCKS = 8
 FEWEST = 2 * BLOCKS  # times that a run needs for its noise to be judged
 SAME_INSTRUCTIONS = 1e-3  # two starts of one job were seen to differ by less
 
 _Job = tuple[str, Configuration]
-Verdict = Literal["faster", "slower", "within noise", "too few samples", "not compared", "missing"]
+Verdict = Literal[
+    "faster", "slower", "within noise", "disturbed", "too few samples", "not compared", "missing"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +123,9 @@ def _change(
         verdict = "not compared"
     else:
         verdict = _by_times(first.samples_ns, second.samples_ns)
+        if verdict in ("faster", "slower") and (disturbances(first) or disturbances(second)):
+            # what else ran there explains a change as well as the change that is looked for
+            verdict = "disturbed"
     files = [m.artifact.sha256 for m in (first, second) if m is not None and m.artifact is not None]
     return Change(
         what=formatting.subject(*job),

@@ -8,6 +8,7 @@ from toolchain.report import runtime_style
 from toolchain.report.measurement_rows import MIB, accuracy_of
 from toolchain.results import measurement, statistics
 from toolchain.results.configuration import Configuration
+from toolchain.results.disturbances import disturbances
 
 _Scored = tuple[float, measurement.Measurement]
 
@@ -222,9 +223,14 @@ def _best(scores: Iterable[_Scored]) -> Iterator[tuple[_Scored, _Scored]]:
         yield from ((least, other) for other in others)
 
 
+def latency(m: measurement.Measurement, milliseconds: float) -> str:
+    """A latency in ms, with a mark where something disturbed the measurement."""
+    return number(milliseconds) + ("*" if disturbances(m) else "")
+
+
 def notes(m: measurement.Measurement) -> list[str]:
     """What a reader should know about a measurement beside its numbers."""
-    lines = measurement.disturbances(m)
+    lines = [f"disturbed: {cause}" for cause in disturbances(m)]
     timing = m.timing()
     if timing is not None and timing.kept < MANY:
         lines.append(f"{timing.kept} samples only")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from toolchain.results import measurement, statistics
+from toolchain.results.disturbances import disturbances
 
 MIB = 1 << 20
 
@@ -136,7 +137,7 @@ def _row(result: measurement.Result, m: measurement.Measurement) -> Row:
         accuracy_available=m.accuracy.available if m.accuracy else None,
         accuracy_top5=m.accuracy.correct_top5 / m.accuracy.total if m.accuracy else None,
         reference_top1=m.accuracy.reference_correct / m.accuracy.total if m.accuracy else None,
-        disturbances="; ".join(measurement.disturbances(m)),
+        disturbances="; ".join(disturbances(m)),
         error=f"{m.error.stage}: {m.error.kind}: {m.error.message}" if m.error else "",
         artifact=m.artifact.file if m.artifact else "",
         artifact_sha256=m.artifact.sha256 if m.artifact else "",

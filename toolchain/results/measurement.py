@@ -20,12 +20,6 @@ from toolchain.results import earlier_schemas, statistics
 from toolchain.results.configuration import Batch, Configuration, OptLevel, Runtime, Threads
 
 EMULATED = "EMULATED"
-# A board's firmware begins to lower the clock at 80 to 85 degrees (Raspberry Pi: 80).
-HOT_C = 80.0
-# The clock after the run over the clock before it, below which it counts as lowered.
-SLOWED = 0.9
-# CPU time over wall time of one thread, below which something else was computing.
-STARVED = 0.9
 # What an output that is no list of scores may differ by before it is marked: over its largest value,
 # a few steps of 8 bits, which the check after conversion allows too; of its own scale; whole numbers.
 APART, STEPS, DIFFERING = 0.05, 3, 0.05
@@ -74,6 +68,14 @@ class Snapshot(_Part):
     major_faults: Count = 0
     cpu_seconds: Annotated[float, Field(ge=0)] = 0.0
     load_1min: float | None = None
+    busy_seconds: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="CPU time since boot of everything on the device; null if unknown"
+    )
+    waited_seconds: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="how long all threads of this process were ready and had no CPU; null if unknown",
+    )
+    governor: str = ""
 
 
 class Conditions(_Part):
@@ -350,29 +352,6 @@ def latency_ratio(a: tuple[Result, Measurement], b: tuple[Result, Measurement]) 
     if timing_a is None or timing_b is None:
         raise BenchError("a latency is missing: that job has no times to compare")
     return timing_a.latency_ns / timing_b.latency_ns
-
-
-def disturbances(measurement: Measurement) -> list[str]:
-    """What may have disturbed the times, judged from the two snapshots; empty when nothing did."""
-    if measurement.conditions is None:
-        return []
-    before, after = measurement.conditions.before, measurement.conditions.after
-    causes = []
-    if after.swapped_pages > before.swapped_pages:
-        causes.append(f"swapped {after.swapped_pages - before.swapped_pages} pages")
-    if after.throttle_events > before.throttle_events or after.firmware_throttled:
-        causes.append("throttled")
-    if before.cpu_khz and after.cpu_khz and max(after.cpu_khz) < SLOWED * max(before.cpu_khz):
-        causes.append(
-            f"clock fell from {max(before.cpu_khz) // 1000} to {max(after.cpu_khz) // 1000} MHz"
-        )
-    if after.temperature_c is not None and after.temperature_c >= HOT_C:
-        causes.append(f"hot: {after.temperature_c:g} °C")
-    seconds = (after.monotonic_ns - before.monotonic_ns) / 1e9
-    share = (after.cpu_seconds - before.cpu_seconds) / seconds if seconds > 0 else 1.0
-    if measurement.threads == 1 and seconds >= 1 and share < STARVED:
-        causes.append(f"had a CPU for {share:.0%} of the time")
-    return causes
 
 
 def _first_errors(error: ValidationError) -> str:

@@ -5,13 +5,14 @@ It only reads. What the difference means is decided on the host, from the two sn
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import time
 from pathlib import Path
 from typing import Any
 
-from edgewright_runner.device import read
+from edgewright_runner.device import governor, read
 
 SYS = Path("/sys")
 CPUS = "devices/system/cpu/cpu[0-9]*/"
@@ -31,7 +32,32 @@ def snapshot() -> dict[str, Any]:
         "major_faults": usage.ru_majflt,
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 6),
         "load_1min": _load(),
+        "busy_seconds": busy_seconds(),
+        "waited_seconds": waited_seconds(),
+        "governor": governor(),
     }
+
+
+def busy_seconds() -> Any:
+    """CPU time of everything on the device since boot, over all CPUs; None when it can't be read.
+
+    proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal; guests are within user.
+    """
+    columns = read("/proc/stat").partition("\n")[0].split()[1:9]
+    if len(columns) < 8 or not all(column.isdigit() for column in columns):
+        return None
+    ticks = [int(column) for column in columns]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def waited_seconds() -> Any:
+    """How long this process's threads were ready to run and had no CPU; None when not kept.
+
+    The second number of a thread's schedstat (Linux, Documentation/scheduler/sched-stats.rst).
+    """
+    texts = [read(str(path)) for path in Path("/proc/self/task").glob("*/schedstat")]
+    waits = [text.split()[1] for text in texts if len(text.split()) == 3]
+    return sum(int(wait) for wait in waits if wait.isdigit()) / 1e9 if waits else None
 
 
 def temperature() -> Any:
