@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain.compile import preparation
 from toolchain.compile.compilation_request import COMPILE, CompilationRequest, TileRecord
 from toolchain.core import fingerprint, plugins, provenance, store, worker
 from toolchain.core.errors import ModelError, UsageError
@@ -126,7 +128,11 @@ class LibraryPlan:
             **of_variant,
             "step": "link",
             "link": self.linker.identity,
-            "recipe": {"code": _code(), **self.compiler.identity},
+            "recipe": {
+                "code": _code(),
+                "prepare": preparation.recipe(),
+                **self.compiler.identity,
+            },
             "onnx": self.present.graph(self.variant).sha256,
             "samples": self.present.samples.sha256,
             "target": self.target.tvm(),
@@ -135,11 +141,11 @@ class LibraryPlan:
             **({"tuned": _plain(self.tiles)} if self.tiles else {}),
         }
 
-    def request(self, into: Path, *, check_in_parallel: bool) -> CompilationRequest:
-        """What the worker is asked, to fill a folder with objects."""
+    def request(self, into: Path, graph: Path, *, check_in_parallel: bool) -> CompilationRequest:
+        """What the worker is asked, to fill a folder with objects of the prepared graph."""
         reference = self.present.references.get(self.variant)
         return CompilationRequest(
-            onnx=self.folder / self.present.graph(self.variant).file,
+            onnx=graph,
             samples=self.folder / self.present.samples.file,
             variant=self.variant,
             reference=self.folder / reference.file if reference else None,
@@ -242,15 +248,24 @@ def _built(
 
     def compile_objects(made: Path) -> None:
         name, target, level = plan.present.model, plan.target.name, plan.opt_level
-        request = plan.request(made, check_in_parallel=check_in_parallel)
+        what = f"compiling {name} ({plan.variant}) for {target} at O{level}"
+        graph = plan.present.graph(plan.variant)
+        prepared = preparation.prepared(
+            plan.folder / graph.file, graph.sha256, where, what=what, progress=progress
+        )
+        # a compiler elsewhere sees the folder of the model, and the one that it fills, alone
+        copied = made / preparation.PREPARED
+        shutil.copyfile(prepared, copied)
+        request = plan.request(made, copied, check_in_parallel=check_in_parallel)
         worker.call(
             COMPILE,
             request,
-            what=f"compiling {name} ({plan.variant}) for {target} at O{level}",
+            what=what,
             progress=progress,
             rights=request.rights(),
             run=plan.compiler.run(plan.folder, made),
         )
+        copied.unlink()
 
     return where.get_or_build(linked, link)
 

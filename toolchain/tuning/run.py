@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from toolchain.compile import preparation
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.compile.cross_link import ContainerLinker
 from toolchain.core import worker
@@ -84,8 +85,12 @@ def search(
         ConnectionFailed: no device is left.
         ModelError: the model has nothing to tune, or can't be imported.
     """
+    what = f"tuning {manifest.model} ({variant}) for {target}"
+    graph = manifest.graph(variant)
     request = SearchRequest(
-        onnx=folder / manifest.graph(variant).file,
+        onnx=preparation.prepared(
+            folder / graph.file, graph.sha256, store, what=what, progress=progress
+        ),
         target=target,
         tvm=tvm,
         store=store.root,
@@ -94,7 +99,6 @@ def search(
         devices=tuple(devices),
         budget=budget,
     )
-    what = f"tuning {manifest.model} ({variant}) for {target}"
     return Tuned(
         model=manifest.model,
         batch=manifest.batch,

@@ -1,0 +1,97 @@
+"""An ONNX graph as TVM's importer can take it: known arithmetic folded, operators taken apart.
+
+Each module of this folder that has OPERATORS and `rewrite` is a rule for these. What ONNX defines
+as a function of other operators and TVM lacks is taken apart by that definition (`functions`).
+Rules see shapes, so shapes are inferred, constants folded and rules applied in turns until nothing
+changes. A graph that needs none of it keeps its nodes and their order.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import onnx
+from onnx import inliner, shape_inference
+
+from toolchain.compile import operators
+from toolchain.compile.operators import folding, functions, narrow_types
+from toolchain.compile.operators.graph import Graph
+from toolchain.core import plugins
+
+Rule = Callable[[Graph, onnx.NodeProto], bool]
+TURNS = 64  # nested bodies and functions of functions; more is a graph that grows
+INITIALIZERS = 4  # since this version of the format they need not be inputs too
+
+
+@functools.cache
+def rules() -> dict[str, Rule]:
+    """The rule of each operator that has one, by the modules of this folder and the user's."""
+    found: dict[str, Rule] = {}
+    for module in plugins.modules(operators, operators.KIND):
+        for operator in getattr(module, "OPERATORS", ()):
+            found[operator] = module.rewrite
+    return found
+
+
+def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the same values, in operators that TVM's importer knows.
+
+    Args:
+        model: with known shapes of its inputs.
+
+    Raises:
+        Exception: ONNX's own, for a graph whose shapes contradict each other.
+    """
+    prepared = onnx.ModelProto()
+    prepared.CopyFrom(model)
+    prepared.ir_version = max(prepared.ir_version, INITIALIZERS)
+    if prepared.functions:
+        prepared = inliner.inline_local_functions(prepared)
+    folding.name_constants(prepared)
+    prepared = _inferred(prepared)
+    narrow_types.carry(prepared)
+    for _ in range(TURNS):
+        folding.name_constants(prepared)
+        prepared = _inferred(prepared)
+        inlined = functions.inline(prepared)
+        changed = inlined is not prepared
+        if changed:
+            folding.name_constants(inlined)
+            prepared = _inferred(inlined)
+        if folding.fold(prepared):
+            prepared, changed = _inferred(prepared), True
+        if not (_rewritten(prepared) or changed):
+            break
+    return prepared
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    return shape_inference.infer_shapes(model, data_prop=True)
+
+
+def _rewritten(model: onnx.ModelProto) -> bool:
+    """Apply each node's rule, in place; whether one changed the graph."""
+    graph, known = Graph(model), rules()
+    kept: list[onnx.NodeProto] = []
+    changed = False
+    for node in list(graph.proto.node):
+        rule = known.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        graph.made.clear()
+        if rule is not None and rule(graph, node):
+            kept += graph.made
+            changed = True
+        else:
+            kept.append(node)
+    if changed:
+        del graph.proto.node[:]
+        graph.proto.node.extend(kept)
+        _forget(graph.proto, {name for node in kept for name in node.output})
+    return changed
+
+
+def _forget(proto: onnx.GraphProto, there: set[str]) -> None:
+    """Remove what was inferred of values that are gone."""
+    left = [value for value in proto.value_info if value.name in there]
+    del proto.value_info[:]
+    proto.value_info.extend(left)

@@ -1,0 +1,72 @@
+"""A network's graph as it is imported: made once, here, whichever TVM compiles it and for what.
+
+The TVM from source runs in an image that has no ONNX Runtime, and an ONNX too old to infer and
+inline all of this; so graphs are prepared before it is asked.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain.compile import operators
+from toolchain.core import fingerprint, plugins, worker
+from toolchain.core.confinement import Rights
+from toolchain.core.store import Store
+from toolchain.core.worker import Job, Progress
+
+PREPARED = "prepared.onnx"
+TOOLS = ("onnx", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparationRequest:
+    """One graph.
+
+    Attributes:
+        onnx: the graph, of known shapes.
+        folder: takes the prepared one.
+    """
+
+    onnx: Path
+    folder: Path
+
+    def rights(self) -> Rights:
+        """The graph, which is untrusted, and the folder that is filled."""
+        return Rights(read=(self.onnx,), write=(self.folder,))
+
+
+PREPARE = Job("toolchain.compile.preparation_job:prepare_graph", PreparationRequest, type(None))
+
+
+def recipe() -> dict[str, object]:
+    """All but the graph that decides what a preparation makes of it."""
+    rules = (Path(str(module.__file__)) for module in plugins.modules(operators, operators.KIND))
+    tools = {name: importlib.metadata.version(name) for name in TOOLS}
+    return {"code": fingerprint.of(PREPARE.module, *rules), "tools": tools}
+
+
+def prepared(
+    graph: Path, sha256: str, cache: Store, *, what: str, progress: Progress = worker.silent
+) -> Path:
+    """The graph as `operators.prepare` leaves it, from the store or made now.
+
+    Args:
+        graph: of the network.
+        sha256: of that file.
+        cache: the store.
+        what: the work in words, for the error of a crash.
+        progress: called with each step.
+
+    Raises:
+        ModelError: the graph contradicts itself.
+    """
+
+    def make(folder: Path) -> None:
+        request = PreparationRequest(onnx=graph, folder=folder)
+        worker.call(PREPARE, request, what=what, progress=progress, rights=request.rights())
+
+    inputs: Mapping[str, object] = {"step": "prepare", "onnx": sha256, "recipe": recipe()}
+    return cache.get_or_build(inputs, make).file(PREPARED)

@@ -1,0 +1,30 @@
+"""The work of one preparation, in the worker: a graph in operators that TVM's importer knows."""
+
+from __future__ import annotations
+
+import onnx
+
+from toolchain.compile.operators.prepare import prepare
+from toolchain.compile.preparation import PREPARED, PreparationRequest
+from toolchain.core.errors import ModelError
+from toolchain.core.worker import Progress
+
+
+def prepare_graph(request: PreparationRequest, progress: Progress) -> None:
+    """Fill `folder` with the graph that is imported; the worker's entry.
+
+    Raises:
+        ModelError: the graph's shapes or types contradict each other.
+    """
+    progress("preparing the ONNX graph")
+    model = onnx.load(request.onnx)
+    try:
+        prepared = prepare(model)
+    except Exception as error:  # ONNX's own errors have no base of their own
+        lines = str(error).strip().splitlines()
+        raise ModelError(
+            "the ONNX graph contradicts itself",
+            detail="\n".join(lines[-3:]),
+            resolution="export it again, or use TensorFlow Lite for this model",
+        ) from error
+    onnx.save(prepared, request.folder / PREPARED)
