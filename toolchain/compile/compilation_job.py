@@ -52,7 +52,7 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
     target = tvm.target.Target(request.target)
     progress("optimising the graph")
     with _named_failure(opt_level):
-        lowered = pipeline.lower(module, target, opt_level)
+        lowered = pipeline.lower(module, target, opt_level, progress)
     tuned = {workload: Tile(**tile.model_dump()) for workload, tile in request.tuned.items()}
 
     def for_target() -> Compiled:

@@ -25,7 +25,9 @@ from tvm.ir.transform import Pass
 from toolchain.compile import tvm_versions
 from toolchain.compile.relax import (
     batch_splitting,
+    channels_last,
     constant_folding,
+    fusion_bounds,
     quantization,
     softmax_decomposition,
 )
@@ -40,6 +42,7 @@ from toolchain.compile.tir import (
 from toolchain.compile.tir.default_schedule import ScheduleRule
 from toolchain.compile.tir.register_blocking import Tile
 from toolchain.compile.tir.vector_exponential import VECTORISED
+from toolchain.targets.instruction_sets import Registers
 
 # Convolutions with channels last, for input and weights: vectors then run along channels at any
 # stride and window, and 1x1 convolutions are matrix products as they stand.
@@ -52,7 +55,11 @@ LAYOUTS = {
 EVERY_PASS = 3
 
 
-def passes(target: tvm.target.Target, opt_level: int) -> list[Pass]:
+def passes(
+    target: tvm.target.Target,
+    opt_level: int,
+    on_left_out: Callable[[str], None] = channels_last.ignore,
+) -> list[Pass]:
     """What `lower` runs, in this order: each pass has the lowest level that has it, and why.
 
     A pass's own docstring says what it needs before it and what it leaves.
@@ -60,6 +67,7 @@ def passes(target: tvm.target.Target, opt_level: int) -> list[Pass]:
     Args:
         target: what is compiled for.
         opt_level: 0 to 3.
+        on_left_out: called with a line about a pass that is left out, since it refuses the graph.
     """
     transform = relax.transform
     dot = target_code.dot_product(target)
@@ -69,11 +77,7 @@ def passes(target: tvm.target.Target, opt_level: int) -> list[Pass]:
         # Rounding that the layout pass can look through.
         (2, quantization.decompose_qdq()),
         # Vectors along the channels, at any stride and window.
-        (2, transform.ConvertLayout(LAYOUTS)),
-        # ConvertLayout leaves nested expressions, and transposes that cancel.
-        (2, transform.Normalize()),
-        (2, transform.CanonicalizeBindings()),
-        (2, transform.DeadCodeElimination(["main"])),
+        (2, channels_last.convert_images(LAYOUTS, on_left_out)),
         # int8 by int8, where the target has an instruction for it.
         *([(3, quantization.fake_quantization_to_integer(dot))] if dot else []),
         # One reduction a function, as the schedules want it.
@@ -90,6 +94,8 @@ def passes(target: tvm.target.Target, opt_level: int) -> list[Pass]:
         (1, transform.FoldConstant()),
         # Borders are fused too.
         (1, padding_propagation.annotate_padding()),
+        # No exponential of an exponential of an exponential in one function.
+        (1, fusion_bounds.bound_fusion()),
         # Bias, activation and residual into the convolution before them.
         (1, transform.FuseOps()),
         (1, transform.FuseTIR()),
@@ -99,7 +105,12 @@ def passes(target: tvm.target.Target, opt_level: int) -> list[Pass]:
     return [one for least, one in table if opt_level >= least]
 
 
-def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tvm.IRModule:
+def lower(
+    module: tvm.IRModule,
+    target: tvm.target.Target,
+    opt_level: int,
+    on_left_out: Callable[[str], None] = channels_last.ignore,
+) -> tvm.IRModule:
     """Relax as imported to Relax that calls TIR functions only, without schedules.
 
     It runs in the caller's pass context where that is of level 3, TVM's highest, so that its
@@ -111,12 +122,15 @@ def lower(module: tvm.IRModule, target: tvm.target.Target, opt_level: int) -> tv
             has an instruction for; what comes out is else the same for every CPU, and `schedule`
             then differs.
         opt_level: 0 to 3.
+        on_left_out: called with a line about a pass that is left out, since it refuses the graph.
 
     Returns:
         `main`, which calls functions by `call_tir`: from O1 on fused ones, from O2 on over images
         in NHWC and weights in HWIO. Parameters and output stay in the layouts that they had.
     """
-    sequence = tvm.transform.Sequential(passes(target, opt_level), name=f"edgewright.O{opt_level}")
+    sequence = tvm.transform.Sequential(
+        passes(target, opt_level, on_left_out), name=f"edgewright.O{opt_level}"
+    )
     with target:
         if tvm.transform.PassContext.current().opt_level >= EVERY_PASS:
             return sequence(module)
@@ -187,7 +201,7 @@ def apply_default_schedule(
                 constant=constant.get(name, frozenset()),
             )
             wide = target_code.registers(longer) if longer and name in heavy else None
-            forms = multiversioning.forms(rule, function, wide)
+            forms = _forms(rule, function, wide)
             if forms is None:
                 on_unscheduled(name)
                 continue
@@ -196,6 +210,20 @@ def apply_default_schedule(
         return weight_prepacking.prepack_weights(packings)(scheduled)
 
     return tvm.transform.module_pass(apply, opt_level=2, name="ApplyDefaultSchedule")
+
+
+def _forms(
+    rule: ScheduleRule, function: tirx.PrimFunc, wide: Registers | None
+) -> tuple[tirx.PrimFunc, ...] | None:
+    """A function's schedules; None, so that it keeps TVM's loops, where the rule fails on it.
+
+    A schedule's steps are refused by TVM for loops that the rule was not written for (a scatter's
+    stores, a reduction to one number), with whatever error.
+    """
+    try:
+        return multiversioning.forms(rule, function, wide)
+    except Exception:  # noqa: BLE001 # one function's schedule is no reason to lose the network
+        return None
 
 
 def put_forms(

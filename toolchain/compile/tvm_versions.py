@@ -15,6 +15,7 @@ SYMBOL = "__tvm_ffi_"  # before a function's name, where compiled code calls it
 
 NEW: Any = getattr(tvm.ir, "GenericConst", None)
 CONSTANT: Any = NEW or relax.Constant
+LOAD: Any = getattr(tvm.ir, "TensorLoad", None) or tvm.tirx.BufferLoad
 
 
 def constant_value(expression: Any) -> Any:
@@ -139,3 +140,12 @@ def tir_pipeline(*then: Any) -> Any:
         name, lambda: (tvm.ir.transform.Sequential([lower, *then]), *finalize)
     )
     return name
+
+
+def visit(body: Any, kind: type, by: Callable[[Any], None]) -> None:
+    """Show a function each part of a body that is of a kind."""
+    if NEW:
+        tvm_ffi.structural_walk(body, (kind, by))
+        return
+    of: Any = tvm.tirx.stmt_functor
+    of.post_order_visit(body, lambda part: by(part) if isinstance(part, kind) else None)
