@@ -177,6 +177,26 @@ def test_a_wrong_answer_is_said(tmp_path: Path) -> None:
     assert "not finite" in reports.build([found], folder=tmp_path).html.read_text()
 
 
+def test_each_output_of_what_is_no_classifier_is_on_the_page(tmp_path: Path) -> None:
+    boxes = {"name": "boxes", "max_abs": 0.5, "reference_max_abs": 90, "reference_range": 100}
+    parity = {
+        "count": 8,
+        "available": 8,
+        "max_abs": 1,
+        "reference_max_abs": 90,
+        "outputs": [
+            {**boxes, "sqnr_db": 48.5},
+            {"name": "ids", "max_abs": 1, "reference_max_abs": 9, "differing": 0.25},
+            {**boxes, "name": "masks", "max_abs": None},
+        ],
+    }
+    found = measured.result(measured.measurement(parity=parity))
+    text = reports.build([found], folder=tmp_path).html.read_text()
+    assert "boxes: largest difference 0.500, 0.500 % of its range, 48.5 dB" in text
+    assert "ids: largest difference 1.00, 25 % of the values differ" in text
+    assert "masks: not finite" in text
+
+
 def test_a_run_that_was_cut_short_says_so(tmp_path: Path) -> None:
     short = REAL.model_copy(update={"complete": False})
     assert "cut short" in terminal(short)

@@ -95,6 +95,24 @@ def difference(parity: measurement.Parity | None) -> str:
     return "not finite" if parity.max_abs is None else number(parity.max_abs)
 
 
+def outputs(parity: measurement.Parity | None) -> list[str]:
+    """Each output of a network that is no classifier, against its reference."""
+    if parity is None or parity.top1_agree is not None:
+        return []
+    return [_output(output) for output in parity.outputs]
+
+
+def _output(output: measurement.OutputParity) -> str:
+    if output.max_abs is None:
+        return f"{output.name}: not finite"
+    said = f"{output.name}: largest difference {number(output.max_abs)}"
+    if output.differing is not None:
+        return f"{said}, {100 * output.differing:.2g} % of the values differ"
+    if output.reference_range:
+        said += f", {number(100 * output.max_abs / output.reference_range)} % of its range"
+    return said if output.sqnr_db is None else f"{said}, {output.sqnr_db:g} dB"
+
+
 def delegated(nodes: measurement.Delegated | None) -> str:
     """How many nodes the delegate took."""
     return "-" if nodes is None else f"{nodes.taken}/{nodes.total}"
