@@ -52,9 +52,19 @@ class OnnxNetwork(Network):
         return run(self._session, feeds)
 
     def to_onnx(self, inputs: Sequence[Tensor], name: str) -> onnx.ModelProto:
-        """The graph with its shapes fixed, under its own name."""
+        """The graph with its shapes fixed, under its own name.
+
+        Where ONNX Runtime takes it only as it is, it stays so: an exporter's If has a branch for
+        each rank, and ONNX Runtime refuses the one that contradicts what is known.
+        """
         del name
-        return with_shapes(self.model, inputs)
+        try:
+            fixed = with_shapes(self.model, inputs)
+            session(fixed)
+        except ModelError:
+            session(self.model)
+            return self.model
+        return fixed
 
     def known_shapes(self, batch: int) -> Shapes:
         """Of a detector that Ultralytics exported: it says the size of its images."""
@@ -240,11 +250,7 @@ def with_shapes(model: onnx.ModelProto, inputs: Sequence[Tensor]) -> onnx.ModelP
     inferred = shape_inference.infer_shapes(fixed, data_prop=True)
     if all(_is_fixed(value) for value in inferred.graph.output):
         return inferred
-    try:
-        return _with_output_shapes(inferred, inputs)
-    except ModelError:
-        # ONNX infers shapes in both branches of an If, of which one can contradict the sizes
-        return _with_output_shapes(fixed, inputs)
+    return _with_output_shapes(inferred, inputs)
 
 
 def _is_fixed(value: onnx.ValueInfoProto) -> bool:
