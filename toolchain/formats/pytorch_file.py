@@ -131,7 +131,7 @@ def refuse_pickled(path: Path) -> None:
             if min((entry.header_offset for entry in archive.infolist()), default=0) > 0:
                 raise zipfile.BadZipFile("its list of files is gone")
             pickled = [name for name in archive.namelist() if PICKLED.search(name)]
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile raises many kinds for an archive that is damaged
         raise ModelError(
             f"{path.name} is not a .pt2 file, or was cut short",
             detail=str(error),
