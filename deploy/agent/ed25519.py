@@ -65,6 +65,11 @@ def _same(p: Point, q: Point) -> bool:
     return (p.x * q.z - q.x * p.z) % P == 0 and (p.y * q.z - q.y * p.z) % P == 0
 
 
+def _of_small_order(p: Point) -> bool:
+    """Whether a point is one of the eight of which 8 times the point is the neutral one."""
+    return _same(_times(8, p), Point(0, 1, 1, 0))
+
+
 _Y = 4 * pow(5, P - 2, P) % P
 _X = _recovered(_Y, 0) or 0
 BASE = Point(_X, _Y, 1, _X * _Y % P)
@@ -84,6 +89,8 @@ def verify(key: bytes, message: bytes, signature: bytes) -> bool:
     s = int.from_bytes(signature[32:], "little")
     if owner is None or commitment is None or s >= ORDER:
         return False
+    if _of_small_order(owner):
+        return False  # such a key has no owner: it fits signatures that anyone can make
     digest = hashlib.sha512(signature[:32] + key + message).digest()
     h = int.from_bytes(digest, "little") % ORDER
     return _same(_times(s, BASE), _sum(commitment, _times(h, owner)))

@@ -64,6 +64,8 @@ def main() -> None:
 
     The second argument is how long a silence may be, in seconds.
     """
+    # what is laid out here is run: no one else may write to it, however the login is set up
+    os.umask(os.umask(0o022) | 0o022)
     agent = Steps(sys.argv[1])
     idle = float(sys.argv[2])
     requests: queue.Queue[dict[str, Any] | None] = queue.Queue()

@@ -3,10 +3,11 @@
     trusted_keys     public keys, one `ssh-ed25519 …` a line
     accepted         the counter and release of the newest seal that was switched to
 
-A device without keys takes what it is sent. One with keys takes only a release that a seal names,
-whose signature one of the keys made, that has not expired, and whose counter is not older than the
-newest accepted one. A counter is the second in which its seal was made, so it also says that it is
-not earlier than that, should the device's clock say otherwise.
+A device without a file of keys takes what it is sent. One with keys takes only a release that a
+seal names, whose signature one of the keys made, that has not expired, and whose counter is not
+older than the newest accepted one; one whose file has no key in it takes none. A counter is the
+second in which its seal was made, so it also says that it is not earlier than that, should the
+device's clock say otherwise.
 
 Python's standard library only, 3.8 or newer.
 """
@@ -95,6 +96,12 @@ def check(
     """
     trusted = [key_of(line) for line in keys(root)]
     if not trusted:
+        if os.path.lexists(os.path.join(root, KEYS)):
+            # one that was emptied, or cut off by a full disk, is no leave to take anything
+            raise Failure(
+                "untrusted", "the device's list of trusted keys is empty", os.path.join(root, KEYS),
+                "give it a key (invoke keys --host NAME), or remove the file to take any release",
+            )  # fmt: skip
         return 0
     if seal is None:
         raise Failure("untrusted", "the release is not signed", "this device has keys", WHAT)

@@ -70,7 +70,8 @@ class Plan(_Plain):
 class Outcome(_Plain):
     """What a deployment did.
 
-    `sent` counts payload bytes, `seconds` all after the probe and the plan.
+    `sent` counts payload bytes, `seconds` all after the probe and the plan. What is not known,
+    because the link was lost before it was said, is None.
     """
 
     host: str
@@ -78,11 +79,15 @@ class Outcome(_Plain):
     release: str
     folder: str
     replaced: str | None
-    sent: int
-    removed: list[str]
-    imported: list[str]
-    models_loaded: int
-    seconds: float
+    sent: int | None
+    removed: list[str] | None
+    imported: list[str] | None
+    models_loaded: int | None
+    seconds: float | None
+
+    def sent_in_words(self) -> str:
+        """How much was sent."""
+        return "unknown" if self.sent is None else str(self.sent)
 
 
 class RolledBack(_Plain):

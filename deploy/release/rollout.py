@@ -96,6 +96,6 @@ def _asked_again(attempt: Attempt, wanted: str, lost: OutcomeUnknown) -> Outcome
             resolution="run the same command again",
         ) from lost
     return Outcome(
-        host=name, status="done", release=wanted, folder=folder, replaced=None, sent=0, removed=[],
-        imported=[], models_loaded=0, seconds=0.0,
+        host=name, status="done", release=wanted, folder=folder, replaced=None, sent=None,
+        removed=None, imported=None, models_loaded=None, seconds=None,
     )  # fmt: skip

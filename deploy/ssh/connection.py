@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shlex
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,8 @@ from toolchain.core.errors import (
 
 TRANSFER_STALL = 60.0
 LONGEST_TRANSFER = 6 * 3600.0
+# An output that is kept: characters, with what Python needs for a line; and lines of an error.
+LONGEST_OUTPUT, LINE_OVERHEAD, LAST_LINES = 64 << 20, 64, 20
 # RFC 4254, 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 FORBIDDEN = 1
 
@@ -72,7 +75,8 @@ class Connection:
             silence: seconds without a line of output after which it is given up; for a command that
                 always says something, so that a link that only seems to live is found out.
             input_text: what it reads; without it, nothing.
-            on_line: called with each line of standard output as it comes.
+            on_line: called with each line of standard output as it comes; what is returned is then
+                the end of it alone.
 
         Raises:
             CommandError: it returned non-zero; the error has the tail of both streams.
@@ -82,14 +86,18 @@ class Connection:
             if input_text is not None:
                 process.write(input_text.encode())
             process.close_input()
-            lines = []
+            lines: deque[str] = deque(maxlen=None if on_line is None else LAST_LINES)
+            size = 0
             for line in process.lines(silence=silence):
                 lines.append(line)
+                size += len(line) + LINE_OVERHEAD
                 if on_line is not None:
                     on_line(line)
+                elif size > LONGEST_OUTPUT:
+                    raise ConnectionFailed(f"{self.device.name}: {args[0]} prints without end")
             code = process.wait()
             if code != 0:
-                tail = "\n".join([*lines[-20:], process.errors()]).strip()
+                tail = "\n".join([*list(lines)[-LAST_LINES:], process.errors()]).strip()
                 raise CommandError(list(args), code, tail)
         return "".join(f"{line}\n" for line in lines)
 

@@ -103,7 +103,7 @@ def deploy(
     def show_outcome(name: str, outcome: Outcome) -> None:
         console.out.print(
             f"{name}: {outcome.status}, release {outcome.release[:16]}, "
-            f"{outcome.sent} payload bytes sent"
+            f"{outcome.sent_in_words()} payload bytes sent"
         )
 
     if dry_run:
@@ -113,7 +113,8 @@ def deploy(
         _work("deploy", devices, rollout.planned(bundles), limits, plans, json=json)
     else:
         outcomes: _Shown[Outcome] = _Shown(
-            one=show_outcome, line=lambda done: f"{done.release[:16]}, {done.sent} bytes sent"
+            one=show_outcome,
+            line=lambda done: f"{done.release[:16]}, {done.sent_in_words()} bytes sent",
         )
         _work("deploy", devices, rollout.deployed(bundles), limits, outcomes, json=json)
 

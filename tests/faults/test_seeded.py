@@ -217,6 +217,14 @@ SEEDS = {
         bad='if verdict == "missing" and (', test="tests/unit/test_comparison.py",
         only="disturbed",
     ),
+    "an emptied list of keys taken for none": Seed(
+        file="deploy/agent/trust.py", good="        if os.path.lexists(os.path.join(root, KEYS)):",
+        bad="        if root is None:", test=SIGNING, only="emptied",
+    ),
+    "a key without an owner taken": Seed(
+        file="deploy/agent/ed25519.py", good="    if _of_small_order(owner):",
+        bad="    if owner is None:", test=SIGNING, only="without_an_owner",
+    ),
     "a lost switch called done": Seed(
         file="deploy/release/rollout.py", good="    if folder is None:\n",
         bad='    folder = folder or ""\n    if folder is None:\n',

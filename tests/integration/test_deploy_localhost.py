@@ -56,6 +56,7 @@ def test_a_second_release_sends_only_what_is_new(sshd: Sshd, tmp_path: Path) -> 
     big = noise(300_000)
     deploy(sshd.device, make_bundle(tmp_path / "1", extra={"models/m": big}))
     done = deploy(sshd.device, make_bundle(tmp_path / "2", version="2.0", extra={"models/m": big}))
+    assert done.sent is not None
     assert 0 < done.sent < 100_000
     assert done.replaced is not None
 
@@ -140,6 +141,7 @@ def test_a_dropped_link_keeps_the_old_release_and_the_rest_is_resumed(
     assert sshd.running() == old.folder
     again = deploy(sshd.device, folder)
     assert again.status == "done"
+    assert again.sent is not None
     assert again.sent < assemble.load(folder).payload_size() - 4_000_000
     assert sshd.running() == again.folder
 
@@ -325,6 +327,19 @@ def test_a_command_that_fails_gives_its_status_and_words(sshd: Sshd) -> None:
         seen: list[str] = []
         assert conn.run(["cat"], input_text="a\nb\n", on_line=seen.append) == "a\nb\n"
         assert seen == ["a", "b"]
+
+
+def test_an_output_without_end_is_given_up_and_one_that_is_read_is_not_kept(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LONGEST_OUTPUT", 1 << 20)
+    seen: list[str] = []
+    with connection.connect(sshd.device) as conn:
+        with pytest.raises(ConnectionFailed, match="without end"):
+            conn.run(["sh", "-c", "yes"])
+        last = conn.run(["sh", "-c", "yes | head -n 100000"], on_line=seen.append)
+    assert len(seen) == 100_000
+    assert last == "y\n" * connection.LAST_LINES
 
 
 def test_hostile_arguments_reach_the_device_as_they_are(sshd: Sshd) -> None:

@@ -40,6 +40,7 @@ def test_of_a_file_that_changed_a_little_little_is_sent(
     )
     assert (sshd.root / "current" / "models" / "m").read_bytes() == after
     assert (sshd.root / "previous" / "models" / "m").read_bytes() == before
+    assert done.sent is not None
     assert 0 < done.sent < 200_000
     noted = with_rsync.read_text()
     assert [line.split()[0] for line in noted.splitlines()] == ["here", "there"]

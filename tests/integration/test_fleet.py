@@ -157,6 +157,7 @@ def test_a_transfer_that_stalls_is_given_up_in_time(sshd: Sshd, tmp_path: Path) 
     (again,) = go([device], rollout.deployed({"rv64gc": folder}))
     assert again.status == "done"
     assert again.value is not None
+    assert again.value.sent is not None
     assert again.value.sent < 24_000_000
 
 

@@ -33,6 +33,19 @@ def test_a_file_in_the_home_is_no_module_of_the_agents(
         assert session.look(["json"])["modules"].keys() == {"json"}
 
 
+def test_under_a_login_that_lets_everyone_write_the_agent_does_not(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with open_session(cast("Connection", Started(tmp_path))) as session:
+            session.lock("test")
+            session.prepare([])
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o022 for p in (tmp_path / "root").rglob("*")}
+    assert {"lock", "releases", "edgewright-root"} <= modes.keys()
+    assert set(modes.values()) == {0}
+
+
 class Started:
     """Stands for a connection whose device is this machine, logged in to a folder.
 

@@ -101,6 +101,44 @@ def test_a_device_without_keys_takes_anything(tmp_path: Path) -> None:
     assert trust.check(str(tmp_path), RELEASE, None) == 0
 
 
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_an_emptied_list_of_keys_takes_nothing(signer: Signer, content: str) -> None:
+    (signer.root / trust.KEYS).write_text(content)
+    assert "empty" in refusal(signer.root, None)
+    assert "empty" in refusal(signer.root, signer.seal())
+
+
+# every point whose order divides 8, as RFC 8032 encodes it
+SMALL = [
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+]
+
+
+@pytest.mark.parametrize("key", SMALL)
+def test_a_key_without_an_owner_verifies_nothing(key: str) -> None:
+    for number in range(16):
+        for commitment in SMALL:
+            signature = bytes.fromhex(commitment) + bytes(32)
+            assert not ed25519.verify(bytes.fromhex(key), bytes([number]), signature)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_key_that_others_can_read_or_change_signs_nothing(signer: Signer, mode: int) -> None:
+    signing.key_path().chmod(mode)
+    with pytest.raises(UsageError, match="used by others") as caught:
+        signing._private()
+    assert "chmod 600" in caught.value.resolution
+    signing.key_path().chmod(0o600)
+    assert signer.seal()
+
+
 def test_each_kind_of_bad_seal_is_refused_in_its_words(signer: Signer) -> None:
     root, good = signer.root, signer.seal()
     assert "not signed" in refusal(root, None)

@@ -149,7 +149,14 @@ def load(folder: Path) -> Seal | None:
 def _private() -> Ed25519PrivateKey:
     path = key_path()
     try:
-        content = path.read_bytes()
+        content, mode = path.read_bytes(), path.stat().st_mode
+        if mode & 0o077:
+            raise UsageError(
+                f"the key {path} can be used by others on this machine",
+                detail=f"its mode is {mode & 0o777:o}",
+                resolution=f"if nobody has taken it: chmod 600 {path}; else remove it, and "
+                "make and trust a new one",
+            )
         try:
             key = serialization.load_ssh_private_key(content, password=None)
         except TypeError:
