@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from invoke import Collection, Context, task
 
-from deploy.tasks import fleet
+from deploy.tasks import accuracy, fleet
 from deploy.tasks import measure as device
 from toolchain.core.console import guarded
 from toolchain.core.options import DEFAULT_TARGET
@@ -35,8 +35,8 @@ def quickstart(context: Context, budget: float = 2.0) -> None:
 
 ns = Collection(
     make.doctor, make.setup, make.build_images, make.build_wheels, make.lock, model.models,
-    model.convert, model.compile, model.report, fleet.probe, fleet.deploy, fleet.releases,
-    fleet.rollback, fleet.keys, device.bench, device.accuracy, device.tune,
+    model.canvases, model.convert, model.compile, model.report, fleet.probe, fleet.deploy,
+    fleet.releases, fleet.rollback, fleet.keys, device.bench, accuracy.accuracy, device.tune,
     device.schemas, make.verify, quickstart,
 )  # fmt: skip
 _emulator = Collection("emulator")

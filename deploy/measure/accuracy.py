@@ -46,14 +46,16 @@ class Images:
     Attributes:
         shards: the prepared images.
         references: for each variant, the store's entry of what it gives here.
+        suffix: of the references' files.
     """
 
     shards: Shards
     references: Mapping[str, store.Entry]
+    suffix: str = ".npy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sent:
+class Sent:
     """A shard on the device: absolute paths of its images and of what each variant gives here."""
 
     images: str
@@ -86,7 +88,7 @@ def measure(
         ReleaseError: a shard could not be written to the device.
         ConnectionFailed: the link dropped.
     """
-    place = _absolute(conn, f"{root}/{PLACE}")
+    place = folder_there(conn, f"{root}/{PLACE}")
     subjects = {job: run.subject(job.configuration, job.sha256) for job in jobs}
     for number, name in enumerate(images.shards.files):
         left = [j for j, s in subjects.items() if name not in s.shards and not s.error]
@@ -94,7 +96,7 @@ def measure(
             continue
         where = f"shard {number + 1} of {len(images.shards.files)}"
         progress(f"{where}: sending")
-        sent = _send(conn, place, images, number, {job.variant for job in left})
+        sent = send(conn, place, images, number, {job.variant for job in left})
         on_shard = [
             job.model_copy(
                 update={"samples": sent.images, "reference": sent.references[job.variant]}
@@ -104,13 +106,13 @@ def measure(
         progress(f"{where}: running")
         by_key = {matrix_order.key(job): subject for job, subject in subjects.items()}
         try:
-            attempt = _attempted(conn, root, on_shard)
+            attempt = attempted(conn, root, on_shard)
             for measurement in attempt.result.measurements:
                 _keep(by_key[matrix_order.key(measurement)], name, measurement)
             attempt.refuse_what_is_missing("run the same command again for the rest")
         finally:
             run.save(path)
-            # over a link that is lost they stay; `_absolute` clears up
+            # over a link that is lost they stay; `folder_there` clears up
             with suppress(EdgewrightError):
                 conn.run(["rm", "-f", sent.images, *sent.references.values()])
     return run
@@ -122,11 +124,16 @@ def _keep(subject: Subject, shard: str, measured: measurement.Measurement) -> No
     if counts is not None:
         subject.shards[shard] = counts
     else:
-        why = measured.error
-        subject.error = f"{why.stage}: {why.message}" if why else "no answer"
+        subject.error = why(measured)
 
 
-def _attempted(conn: Connection, root: str, jobs: Sequence[Job]) -> bench.Attempt:
+def why(measured: measurement.Measurement) -> str:
+    """Why a job failed, in words."""
+    error = measured.error
+    return f"{error.stage}: {error.message}" if error else "no answer"
+
+
+def attempted(conn: Connection, root: str, jobs: Sequence[Job]) -> bench.Attempt:
     """One shard under every runtime."""
     # what is timed is one inference; all others only check
     settings = measurement.Settings(budget_s=0, min_samples=1, max_samples=1, accuracy_s=86_400)
@@ -135,10 +142,10 @@ def _attempted(conn: Connection, root: str, jobs: Sequence[Job]) -> bench.Attemp
     )
 
 
-def _send(conn: Connection, place: str, images: Images, number: int, variants: set[str]) -> _Sent:
+def send(conn: Connection, place: str, images: Images, number: int, variants: set[str]) -> Sent:
     """Send a shard and what the variants give for it."""
-    shard, reference = images.shards.files[number], f"reference-{number:04}.npy"
-    return _Sent(
+    shard, reference = images.shards.files[number], f"reference-{number:04}{images.suffix}"
+    return Sent(
         images=_send_file(conn, place, images.shards.entry, shard),
         references={
             variant: _send_file(conn, place, images.references[variant], reference)
@@ -168,7 +175,7 @@ def _push(conn: Connection, local: Path, remote: str, sha256: str) -> None:
     )
 
 
-def _absolute(conn: Connection, folder: str) -> str:
+def folder_there(conn: Connection, folder: str) -> str:
     """Make a folder on the device, without what a run that was cut off left; its absolute path.
 
     The device is ours alone: `exclusive_use`.

@@ -66,6 +66,7 @@ class Job(BaseModel):
         reference: what a variant gave on the machine that made it; the samples hold what the
             network gave as it was trained.
         signature: what goes in and comes out; a runner of before this takes one of each.
+        outputs: the absolute path of a file there that takes all outputs; none are kept without it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,6 +81,7 @@ class Job(BaseModel):
     samples: str
     reference: str | None = None
     signature: JobSignature | None = None
+    outputs: str | None = None
 
     @property
     def configuration(self) -> Configuration:

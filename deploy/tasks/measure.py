@@ -175,7 +175,7 @@ def bench(
     from toolchain.report import reports
     from toolchain.results import measurement
 
-    with _alone_on(host, inventory, "bench", quiet=quiet_device) as (device, conn, say):
+    with alone_on(host, inventory, "bench", quiet=quiet_device) as (device, conn, say):
         current = f"{device.root}/current"
         release = deployed.deployed(conn, current)
         selection = asked.selection(
@@ -208,78 +208,6 @@ def bench(
     elif not quiet:
         reports.show([result], console.out)
     console.note(f"samples: {path}")
-
-
-@task(
-    help=HOST_HELP
-    | options.help_of(Deployed)
-    | {
-        "data": "the folder of images",
-        "labels": "a list, a line an image: NAME CLASS, the class by name or number; "
-        "a folder a class when left out",
-        "model": "the model, deployed at batch 1",
-        "model-file": "the model's file, when it is not from the catalogue",
-        "threads": "threads of each runtime",
-        "limit": "so many of the images; all when left out",
-        "skip-unreadable": "leave out images that can't be read",
-        "quiet-device": QUIET_DEVICE,
-    }
-)
-@guarded
-@options.given(asked=Deployed)
-def accuracy(
-    _: Context,
-    host: str,
-    data: str,
-    *,
-    model: str = "",
-    labels: str = "",
-    model_file: str = "",
-    asked: Deployed,
-    threads: int = 1,
-    limit: int = 0,
-    skip_unreadable: bool = False,
-    quiet_device: bool = False,
-    inventory: str = INVENTORY,
-    json: bool = False,
-) -> None:
-    """Run labelled images of yours on a device: top-1, top-5, beside the same here."""
-    from deploy.measure import accuracy as measuring
-    from deploy.measure import jobs as deployed
-    from toolchain.accuracy import counts as accuracies
-    from toolchain.accuracy import evaluation
-    from toolchain.core import paths
-    from toolchain.report import accuracy_section as words
-
-    with console.step("images") as say:
-        plan = evaluation.prepare(
-            Path(data), Path(labels) if labels else None, model=model, limit=limit,
-            model_file=Path(model_file) if model_file else None,
-            skip_unreadable=skip_unreadable, progress=say,
-        )  # fmt: skip
-    with _alone_on(host, inventory, "accuracy", quiet=quiet_device) as (device, conn, say):
-        release = deployed.deployed(conn, f"{device.root}/current")
-        selection = asked.selection(models=[plan.manifest.model], batches=[1], threads=[threads])
-        jobs = deployed.plan(release, selection)
-        plan.refuse_others({job.configuration: job.sha256 for job in jobs}, release.target)
-        run = plan.run(host=host, release=release.release, emulated=device.emulated)
-        path = paths.results() / "accuracy" / f"{plan.name(host)}.json"
-        images = measuring.Images(
-            shards=plan.shards, references=plan.references({job.variant for job in jobs}, say)
-        )
-        run = measuring.measure(
-            conn, root=device.root, jobs=jobs, images=images,
-            run=plan.resumed(accuracies.load(path), run), path=path, progress=say,
-        )  # fmt: skip
-    if json:
-        console.show_json(run.model_dump(mode="json", by_alias=True))
-    else:
-        title = f"{plan.manifest.title} on {host}: {run.dataset}"
-        console.show_table(title, words.COLUMNS, words.rows(run))
-    if run.unreadable:
-        console.note(f"{len(run.unreadable)} images could not be read and were left out")
-    console.note(f"counts: {path}")
-    words.refuse_failures(run)
 
 
 @task(
@@ -354,7 +282,7 @@ def schemas(_: Context) -> None:
 
 
 @contextmanager
-def _alone_on(
+def alone_on(
     host: str, inventory: str, what: str, *, quiet: bool
 ) -> Iterator[tuple[Device, Connection, Say]]:
     """A step on a device of the inventory, which nobody else changes or measures meanwhile.

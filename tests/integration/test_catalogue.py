@@ -9,8 +9,11 @@ import numpy.typing as npt
 import pytest
 
 from tests.support.conversion import Bench
+from toolchain.accuracy.metrics import Network, coco_map, mean_iou
 from toolchain.convert import conversion
+from toolchain.models import samples_file
 from toolchain.models.resolve import resolve_model
+from toolchain.samples import canvas_files, catalogue_inputs
 
 PALACE, MONASTERY, DAISY = 698, 663, 985  # of ImageNet's 1,000 classes
 
@@ -25,13 +28,47 @@ def test_efficientnet_lite0_sees_a_palace_and_a_daisy(bench: Bench) -> None:
     made = bench.convert(spec)
     assert made.source.weights.startswith("published:")
     assert conversion.identity(spec, 1)["pinned"] == made.source.weights.partition(":")[2]
-    scores = outputs(bench.out / "efficientnet-lite0" / "b1")
+    scores = outputs(bench.out / "efficientnet-lite0" / "b1")[:, 0]
     # the samples are crops of the two photographs in turn, the largest first
     assert scores[0].argmax() in (PALACE, MONASTERY)
     assert scores[1].argmax() == DAISY
 
 
 def outputs(folder: Path) -> npt.NDArray[np.float32]:
+    """What a network's source gives for its samples, (inferences, batch, ...)."""
     with np.load(folder / "samples.npz") as arrays:
-        given: npt.NDArray[np.float32] = arrays["reference"]
+        (name,) = [name for name in arrays.files if name.startswith(samples_file.OUTPUT)]
+        given: npt.NDArray[np.float32] = arrays[name]
     return given
+
+
+def test_digits_on_a_canvas_are_segmented(bench: Bench) -> None:
+    spec = resolve_model("digits-segmenter")
+    bench.convert(spec)
+    given = outputs(bench.out / spec.name / "b1")[:, 0]
+    assert spec.entry is not None
+    wanted = catalogue_inputs.held_out_canvases(spec.entry, len(given)).classes
+    counted = sum(
+        mean_iou.confusion(classes.astype(np.int64), scores.argmax(axis=-1), 11, "a canvas")
+        for classes, scores in zip(wanted, given, strict=True)
+    )
+    assert mean_iou.of_confusion(np.asarray(counted))["mean IoU"] > 0.7
+
+
+def test_digits_on_a_canvas_are_found(bench: Bench, tmp_path: Path) -> None:
+    spec = resolve_model("digits-detector")
+    bench.convert(spec)
+    given = outputs(bench.out / spec.name / "b1")[:, 0]
+    canvas_files.write(tmp_path, len(given))
+    labels = tmp_path / canvas_files.ANNOTATIONS
+    images = coco_map.METRIC.read(tmp_path / canvas_files.IMAGES, labels)
+    assert spec.entry is not None
+    network = Network(
+        preprocessing=spec.entry.image_preprocessing(),
+        width=48,
+        height=48,
+        classes=10,
+        detection=spec.entry.detection,
+    )
+    found = coco_map.METRIC.evaluate([{"output": one} for one in given], images, network)
+    assert found["mAP at 0.5"] > 0.8

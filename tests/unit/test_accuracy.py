@@ -258,10 +258,10 @@ class Shell(FakeDevice):
 
 def test_what_a_run_that_was_cut_off_left_is_removed(tmp_path: Path) -> None:
     place = tmp_path / "root" / "accuracy"
-    assert measuring._absolute(Shell(), str(place)) == str(place)
+    assert measuring.folder_there(Shell(), str(place)) == str(place)
     for name in ("a.npz", "b.npy", "c.npz.part", "notes.txt"):
         (place / name).write_text("")
-    measuring._absolute(Shell(), str(place))
+    measuring.folder_there(Shell(), str(place))
     assert [p.name for p in place.iterdir()] == ["notes.txt"]
 
 

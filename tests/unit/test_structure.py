@@ -78,7 +78,7 @@ BELOW = {
     "report": {"accuracy", "core", "models", "results", "runtimes"},
     "tasks": {
         *("accuracy", "compile", "core", "formats", "images", "lock", "models", "report"),
-        *("results", "runtimes", "targets", "tuning", "wheels", "workstation"),
+        *("results", "runtimes", "samples", "targets", "tuning", "wheels", "workstation"),
     },
 }
 # where examples of CONTRIBUTING.md stand when they are ours

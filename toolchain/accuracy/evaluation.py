@@ -132,7 +132,7 @@ def prepare(
     converted = place.folder_of(spec.name, 1)
     manifest = ModelManifest.load(converted)
     (height, width, channels), first = image_shape(manifest.model, _image(manifest))
-    how = _preprocessing(spec)
+    how = preprocessing(spec)
     known = classes.of_model(spec, manifest.outputs[0].shape[-1])
     labelled = dataset.read(folder, labels, known, limit=limit)
     prepared = shards.prepare(
@@ -193,7 +193,13 @@ def image_shape(model: str, shape: Sequence[int]) -> tuple[tuple[int, int, int],
     )
 
 
-def _preprocessing(spec: ModelSpec) -> Preprocessing:
+def preprocessing(spec: ModelSpec) -> Preprocessing:
+    """How an image becomes a model's input.
+
+    Raises:
+        UsageError: nothing says it.
+        ModelError: the catalogue's network takes no images.
+    """
     if spec.entry is not None:
         return spec.entry.image_preprocessing()
     if spec.own is not None and spec.own.preprocessing is not None:

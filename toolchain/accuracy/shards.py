@@ -14,9 +14,11 @@ from pathlib import Path
 
 from toolchain.accuracy.dataset import Image
 from toolchain.accuracy.shards_request import (
+    OUTPUTS,
     PREPARE,
     REFERENCES,
     SUMMARY,
+    OutputsRequest,
     ReferencesRequest,
     ShardsRequest,
     Summary,
@@ -144,5 +146,51 @@ def references(
         )
         what = f"running {manifest.model} here"
         worker.call(REFERENCES, request, what=what, progress=progress, rights=request.rights())
+
+    return where.get_or_build(made_from, build)
+
+
+def outputs(
+    shards: Shards,
+    folder: Path,
+    manifest: ModelManifest,
+    variant: str,
+    *,
+    progress: Progress = worker.silent,
+    cache: store.Store | None = None,
+) -> store.Entry:
+    """All outputs of a variant for each shard here, in reference-NNNN.npz, by the manifest's names.
+
+    Args:
+        shards: the prepared images.
+        folder: of the model, at batch 1.
+        manifest: the model's.
+        variant: of it.
+        progress: called with each step.
+        cache: the store; this machine's when not given.
+
+    Raises:
+        ModelError: it can't be run.
+    """
+    where = store.Store() if cache is None else cache
+    tflite = manifest.tflite.get(variant)
+    file = tflite or manifest.graph(variant)
+    names = (tflite.outputs if tflite else None) or [tensor.name for tensor in manifest.outputs]
+    made_from = {
+        "step": "outputs",
+        "code": fingerprint.of(OUTPUTS.module),
+        "shards": shards.entry.key,
+        "model": file.sha256,
+        "names": names,
+    }
+
+    def build(filled: Path) -> None:
+        request = OutputsRequest(
+            model=folder / file.file,
+            names=tuple(names),
+            shards=tuple(shards.entry.file(name) for name in shards.files),
+            folder=filled,
+        )
+        worker.call(OUTPUTS, request, what=f"running {manifest.model} here", progress=progress)
 
     return where.get_or_build(made_from, build)

@@ -11,24 +11,19 @@ import PIL.Image
 import PIL.ImageOps
 
 from toolchain import formats
-from toolchain.accuracy import dataset
+from toolchain.accuracy import dataset, framing
 from toolchain.accuracy.shards_request import (
     SUMMARY,
+    OutputsRequest,
     ReferencesRequest,
     ShardsRequest,
     Summary,
 )
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
+from toolchain.models import samples_file
 from toolchain.models.preprocessing import Preprocessing
 from toolchain.samples import public_images
-
-METHODS = {
-    "bilinear": cv2.INTER_LINEAR,
-    "bicubic": cv2.INTER_CUBIC,
-    "area": cv2.INTER_AREA,
-    "nearest": cv2.INTER_NEAREST,
-}
 
 
 def prepare(request: ShardsRequest, progress: Progress) -> None:
@@ -88,7 +83,7 @@ def prepare(request: ShardsRequest, progress: Progress) -> None:
 def read(
     path: Path, how: Preprocessing, height: int, width: int, channels: int
 ) -> npt.NDArray[np.uint8]:
-    """One image (height, width, channels): resized, its middle, upright as its camera held it.
+    """One image (height, width, channels): fitted by its preprocessing, upright as its camera was.
 
     Pillow decodes, because OpenCV hands out half of a damaged file without a word.
 
@@ -99,23 +94,9 @@ def read(
     with PIL.Image.open(path) as opened:
         upright = PIL.ImageOps.exif_transpose(opened)
         image = np.asarray(upright.convert("L" if channels == 1 else "RGB"), np.uint8)
-    if how.resize != "none":
-        image = _middle(image, how, height, width)
-    if image.shape[:2] != (height, width):
-        raise ValueError(f"{image.shape[1]} x {image.shape[0]}")
-    return image.reshape(height, width, channels)
-
-
-def _middle(
-    image: npt.NDArray[np.uint8], how: Preprocessing, height: int, width: int
-) -> npt.NDArray[np.uint8]:
-    """The image resized in its own proportion, and the middle of that."""
-    tall, wide = image.shape[:2]
-    scale = max(height / tall, width / wide) / how.crop
-    size = (max(round(wide * scale), width), max(round(tall * scale), height))
-    resized = cv2.resize(image, size, interpolation=METHODS[how.resize])
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return np.ascontiguousarray(resized[top : top + height, left : left + width], np.uint8)
+    place = framing.frame((image.shape[1], image.shape[0]), how, width, height)
+    method = framing.METHODS.get(how.resize, framing.METHODS["nearest"])
+    return place.placed(image, method, how.pad).reshape(height, width, channels)
 
 
 def inputs(path: Path) -> public_images.Array:
@@ -142,3 +123,18 @@ def references(request: ReferencesRequest, progress: Progress) -> None:
         ]
         file = request.folder / f"reference-{number:04}.npy"
         np.save(file, np.concatenate(scores).reshape(len(x), -1), allow_pickle=False)
+
+
+def outputs(request: OutputsRequest, progress: Progress) -> None:
+    """Run each shard through a TFLite or ONNX file and keep every output; the worker's entry."""
+    network = formats.format_of(request.model).load(request.model, progress)
+    (given,) = network.signature.inputs
+    said = [output.name for output in network.signature.outputs]
+    for number, shard in enumerate(request.shards):
+        progress(f"shard {number + 1} of {len(request.shards)}")
+        made = [network.run({given.name: x[np.newaxis]}) for x in inputs(shard)]
+        stacked = {
+            samples_file.OUTPUT + name: np.stack([one[there] for one in made])
+            for name, there in zip(request.names, said, strict=True)
+        }
+        np.savez(request.folder / f"reference-{number:04}.npz", allow_pickle=False, **stacked)

@@ -72,5 +72,23 @@ class ReferencesRequest:
         return Rights(read=(self.model, *self.shards), write=(self.folder,))
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutputsRequest:
+    """Shards to run through a model here, all of whose outputs are kept.
+
+    Attributes:
+        model: a TFLite or ONNX file, of one input and of batch 1.
+        names: what to call its outputs, in the file's order.
+        shards: the files.
+        folder: takes an npz file for each shard: `out:NAME` (images, *shape).
+    """
+
+    model: Path
+    names: tuple[str, ...]
+    shards: tuple[Path, ...]
+    folder: Path
+
+
 PREPARE = Job("toolchain.accuracy.shards_job:prepare", ShardsRequest, type(None))
+OUTPUTS = Job("toolchain.accuracy.shards_job:outputs", OutputsRequest, type(None))
 REFERENCES = Job("toolchain.accuracy.shards_job:references", ReferencesRequest, type(None))

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain.core.errors import ModelError
+from toolchain.models.detection import Detection
 from toolchain.models.preprocessing import Preprocessing, Spectrogram
 
 DATA = Path(__file__).with_name("catalogue.toml")
@@ -23,19 +24,20 @@ class CatalogueEntry(BaseModel):
     name: str
     title: str
     source: Literal["keras-applications", "digits", "network"]
-    task: Literal["classification", "segmentation", "regression"] = "classification"
+    task: Literal["classification", "segmentation", "detection", "regression"] = "classification"
     constructor: str | None = None
     pin: str | None = None
     arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
     shape: Annotated[tuple[int, ...], Field(min_length=1)]
     classes: Annotated[int, Field(gt=1)] | None = None
-    images: Literal["photographs", "digits", "sounds"]
+    images: Literal["photographs", "digits", "canvas", "sounds"]
     samples: Annotated[int, Field(gt=0)]
     labels: str | None = None
     published_top1: Annotated[float, Field(gt=0, lt=100)] | None = None
     published_top5: Annotated[float, Field(gt=0, lt=100)] | None = None
     preprocessing: Preprocessing | None = None
     spectrogram: Spectrogram | None = None
+    detection: Detection | None = None
 
     @model_validator(mode="after")
     def _says_how_inputs_are_made(self) -> CatalogueEntry:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+_YOLO_GREY = 114  # what YOLO's code fills with
+
 
 class Preprocessing(BaseModel):
     """(pixel * scale - mean) / std, a channel each, after the resize, in that order of channels.
@@ -14,6 +16,9 @@ class Preprocessing(BaseModel):
     evaluation resizes that side to 256 and takes the middle 224. `resize` is OpenCV's: `area` means
     over all pixels, `bilinear` and `bicubic` look at the nearest 4 and 16 alone, however much
     smaller an image gets. The channels of `mean` and `std` are in the network's order.
+
+    `fit` is how an image of another shape is fitted: `crop` as above; `letterbox` resizes all of it
+    into the input and fills what is left with `pad`, of 255; `stretch` changes its proportion.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,6 +29,11 @@ class Preprocessing(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop: Annotated[float, Field(gt=0, le=1)] = 0.875
+    # left out while they are as before: models of before keep their keys in the store
+    fit: Literal["crop", "letterbox", "stretch"] = Field("crop", exclude_if=lambda f: f == "crop")
+    pad: Annotated[int, Field(ge=0, le=255)] = Field(
+        _YOLO_GREY, exclude_if=lambda pad: pad == _YOLO_GREY
+    )
 
 
 class Spectrogram(BaseModel):

@@ -14,6 +14,9 @@
     [preprocessing]              # as in toolchain/models/catalogue.toml
     channels = "RGB"
 
+    [detection]                  # of a detector: docs/how-to/accuracy.md
+    head = "yolo"
+
 Paths are relative to the file. The arrays are read by `samples.user_arrays`.
 """
 
@@ -34,6 +37,7 @@ from pydantic import (
 
 from toolchain.core import store
 from toolchain.core.errors import ModelError, UsageError
+from toolchain.models.detection import Detection
 from toolchain.models.preprocessing import Preprocessing
 
 
@@ -52,6 +56,7 @@ class OwnEntry(BaseModel):
         default_factory=dict, exclude_if=lambda shapes: not shapes
     )
     preprocessing: Preprocessing | None = None
+    detection: Detection | None = Field(default=None, exclude_if=lambda said: said is None)
 
     @field_validator("shape", mode="before")
     @classmethod

@@ -47,6 +47,16 @@ def models(_: Context, json: bool = False) -> None:
     console.show_table("models", ["model", "input", "classes", "published top-1", ""], rows)
 
 
+@task(help={"folder": "takes images/, classes/ and annotations.json", "count": "of images"})
+@guarded
+def canvases(_: Context, folder: str, count: int = 200) -> None:
+    """Write images of digits with labels, to measure digits-segmenter and digits-detector on."""
+    from toolchain.samples import canvas_files
+
+    with console.step(f"{count} canvases"):
+        canvas_files.write(Path(folder), count)
+
+
 MODEL_HELP = options.help_of(Models) | {
     "model-file": f"a model of yours, one of: {formats.titles()}",
     "json": JSON,

@@ -122,6 +122,8 @@ def measure(job: Json, reporter: Reporter) -> None:
     allowed = float(job["accuracy_s"] if labelled else job["check_s"])
     finish_outputs(runtime, samples, min(wanted, samples.groups), allowed, reporter)
     reporter.part(**samples.verdict())
+    if "outputs" in job:
+        samples.save(Path(job["outputs"]))
 
 
 def named_as(samples: Samples) -> Json:

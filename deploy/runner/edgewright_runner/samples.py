@@ -54,6 +54,26 @@ class Samples:
         """Remember an inference's outputs: timed inferences check the model at no cost."""
         self.outputs[group] = {name: array.copy() for name, array in outputs.items()}
 
+    def save(self, path: Path) -> None:
+        """Write what the runtime gave: `out:NAME`, (inferences, *shape).
+
+        Whole numbers are written as the real ones that they stand for.
+
+        Raises:
+            ValueError: the time was up before all inferences.
+        """
+        if len(self.outputs) < self.groups:
+            raise ValueError(f"{len(self.outputs)} of {self.groups} inferences in the time given")
+        stacked = {}
+        for name in self.outputs[0]:
+            values = np.stack([self.outputs[group][name] for group in range(self.groups)])
+            scale = self.scales.get(name)
+            stacked[OUTPUT + name] = (
+                values if scale is None else _real(values, scale).astype(np.float32)
+            )
+        with path.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **stacked)
+
     @property
     def is_classification(self) -> bool:
         """Whether there is one output, a row of scores for each sample."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from toolchain.convert.training import training_loop
 from toolchain.models import catalogue
 from toolchain.samples import public_images
 
@@ -40,14 +41,7 @@ def architecture(shape: tuple[int, int, int], classes: int) -> keras.Model:
 
 def train(model: keras.Model, seed: int) -> None:
     """Train it on all of scikit-learn's digits but the held-out ones."""
-    keras.utils.set_random_seed(seed)
-    for layer in model.layers:
-        for name in ("kernel_initializer", "bias_initializer"):
-            initializer = getattr(layer, name, None)
-            if initializer is not None:
-                variable = getattr(layer, name.removesuffix("_initializer"))
-                if variable is not None:
-                    variable.assign(initializer.clone()(variable.shape))
+    training_loop.initialise(model, seed)
     images, labels, _, _ = public_images.digits()
     x = public_images.prepared(images, catalogue.entries()["digits-cnn"].image_preprocessing())
     steps = EPOCHS * (len(x) // BATCH)

@@ -1,0 +1,88 @@
+"""Boxes of a detector's outputs: what a head's numbers mean, the best of those that overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from toolchain.core.errors import ModelError
+from toolchain.models.detection import Detection
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boxes:
+    """What was found in one image, the surest first.
+
+    Attributes:
+        corners: (N, 4): left, top, right, bottom, in pixels of the network's input.
+        scores: (N,), of 1.
+        classes: (N,), from 0.
+    """
+
+    corners: Array
+    scores: Array
+    classes: npt.NDArray[np.int64]
+
+
+def decoded(outputs: Mapping[str, npt.NDArray[np.generic]], how: Detection, classes: int) -> Boxes:
+    """The boxes of one image.
+
+    Args:
+        outputs: of the network, without the batch.
+        how: its head.
+        classes: how many it tells apart.
+
+    Raises:
+        ModelError: they are not that head's.
+    """
+    rows = _rows(outputs, 4 + int(how.objectness) + classes)
+    middles, sizes, scores = rows[:, :2], rows[:, 2:4], rows[:, 4:]
+    if how.objectness:
+        scores = scores[:, :1] * scores[:, 1:]
+    corners = np.concatenate([middles - sizes / 2, middles + sizes / 2], axis=1)
+    place, of_class = np.nonzero(scores >= how.score)
+    kept = scores[place, of_class]
+    order = np.argsort(-kept, kind="stable")
+    found = Boxes(corners=corners[place][order], scores=kept[order], classes=of_class[order])
+    chosen = suppressed(found, how.overlap)[: how.most]
+    return Boxes(
+        corners=found.corners[chosen], scores=found.scores[chosen], classes=found.classes[chosen]
+    )
+
+
+def _rows(outputs: Mapping[str, npt.NDArray[np.generic]], length: int) -> Array:
+    """A YOLO head's boxes, one a row (boxes, length)."""
+    arrays = list(outputs.values())
+    if len(arrays) == 1 and arrays[0].ndim == 2 and length in arrays[0].shape:
+        rows = np.asarray(arrays[0], np.float64)
+        return rows if rows.shape[1] == length else rows.T
+    shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
+    raise ModelError(
+        "the outputs are not a YOLO head's",
+        detail=f"{shapes}; one of ({length}, boxes) or (boxes, {length}) is expected",
+        resolution="say in [detection] of the model's TOML whether it has objectness, and in its "
+        "list of labels how many classes",
+    )
+
+
+def suppressed(boxes: Boxes, overlap: float) -> list[int]:
+    """Which boxes stay when of two of a class that overlap by more the worse goes."""
+    kept: list[int] = []
+    areas = np.prod(np.maximum(boxes.corners[:, 2:] - boxes.corners[:, :2], 0), axis=1)
+    for number in range(len(boxes.scores)):
+        rivals = [other for other in kept if boxes.classes[other] == boxes.classes[number]]
+        if rivals:
+            others = boxes.corners[rivals]
+            low = np.maximum(others[:, :2], boxes.corners[number, :2])
+            high = np.minimum(others[:, 2:], boxes.corners[number, 2:])
+            both = np.prod(np.maximum(high - low, 0), axis=1)
+            either = areas[rivals] + areas[number] - both
+            if (both > overlap * either).any():
+                continue
+        kept.append(number)
+    return kept

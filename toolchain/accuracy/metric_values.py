@@ -1,0 +1,73 @@
+"""What a model was worth by a metric, on a device and here: one JSON file in results/metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolchain.core import store
+from toolchain.results.configuration import Configuration, OptLevel, Runtime, Threads
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Judged(_Part):
+    """One configuration with one file.
+
+    Attributes:
+        values: of its outputs on the device, by the metric's numbers' names.
+        here: of its variant on the machine that sent it.
+        error: why there are none.
+    """
+
+    runtime: Runtime
+    variant: str
+    opt_level: OptLevel | None
+    threads: Threads
+    sha256: str
+    values: dict[str, float] = Field(default_factory=dict)
+    here: dict[str, float] = Field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def configuration(self) -> Configuration:
+        """How the model is run; images are run one by one."""
+        return Configuration(
+            runtime=self.runtime,
+            variant=self.variant,
+            opt_level=self.opt_level,
+            threads=self.threads,
+            batch=1,
+        )
+
+
+class MetricRun(_Part):
+    """results/metrics/NAME.json.
+
+    Attributes:
+        metric: its name, or the user's file.
+        images: how many.
+        release: of the device.
+        content: the hash of the prepared images.
+    """
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    host: str
+    model: str
+    dataset: str
+    metric: str
+    images: int
+    emulated: bool
+    release: str
+    content: str
+    subjects: list[Judged]
+
+    def save(self, path: Path) -> None:
+        """Write it, by temporary name and rename."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = self.model_dump_json(by_alias=True, indent=1) + "\n"
+        store.write_atomically(path, text.encode())

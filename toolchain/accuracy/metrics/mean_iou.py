@@ -1,0 +1,142 @@
+"""Mean intersection over union of a segmenter, as PASCAL VOC counts it (Everingham et al., 2010).
+
+For each class the pixels that both have, over those that either has, in all images together; then
+the mean over the classes that occur in the labels or in the outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from toolchain.accuracy import dataset, framing
+from toolchain.accuracy.metrics import Labelled, Metric, Network, refuse_unlabelled
+from toolchain.core.errors import ModelError, UsageError
+
+IGNORED = 255  # in a label: a pixel that doesn't count
+Map = npt.NDArray[np.int64]
+
+
+class _MeanIou(Metric):
+    name = "mean-iou"
+    labels = "a folder of PNG files with the images' names; a pixel's value is its class, or 255"
+
+    def read(self, folder: Path, labels: Path) -> list[Labelled]:
+        if not folder.is_dir() or not labels.is_dir():
+            raise UsageError(
+                f"no such folder: {labels if folder.is_dir() else folder}",
+                resolution=f"for {self.name}, --labels is {self.labels}",
+            )
+        images = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in dataset.ENDINGS]
+        found = [(path, labels / f"{path.stem}.png") for path in images]
+        refuse_unlabelled(sum(label.is_file() for _, label in found), folder, labels)
+        missing = [path.name for path, label in found if not label.is_file()]
+        if missing:
+            raise UsageError(
+                f"{len(missing)} of {len(images)} images have no label in {labels}",
+                detail=dataset.shortened(missing),
+                resolution=f"--labels is {self.labels}",
+            )
+        return [Labelled(path=path, label=str(label)) for path, label in found]
+
+    def evaluate(
+        self,
+        outputs: Sequence[Mapping[str, npt.NDArray[np.generic]]],
+        images: Sequence[Labelled],
+        network: Network,
+    ) -> dict[str, float]:
+        counted: npt.NDArray[np.int64] | None = None
+        for image, given in zip(images, outputs, strict=True):
+            predicted, classes = class_map(given, network.classes)
+            wanted = _wanted(Path(image.label), network, (predicted.shape[0], predicted.shape[1]))
+            counted = np.zeros((classes, classes), np.int64) if counted is None else counted
+            counted += confusion(wanted, predicted, classes, image.path.name)
+        assert counted is not None
+        return of_confusion(counted)
+
+
+def class_map(given: Mapping[str, npt.NDArray[np.generic]], classes: int | None) -> tuple[Map, int]:
+    """The class of each pixel (H, W), and how many classes there are.
+
+    Args:
+        given: a segmenter's only output: scores (H, W, classes) or (classes, H, W), or the classes
+            themselves as whole numbers (H, W).
+        classes: how many there are, where that is known; channels last are taken otherwise.
+
+    Raises:
+        ModelError: it is none of these.
+    """
+    arrays = list(given.values())
+    output = arrays[0]
+    if len(arrays) == 1 and output.dtype.kind in "iu" and classes is not None:
+        flat = output.reshape([n for n in output.shape if n != 1])
+        if flat.ndim == 2:
+            return flat.astype(np.int64), classes
+    if len(arrays) == 1 and output.ndim == 3 and output.dtype.kind == "f":
+        last = output.shape[2] == classes or classes is None or output.shape[0] != classes
+        axis = 2 if last else 0
+        return output.argmax(axis=axis).astype(np.int64), output.shape[axis]
+    shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in given.items())
+    raise ModelError(
+        "the outputs are no segmenter's",
+        detail=shapes,
+        resolution="mean-iou takes one output: scores of each class for each pixel, or its class",
+    )
+
+
+def _wanted(path: Path, network: Network, shape: tuple[int, int]) -> Map:
+    """The classes of an image's pixels as they lie in the network's output (height, width)."""
+    try:
+        with PIL.Image.open(path) as opened:
+            label = np.asarray(opened, np.uint8)
+        if label.ndim != 2:
+            raise ValueError(f"it has {label.ndim} axes: a pixel's value must be one number")
+        size = (label.shape[1], label.shape[0])
+        place = framing.frame(size, network.preprocessing, network.width, network.height)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UsageError(
+            f"{path.name} can't be used as the classes of pixels",
+            detail=str(error),
+            resolution="save them as an 8-bit PNG of one channel, or of a palette",
+        ) from error
+    lying = place.placed(label, framing.METHODS["nearest"], IGNORED)
+    rows = np.arange(shape[0]) * lying.shape[0] // shape[0]
+    columns = np.arange(shape[1]) * lying.shape[1] // shape[1]
+    given: Map = lying[rows][:, columns].astype(np.int64)
+    return given
+
+
+def confusion(wanted: Map, predicted: Map, classes: int, name: str) -> Map:
+    """How many pixels of each class were called each, (classes, classes).
+
+    Raises:
+        UsageError: a label has a class that the network hasn't.
+    """
+    counts = wanted != IGNORED
+    if counts.any() and wanted[counts].max() >= classes:
+        raise UsageError(
+            f"the label of {name} has class {wanted[counts].max()}; the network has {classes}",
+            resolution="number the classes in the order of the network's output, from 0; "
+            f"{IGNORED} is for pixels that don't count",
+        )
+    index = wanted[counts] * classes + np.clip(predicted[counts], 0, classes - 1)
+    counted = np.bincount(index, minlength=classes**2)
+    return counted.reshape(classes, classes)
+
+
+def of_confusion(counted: Map) -> dict[str, float]:
+    """Mean IoU and the share of right pixels."""
+    both = np.diag(counted)
+    either = counted.sum(axis=0) + counted.sum(axis=1) - both
+    occurs = either > 0
+    return {
+        "mean IoU": float((both[occurs] / either[occurs]).mean()),
+        "pixel accuracy": float(both.sum() / max(counted.sum(), 1)),
+    }
+
+
+METRIC = _MeanIou()
