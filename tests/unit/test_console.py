@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from toolchain.core import console
+from toolchain.core import console, paths
 from toolchain.core.errors import BenchError
 from toolchain.core.terminal import Terminal, visible
 
@@ -154,3 +157,44 @@ def test_what_is_shown_has_as_many_characters_and_none_that_acts(text: str) -> N
     assert len(shown) == len(text)
     assert visible(shown) == shown
     assert all(c in "\n\t" or c.isprintable() or c.isspace() or ord(c) > 0xA0 for c in shown)
+
+
+TASK = """
+import sys, time
+from toolchain.core import console
+
+@console.guarded
+def body():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+
+body()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_kill_and_a_closed_terminal_clean_up(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", TASK], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "begun\n"
+        running.send_signal(number)
+        assert running.stdout.read() == "cleaned up\n"
+    assert running.returncode == console.INTERRUPTED
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    ignored = f"import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n{TASK}"
+    with subprocess.Popen(
+        [sys.executable, "-c", ignored.replace("sleep(60)", "sleep(0.5)")],
+        cwd=paths.ROOT, stdout=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        assert running.stdout.readline() == "begun\n"
+        running.send_signal(signal.SIGHUP)
+        assert running.stdout.read() == "cleaned up\n"
+    assert running.returncode == 0

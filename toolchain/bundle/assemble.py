@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -186,12 +187,33 @@ def make(target: Target, models: Sequence[ModelManifest]) -> Path:
         }
         fields["release"] = release_id(fields)
         (folder / MANIFEST).write_text(json.dumps(fields, indent=1, sort_keys=True))
-        staged = final.with_name(f".{name}.new")
-        shutil.rmtree(staged, ignore_errors=True)
-        shutil.move(folder, staged)
-        shutil.rmtree(final, ignore_errors=True)
-        staged.rename(final)
+        _put(folder, final, store)
     return final
+
+
+def _put(folder: Path, final: Path, store: Store) -> None:
+    """Let a finished bundle take its place, which another process may want to fill or to send."""
+    with store.locked(f"bundle-{digest_of(str(final))}"):
+        if _same(folder, final):
+            return  # whoever sends it now goes on undisturbed
+        with tempfile.TemporaryDirectory(dir=final.parent, prefix=f".{final.name}.") as beside:
+            staged, replaced = Path(beside) / "new", Path(beside) / "old"
+            shutil.move(folder, staged)
+            if final.exists():
+                final.rename(replaced)
+            staged.rename(final)
+
+
+def _same(folder: Path, final: Path) -> bool:
+    """Whether a bundle that is there already is the one in the folder, byte by byte."""
+    try:
+        text = (folder / MANIFEST).read_text()
+        return (final / MANIFEST).read_text() == text and all(
+            digest_file(final / file["path"]) == file["sha256"]
+            for file in json.loads(text)["files"]
+        )
+    except OSError:
+        return False
 
 
 def _runner(into: Path, target: Target) -> None:

@@ -29,6 +29,8 @@ from toolchain.core.terminal import Terminal, visible
 
 QUIET_S = 20.0
 INTERRUPTED = 130
+# Ctrl-C, `kill`, and a terminal that is closed
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STATE_COLOURS = {"waiting": "dim", "skipped": "dim", "running": "cyan", "done": "green",
                  "unchanged": "green"}  # fmt: skip
 
@@ -174,12 +176,14 @@ def counter(say: Say) -> Callable[[int, int, str], None]:
 
 
 def guarded(body: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a task: our errors become three lines and an exit code, Ctrl-C and TERM clean up."""
+    """Wrap a task: our errors become three lines and an exit code; ending it early cleans up."""
 
     @functools.wraps(body)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _interrupt)
+        for number in ENDING:
+            # nohup has it ignored
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _interrupt)
         try:
             return body(*args, **kwargs)
         except EdgewrightError as error:
@@ -208,6 +212,6 @@ def show_error(error: EdgewrightError) -> None:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     # a second one would interrupt the cleaning up
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -1,0 +1,44 @@
+"""A bundle's folder, which several deployments of one checkout fill and send at once."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.support.bundles import make_bundle
+from toolchain.bundle import assemble
+from toolchain.core.store import Store
+
+
+def test_bundles_made_at_once_do_not_take_each_others_parts(tmp_path: Path) -> None:
+    sources = [make_bundle(tmp_path / v, version=v) for v in ("1.0", "2.0")]
+    store, final = Store(tmp_path / "cache"), tmp_path / "bundles" / "net"
+    final.parent.mkdir()
+
+    def put(number: int) -> str:
+        mine = Path(shutil.copytree(sources[number % 2], tmp_path / "scratch" / str(number)))
+        assemble._put(mine, final, store)
+        return mine.name
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(put, range(48)))) == 48
+    assert assemble.load(final).release in {assemble.load(s).release for s in sources}
+    assert assemble._same(final, final)
+    assert [path.name for path in final.parent.iterdir()] == ["net"]
+
+
+def test_a_bundle_that_is_there_already_is_left_to_those_who_send_it(tmp_path: Path) -> None:
+    source = make_bundle(tmp_path / "source")
+    store, final = Store(tmp_path / "cache"), tmp_path / "bundles" / "net"
+    final.parent.mkdir()
+    for name in ("first", "second"):
+        assemble._put(Path(shutil.copytree(source, tmp_path / name)), final, store)
+        identity = final.stat().st_ino
+        with (final / "runner" / "main.py").open() as sent:
+            assemble._put(Path(shutil.copytree(source, tmp_path / f"{name}-2")), final, store)
+            assert sent.read() == "print('run')\n"
+        assert final.stat().st_ino == identity
+    (final / "runner" / "main.py").write_text("print('rum')\n")
+    assemble._put(Path(shutil.copytree(source, tmp_path / "third")), final, store)
+    assert assemble._same(source, final)
