@@ -36,7 +36,7 @@ from deploy.agent.files import (
     size_of,
     tree_digests,
 )
-from deploy.agent.trust import keys
+from deploy.agent.trust import accepted, keys
 
 TYPE_CHECKING = False  # see steps
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class State:
             "holder": self.holder(),
             "pending": self.pending(),
             "keys": keys(self.root),
+            "accepted": accepted(self.root) if keys(self.root) else 0,
         }
 
     def releases(self) -> list[dict[str, Any]]:

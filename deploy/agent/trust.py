@@ -64,12 +64,21 @@ def add(root: str, line: str) -> bool:
 
 
 def accepted(root: str) -> int:
-    """The newest accepted counter; 0 when there is none."""
+    """The newest accepted counter; 0 when there is none.
+
+    Raises:
+        Failure: what was noted of it can't be read, so that nothing says what is old.
+    """
     try:
         with open(os.path.join(root, ACCEPTED), encoding="utf-8") as stream:
             return int(json.load(stream)["counter"])
     except FileNotFoundError:
         return 0
+    except (ValueError, KeyError, TypeError):
+        raise Failure(
+            "untrusted", "what the device noted of the newest release's seal can't be read",
+            os.path.join(root, ACCEPTED), "see who changed that file; remove it to begin anew",
+        ) from None  # fmt: skip
 
 
 def accept(root: str, counter: int, release: str) -> None:

@@ -77,6 +77,7 @@ class Inspection(_Answer):
         holder: who deploys to it just now.
         pending: there while a switch waits to be confirmed.
         keys: public keys whose releases it takes; it takes any when there are none.
+        accepted: the counter of the newest seal that it took; 0 before the first.
     """
 
     root: str
@@ -89,6 +90,7 @@ class Inspection(_Answer):
     holder: str | None
     pending: Pending | None
     keys: list[str]
+    accepted: int
 
 
 class MissingFile(_Answer):

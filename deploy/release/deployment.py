@@ -201,7 +201,8 @@ def _apply(
     installed, replaced = planned.folder, planned.replaces
     if planned.action != "unchanged":
         session.lock(whoami())
-        session.authorize(manifest.release, signing.load(folder))
+        seal = signing.not_before(signing.load(folder), session.inspect().accepted)
+        session.authorize(manifest.release, seal)
         # Someone else may have deployed between the plan and the lock.
         now = _plan(session, planned.host, manifest)
         installed, replaced = now.folder, now.replaces

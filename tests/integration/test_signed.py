@@ -31,7 +31,7 @@ def test_a_device_with_a_key_takes_what_is_signed_and_nothing_else(
     with pytest.raises(DeviceRefused, match="not signed") as caught:
         deploy(sshd.device, one)
     assert "invoke keys" in caught.value.resolution
-    assert {p.name for p in sshd.root.iterdir()} == {"lock", "trusted_keys"}
+    assert {p.name for p in sshd.root.iterdir()} == {"edgewright-root", "lock", "trusted_keys"}
 
     signing.seal_bundles({one: assemble.load(one).release})
     first = deploy(sshd.device, one)

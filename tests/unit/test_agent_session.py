@@ -151,6 +151,7 @@ def session(answer: Any) -> Session:
 INSPECTION = {
     "root": "/r", "current": "0" * 16, "previous": None, "intact": None, "have": [],
     "partial": {"0" * 64: 5}, "holder": None, "pending": None, "keys": [],
+    "accepted": 0,
     "releases": [{"folder": "0" * 16, "serial": 1}],
 }  # fmt: skip
 

@@ -30,7 +30,8 @@ OTHER = "0123456789abcdef"
 def seen(**changes: Any) -> Inspection:
     return Inspection.model_validate({
         "root": "/r", "current": None, "previous": None, "releases": [], "intact": None,
-        "have": [], "partial": {}, "holder": None, "pending": None, "keys": [], **changes,
+        "have": [], "partial": {}, "holder": None, "pending": None, "keys": [],
+        "accepted": 0, **changes,
     })  # fmt: skip
 
 

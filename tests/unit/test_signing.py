@@ -139,6 +139,38 @@ def test_a_key_that_others_can_read_or_change_signs_nothing(signer: Signer, mode
     assert signer.seal()
 
 
+def test_a_clock_that_was_ahead_locks_nobody_out_who_has_the_key(signer: Signer) -> None:
+    ahead = int(time.time()) + 23 * 3600
+    trust.accept(str(signer.root), ahead, "d" * 64)
+    right = signing.Seal(**signer.seal())
+    assert "older" in refusal(signer.root, right.model_dump())
+    raised = signing.not_before(right, ahead)
+    assert raised is not None
+    assert trust.check(str(signer.root), RELEASE, raised.model_dump()) == ahead + 1
+    assert signing.not_before(raised, ahead) == raised
+    assert signing.not_before(None, ahead) is None
+
+
+def test_an_old_bundle_stays_an_old_one(signer: Signer) -> None:
+    now = int(time.time())
+    trust.accept(str(signer.root), now, "d" * 64)
+    old = signing.Seal(**signer.seal(counter=now - 7 * 24 * 3600))
+    assert signing.not_before(old, now) == old
+    far = signing.Seal(**signer.seal())
+    assert signing.not_before(far, now + 30 * 24 * 3600) == far
+    signing.key_path().unlink()
+    recent = far.model_copy(update={"counter": now - 5})
+    assert signing.not_before(recent, now) == recent
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"counter": "x"}'])
+def test_a_note_of_the_newest_seal_that_can_not_be_read_lets_nothing_in(
+    signer: Signer, content: str
+) -> None:
+    (signer.root / trust.ACCEPTED).write_text(content)
+    assert "can't be read" in refusal(signer.root, signer.seal())
+
+
 def test_each_kind_of_bad_seal_is_refused_in_its_words(signer: Signer) -> None:
     root, good = signer.root, signer.seal()
     assert "not signed" in refusal(root, None)

@@ -47,6 +47,10 @@ class Seal(BaseModel):
     signature: str
 
 
+# A seal is made when a deployment begins; a clock that is further ahead than this a device refuses.
+FRESH_S, MOST_AHEAD_S = 24 * 3600, 2 * 24 * 3600
+
+
 def key_path() -> Path:
     """Where the key is."""
     return paths.keys() / "release"
@@ -129,6 +133,28 @@ def seal_bundles(bundles: dict[Path, str]) -> bool:
         made = seal(release, counter=now, expires=now + VALID_S, key=key)
         write_atomically(folder / SEAL, made.model_dump_json(indent=1).encode())
     return True
+
+
+def not_before(made: Seal | None, accepted: int) -> Seal | None:
+    """A seal that a device takes after one with that counter.
+
+    A counter is a time, so one that was made under a clock that is ahead would lock out who has the
+    right time. Whoever has the key may sign anew, one later.
+
+    Args:
+        made: the bundle's; None when it has none.
+        accepted: the device's newest counter.
+
+    Raises:
+        UsageError: the key can't be read.
+    """
+    if made is None or made.counter >= accepted or not key_path().exists():
+        return made
+    # only who sealed it just now raises the counter: an older bundle stays an older one
+    if made.counter < time.time() - FRESH_S or accepted - made.counter > MOST_AHEAD_S:
+        return made
+    expires = max(made.expires, accepted + VALID_S)
+    return seal(made.release, counter=accepted + 1, expires=expires, key=_private())
 
 
 def load(folder: Path) -> Seal | None:
