@@ -44,7 +44,7 @@ class Net(nn.Module):
 
 class Two(nn.Module):
     def forward(self, x, y):
-        return x + y
+        return {"sum": x + y, "both": (2 * x, y.abs())}
 
 folder = sys.argv[1]
 torch.manual_seed(0)
@@ -101,11 +101,14 @@ def test_an_open_batch_is_fixed_and_a_fixed_one_stays(bench: Bench, programs: Pa
         bench.convert(resolve_model(model_file=programs / "fixed.pt2"), 4)
 
 
-def test_a_program_of_two_inputs_is_refused(bench: Bench, programs: Path) -> None:
-    with pytest.raises(ModelError, match="2 inputs, one is expected") as caught:
-        bench.convert(resolve_model(model_file=programs / "two.pt2"))
-    assert "x: float32" in caught.value.detail
-    assert bench.left_over() == []
+def test_a_program_of_two_inputs_and_nested_outputs_is_taken(bench: Bench, programs: Path) -> None:
+    made = bench.convert(resolve_model(model_file=programs / "two.pt2"))
+    assert [(t.name, t.shape) for t in made.inputs] == [
+        ("x", (2, 3, 32, 32)),
+        ("y", (2, 3, 32, 32)),
+    ]
+    assert len(made.outputs) == 3
+    assert made.batch == 2
 
 
 def test_a_program_that_was_cut_short_is_refused(bench: Bench, programs: Path) -> None:
