@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from toolchain.compile.operators.graph import Array, Graph, constant_of
 from toolchain.formats import onnx_reference
@@ -50,10 +50,12 @@ def fold(model: onnx.ModelProto) -> bool:
         whether something was folded.
     """
     graph = Graph(model)
-    known: dict[str, Array] = {}
+    known = _empty(graph)
     nodes: list[onnx.NodeProto] = []
-    reachable = set(graph.constants)
+    reachable = {*graph.constants, *known}
     for node in graph.proto.node:
+        if all(name in known for name in node.output if name):
+            continue
         fixed = _of_a_shape(graph, node)
         if fixed is not None:
             known[node.output[0]] = fixed
@@ -62,17 +64,32 @@ def fold(model: onnx.ModelProto) -> bool:
             nodes.append(node)
             reachable.update(name for name in node.output if name)
     known |= _evaluated(model, graph, nodes, known)
-    kept = [node for node in graph.proto.node if not any(name in known for name in node.output)]
+    made = {name for node in graph.proto.node for name in node.output}
+    known = {name: value for name, value in known.items() if name in made}
+    kept = [
+        node for node in graph.proto.node if not all(name in known for name in node.output if name)
+    ]
     if len(kept) == len(graph.proto.node):
         return False
     needed = {name for node in kept for name in _read(node)}
     needed |= {value.name for value in graph.proto.output}
+    still = {name for node in kept for name in node.output}
     for name, value in known.items():
-        if name in needed:
+        if name in needed and name not in still:
             graph.proto.initializer.append(numpy_helper.from_array(value, name))
     del graph.proto.node[:]
     graph.proto.node.extend(kept)
     return True
+
+
+def _empty(graph: Graph) -> dict[str, Array]:
+    """Values of no elements, which are known whatever they are computed of."""
+    found: dict[str, Array] = {}
+    for name in graph.values:
+        shape, kind = graph.shape(name), graph.type(name)
+        if shape is not None and 0 in shape and kind and name not in graph.constants:
+            found[name] = np.zeros(shape, helper.tensor_dtype_to_np_dtype(kind))
+    return found
 
 
 def _of_a_shape(graph: Graph, node: onnx.NodeProto) -> Array | None:
@@ -146,10 +163,10 @@ def _run(
         )
         tensor.name = name
         tensors.append(tensor)
-    part = onnx.helper.make_graph(
+    part = helper.make_graph(
         nodes, "constants", [], [onnx.ValueInfoProto(name=name) for name in names], tensors
     )
-    alone = onnx.helper.make_model(part, opset_imports=model.opset_import)
+    alone = helper.make_model(part, opset_imports=model.opset_import)
     alone.ir_version = model.ir_version
     if reference:
         from onnx.reference import ReferenceEvaluator
