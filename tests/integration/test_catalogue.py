@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.support import multiply_adds
 from tests.support.conversion import Bench
 from toolchain.accuracy.metrics import Network, coco_map, mean_iou
-from toolchain.convert import conversion
-from toolchain.models import samples_file
+from toolchain.convert import catalogue_networks, conversion
+from toolchain.core import paths
+from toolchain.models import catalogue, samples_file
+from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.resolve import resolve_model
 from toolchain.samples import canvas_files, catalogue_inputs
 
@@ -32,6 +35,24 @@ def test_efficientnet_lite0_sees_a_palace_and_a_daisy(bench: Bench) -> None:
     # the samples are crops of the two photographs in turn, the largest first
     assert scores[0].argmax() in (PALACE, MONASTERY)
     assert scores[1].argmax() == DAISY
+
+
+def test_the_page_of_the_catalogue_says_what_each_network_is() -> None:
+    """A network that is new, or another now, is missing here by the line that the page needs."""
+    page = (paths.ROOT / "docs" / "reference" / "catalogue.md").read_text().splitlines()
+    needed = [line_of(entry) for entry in catalogue.entries().values()]
+    assert [line for line in needed if line not in page] == []
+    assert sum(line.startswith("| `") for line in page) == len(needed)
+
+
+def line_of(entry: CatalogueEntry) -> str:
+    source = catalogue_networks.source_of(entry)
+    model = source.architecture(entry)
+    shape = "×".join(str(n) for n in entry.shape)
+    parameters = f"{model.count_params() / 1e6:.3f}"
+    products = f"{multiply_adds.of_model(model) / 1e6:.1f}"
+    cells = (f"`{entry.name}`", entry.title, shape, parameters, products, source.weights)
+    return f"| {' | '.join(cells)} |"
 
 
 def outputs(folder: Path) -> npt.NDArray[np.float32]:
