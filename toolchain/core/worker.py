@@ -138,9 +138,8 @@ def _unconfined() -> bool:
     """Whether this machine can't take rights from a process, which is said once."""
     lacks = confinement.lacking()
     if lacks:
-        from toolchain.core import console  # a job elsewhere may have no rich
-
-        console.note(f"model files are read with all of your rights on this machine: {lacks}")
+        # in plain text: how it is shown decides nothing that a job makes
+        sys.stderr.write(f"model files are read with all of your rights on this machine: {lacks}\n")
     return bool(lacks)
 
 

