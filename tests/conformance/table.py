@@ -1,4 +1,4 @@
-"""docs/reference/operators.md from what `tests.conformance.run` wrote.
+"""The page of operators in docs/reference, from what `tests.conformance.run` wrote.
 
 `python -m tests.conformance.table VERDICTS.json`
 """

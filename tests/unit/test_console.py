@@ -178,7 +178,11 @@ body()
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_kill_and_a_closed_terminal_clean_up(number: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", TASK], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True
+        # as from a terminal, whatever the tests themselves were told to ignore
+        [sys.executable, "-c", f"import signal\nsignal.signal({number:d}, signal.SIG_DFL)\n{TASK}"],
+        cwd=paths.ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "begun\n"

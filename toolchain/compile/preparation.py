@@ -43,7 +43,7 @@ PREPARE = Job("toolchain.compile.preparation_job:prepare_graph", PreparationRequ
 
 def recipe() -> dict[str, object]:
     """All but the graph that decides what a preparation makes of it."""
-    rules = (Path(str(module.__file__)) for module in plugins.modules(operators, operators.KIND))
+    rules = plugins.sources(operators, operators.KIND)  # looked up often, and ONNX is heavy
     tools = {name: importlib.metadata.version(name) for name in TOOLS}
     return {"code": fingerprint.of(PREPARE.module, *rules), "tools": tools}
 

@@ -32,6 +32,12 @@ def names(package: ModuleType, kind: str) -> list[str]:
     return sorted({*ours, *(path.stem for path in _files(kind))})
 
 
+def sources(package: ModuleType, kind: str) -> list[Path]:
+    """The files of `modules`, without importing any."""
+    ours = [path for folder in package.__path__ for path in sorted(Path(folder).glob("[!_]*.py"))]
+    return ours + _files(kind)
+
+
 def modules(package: ModuleType, kind: str) -> list[ModuleType]:
     """The modules of a package of ours, and those of the user's folders of that kind.
 
