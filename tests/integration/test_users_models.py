@@ -83,13 +83,18 @@ def write_onnx(folder: Path) -> None:
     ]
 
     def save(
-        name: str, nodes: list[onnx.NodeProto], inputs: dict[str, list[int | str]], **options: str
+        name: str,
+        nodes: list[onnx.NodeProto],
+        inputs: dict[str, list[int | str]],
+        *,
+        gives: list[int | str] | None = None,
+        **options: str,
     ) -> None:
         graph = helper.make_graph(
             nodes,
             "graph",
             [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in inputs.items()],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, gives)],
             [numpy_helper.from_array(v, k) for k, v in weights.items() if len(nodes) == 3],
         )
         made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -112,7 +117,7 @@ def write_onnx(folder: Path) -> None:
     save("open.onnx", relu, {"x": ["N", 3, "height", "width"]})
     save("four.onnx", relu, {"x": [4, 3, 8, 8]})
     save("two.onnx", added, {"x": ["N", 4], "z": ["N", 4]})
-    save("unit.onnx", unit, {"x": ["N", 16]})
+    save("unit.onnx", unit, {"x": image}, gives=["N", 3, 7, 7])
     whole = (folder / "plain.onnx").read_bytes()
     (folder / "cut.onnx").write_bytes(whole[: len(whole) // 2])
 
