@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -15,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from edgewright_runner import counting
 
 from toolchain.core import paths
+from toolchain.images import instruction_counter
 from toolchain.results import measurement as results
 
 FAKES = Path(__file__).with_name("fake_runtimes")
@@ -74,14 +77,14 @@ def start(release: Path, *, fakes: bool = True) -> subprocess.Popen[str]:
     )
 
 
-# Stands in for the emulator and its plugin: 1000 instructions to start, 300,000 an inference.
+# Stands in for the emulator and its plugin: 1000 instructions to the first mark, 300,000 an
+# inference, and 700 more for the first.
 COUNTER = """
-import json, subprocess, sys
+import subprocess, sys
 plugin, program = sys.argv[2], sys.argv[3:]
-job = sys.stdin.read()
-ended = subprocess.run(program, input=job, text=True).returncode
+ended = subprocess.run(program).returncode
 with open(plugin.split(",out=")[1], "w") as out:
-    out.write(str(1000 + 300_000 * json.loads(job)["inferences"]))
+    print(1000, *(1700 + 300_000 * (1 + n) for n in range(5)), sep="\\n", file=out)
 sys.exit(ended)
 """
 
@@ -358,17 +361,39 @@ def wait_until(condition: Any, seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-def test_instructions_are_the_difference_of_two_runs(release: Path, tmp_path: Path) -> None:
+def test_instructions_are_the_differences_between_marks(release: Path, tmp_path: Path) -> None:
     events = run(release, job(release, {}), counter=counter(tmp_path))
     (found,) = [e["result"] for e in events if e["event"] == "result"]
     measured = results.Measurement.model_validate(found)
     assert measured.status == "ok"
     assert measured.instructions is not None
+    # what the first took more is not in it
     assert measured.instructions.each == 300_000
-    # enough inferences for what differs between two starts not to matter
-    assert measured.instructions.inferences == (1, 1668)
+    assert measured.instructions.inferences == (1, 5)
     assert measured.artifact is not None
     assert measured.samples_ns == []
+
+
+def test_each_counted_inference_is_between_two_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+
+    def call(asked: int) -> None:
+        assert asked == counting.MARK
+        happened.append("mark")
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "getsid", call)
+    monkeypatch.setattr(counting, "MOST", 2)
+    try:
+        counting.repeat(lambda: happened.append("inference"))
+    finally:
+        gc.enable()
+    assert happened == ["inference", "mark", "inference", "mark", "inference", "mark"]
+
+
+def test_the_plugin_knows_the_mark() -> None:
+    source = (instruction_counter.FILES / "count.c").read_text()
+    assert f"#define MARK {counting.MARK:#x} " in source
 
 
 def test_a_job_that_fails_under_the_counter_is_a_failed_result(

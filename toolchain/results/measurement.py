@@ -176,7 +176,7 @@ class Failure(_Part):
 
 
 class Instructions(_Part):
-    """Guest instructions of two runs that differ in their number of inferences alone."""
+    """Guest instructions of so many inferences, after few of them and after many."""
 
     inferences: tuple[Positive, Positive]
     totals: tuple[Count, Count]

@@ -1,63 +1,78 @@
 """Guest instructions an inference, counted by an emulator's plugin.
 
-Start-up, import, load and warm-up are the same in every run of a job, so the difference of two runs
-with different numbers of inferences is the inferences' alone. It takes three runs: two to see how
-many instructions one inference has, and one with so many that what else may differ does not matter.
+A job marks the moments before its first counted inference and after each; the plugin writes how
+many instructions there had been at each mark. What Python and its libraries do before, which is
+another number each time (threads that start, and spin), is not in the differences.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# So many instructions are counted for the difference, where one inference has fewer: two starts of
-# Python were seen to differ by some hundred.
-ENOUGH = 500_000_000
-MOST = 20_000
+# What the plugin knows a mark by: a system call whose first argument it is.
+MARK = 0x45574D4B
+MOST = 11
+# One inference of a large network takes some ten seconds under the emulator that counts.
+ENOUGH_S = 10.0
 
 Json = dict[str, Any]
 
 
+def repeat(infer: Callable[[], object]) -> None:
+    """The same inference again and again, a mark before the first and after each.
+
+    It is run once before them: a runtime prepares much in its first inference. The mark after the
+    first counted one takes up what the first pass through this code costs.
+    """
+    infer()
+    started = time.monotonic()
+    gc.collect()
+    gc.disable()
+    _mark()
+    for done in range(1, MOST + 1):
+        infer()
+        _mark()
+        if done > 1 and time.monotonic() - started > ENOUGH_S:
+            return
+
+
 def count(run: Callable[..., Json], job: Json, counter: Json) -> Json:
-    """Run a job three times under the emulator that counts; return its result.
+    """Run a job under the emulator that counts; return its result.
 
     Args:
         run: runs a job, given it and `under`, a command line that runs another.
         job: what to run.
         counter: the emulator's command line ("emulator") and the plugin's path ("plugin").
     """
-    os.environ["PYTHONHASHSEED"] = "0"
-    totals = {}
-    more = 1
-    for inferences in (1, 2):
-        result, totals[inferences] = _run(run, job, counter, inferences)
-        if result["status"] != "ok":
-            return result
-    one = max(1, totals[2] - totals[1])
-    if one < ENOUGH:
-        more = min(MOST, -(-ENOUGH // one))
-        result, totals[1 + more] = _run(run, job, counter, 1 + more)
-    if result["status"] == "ok":
-        result["instructions"] = {
-            "inferences": [1, 1 + more],
-            "totals": [totals[1], totals[1 + more]],
-        }
-    return result
-
-
-def _run(run: Callable[..., Json], job: Json, counter: Json, inferences: int) -> tuple[Json, int]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "count"
         under = [*counter["emulator"], "-plugin", f"{counter['plugin']},out={out}"]
-        result = run({**job, "inferences": inferences}, under=under)
+        result = run({**job, "counted": True}, under=under)
+        if result["status"] != "ok":
+            return result
         try:
-            return result, int(out.read_text())
-        except (OSError, ValueError) as error:
-            if result["status"] == "ok":
-                result["status"] = "failed"
-                message = f"the emulator's plugin gave no number: {error}"
-                result["error"] = {"stage": "count", "kind": "count", "message": message}
-            return result, 0
+            before, first, *later = [int(line) for line in out.read_text().split()]
+            last = later[-1]
+        except (OSError, ValueError, IndexError) as error:
+            result["status"] = "failed"
+            message = f"the emulator's plugin gave no number: {error}"
+            result["error"] = {"stage": "count", "kind": "count", "message": message}
+            return result
+    result["instructions"] = {
+        "inferences": [1, 1 + len(later)],
+        "totals": [first - before, last - before],
+    }
+    return result
+
+
+def _mark() -> None:
+    # no process has such a number; that it was asked for is the mark
+    with suppress(ProcessLookupError):
+        os.getsid(MARK)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from edgewright_runner import backends, watch
+from edgewright_runner import backends, counting, watch
 from edgewright_runner.samples import Samples
 
 PROGRESS_S = 1.0
@@ -102,9 +102,10 @@ def measure(job: Json, reporter: Reporter) -> None:
     reporter.part(load_ns=time.perf_counter_ns() - started, delegated=runtime.delegated())
     runtime.bind(signature or named_as(samples))
 
-    if "inferences" in job:
+    if job.get("counted"):
         reporter.enter("count")
-        repeat(runtime, samples, int(job["inferences"]), reporter)
+        runtime.set_inputs(samples.input(0))
+        counting.repeat(runtime.run)
         return
     reporter.enter("warm up")
     warmup = [timed(runtime, samples, n) for n in range(max(1, int(job["warmup"])))]
@@ -144,14 +145,6 @@ def timed(runtime: Any, samples: Samples, number: int) -> int:
     if group not in samples.outputs:
         samples.keep(group, runtime.outputs())
     return took
-
-
-def repeat(runtime: Any, samples: Samples, count: int, reporter: Reporter) -> None:
-    """The same inference again and again: whoever counts sees nothing else differ."""
-    runtime.set_inputs(samples.input(0))
-    for done in range(count):
-        runtime.run()
-        reporter.tick(done)
 
 
 def time_loop(runtime: Any, samples: Samples, job: Json, reporter: Reporter) -> list[int]:

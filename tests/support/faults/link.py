@@ -61,7 +61,9 @@ class Proxy:
             threading.Thread(target=self._carry, args=(near, self.harm), daemon=True).start()
 
     def _carry(self, near: socket.socket, harm: Harm) -> None:
-        with near, socket.create_connection(("127.0.0.1", self.to)) as far, suppress(OSError):
+        # an sshd that has been stopped takes no connection: that is a cut link too
+        far_end = ("127.0.0.1", self.to)
+        with suppress(OSError), near, socket.create_connection(far_end) as far:
             gone, sources = 0, [near, far]
             while sources and not self.over.is_set():
                 ready, _, _ = select.select(sources, [], [], 0.2)
