@@ -16,6 +16,8 @@ import struct
 import sys
 import time
 
+from edgewright_runner.emulation import emulation
+
 from deploy.agent.ownership import strangers
 
 AT_HWCAP, AT_HWCAP2 = 16, 26  # <linux/auxvec.h>
@@ -51,11 +53,6 @@ def cpuinfo() -> dict[str, str]:
         if key.strip():
             found.setdefault(key.strip().lower(), value.strip())
     return found
-
-
-def parent() -> str:
-    """The program that the parent process is, without its folder; empty when it can't be read."""
-    return os.path.basename(read(f"/proc/{os.getppid()}/cmdline").split("\0")[0])
 
 
 def libstdcxx() -> str:
@@ -178,7 +175,7 @@ def facts(root: str, modules: list[str]) -> dict[str, object]:
         "hwcap": hwcap,
         "hwcap2": hwcap2,
         "cpuinfo": cpuinfo(),
-        "parent": parent(),
+        "emulation": emulation(system.machine),
         "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "temperature": temperature(),
         "os": os_release().get("PRETTY_NAME", ""),

@@ -46,6 +46,9 @@ MODULES = (
     "steps",
     "main",
 )
+# what the agent shares with the runner, from the runner's package
+RUNNER = Path(__file__).parents[1] / "runner" / "edgewright_runner"
+SHARED = ("emulation",)
 LIFETIME = 6 * 3600.0
 # a deployer that vanished without a word keeps the lock for so long
 IDLE = 180.0
@@ -269,7 +272,9 @@ def open_session(conn: Connection) -> Iterator[Session]:
 def sources() -> bytes:
     """What `BOOT` reads first: how many bytes, then each module's source by its name."""
     modules = {f"deploy.agent.{name}": (AGENT / f"{name}.py").read_text() for name in MODULES}
-    text = json.dumps({"deploy": "", "deploy.agent": "", **modules}).encode()
+    modules |= {f"edgewright_runner.{name}": (RUNNER / f"{name}.py").read_text() for name in SHARED}
+    packages = dict.fromkeys(("deploy", "deploy.agent", "edgewright_runner"), "")
+    text = json.dumps({**packages, **modules}).encode()
     return f"{len(text)}\n".encode() + text
 
 

@@ -65,6 +65,7 @@ class _Said(BaseModel):
     board: str
     governor: str
     temperature: float | None
+    emulation: str
 
 
 class _Answer(_Said):
@@ -73,7 +74,6 @@ class _Answer(_Said):
     hwcap: int
     hwcap2: int
     cpuinfo: dict[str, str]
-    parent: str
     time: float
 
 
@@ -83,7 +83,6 @@ class DeviceFacts(_Said):
     name: str
     cpu: str
     isa: list[str]
-    emulation: str
     emulated: bool
     clock_offset: float
 
@@ -137,11 +136,11 @@ def read_facts(device: Device, answer: Any, *, before: float, after: float) -> D
         offset = 0.0 if before <= found.time <= after else offset
         cpu = _cpu_of(found)
         return DeviceFacts(
-            **found.model_dump(exclude={"hwcap", "hwcap2", "cpuinfo", "parent", "time"}),
+            **found.model_dump(exclude={"hwcap", "hwcap2", "cpuinfo", "time"}),
             **cpu,
             name=device.name,
             clock_offset=round(offset, 3),
-            emulated=device.emulated or bool(cpu["emulation"]),
+            emulated=device.emulated or bool(found.emulation),
         )
     except ValidationError as error:
         raise DeviceRefused(
@@ -151,7 +150,7 @@ def read_facts(device: Device, answer: Any, *, before: float, after: float) -> D
 
 
 def _cpu_of(found: _Answer) -> dict[str, Any]:
-    """A CPU's name, its extensions and why it looks emulated, by what the kernel says."""
+    """A CPU's name and its extensions, by what the kernel says."""
     kernel = Kernel(
         machine=found.machine,
         release=found.kernel,
@@ -159,18 +158,13 @@ def _cpu_of(found: _Answer) -> dict[str, Any]:
         hwcap2=found.hwcap2,
         cpuinfo=found.cpuinfo,
     )
-    emulation = ""
     if instruction_sets.of_another_machine(kernel):
-        emulation = "/proc/cpuinfo is another machine's"
         kernel = replace(kernel, cpuinfo={})
-    elif found.parent.startswith("qemu-"):
-        emulation = f"the parent process runs in {found.parent}"
     known = instruction_sets.of_machine(found.machine)
     names = (kernel.cpuinfo.get(key) for key in CPU_NAMES)
     return {
         "cpu": next(filter(None, names), found.board),
         "isa": sorted(known.extensions(kernel) if known else instruction_sets.named(kernel)),
-        "emulation": emulation,
     }
 
 

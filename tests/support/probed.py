@@ -24,7 +24,7 @@ ANSWER: dict[str, Any] = {
     "strangers": [], "disk_free": 10**10, "files_free": 10**6, "writable": True, "executable": True,
     "ram": 8 * 10**9, "cores": 4,
     "board": "", "governor": "performance", "temperature": 40.0, "time": 100.0,
-    "hwcap": riscv("imafdc"), "hwcap2": 0, "parent": "sshd",
+    "hwcap": riscv("imafdc"), "hwcap2": 0, "emulation": "",
     "cpuinfo": {"uarch": "sifive,u74"},
 }  # fmt: skip
 

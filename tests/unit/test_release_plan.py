@@ -330,10 +330,15 @@ def test_a_link_that_leads_elsewhere_and_a_file_that_is_no_program_any_more_are_
     assert not steps.whole(name)
 
 
-@pytest.mark.parametrize("name", [*agent_session.MODULES, "selfcheck"])
-def test_device_programs_use_the_standard_library_alone(name: str) -> None:
-    tree = ast.parse((agent_session.AGENT / f"{name}.py").read_text(), feature_version=(3, 8))
+AGENTS = [agent_session.AGENT / f"{name}.py" for name in (*agent_session.MODULES, "selfcheck")]
+AGENTS += [agent_session.RUNNER / f"{name}.py" for name in agent_session.SHARED]
+
+
+@pytest.mark.parametrize("program", AGENTS, ids=lambda program: program.stem)
+def test_device_programs_use_the_standard_library_alone(program: Path) -> None:
+    tree = ast.parse(program.read_text(), feature_version=(3, 8))
     names = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
     names += [str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
     foreign = {n for n in names if n.split(".")[0] not in sys.stdlib_module_names}
-    assert all(n.startswith("deploy.agent.") for n in foreign)
+    sent = {f"edgewright_runner.{name}" for name in agent_session.SHARED}
+    assert all(n.startswith("deploy.agent.") or n in sent for n in foreign)

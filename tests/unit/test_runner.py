@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import os
@@ -16,10 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgewright_runner import counting
 
 from toolchain.core import paths
-from toolchain.images import instruction_counter
 from toolchain.results import measurement as results
 
 FAKES = Path(__file__).with_name("fake_runtimes")
@@ -372,28 +369,6 @@ def test_instructions_are_the_differences_between_marks(release: Path, tmp_path:
     assert measured.instructions.inferences == (1, 5)
     assert measured.artifact is not None
     assert measured.samples_ns == []
-
-
-def test_each_counted_inference_is_between_two_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    happened: list[str] = []
-
-    def call(asked: int) -> None:
-        assert asked == counting.MARK
-        happened.append("mark")
-        raise ProcessLookupError
-
-    monkeypatch.setattr(os, "getsid", call)
-    monkeypatch.setattr(counting, "MOST", 2)
-    try:
-        counting.repeat(lambda: happened.append("inference"))
-    finally:
-        gc.enable()
-    assert happened == ["inference", "mark", "inference", "mark", "inference", "mark"]
-
-
-def test_the_plugin_knows_the_mark() -> None:
-    source = (instruction_counter.FILES / "count.c").read_text()
-    assert f"#define MARK {counting.MARK:#x} " in source
 
 
 def test_a_job_that_fails_under_the_counter_is_a_failed_result(

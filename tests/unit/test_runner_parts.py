@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgewright_runner import backends, conduct, device, job, watch
+from edgewright_runner import backends, conduct, device, emulation, job, watch
 from edgewright_runner.backends import tflite
 
 from toolchain import runtimes
@@ -55,6 +56,39 @@ def test_this_machine_is_described_and_is_not_emulated() -> None:
     assert found.ram_bytes > 0
     assert found.python
     assert found.emulation is None
+
+
+CPU_INFO = {
+    "x86_64": "processor\t: 0\nvendor_id\t: GenuineIntel\n",
+    "aarch64": "processor\t: 0\nCPU implementer\t: 0x41\n",
+    "riscv64": "processor\t: 0\nhart\t\t: 0\nisa\t\t: rv64imafdc\n",
+}
+
+
+@pytest.mark.parametrize("machine", [*CPU_INFO, "armv7l", "i686"])
+@pytest.mark.parametrize("shown", CPU_INFO)
+def test_another_machines_cpu_gives_an_emulated_device_away(
+    monkeypatch: pytest.MonkeyPatch, machine: str, shown: str
+) -> None:
+    files = {"/proc/cpuinfo": CPU_INFO[shown]}
+    monkeypatch.setattr(emulation, "_read", lambda path: files.get(path, ""))
+    same = emulation.family(machine) == emulation.family(shown)
+    assert bool(emulation.emulation(machine)) != same
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "why"),
+    [
+        (f"/proc/{os.getppid()}/cmdline", "/usr/bin/qemu-riscv64\0-0\0sh\0", "parent process"),
+        ("/proc/sys/kernel/arch", "x86_64\n", "the kernel is of x86_64"),
+        ("/proc/device-tree/compatible", "riscv-virtio\0qemu\0", "QEMU's"),
+    ],
+)
+def test_what_else_gives_an_emulated_device_away(
+    monkeypatch: pytest.MonkeyPatch, path: str, text: str, why: str
+) -> None:
+    monkeypatch.setattr(emulation, "_read", lambda asked: text if asked == path else "")
+    assert why in emulation.emulation("riscv64")
 
 
 def test_a_snapshot_is_what_a_result_holds() -> None:

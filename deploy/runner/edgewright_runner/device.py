@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgewright_runner.emulation import emulation
+
 AT_HWCAP = 16  # <linux/auxvec.h>
 CPU_NAMES = ("model name", "uarch", "Model", "Hardware", "cpu model", "cpu")
-FAMILIES = ((r"arm|aarch64", "arm"), (r"x86_64|i[3-6]86", "x86"), (r"riscv", "riscv"))
 
 
 def read(path: str) -> str:
@@ -38,7 +39,7 @@ def describe() -> dict[str, Any]:
         "governor": governor(),
         "board": read("/proc/device-tree/model"),
         "hostname": platform.node(),
-        "emulation": emulation(),
+        "emulation": emulation(platform.machine()) or None,
     }
 
 
@@ -113,26 +114,3 @@ def os_name() -> str:
 def governor() -> str:
     """The frequency governor of the first CPU; empty when frequency scaling isn't visible."""
     return read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-
-
-def emulation() -> str | None:
-    """Why this looks like an emulated CPU; None when it doesn't.
-
-    The inventory can say so too; either is enough.
-    """
-    here = _family(platform.machine())
-    kernel = read("/proc/sys/kernel/arch")
-    if kernel and _family(kernel) != here:
-        return f"the kernel is of {kernel}, the programs are of {platform.machine()}"
-    if here != "x86" and "vendor_id" in cpu_info():
-        return f"/proc/cpuinfo is of an x86 CPU, the programs are of {platform.machine()}"
-    if "QEMU_CPU" in os.environ:
-        return "QEMU_CPU={}".format(os.environ["QEMU_CPU"])
-    if "qemu" in read("/proc/device-tree/compatible"):
-        return "the machine is QEMU's"
-    return None
-
-
-def _family(machine: str) -> str:
-    matches: list[str] = [name for pattern, name in FAMILIES if re.match(pattern, machine)]
-    return matches[0] if matches else machine
