@@ -9,7 +9,6 @@ else that an unchanged deployment does. Python's standard library only, 3.8 or n
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -33,8 +32,8 @@ from deploy.agent.files import (
     tree_digests,
     write_durably,
 )
+from deploy.agent.installation import pip, place
 from deploy.agent.ownership import claim, refuse_strangers
-from deploy.agent.repair import laid_out_again
 from deploy.agent.state import State
 from deploy.agent.trust import accept, add, check
 
@@ -146,7 +145,7 @@ class Steps(State):
         for file in content["files"]:
             target = os.path.join(base, safe(file["path"]))
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            self.place(self.path("blobs", file["sha256"]), target)
+            place(self.path("blobs", file["sha256"]), target)
         write_durably(os.path.join(base, MANIFEST), manifest)
         return folder
 
@@ -162,7 +161,7 @@ class Steps(State):
         python = os.path.join(base, "venv", "bin", "python")
         code, output = self.run(
             [
-                python, *self.pip(base), "--isolated", "--disable-pip-version-check",
+                python, *pip(base), "--isolated", "--disable-pip-version-check",
                 "--no-input", "--no-cache-dir", "install", "--quiet", "--no-index",
                 "--require-hashes", "--no-deps", "--no-compile", "--find-links",
                 os.path.join(base, "wheels"), "-r", os.path.join(base, manifest["requirements"]),
@@ -260,12 +259,38 @@ class Steps(State):
             raise Failure("refused", "there is no earlier release to go back to")
         damaged = ""
         if not self.whole(back):
-            damaged, back = back, laid_out_again(self, back, seconds)
+            damaged, back = back, self.lay_out_again(back, seconds)
         point(self.root, "current", back)
         point(self.root, "previous", running)
         if damaged:
             self.discard(self.path("releases", damaged))
         return {"from": running, "to": back, "release": self.id_of(back)}
+
+    def lay_out_again(self, folder: str, seconds: float) -> str:
+        """A complete release with the id of a damaged one, from what was received; its folder."""
+        try:
+            manifest = self.manifest(folder)
+            known = manifest["release"] == self.id_of(folder) == self.identity(manifest)
+            lacking = not known or self.prepare(manifest["files"])["missing"]
+        except (OSError, ValueError, KeyError, TypeError):
+            lacking = True
+        if lacking:
+            raise Failure(
+                "refused",
+                f"the earlier release {folder} is damaged",
+                "so are the files that it was made of",
+                "deploy a release anew: invoke deploy",
+            )
+        # it was let in when it came, and is the same by its id
+        self.allowed = str(manifest["release"]), 0
+        laid_out = self.assemble(json.dumps(manifest))
+        try:
+            self.install(laid_out, seconds)
+            self.finish(laid_out)
+        except BaseException:
+            self.abandon()
+            raise
+        return laid_out
 
     def clean(self, keep: int) -> list[str]:
         """Remove the oldest releases beyond `keep`, never the running or the previous one."""
@@ -303,19 +328,6 @@ class Steps(State):
     def ping(self) -> None:
         """Nothing; it shows that the other end is still there."""
 
-    def place(self, blob: str, target: str) -> None:
-        """Hard-link a verified file into a release; copy it where that can't be done."""
-        try:
-            os.link(blob, target)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP):
-                raise
-        import shutil
-
-        shutil.copyfile(blob, target)
-        os.chmod(target, 0o444)
-
     def discard(self, release: str) -> None:
         """Remove a release: gone in one rename, so that no half of it ever counts."""
         trash = self.path("incoming", f"trash-{os.getpid()}-{os.path.basename(release)}")
@@ -330,25 +342,6 @@ class Steps(State):
         """Refuse a step that is not under the lock."""
         if self.lock_file < 0:
             raise Failure("refused", "this step needs the lock")
-
-    def pip(self, base: str) -> list[str]:
-        """How to call pip: the bundle's own, else the device's, else the one kept for venv."""
-        import glob
-        import importlib.util
-        import sysconfig
-
-        folders = [os.path.join(base, "wheels")]
-        if not glob.glob(os.path.join(folders[0], "pip-*.whl")):
-            if importlib.util.find_spec("pip") is not None:
-                return ["-m", "pip"]
-            spec = importlib.util.find_spec("ensurepip")
-            folders = [sysconfig.get_config_var("WHEEL_PKG_DIR") or "/usr/share/python-wheels"]
-            if spec is not None and spec.origin:
-                folders.append(os.path.join(os.path.dirname(spec.origin), "_bundled"))
-        for folder in folders:
-            for wheel in sorted(glob.glob(os.path.join(folder, "pip-*.whl"))):
-                return [os.path.join(wheel, "pip")]
-        raise Failure("install", "the device has no pip", "", "there: apt-get install python3-pip")
 
     def permitted(self, release: str) -> None:
         """Refuse a release that was not let in."""

@@ -86,13 +86,7 @@ class Job(BaseModel):
     @property
     def configuration(self) -> Configuration:
         """How the model is run."""
-        return Configuration(
-            runtime=self.runtime,
-            variant=self.variant,
-            opt_level=self.opt_level,
-            threads=self.threads,
-            batch=self.batch,
-        )
+        return Configuration.of(self, batch=self.batch)
 
     def measurement(self, answer: dict[str, Any]) -> results.Measurement:
         """What a device measured of this job.

@@ -42,7 +42,7 @@ MODULES = (
     "trust",
     "state",
     "commit_confirmed",
-    "repair",
+    "installation",
     "steps",
     "main",
 )

@@ -91,6 +91,7 @@ def _count(given: _Given, asked: Deployed, *, json: bool) -> None:
     from toolchain.accuracy import evaluation
     from toolchain.core import paths
     from toolchain.report import accuracy_section as words
+    from toolchain.report import failures
 
     with console.step("images") as say:
         plan = evaluation.prepare(
@@ -121,7 +122,7 @@ def _count(given: _Given, asked: Deployed, *, json: bool) -> None:
         title = f"{plan.manifest.title} on {given.host}: {run.dataset}"
         console.show_table(title, words.COLUMNS, words.rows(run))
     _note(run, path)
-    words.refuse_failures(run)
+    failures.refuse(run.subjects)
 
 
 def _note(run: Run, path: Path) -> None:
@@ -137,7 +138,7 @@ def _judge(given: _Given, asked: Deployed, *, json: bool) -> None:
     from toolchain.accuracy import metric_evaluation, metrics
     from toolchain.accuracy.metric_values import MetricRun
     from toolchain.core import paths
-    from toolchain.report import metric_section
+    from toolchain.report import failures, metric_section
 
     if given.skip_unreadable:
         raise UsageError("--skip-unreadable goes with top-1 and top-5 alone")
@@ -172,4 +173,4 @@ def _judge(given: _Given, asked: Deployed, *, json: bool) -> None:
         title = f"{manifest.title} on {given.host}: {run.dataset}, {run.images} images"
         console.show_table(title, metric_section.columns(run), metric_section.rows(run))
     console.note(f"values: {path}")
-    metric_section.refuse_failures(run)
+    failures.refuse(run.subjects)

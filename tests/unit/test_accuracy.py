@@ -21,7 +21,7 @@ from toolchain.accuracy.counts import Counts, Run
 from toolchain.accuracy.shards import Shards
 from toolchain.core import store
 from toolchain.core.errors import BenchError, ConnectionFailed, ReleaseError
-from toolchain.report import accuracy_section
+from toolchain.report import accuracy_section, failures
 from toolchain.results.configuration import Configuration
 
 NAMES = ["shard-0000.npz", "shard-0001.npz"]
@@ -244,7 +244,7 @@ def test_one_that_fails_does_not_stop_the_others(images: measuring.Images, tmp_p
     assert [len(jobs) for jobs in device.ran] == [3, 2]
     assert len(accuracy_section.rows(done)) == 2
     with pytest.raises(BenchError, match="1 of 3") as caught:
-        accuracy_section.refuse_failures(done)
+        failures.refuse(done.subjects)
     assert "TVM O0, 1 thread: load: killed by SIGSEGV" in caught.value.detail
 
 

@@ -53,13 +53,7 @@ class Subject(_Part):
     @property
     def configuration(self) -> Configuration:
         """How the model is run; images are run one by one."""
-        return Configuration(
-            runtime=self.runtime,
-            variant=self.variant,
-            opt_level=self.opt_level,
-            threads=self.threads,
-            batch=1,
-        )
+        return Configuration.of(self, batch=1)
 
     def sum(self) -> Counts | None:
         """The counts of all shards; None before the first."""

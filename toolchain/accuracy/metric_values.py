@@ -36,13 +36,7 @@ class Judged(_Part):
     @property
     def configuration(self) -> Configuration:
         """How the model is run; images are run one by one."""
-        return Configuration(
-            runtime=self.runtime,
-            variant=self.variant,
-            opt_level=self.opt_level,
-            threads=self.threads,
-            batch=1,
-        )
+        return Configuration.of(self, batch=1)
 
 
 class MetricRun(_Part):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 
 from toolchain.accuracy.counts import Counts, Run, Subject
-from toolchain.core.errors import BenchError
 from toolchain.report import formatting, latency_chart
 from toolchain.results.statistics import Proportion, wilson
 
@@ -111,23 +110,6 @@ def counted(run: Run) -> Iterator[tuple[Subject, Counts]]:
 def top(counts: Counts) -> tuple[Proportion, Proportion]:
     """Top-1 and top-5 with Wilson's intervals."""
     return wilson(counts.top1, counts.total), wilson(counts.top5, counts.total)
-
-
-def refuse_failures(run: Run) -> None:
-    """Raise when a runtime could not run the images.
-
-    Raises:
-        BenchError: it names each.
-    """
-    failed = [
-        f"{formatting.configuration(s.configuration)}: {s.error}" for s in run.subjects if s.error
-    ]
-    if failed:
-        raise BenchError(
-            f"{len(failed)} of {len(run.subjects)} could not run all images",
-            detail="\n".join(failed),
-            resolution="the same command again tries these again; --debug says more",
-        )
 
 
 def flatten(runs: Iterable[Run]) -> list[Row]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from toolchain.accuracy.counts import Run
+from toolchain.accuracy.counts import Run, Subject
+from toolchain.accuracy.metric_values import Judged
+from toolchain.core.errors import BenchError
 from toolchain.models.manifest import ModelManifest
 from toolchain.report import formatting
 from toolchain.results import measurement
@@ -82,4 +84,21 @@ def _of_run(run: Run) -> Iterator[Failed]:
             what=f"images of {run.dataset}: {len(run.unreadable)}",
             stage="reading",
             why=f"can't be read, left out: {names}{f' and {more} more' if more > 0 else ''}",
+        )
+
+
+def refuse(subjects: Sequence[Subject] | Sequence[Judged]) -> None:
+    """Raise when a configuration could not run the images.
+
+    Raises:
+        BenchError: it names each.
+    """
+    failed = [
+        f"{formatting.configuration(s.configuration)}: {s.error}" for s in subjects if s.error
+    ]
+    if failed:
+        raise BenchError(
+            f"{len(failed)} of {len(subjects)} could not run all images",
+            detail="\n".join(failed),
+            resolution="the same command again tries these again; --debug says more",
         )

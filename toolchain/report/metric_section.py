@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from toolchain.accuracy.metric_values import MetricRun
-from toolchain.core.errors import BenchError
 from toolchain.report import formatting
 
 
@@ -26,23 +25,6 @@ def rows(run: MetricRun) -> list[list[str]]:
         for subject in run.subjects
         if not subject.error
     ]
-
-
-def refuse_failures(run: MetricRun) -> None:
-    """Raise when a runtime could not run the images.
-
-    Raises:
-        BenchError: it names each.
-    """
-    failed = [
-        f"{formatting.configuration(s.configuration)}: {s.error}" for s in run.subjects if s.error
-    ]
-    if failed:
-        raise BenchError(
-            f"{len(failed)} of {len(run.subjects)} could not run all images",
-            detail="\n".join(failed),
-            resolution="the same command again tries these again; --debug says more",
-        )
 
 
 def _names(run: MetricRun) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
@@ -15,6 +15,19 @@ Runtime = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 OptLevel = Annotated[int, Field(ge=0, le=9)]
 Threads = Annotated[int, Field(ge=1)]
 Batch = Annotated[int, Field(ge=1)]
+
+
+class Run(Protocol):
+    """Whatever ran a network, or is to run it, and says how."""
+
+    @property
+    def runtime(self) -> str: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def opt_level(self) -> int | None: ...
+    @property
+    def threads(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +47,17 @@ class Configuration:
     opt_level: int | None
     threads: int
     batch: int
+
+    @classmethod
+    def of(cls, run: Run, *, batch: int) -> Configuration:
+        """What a run says of itself, at so many inputs an inference."""
+        return cls(
+            runtime=run.runtime,
+            variant=run.variant,
+            opt_level=run.opt_level,
+            threads=run.threads,
+            batch=batch,
+        )
 
     @property
     def variant_label(self) -> str:

@@ -220,13 +220,7 @@ class Measurement(_Part):
     @property
     def configuration(self) -> Configuration:
         """How the model was run."""
-        return Configuration(
-            runtime=self.runtime,
-            variant=self.variant,
-            opt_level=self.opt_level,
-            threads=self.threads,
-            batch=self.batch,
-        )
+        return Configuration.of(self, batch=self.batch)
 
     def timing(self, floor_ns: int = statistics.FLOOR_NS) -> statistics.Timing | None:
         """Statistics of its times; None when it has no usable ones."""
