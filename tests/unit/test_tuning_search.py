@@ -30,9 +30,9 @@ from toolchain.core.store import Store
 from toolchain.tuning import records
 from toolchain.tuning import search_job as tuning_work
 from toolchain.tuning.budget import Budget
-from toolchain.tuning.devices import MeasuringError, RemoteDevice, possible
+from toolchain.tuning.devices import MeasuringError, RemoteDevice, plausible_seconds
 from toolchain.tuning.records import Database, Header
-from toolchain.tuning.search_request import Found
+from toolchain.tuning.search_request import SearchResult
 
 SERVER = Path(agent).with_name("rpc_server.py")
 COMPILER = shutil.which("g++")
@@ -86,7 +86,9 @@ def link(objects: list[Path], output: Path) -> None:
     process.run([COMPILER, "-shared", "-fPIC", *objects, "-o", output])
 
 
-def searched(lowered: tvm.IRModule, folder: Path, ports: dict[str, int], trials: int) -> Found:
+def searched(
+    lowered: tvm.IRModule, folder: Path, ports: dict[str, int], trials: int
+) -> SearchResult:
     """What a search came to."""
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
@@ -189,5 +191,5 @@ def test_a_server_that_hears_nothing_more_leaves_no_process_and_no_file(
 @pytest.mark.parametrize("times", [[], [0.001, 0.0], [-1.0], [float("inf")], [float("nan")]])
 def test_times_that_can_not_be_are_no_times(times: list[float]) -> None:
     with pytest.raises(MeasuringError, match="the device says"):
-        possible(times)
-    assert possible([0.001]) == [0.001]
+        plausible_seconds(times)
+    assert plausible_seconds([0.001]) == [0.001]

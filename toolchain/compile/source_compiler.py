@@ -11,7 +11,7 @@ from pathlib import Path
 
 from toolchain import targets
 from toolchain.compile.compilation import Compiler, release
-from toolchain.core import paths, worker
+from toolchain.core import paths, plugins, worker
 from toolchain.core.errors import BuildError, CommandError, UsageError
 from toolchain.core.store import Store, digest_of
 from toolchain.images import build as images
@@ -93,9 +93,14 @@ def _run(
             Mount(source=read.resolve(), target=str(read), read_only=True),
             Mount(source=fill.resolve(), target=str(fill)),
             Mount(source=request.parent.resolve(), target=str(request.parent)),
+            *(Mount(source=p, target=str(p), read_only=True) for p in plugins.named()),
         ]
         user = f"{os.getuid()}:{os.getgid()}"
-        env = {**worker.FIXED_ENVIRONMENT, "PYTHONPATH": f"{IN_CONTAINER}/code:{IN_CONTAINER}/tvm"}
+        env = {
+            **worker.FIXED_ENVIRONMENT,
+            "PYTHONPATH": f"{IN_CONTAINER}/code:{IN_CONTAINER}/tvm",
+            plugins.VARIABLE: os.pathsep.join(str(p) for p in plugins.named()),
+        }
         with engine.container(image.tag, mounts=mounts, env=env, user=user) as executor:
             command = ["python3", "-m", "toolchain.core.worker", str(request)]
             try:

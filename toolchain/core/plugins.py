@@ -20,10 +20,15 @@ from toolchain.core.errors import UsageError
 VARIABLE = "EDGEWRIGHT_PLUGINS"
 
 
+def named() -> tuple[Path, ...]:
+    """The user's folders, absolute, in the order in which they are named."""
+    given = os.environ.get(VARIABLE, "").split(os.pathsep)
+    return tuple(Path(folder).resolve() for folder in given if folder)
+
+
 def folders(kind: str) -> tuple[Path, ...]:
     """The user's folders of a kind, in the order in which they are named."""
-    named = [Path(p) for p in os.environ.get(VARIABLE, "").split(os.pathsep) if p]
-    return tuple(sub for folder in named if (sub := folder.resolve() / kind).is_dir())
+    return tuple(sub for folder in named() if (sub := folder / kind).is_dir())
 
 
 def names(package: ModuleType, kind: str) -> list[str]:
@@ -48,8 +53,8 @@ def modules(package: ModuleType, kind: str) -> list[ModuleType]:
     Raises:
         UsageError: a folder that is named isn't there, or a module in it can't be imported.
     """
-    for folder in os.environ.get(VARIABLE, "").split(os.pathsep):
-        if folder and not Path(folder).is_dir():
+    for folder in named():
+        if not folder.is_dir():
             raise UsageError(
                 f"{VARIABLE} names {folder}, which is no folder",
                 resolution="give the folders that hold your own runtimes and the like",

@@ -40,7 +40,7 @@ class GoneError(Exception):
     """The device stayed away."""
 
 
-def possible(times: list[float]) -> list[float]:
+def plausible_seconds(times: list[float]) -> list[float]:
     """Times in seconds as a device says them, when they can be some.
 
     Raises:
@@ -149,7 +149,7 @@ class RemoteDevice:
             evaluate = module.time_evaluator(
                 "main", device, number=1, repeat=repeat, f_preproc=PREPARATION
             )
-            return possible([float(seconds) for seconds in evaluate(*arguments).results])
+            return plausible_seconds([float(seconds) for seconds in evaluate(*arguments).results])
 
         first = statistics.median(runs(3))
         found = runs(int(max(FEWEST, min(MOST, MEASURED_S / max(first, 1e-6)))))

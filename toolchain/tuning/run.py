@@ -19,7 +19,7 @@ from toolchain.core.store import Store
 from toolchain.core.worker import Progress
 from toolchain.models.manifest import ModelManifest
 from toolchain.tuning.budget import Budget
-from toolchain.tuning.search_request import SEARCH, Address, Found, SearchRequest
+from toolchain.tuning.search_request import SEARCH, Address, SearchRequest, SearchResult
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -44,7 +44,7 @@ class Tuned:
     target: str
     tvm: str
     devices: tuple[str, ...]
-    found: Found
+    found: SearchResult
 
     def plain(self) -> dict[str, object]:
         """As JSON: one object with all of it."""
@@ -120,7 +120,7 @@ def save(tuned: Tuned, folder: Path) -> Path:
 COLUMNS = ("function", "calls", "tried", "of", "tile", "time, untuned 1")
 
 
-def rows(found: Found) -> list[list[str]]:
+def rows(found: SearchResult) -> list[list[str]]:
     """The functions that have a better tile, the greatest gain first, in `COLUMNS`."""
     better = [f for f in found.functions if f.ratio < 1]
     return [
@@ -129,7 +129,7 @@ def rows(found: Found) -> list[list[str]]:
     ]
 
 
-def told(found: Found) -> list[str]:
+def told(found: SearchResult) -> list[str]:
     """What came of a search, in lines."""
     lines = [f"{found.trials} trials, {found.new} of them new, {found.failed} failed"]
     if found.untuned is None or found.tuned is None:

@@ -29,13 +29,13 @@ from toolchain.tuning.devices import RemoteDevice
 from toolchain.tuning.functions import functions
 from toolchain.tuning.records import Database, Header
 from toolchain.tuning.search import Tuning
-from toolchain.tuning.search_request import Found, FoundFunction, SearchRequest
+from toolchain.tuning.search_request import FunctionResult, SearchRequest, SearchResult
 
 # Given objects and the library to make of them.
 Link = Callable[[list[Path], Path], None]
 
 
-def tune(request: SearchRequest, progress: Progress) -> Found:
+def tune(request: SearchRequest, progress: Progress) -> SearchResult:
     """Search for better tiles of a model's functions; the worker's entry.
 
     Raises:
@@ -122,7 +122,7 @@ def prepared(
     )  # fmt: skip
 
 
-def search(tuning: Tuning) -> Found:
+def search(tuning: Tuning) -> SearchResult:
     """Search, and say what came of it.
 
     Raises:
@@ -143,10 +143,10 @@ def search(tuning: Tuning) -> Found:
     return summary(tuning, tuning.trials() - before)
 
 
-def summary(tuning: Tuning, new: int) -> Found:
+def summary(tuning: Tuning, new: int) -> SearchResult:
     """What came of a search that made so many new trials."""
     untuned, tuned = (tuning.inference(tuned=one) for one in (False, True))
-    return Found(
+    return SearchResult(
         host=tuning.reference(),
         trials=tuning.trials(),
         new=new,
@@ -157,7 +157,7 @@ def summary(tuning: Tuning, new: int) -> Found:
         tuned=tuned if math.isfinite(tuned) else None,
         curve=tuple(tuning.curve),
         functions=tuple(
-            FoundFunction(
+            FunctionResult(
                 name=f.name,
                 workload=f.workload,
                 calls=f.calls,

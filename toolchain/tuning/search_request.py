@@ -51,7 +51,7 @@ class SearchRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundFunction:
+class FunctionResult:
     """What a search found for one function.
 
     Attributes:
@@ -74,7 +74,7 @@ class FoundFunction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchResult:
     """What came of a search.
 
     Attributes:
@@ -96,7 +96,7 @@ class Found:
     untuned: float | None
     tuned: float | None
     curve: tuple[tuple[int, float], ...]
-    functions: tuple[FoundFunction, ...]
+    functions: tuple[FunctionResult, ...]
 
 
-SEARCH = Job("toolchain.tuning.search_job:tune", SearchRequest, Found)
+SEARCH = Job("toolchain.tuning.search_job:tune", SearchRequest, SearchResult)
