@@ -14,9 +14,10 @@ from typing import NoReturn
 from invoke import Program
 
 import tasks
-from toolchain.core import console, paths
+from toolchain.commandline import console
+from toolchain.commandline.options import INVENTORY
+from toolchain.core import paths
 from toolchain.core.errors import EdgewrightError, UsageError
-from toolchain.core.options import INVENTORY
 
 # tasks about the machine, which need no folder
 ANYWHERE = {"doctor", "setup"}

@@ -9,8 +9,8 @@ from invoke import Collection, Context, task
 
 from deploy.tasks import accuracy, fleet
 from deploy.tasks import measure as device
-from toolchain.core.console import guarded
-from toolchain.core.options import DEFAULT_TARGET
+from toolchain.commandline.console import guarded
+from toolchain.commandline.options import DEFAULT_TARGET
 from toolchain.tasks import machine as make
 from toolchain.tasks import models as model
 

@@ -36,7 +36,8 @@ from tests.support import tools
 from tests.support.bundles import make_bundle, noise
 from tests.support.sshd import Sshd
 from toolchain.bundle import assemble
-from toolchain.core import console, paths, process
+from toolchain.commandline import console
+from toolchain.core import paths, process
 from toolchain.lock import mirrors
 
 HOSTS, MANY = 5, 50

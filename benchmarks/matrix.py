@@ -25,11 +25,12 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from toolchain import matrix, targets
+from toolchain.commandline import console, options
 from toolchain.compile import compilation as compiling
 from toolchain.compile.compilation import Linker
 from toolchain.compile.compilation_request import COMPILE, CompilationRequest
 from toolchain.convert.requests import CONVERT, ConversionRequest, Part
-from toolchain.core import console, options, paths, process, worker
+from toolchain.core import paths, process, worker
 from toolchain.core.worker import Answer, Job, Request
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.resolve import resolve_model

@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from toolchain.core import console, paths, process
+from toolchain.commandline import console
+from toolchain.core import paths, process
 
 RUNS = 5
 INVOKE = [sys.executable, "-m", "invoke"]

@@ -17,7 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from toolchain.core import console, paths, process
+from toolchain.commandline import console
+from toolchain.core import paths, process
 from toolchain.lock import mirrors
 
 ROUNDS = 7

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.tflite_vs_official import NUMPY, environment
-from toolchain.core import console, paths, process
+from toolchain.commandline import console
+from toolchain.core import paths, process
 from toolchain.models.manifest import ModelManifest
 
 ROUNDS = 9

@@ -21,7 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toolchain import targets
-from toolchain.core import console, paths, process
+from toolchain.commandline import console
+from toolchain.core import paths, process
 from toolchain.core.store import MANIFEST, Store, digest_file
 from toolchain.images import build as image_builder
 from toolchain.images import specification

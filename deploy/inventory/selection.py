@@ -7,8 +7,8 @@ from pathlib import Path
 from deploy.inventory import reading
 from deploy.inventory.reading import Device
 from deploy.ssh import destination
-from toolchain.core import console, options
-from toolchain.core.options import Devices
+from toolchain.commandline import console, options
+from toolchain.commandline.options import Devices
 
 
 def devices(asked: Devices) -> list[Device]:

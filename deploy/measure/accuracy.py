@@ -15,7 +15,7 @@ from typing import Protocol
 from deploy.measure import bench, matrix_order, runner_protocol
 from deploy.measure.runner_protocol import Job
 from toolchain.accuracy.counts import Run, Subject, counts_of
-from toolchain.accuracy.shards import Shards
+from toolchain.accuracy.sharding.shards import Shards
 from toolchain.core import store
 from toolchain.core.errors import EdgewrightError, ReleaseError
 from toolchain.results import measurement

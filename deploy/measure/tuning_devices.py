@@ -33,7 +33,7 @@ from toolchain.tuning import run
 from toolchain.tuning.budget import Budget
 from toolchain.tuning.search_request import Address
 
-PROGRAM = Path(__file__).parents[1] / "agent" / "rpc_server.py"
+PROGRAM = Path(__file__).parents[1] / "agent" / "programs" / "rpc_server.py"
 LIFETIME_S = 24 * 3600.0
 START_S = 120.0
 # The server ends when it hears nothing for IDLE_S; it hears something every BEAT_S.

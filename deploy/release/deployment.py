@@ -211,7 +211,7 @@ def _apply(
                 sent = _send(conn, session, folder, manifest, now.replaces, say)
                 installed = _install(session, folder, say)
             say("checking that packages import and models load")
-            program = (AGENT / "selfcheck.py").read_text()
+            program = (AGENT / "programs" / "selfcheck.py").read_text()
             checked = session.check(installed, program, assemble.artifacts(folder, manifest))
             if now.folder is None:
                 session.finish(installed)

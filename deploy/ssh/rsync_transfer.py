@@ -4,8 +4,8 @@ That is what rsync is for here. Where the device has nothing like the file, SFTP
 less work at both ends. What rsync takes for ssh is a socket of ours (`rsync_socket`), so host
 keys, algorithms, jumps and the user's identity are those of `deploy.ssh.login`, and no secret is
 anybody's argument. What is under way is bounded as over SFTP: a relay on the device
-(`deploy/agent/relay.py`) counts what rsync there was given. A part of the seam `connection`,
-which alone uses it.
+(`deploy/agent/programs/relay.py`) counts what rsync there was given. A part of the seam
+`connection`, which alone uses it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PIECE = 32 << 10
 # the pipe to rsync there, and what it holds back before it writes
 HELD = (64 << 10) + (256 << 10)
 PLUG = Path(__file__).with_name("rsync_socket.py")
-RELAY = Path(__file__).parents[1] / "agent" / "relay.py"
+RELAY = Path(__file__).parents[1] / "agent" / "programs" / "relay.py"
 CONNECT_LIMIT = 15.0
 NO_BASIS, NO_RSYNC = 3, 4
 # a link, not a copy; what is left of it the next deployment clears

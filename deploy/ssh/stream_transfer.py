@@ -14,7 +14,7 @@ from toolchain.core.errors import ConnectionFailed, ReleaseError
 
 UNDER_WAY = 512 << 10
 PIECE = 32 << 10
-PROGRAM = Path(__file__).parents[1] / "agent" / "receive.py"
+PROGRAM = Path(__file__).parents[1] / "agent" / "programs" / "receive.py"
 
 
 def command(version: str, part: str, whole: str, size: int, *, resume: bool) -> list[str]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from invoke import Context, task
 
 from deploy.tasks.measure import QUIET_DEVICE, Deployed, alone_on
-from toolchain.core import console, options
-from toolchain.core.console import guarded
+from toolchain.commandline import console, options
+from toolchain.commandline.console import guarded
+from toolchain.commandline.options import HOST_HELP, INVENTORY
 from toolchain.core.errors import UsageError
-from toolchain.core.options import HOST_HELP, INVENTORY
 
 if TYPE_CHECKING:
     from toolchain.accuracy.counts import Run

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from invoke import Context, task
 
-from toolchain.core import console, options
-from toolchain.core.console import guarded
+from toolchain.commandline import console, options
+from toolchain.commandline.console import guarded
+from toolchain.commandline.options import JSON, Fleet, OrderedFleet
 from toolchain.core.errors import FleetError
-from toolchain.core.options import JSON, Fleet, OrderedFleet
 
 if TYPE_CHECKING:
     from deploy.inventory.reading import Device

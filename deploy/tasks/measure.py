@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from invoke import Context, task
 
 from toolchain import runtimes
-from toolchain.core import console, options
-from toolchain.core.console import guarded
-from toolchain.core.options import (
+from toolchain.commandline import console, options
+from toolchain.commandline.console import guarded
+from toolchain.commandline.options import (
     DEFAULT_TARGET,
     HOST_HELP,
     INVENTORY,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from deploy.inventory.reading import Device
     from deploy.measure.jobs import Selection
     from deploy.ssh.connection import Connection
-    from toolchain.core.console import Say
+    from toolchain.commandline.console import Say
 
 QUIET_DEVICE = "wait until nobody else works on the device, and until it has little else to do"
 

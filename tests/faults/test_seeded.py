@@ -156,7 +156,7 @@ SEEDS = {
         only="bound",
     ),
     "a stream's file under its name before it is whole": Seed(
-        file="deploy/agent/receive.py", good="not piece:\n                return 1\n",
+        file="deploy/agent/programs/receive.py", good="not piece:\n                return 1\n",
         bad="not piece:\n                break\n",
         test="tests/unit/test_stream_transfer.py", only="early",
     ),
@@ -190,7 +190,7 @@ SEEDS = {
         only="one_byte",
     ),
     "a device's text obeyed by the terminal": Seed(
-        file="toolchain/core/terminal.py",
+        file="toolchain/commandline/terminal.py",
         good="yield Segment(visible(segment.text), segment.style)", bad="yield segment",
         test="tests/unit/test_console.py", only="not_obeyed",
     ),

@@ -18,7 +18,7 @@ from tests.support import measured
 from tests.support.deployed import DEPLOYED, END, LISTED, started
 from toolchain.accuracy import counts
 from toolchain.accuracy.counts import Counts, Run
-from toolchain.accuracy.shards import Shards
+from toolchain.accuracy.sharding.shards import Shards
 from toolchain.core import store
 from toolchain.core.errors import BenchError, ConnectionFailed, ReleaseError
 from toolchain.report import accuracy_section, failures

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from toolchain.core import console, paths
+from toolchain.commandline import console
+from toolchain.commandline.terminal import Terminal, visible
+from toolchain.core import paths
 from toolchain.core.errors import BenchError
-from toolchain.core.terminal import Terminal, visible
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def test_what_is_shown_has_as_many_characters_and_none_that_acts(text: str) -> N
 
 TASK = """
 import sys, time
-from toolchain.core import console
+from toolchain.commandline import console
 
 @console.guarded
 def body():

@@ -12,9 +12,10 @@ import PIL.Image
 import pytest
 from edgewright_runner import samples
 
-from toolchain.accuracy import classes, dataset, evaluation, shards, shards_job
+from toolchain.accuracy import classes, dataset, evaluation
 from toolchain.accuracy.classes import Classes
-from toolchain.accuracy.shards_request import ShardsRequest
+from toolchain.accuracy.sharding import shards, shards_job
+from toolchain.accuracy.sharding.shards_request import ShardsRequest
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.store import Store
 from toolchain.models import catalogue

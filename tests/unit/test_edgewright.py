@@ -15,7 +15,8 @@ import pytest
 
 import edgewright
 from tests.support import measured
-from toolchain.core import console, paths, process
+from toolchain.commandline import console
+from toolchain.core import paths, process
 from toolchain.core.errors import CommandError, UsageError
 from toolchain.results import measurement
 

@@ -138,7 +138,7 @@ def test_a_users_twin_does_not_take_the_place_of_ours(
 def test_the_device_checks_what_a_made_up_runtime_loads(network: ModelManifest) -> None:
     folder = a_bundle()
     artifacts = [f"{n}={p}" for n, p in assemble.artifacts(folder, assemble.load(folder))]
-    program = (agent_session.AGENT / "selfcheck.py").read_text()
+    program = (agent_session.AGENT / "programs" / "selfcheck.py").read_text()
     said = ThisMachine().run(
         ["release/venv/bin/python", "-", str(folder), *artifacts], input_text=program
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.accuracy import shards_request
+from toolchain.accuracy.sharding import shards_request
 from toolchain.compile import compilation
 from toolchain.compile.compilation_request import COMPILE
 from toolchain.convert.requests import CONVERT, MAKE_VARIANT

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from deploy.inventory import reading, selection, strict_yaml
 from deploy.inventory.schema import InventoryFile, validate
 from tests.support import openssh
+from toolchain.commandline.options import Devices
 from toolchain.core import paths
 from toolchain.core.errors import InventoryError, UsageError
-from toolchain.core.options import Devices
 
 BOARD = """\
 # my boards

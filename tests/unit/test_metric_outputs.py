@@ -21,7 +21,7 @@ from deploy.measure.runner_protocol import Job
 from tests.support import measured
 from tests.support.deployed import DEPLOYED, END, LISTED, started
 from toolchain.accuracy import metric_job
-from toolchain.accuracy.shards import Shards
+from toolchain.accuracy.sharding.shards import Shards
 from toolchain.core import store
 from toolchain.core.errors import ConnectionFailed, ReleaseError
 

@@ -8,8 +8,8 @@ import pytest
 from invoke import Argument, Context, task
 
 import tasks
-from toolchain.core import options
-from toolchain.core.options import Devices, Fleet, OrderedFleet
+from toolchain.commandline import options
+from toolchain.commandline.options import Devices, Fleet, OrderedFleet
 
 PLACE = {"host": "a", "group": "", "limit": "", "inventory": "i.yml"}
 

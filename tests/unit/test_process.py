@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from toolchain.core import console, process
+from toolchain.commandline import console
+from toolchain.core import process
 from toolchain.core.errors import CommandError, EdgewrightError, LockError
 
 

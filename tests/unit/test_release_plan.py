@@ -288,7 +288,7 @@ def test_a_home_with_files_of_librarys_names_is_no_library(
     monkeypatch.chdir(home)
     monkeypatch.setenv("PYTHONPATH", str(home))
     name = installed(steps, make_bundle(tmp_path / "b"))
-    program = (agent_session.AGENT / "selfcheck.py").read_text()
+    program = (agent_session.AGENT / "programs" / "selfcheck.py").read_text()
     assert steps.check(name, program, [], 60) == {"imported": ["tiny"], "models": 0}
 
 
@@ -330,7 +330,9 @@ def test_a_link_that_leads_elsewhere_and_a_file_that_is_no_program_any_more_are_
     assert not steps.whole(name)
 
 
-AGENTS = [agent_session.AGENT / f"{name}.py" for name in (*agent_session.MODULES, "selfcheck")]
+AGENTS = [
+    agent_session.AGENT / f"{name}.py" for name in (*agent_session.MODULES, "programs/selfcheck")
+]
 AGENTS += [agent_session.RUNNER / f"{name}.py" for name in agent_session.SHARED]
 
 

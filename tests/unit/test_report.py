@@ -16,15 +16,8 @@ from rich.console import Console
 
 from tests.support import evaluated, measured
 from toolchain.core.errors import BenchError
-from toolchain.report import (
-    comparison,
-    csv_file,
-    formatting,
-    html_page,
-    reports,
-    summary,
-    variant_chart,
-)
+from toolchain.report import comparison, csv_file, formatting, html_page, reports, summary
+from toolchain.report.charts import variant_chart
 from toolchain.results import measurement
 
 REAL = measured.result(measured.measurement(), measured.tvm(), measured.failed())

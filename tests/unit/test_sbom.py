@@ -9,7 +9,8 @@ import pytest
 
 from toolchain import runtimes, targets
 from toolchain.lock import pins as lock
-from toolchain.wheels import build, patch_series, sbom
+from toolchain.wheels import build, sbom
+from toolchain.wheels.sources import patch_series
 
 TARGET = targets.target("aarch64")
 IMAGE = {"packages": ["a", "b"]}

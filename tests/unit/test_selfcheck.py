@@ -42,7 +42,7 @@ def release(tmp_path: Path) -> Path:
 
 
 def check(release: Path, *artifacts: str) -> subprocess.CompletedProcess[str]:
-    program = (agent_session.AGENT / "selfcheck.py").read_text()
+    program = (agent_session.AGENT / "programs" / "selfcheck.py").read_text()
     return subprocess.run(
         [sys.executable, "-", str(release), *artifacts],
         input=program,

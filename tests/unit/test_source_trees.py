@@ -20,8 +20,8 @@ from toolchain.core.errors import CommandError, LockError, NoSpaceError
 from toolchain.core.store import Store
 from toolchain.lock import fetch, unpack
 from toolchain.lock.pins import Pinned
-from toolchain.wheels import source_trees
 from toolchain.wheels.recipe import Job, Recipe
+from toolchain.wheels.sources import source_trees
 
 RECIPE = Recipe(
     name="x",

@@ -8,6 +8,7 @@ import graphlib
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ NAMES_ONE = {
     # a stage of checks in manifests that are written already
     "toolchain/compile/compilation_job.py": {"tvm-x86", "x86_64"},
     # the target of the tutorial, used where none is named
-    "toolchain/core/options.py": {"rv64gc"},
+    "toolchain/commandline/options.py": {"rv64gc"},
     # a program by which its Debian package is known to be installed
     "toolchain/workstation/setup.py": {"qemu-riscv64-static"},
     # the name of another project
@@ -60,6 +61,7 @@ NAMES_ONE = {
 # Which folders of toolchain/ a folder may import: those below it.
 BELOW = {
     "core": set(),
+    "commandline": {"core"},
     "targets": {"core"},
     "lock": {"core", "targets"},
     "images": {"core", "lock", "targets"},
@@ -75,10 +77,11 @@ BELOW = {
     "bundle": {"core", "lock", "models", "runtimes", "targets", "wheels"},
     "results": {"core", "models"},
     "accuracy": {"core", "formats", "models", "results", "runtimes", "samples", "targets"},
-    "report": {"accuracy", "core", "models", "results", "runtimes"},
+    "report": {"accuracy", "commandline", "core", "models", "results", "runtimes"},
     "tasks": {
-        *("accuracy", "compile", "core", "formats", "images", "lock", "models", "report"),
-        *("results", "runtimes", "samples", "targets", "tuning", "wheels", "workstation"),
+        *("accuracy", "commandline", "compile", "core", "formats", "images", "lock", "models"),
+        *("report", "results", "runtimes", "samples", "targets", "tuning", "wheels"),
+        "workstation",
     },
 }
 # where examples of CONTRIBUTING.md stand when they are ours
@@ -245,6 +248,17 @@ def test_no_module_is_longer_than_can_be_read_in_one_sitting() -> None:
     every = [p for f in ("toolchain", "deploy", "tests") for p in (paths.ROOT / f).rglob("*.py")]
     long = {str(p): len(p.read_text().splitlines()) for p in every}
     assert {n: lines for n, lines in long.items() if lines > 400} == {}
+
+
+# Folders whose modules are all of one kind, one a thing.
+OF_ONE_KIND = ("toolchain/compile/operators",)
+
+
+def test_no_folder_holds_more_than_a_dozen_modules() -> None:
+    every = [p for f in ("toolchain", "deploy") for p in (paths.ROOT / f).rglob("[!_]*.py")]
+    folders = Counter(p.parent.relative_to(paths.ROOT).as_posix() for p in every)
+    full = {name: many for name, many in folders.items() if many > 12 and name not in OF_ONE_KIND}
+    assert full == {}
 
 
 def test_tests_share_through_their_support_alone() -> None:

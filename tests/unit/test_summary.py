@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.support import measured
-from toolchain.report import batch_chart, formatting, summary
+from toolchain.report import formatting, summary
+from toolchain.report.charts import batch_chart
 from toolchain.results import measurement
 
 MS = measured.MS

@@ -8,7 +8,7 @@ import pytest
 from invoke import Context
 
 from tests.support.manifests import a_manifest
-from toolchain.core import console
+from toolchain.commandline import console
 from toolchain.matrix import Outcome
 from toolchain.tasks import models
 

@@ -17,7 +17,7 @@ import pytest
 import tvm
 from tvm import relax
 
-from deploy.agent import __file__ as agent
+from deploy.agent.programs import rpc_server
 from tests.support.networks import CASES
 from toolchain import targets
 from toolchain.compile import compilation_job, onnx_import, pipeline
@@ -34,7 +34,7 @@ from toolchain.tuning.devices import MeasuringError, RemoteDevice, plausible_sec
 from toolchain.tuning.records import Database, Header
 from toolchain.tuning.search_request import SearchResult
 
-SERVER = Path(agent).with_name("rpc_server.py")
+SERVER = Path(rpc_server.__file__)
 COMPILER = shutil.which("g++")
 KEY = "0123456789abcdef"
 TARGET = targets.of_this_machine()

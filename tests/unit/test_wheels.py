@@ -13,9 +13,10 @@ from numpy.random import _philox
 from tests.support.fake_executor import FakeExecutor
 from toolchain import targets
 from toolchain.core.errors import BuildError, UsageError
-from toolchain.wheels import audit, build, build_steps, elf, metadata, pack, patch_series, recipe
+from toolchain.wheels import audit, build, build_steps, elf, metadata, pack, recipe
 from toolchain.wheels.audit import Audit
 from toolchain.wheels.recipe import Licence, Recipe
+from toolchain.wheels.sources import patch_series
 
 RV64GC = targets.target("rv64gc")
 RECIPE = Recipe(

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.worker_jobs import CRASH, DIE, DOUBLE, REFUSE, Doubling
-from toolchain.accuracy import shards_request
+from toolchain.accuracy.sharding import shards_request
 from toolchain.compile import compilation_request
 from toolchain.convert import requests as conversion_requests
 from toolchain.core import worker

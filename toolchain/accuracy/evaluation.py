@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain import runtimes, targets
-from toolchain.accuracy import classes, dataset, shards
+from toolchain.accuracy import classes, dataset
 from toolchain.accuracy.counts import Run
-from toolchain.accuracy.shards import Shards
+from toolchain.accuracy.sharding import shards
+from toolchain.accuracy.sharding.shards import Shards
 from toolchain.core import store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.accuracy import classes, evaluation, shards
+from toolchain.accuracy import classes, evaluation
 from toolchain.accuracy.classes import Classes
 from toolchain.accuracy.dataset import Image
 from toolchain.accuracy.evaluation import Evaluation
 from toolchain.accuracy.metric_request import EVALUATE, MetricRequest
 from toolchain.accuracy.metrics import Labelled, Metric, Network
+from toolchain.accuracy.sharding import shards
 from toolchain.core import store, worker
 from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress

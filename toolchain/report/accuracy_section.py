@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 
 from toolchain.accuracy.counts import Counts, Run, Subject
-from toolchain.report import formatting, latency_chart
+from toolchain.report import formatting
+from toolchain.report.charts import latency_chart
 from toolchain.results.statistics import Proportion, wilson
 
 COLUMNS = [

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from toolchain.core.terminal import visible
+from toolchain.commandline.terminal import visible
 
 # how a formula begins, in OWASP's list ("CSV Injection"); of its control characters a tab is left
 FORMULAS = ("=", "+", "-", "@", "\t")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from toolchain.report import runtime_style
+from toolchain.report.charts import runtime_style
 from toolchain.report.measurement_rows import MIB, accuracy_of
 from toolchain.results import measurement, statistics
 from toolchain.results.configuration import Configuration

@@ -10,17 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from toolchain.accuracy.counts import Run
-from toolchain.report import (
-    accuracy_section,
-    batch_chart,
-    comparison,
-    formatting,
-    latency_chart,
-    measurement_rows,
-    runtime_style,
-    summary,
-    variant_chart,
-)
+from toolchain.report import accuracy_section, comparison, formatting, measurement_rows, summary
+from toolchain.report.charts import batch_chart, latency_chart, runtime_style, variant_chart
 from toolchain.report.failures import Failed
 from toolchain.results import measurement, statistics
 

@@ -9,7 +9,8 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolchain.report import formatting, runtime_style
+from toolchain.report import formatting
+from toolchain.report.charts import runtime_style
 from toolchain.results import measurement as results
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
-from toolchain.core import console, options
-from toolchain.core.console import guarded
+from toolchain.commandline import console, options
+from toolchain.commandline.console import guarded
+from toolchain.commandline.options import DEFAULT_TARGET, JSON, OS, TARGET
 from toolchain.core.errors import UsageError
-from toolchain.core.options import DEFAULT_TARGET, JSON, OS, TARGET
 
 if TYPE_CHECKING:
     from toolchain.lock.resolve import Moved

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from invoke import Context, task
 
 from toolchain import formats
-from toolchain.core import console, options
-from toolchain.core.console import guarded
+from toolchain.commandline import console, options
+from toolchain.commandline.console import guarded
+from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, Models
 from toolchain.core.errors import ModelError, UsageError
-from toolchain.core.options import DEFAULT_TARGET, JSON, TARGET, Models
 
 if TYPE_CHECKING:
     from toolchain.matrix import Outcome

@@ -24,7 +24,7 @@ from tvm import rpc
 
 # A session measures one function; the server ends one that takes longer.
 SESSION_S = 90
-# Each run finds the caches as in an inference; see `deploy/agent/rpc_server.py`.
+# Each run finds the caches as in an inference; see `deploy/agent/programs/rpc_server.py`.
 PREPARATION = "edgewright.as_in_an_inference"
 MEASURED_S, FEWEST, MOST = 0.25, 5, 60
 AWAY_S, RETRY_S = 180.0, 2.0

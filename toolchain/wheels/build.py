@@ -27,8 +27,9 @@ from toolchain.images import specification
 from toolchain.lock import pins as lock
 from toolchain.lock.pins import Pinned
 from toolchain.targets import Target
-from toolchain.wheels import audit, metadata, patch_series
+from toolchain.wheels import audit, metadata
 from toolchain.wheels.recipe import RECIPES, SHARED, Build, Recipe
+from toolchain.wheels.sources import patch_series
 from toolchain.wheels.variations import Conditions
 
 if TYPE_CHECKING:

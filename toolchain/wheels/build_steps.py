@@ -23,8 +23,9 @@ from toolchain.core.store import Store
 from toolchain.images.build_container import Executor, Mount
 from toolchain.lock.pins import Pinned
 from toolchain.targets import Target
-from toolchain.wheels import audit, metadata, pack, patch_series, sbom, source_trees
+from toolchain.wheels import audit, metadata, pack, sbom
 from toolchain.wheels.recipe import RECIPES, SHARED, Build, Job, Recipe
+from toolchain.wheels.sources import patch_series, source_trees
 from toolchain.wheels.variations import Conditions, in_order_of
 
 REMARK = re.compile(r"\s|In file included from |.*: (note|warning): ")

@@ -26,8 +26,8 @@ from packageurl import PackageURL
 from toolchain.core.store import digest_of, digest_tree
 from toolchain.lock.pins import Pinned
 from toolchain.targets import Target
-from toolchain.wheels import patch_series
 from toolchain.wheels.recipe import Recipe
+from toolchain.wheels.sources import patch_series
 
 
 def bill(

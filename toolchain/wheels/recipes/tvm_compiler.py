@@ -8,9 +8,10 @@ runtime that goes with it.
 from __future__ import annotations
 
 from toolchain.images.build_container import Executor
-from toolchain.wheels import cross_compiler, tvm_tree
+from toolchain.wheels import cross_compiler
 from toolchain.wheels.recipe import Job, Recipe
-from toolchain.wheels.tvm_tree import FFI, IN_TREE, TREE
+from toolchain.wheels.sources import tvm_tree
+from toolchain.wheels.sources.tvm_tree import FFI, IN_TREE, TREE
 
 RECIPE = Recipe(
     name="edgewright-tvm-compiler",

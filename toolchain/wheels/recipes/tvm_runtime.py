@@ -7,8 +7,8 @@ runtime's sources. A few headers are not in it; they come from another package's
 from __future__ import annotations
 
 from toolchain.images.build_container import Executor
-from toolchain.wheels import tvm_tree
 from toolchain.wheels.recipe import Job, Recipe
+from toolchain.wheels.sources import tvm_tree
 
 TVM = "apache-tvm"
 

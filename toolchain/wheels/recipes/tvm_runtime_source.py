@@ -7,9 +7,9 @@ Compiler and runtime of TVM fit only when they are of one version, so a bundle o
 from __future__ import annotations
 
 from toolchain.images.build_container import Executor
-from toolchain.wheels import tvm_tree
 from toolchain.wheels.recipe import Job, Recipe
-from toolchain.wheels.tvm_tree import FFI, IN_TREE, TREE
+from toolchain.wheels.sources import tvm_tree
+from toolchain.wheels.sources.tvm_tree import FFI, IN_TREE, TREE
 
 RECIPE = Recipe(
     name="edgewright-tvm-runtime-source",

@@ -89,6 +89,6 @@ class OutputsRequest:
     folder: Path
 
 
-PREPARE = Job("toolchain.accuracy.shards_job:prepare", ShardsRequest, type(None))
-OUTPUTS = Job("toolchain.accuracy.shards_job:outputs", OutputsRequest, type(None))
-REFERENCES = Job("toolchain.accuracy.shards_job:references", ReferencesRequest, type(None))
+PREPARE = Job("toolchain.accuracy.sharding.shards_job:prepare", ShardsRequest, type(None))
+OUTPUTS = Job("toolchain.accuracy.sharding.shards_job:outputs", OutputsRequest, type(None))
+REFERENCES = Job("toolchain.accuracy.sharding.shards_job:references", ReferencesRequest, type(None))

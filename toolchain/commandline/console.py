@@ -24,8 +24,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from toolchain.commandline.terminal import Terminal, visible
 from toolchain.core.errors import EdgewrightError
-from toolchain.core.terminal import Terminal, visible
 
 QUIET_S = 20.0
 INTERRUPTED = 130

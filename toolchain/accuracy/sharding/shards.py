@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain.accuracy.dataset import Image
-from toolchain.accuracy.shards_request import (
+from toolchain.accuracy.sharding.shards_request import (
     OUTPUTS,
     PREPARE,
     REFERENCES,

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from html import escape
 
 from toolchain.models.variants import PLAIN
-from toolchain.report import formatting, measurement_rows, runtime_style
-from toolchain.report.latency_chart import LEFT, RIGHT, figure
+from toolchain.report import formatting, measurement_rows
+from toolchain.report.charts import runtime_style
+from toolchain.report.charts.latency_chart import LEFT, RIGHT, figure
 from toolchain.results import measurement
 
 ROW = 52

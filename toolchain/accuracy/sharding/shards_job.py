@@ -12,7 +12,7 @@ import PIL.ImageOps
 
 from toolchain import formats
 from toolchain.accuracy import dataset, framing
-from toolchain.accuracy.shards_request import (
+from toolchain.accuracy.sharding.shards_request import (
     SUMMARY,
     OutputsRequest,
     ReferencesRequest,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeVar
 
-from toolchain.report import formatting, runtime_style
+from toolchain.report import formatting
+from toolchain.report.charts import runtime_style
 from toolchain.results.measurement import EMULATED
 from toolchain.results.statistics import Proportion, percentile
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from toolchain.report import formatting, runtime_style, summary
-from toolchain.report.latency_chart import LEFT, RIGHT, figure
+from toolchain.report import formatting, summary
+from toolchain.report.charts import runtime_style
+from toolchain.report.charts.latency_chart import LEFT, RIGHT, figure
 from toolchain.report.summary import Point
 from toolchain.results import measurement
 

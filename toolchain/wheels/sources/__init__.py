@@ -1,0 +1,1 @@
+"""The trees that wheels are built from: unpacked, patched, put together."""
