@@ -99,7 +99,11 @@ def measure(
         sent = send(conn, place, images, number, {job.variant for job in left})
         on_shard = [
             job.model_copy(
-                update={"samples": sent.images, "reference": sent.references[job.variant]}
+                update={
+                    "samples": sent.images,
+                    "reference": sent.references[job.variant],
+                    "state": None,
+                }
             )
             for job in left
         ]

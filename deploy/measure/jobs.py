@@ -165,4 +165,5 @@ def _jobs(model: DeployedModel, target: str, threads: int) -> Iterator[Job]:
                 inputs=tuple(in_order(manifest.inputs, artifact.inputs)),
                 outputs=tuple(in_order(manifest.outputs, artifact.outputs)),
             ),
+            state=manifest.state,
         )

@@ -97,7 +97,7 @@ def bring(
 def _asked(job: Job, sent: Sent, outputs: str) -> Job:
     """A job on a shard that is there, its outputs kept in a file there."""
     paths = {"samples": sent.images, "reference": sent.references[job.variant], "outputs": outputs}
-    return job.model_copy(update=paths)
+    return job.model_copy(update={**paths, "state": None})
 
 
 def _file(folder: Path, job: Job, shard: str) -> Path:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 
 from toolchain.formats.signature import Tensor
+from toolchain.formats.state import State
 from toolchain.results import measurement as results
 from toolchain.results.configuration import Configuration, OptLevel, Runtime
 
@@ -66,6 +67,7 @@ class Job(BaseModel):
         reference: what a variant gave on the machine that made it; the samples hold what the
             network gave as it was trained.
         signature: what goes in and comes out; a runner of before this takes one of each.
+        state: which inputs are given outputs of the inference before, on the model's own samples.
         outputs: the absolute path of a file there that takes all outputs; none are kept without it.
     """
 
@@ -81,6 +83,7 @@ class Job(BaseModel):
     samples: str
     reference: str | None = None
     signature: JobSignature | None = None
+    state: State | None = None
     outputs: str | None = None
 
     @property

@@ -72,7 +72,9 @@ BELOW = {
     "samples": {"core", "formats", "models"},
     "runtimes": {"core", "lock", "wheels"},
     "convert": {"core", "formats", "lock", "models", "runtimes", "samples", "workstation"},
-    "compile": {"convert", "core", "formats", "images", "lock", "models", "targets", "wheels"},
+    "compile": {
+        *("convert", "core", "formats", "images", "lock", "models", "samples", "targets", "wheels"),
+    },
     "tuning": {"compile", "core", "models", "targets"},
     "bundle": {"core", "lock", "models", "runtimes", "targets", "wheels"},
     "results": {"core", "models"},

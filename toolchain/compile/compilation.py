@@ -152,6 +152,7 @@ class LibraryPlan:
             batch=self.present.batch,
             inputs=tuple(self.present.inputs),
             outputs=tuple(self.present.outputs),
+            state=self.present.state,
             target=self.target.tagged(),
             opt_level=self.opt_level,
             tuned=dict(self.tiles),

@@ -28,6 +28,7 @@ from toolchain.formats.graphs import onnx_graph
 from toolchain.models import samples_file
 from toolchain.models.checks import Check
 from toolchain.models.variants import VARIANTS
+from toolchain.samples.sets import Sets, stacked
 
 
 def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled:
@@ -138,16 +139,17 @@ def _check(executable: Any, request: CompilationRequest, rounded: bool) -> Check
 
     variant = VARIANTS[request.variant]
     main = relax.VirtualMachine(executable, tvm.cpu())["main"]
-    inputs = [*samples_file.inputs(request.samples, request.inputs).values()]
+    arrays = samples_file.inputs(request.samples, request.inputs)
+    samples = Sets(arrays=arrays, state=request.state)
     outputs = samples_file.outputs(request.reference or request.samples, request.outputs)
-    runs = [
-        _tensors(main(*(tvm.runtime.tensor(np.asarray(array[n], order="C")) for array in inputs)))
-        for n in range(len(inputs[0]))
-    ]
-    found = {
-        tensor.name: np.stack([of[position] for of in runs]).astype(tensor.dtype)
-        for position, tensor in enumerate(request.outputs)
-    }
+    names = [tensor.name for tensor in request.outputs]
+
+    def infer(given: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        inputs = [np.asarray(given[tensor.name], order="C") for tensor in request.inputs]
+        return dict(zip(names, _tensors(main(*map(tvm.runtime.tensor, inputs))), strict=True))
+
+    made = stacked(samples.run(infer))
+    found = {tensor.name: made[tensor.name].astype(tensor.dtype) for tensor in request.outputs}
     stage = "tvm-x86" if platform.machine() == "x86_64" else f"tvm-{platform.machine()}"
     return parity.compare(
         stage,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from toolchain.core.confinement import Rights
 from toolchain.core.worker import Job
 from toolchain.formats.signature import Tensor
+from toolchain.formats.state import State
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -44,6 +45,7 @@ class CompilationRequest:
         tuned: tiles by workload.
         check_in_parallel: whether to compile for this machine and the target side by side.
         folder: takes `objects/`, `check.json` and `tuned.json`.
+        state: of the network.
     """
 
     onnx: Path
@@ -58,6 +60,7 @@ class CompilationRequest:
     tuned: Mapping[str, TileRecord]
     check_in_parallel: bool
     folder: Path
+    state: State | None = None
 
     def rights(self) -> Rights:
         """What the job that does it may reach."""

@@ -7,7 +7,7 @@ that the kind at hand doesn't need.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from toolchain.convert.parity import Outputs
 from toolchain.convert.requests import ConversionRequest, Part
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
-from toolchain.formats import shapes
+from toolchain.formats import shapes, state
 from toolchain.formats.graphs import onnx_graph, onnx_uses
 from toolchain.formats.network import Network
 from toolchain.formats.signature import Tensor
@@ -57,7 +57,7 @@ class Reference:
 
     Attributes:
         inputs: the network's, their shapes fixed.
-        samples: what it is given.
+        samples: what it is given; a state's inputs, what it gave an inference before.
         outputs: what it gives for them.
     """
 
@@ -98,7 +98,7 @@ def convert(request: ConversionRequest, progress: Progress) -> None:
     """Fill `folder` with the conversions of `spec`; the worker's entry.
 
     Raises:
-        UsageError: a shape that was asked for is none of the model's.
+        UsageError: a shape or a state that was asked for is none of the model's.
         ModelError: the model can't be read, or be converted to any form.
     """
     spec, folder = request.spec, request.folder
@@ -106,9 +106,12 @@ def convert(request: ConversionRequest, progress: Progress) -> None:
     inputs, batch = fixed_inputs(network, spec, request.batch, progress)
     forms = _converted(network, spec.name, inputs, progress)
     limits = {} if forms.graph is None else onnx_uses.index_limits(forms.graph)
-    samples = selection.checked(spec, inputs, batch, limits)
+    samples = _samples(network, spec, inputs, batch, limits)
+    if samples.state is not None:
+        progress(f"state: {samples.state}")
     progress("running the source model")
-    reference = Reference(inputs=inputs, samples=samples, outputs=run_all(network, samples, batch))
+    outputs = run_all(network, samples, batch)
+    reference = Reference(inputs=inputs, samples=samples.fed(outputs.arrays), outputs=outputs)
     _refuse_other_labels(spec, reference.outputs)
     _check(network, reference, forms, progress)
     _write(folder, reference, forms)
@@ -131,15 +134,49 @@ def fixed_inputs(
     return shapes.fixed(network.signature, batch, {**known, **asked})
 
 
+def _samples(
+    network: Network,
+    spec: ModelSpec,
+    inputs: tuple[Tensor, ...],
+    batch: int,
+    limits: Mapping[str, int],
+) -> Sets:
+    """What a network is given, with the state that the user says, or that its names say.
+
+    Raises:
+        UsageError: what the user says is no state of the network.
+        ModelError: the user's samples can't be used.
+    """
+    own = None if spec.own is None else spec.own.state
+    known = state.found(network.signature) if own is None else state.said(network.signature, own)
+    samples = selection.checked(spec, inputs, batch, limits, known)
+    if known is None:
+        return samples
+    made = network.run(next(iter(samples)))
+    outputs = tensors_of(network, made)
+    if own is not None:
+        state.refuse_misfit(known, inputs, outputs)
+        return samples
+    fitting = state.what_fits(known, inputs, outputs)
+    return samples if fitting == known else selection.checked(spec, inputs, batch, limits, fitting)
+
+
+def tensors_of(network: Network, made: Mapping[str, npt.NDArray[Any]]) -> list[Tensor]:
+    """A network's outputs with the shapes and types that they came out with in one inference."""
+    return [
+        replace(output, dtype=made[output.name].dtype.name).fixed(made[output.name].shape)
+        for output in network.signature.outputs
+    ]
+
+
 def run_all(network: Network, samples: Sets, batch: int) -> Outputs:
     """What a network gives for samples, by the library of its kind.
 
     Raises:
         ModelError: it can't be run, or its outputs' shapes depend on values.
     """
-    runs = [network.run(given) for given in samples]
     try:
-        arrays = stacked(runs)
+        arrays = stacked(samples.run(network.run))
     except ValueError as error:
         raise ModelError(
             "an output of the model has another size from one inference to the next",
@@ -147,10 +184,7 @@ def run_all(network: Network, samples: Sets, batch: int) -> Outputs:
             resolution="export it without what leaves values out, such as NonMaxSuppression or "
             "NonZero at its end",
         ) from error
-    tensors = [
-        replace(output, dtype=arrays[output.name].dtype.name).fixed(arrays[output.name].shape[1:])
-        for output in network.signature.outputs
-    ]
+    tensors = tensors_of(network, {name: array[0] for name, array in arrays.items()})
     return Outputs(tensors=tensors, arrays=arrays, batch=batch)
 
 
@@ -260,12 +294,13 @@ def run_graph(graph: onnx.ModelProto, reference: Reference) -> dict[str, npt.NDA
             detail=f"inputs {', '.join(given)}\noutputs {', '.join(made)}",
             resolution="run it by TensorFlow Lite alone, or export the model to ONNX yourself",
         )
-    runs = []
-    for one in reference.samples:
+
+    def infer(one: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         feeds = {to: one[t.name] for to, t in zip(given, reference.inputs, strict=True)}
         found = onnx_graph.run(session, feeds)
-        runs.append({to: found[name] for to, name in zip(names, made, strict=True)})
-    return stacked(runs)
+        return {to: found[name] for to, name in zip(names, made, strict=True)}
+
+    return stacked(reference.samples.run(infer))
 
 
 def _write(folder: Path, reference: Reference, forms: Forms) -> None:
@@ -304,6 +339,7 @@ def _manifest(
         source=source,
         inputs=list(reference.inputs),
         outputs=list(reference.outputs.tensors),
+        state=samples.state,
         tflite=tflite,
         onnx=None if forms.graph is None else record(folder, ONNX_FILE),
         samples=Samples(

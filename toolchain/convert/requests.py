@@ -9,6 +9,7 @@ from pathlib import Path
 from toolchain.core.confinement import Rights
 from toolchain.core.worker import Job
 from toolchain.formats.signature import Tensor
+from toolchain.formats.state import State
 from toolchain.models.specification import ModelSpec
 
 
@@ -58,6 +59,7 @@ class VariantRequest:
         variant: one of `variants.VARIANTS`.
         samples: an npz file, as `manifest.Samples` has it, of the converted model.
         outputs: of the converted model, as its manifest has them.
+        state: the same.
         weights: of a catalogue model.
         tuned: the weights after training on, where the variant has any.
         folder: takes the variant's files and `variant.json`.
@@ -68,6 +70,7 @@ class VariantRequest:
     variant: str
     samples: Path
     outputs: tuple[Tensor, ...]
+    state: State | None
     weights: Part
     folder: Path
     tuned: Part = field(default_factory=Part)

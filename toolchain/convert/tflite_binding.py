@@ -19,7 +19,7 @@ from toolchain.convert.parity import Outputs
 from toolchain.core.errors import ModelError
 from toolchain.formats.graphs import tflite_graph
 from toolchain.formats.signature import Tensor
-from toolchain.samples.sets import Sets
+from toolchain.samples.sets import Sets, stacked
 
 MOST_ORDERS = 120  # orders of inputs that are tried by their values: five alike
 
@@ -48,7 +48,7 @@ def run(content: bytes, inputs: Sequence[Tensor], samples: Sets, reference: Outp
     Args:
         content: the file, its shapes fixed.
         inputs: the network's.
-        samples: what it is given.
+        samples: what it is given; a state's inputs, what its source gave.
         reference: what the source gives for them.
 
     Raises:
@@ -56,13 +56,15 @@ def run(content: bytes, inputs: Sequence[Tensor], samples: Sets, reference: Outp
     """
     interpreter = tflite_graph.interpreter(content)
     sources, sinks = interpreter.get_input_details(), interpreter.get_output_details()
-    first = next(iter(samples))
+    # where a state begins with zeros, two of its inputs can't be told apart
+    known = 1 if samples.state is not None and len(samples) > 1 else 0
+    first = list(samples)[known]
     best: tuple[float, list[Tensor], list[Tensor]] | None = None
     for order in itertools.islice(_orders(inputs, sources, "input"), MOST_ORDERS):
         given = _inferred(interpreter, order, first)
-        outputs = _nearest(reference, sinks, given)
+        outputs = _nearest(reference, sinks, given, known)
         apart = sum(
-            _distance(reference.arrays[t.name][0], array)
+            _distance(reference.arrays[t.name][known], array)
             for t, array in zip(outputs, given, strict=True)
         )
         if best is None or apart < best[0]:
@@ -70,14 +72,16 @@ def run(content: bytes, inputs: Sequence[Tensor], samples: Sets, reference: Outp
     if best is None:
         raise _not_there("input", inputs, sources)
     _, order, outputs = best
-    runs = [_inferred(interpreter, order, one) for one in samples]
+    names = [tensor.name for tensor in outputs]
+
+    def infer(one: dict[str, Array]) -> dict[str, Array]:
+        return dict(zip(names, _inferred(interpreter, order, one), strict=True))
+
+    found = stacked(samples.run(infer))
     return Bound(
         inputs=_if_other(order, inputs),
         outputs=_if_other(outputs, reference.tensors),
-        found={
-            tensor.name: np.stack([of[position] for of in runs]).astype(tensor.dtype)
-            for position, tensor in enumerate(outputs)
-        },
+        found={tensor.name: found[tensor.name].astype(tensor.dtype) for tensor in outputs},
     )
 
 
@@ -132,8 +136,16 @@ def _fits(tensor: Tensor, detail: Detail) -> bool:
     return alike and tuple(int(d) for d in detail["shape"]) == tensor.shape
 
 
-def _nearest(reference: Outputs, details: Sequence[Detail], given: Sequence[Array]) -> list[Tensor]:
+def _nearest(
+    reference: Outputs, details: Sequence[Detail], given: Sequence[Array], number: int
+) -> list[Tensor]:
     """The network's outputs in the file's order: each where the values are nearest to its own.
+
+    Args:
+        reference: what the source gives.
+        details: of the file's outputs.
+        given: what the file gives in one inference.
+        number: of that inference.
 
     Raises:
         ModelError: one of them is not in the file.
@@ -143,7 +155,7 @@ def _nearest(reference: Outputs, details: Sequence[Detail], given: Sequence[Arra
     left = dict(enumerate(given))
     found: dict[int, Tensor] = {}
     for tensor in reference.tensors:
-        expected = reference.arrays[tensor.name][0]
+        expected = reference.arrays[tensor.name][number]
         fitting = [n for n, array in left.items() if array.shape == expected.shape]
         if not fitting:
             raise _not_there("output", reference.tensors, details)

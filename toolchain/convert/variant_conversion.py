@@ -58,17 +58,15 @@ def add(
     }
 
     def build(made: Path) -> None:
-        with (
-            conversion.weights(where, spec) as weights,
-            _tuned(where, spec, batch, variant) as tuned,
-        ):
+        with conversion.weights(where, spec) as part, _tuned(where, spec, batch, variant) as tuned:
             request = VariantRequest(
                 spec=spec,
                 batch=batch,
                 variant=variant,
                 samples=folder / present.samples.file,
                 outputs=tuple(present.outputs),
-                weights=weights,
+                state=present.state,
+                weights=part,
                 tuned=tuned,
                 folder=made,
             )

@@ -6,6 +6,7 @@ is compared with the TFLite form: what that changed is the variant's, what ONNX 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from toolchain.convert.conversion_job import (
     Reference,
     fixed_inputs,
     opened,
+    run_all,
     run_graph,
 )
 from toolchain.convert.requests import Part, VariantRequest
@@ -54,7 +56,7 @@ def make(request: VariantRequest, progress: Progress) -> None:
     inputs, batch = fixed_inputs(network, spec, request.batch, progress)
     source = Reference(
         inputs=inputs,
-        samples=Sets(arrays=samples_file.inputs(request.samples, inputs)),
+        samples=Sets(arrays=samples_file.inputs(request.samples, inputs), state=request.state),
         outputs=parity.Outputs(
             tensors=request.outputs,
             arrays=samples_file.outputs(request.samples, request.outputs),
@@ -66,7 +68,7 @@ def make(request: VariantRequest, progress: Progress) -> None:
     limits: dict[str, int] = {}
     if variant.calibrated and any(not tensor.dtype.startswith("float") for tensor in inputs):
         limits = onnx_uses.index_limits(network.to_onnx(inputs, spec.name))
-    known = selection.calibration(spec, inputs, batch, limits) if variant.calibrated else None
+    known = _calibration(request, network, source, limits) if variant.calibrated else None
     progress(f"converting to TensorFlow Lite, {variant.name}")
     settings = tflite_variants.settings(variant.name, inputs, known)
     tflite = tensorflow_graph.to_tflite(network.graph(inputs), settings)
@@ -97,6 +99,18 @@ def make(request: VariantRequest, progress: Progress) -> None:
         missing=missing,
     )
     (folder / manifest.VARIANT_FILE).write_text(part.model_dump_json(exclude_none=True))
+
+
+def _calibration(
+    request: VariantRequest,
+    network: TensorFlowNetwork,
+    source: Reference,
+    limits: Mapping[str, int],
+) -> Sets:
+    """What ranges are measured on; a state's are those of what the network gives."""
+    inputs, batch = source.inputs, source.batch
+    known = selection.calibration(request.spec, inputs, batch, limits, request.state)
+    return known if known.state is None else known.fed(run_all(network, known, batch).arrays)
 
 
 def _graph(

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from toolchain.core import store
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.formats.signature import Tensor
+from toolchain.formats.state import State
 from toolchain.models import variants
 from toolchain.models.checks import Check
 from toolchain.models.variants import PLAIN
@@ -143,6 +144,8 @@ class ModelManifest(_Part):
     `inputs` and `outputs` are in the order that TVM's libraries have them. `onnx` and `samples` are
     of the network as it was trained; `graphs` and `references` hold the ONNX graph of each other
     variant and what its TFLite form gave here (`out:NAME` as in the samples; .npy in schema 1).
+    `state` says which inputs are given outputs of the inference before, and for how many steps;
+    `in:NAME` of such an input holds what the source was given at each.
     `artifacts` holds by a runtime's name what it executes; that of the first two runtimes stands in
     `tflite` and `libraries`, as it always has. `missing` says of each form that was not made why.
     """
@@ -154,6 +157,7 @@ class ModelManifest(_Part):
     source: Source
     inputs: Annotated[list[Tensor], Field(min_length=1)]
     outputs: Annotated[list[Tensor], Field(min_length=1)]
+    state: State | None = Field(default=None, exclude_if=lambda state: state is None)
     tflite: dict[str, Tflite] = Field(default_factory=dict)
     onnx: File | None = None
     graphs: dict[str, File] = Field(default_factory=dict)

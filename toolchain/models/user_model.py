@@ -11,6 +11,9 @@
     [shape]                      # of inputs whose sizes are open
     images = "1x3x640x640"
 
+    [state]                      # inputs that are outputs of the inference before
+    h = "hn"
+
     [preprocessing]              # as in toolchain/models/catalogue.toml
     channels = "RGB"
 
@@ -55,6 +58,8 @@ class OwnEntry(BaseModel):
     shape: dict[str, tuple[PositiveInt, ...]] = Field(
         default_factory=dict, exclude_if=lambda shapes: not shapes
     )
+    # the output of each input that has a state; empty where it is said that there is none
+    state: dict[str, str] | None = Field(default=None, exclude_if=lambda said: said is None)
     preprocessing: Preprocessing | None = None
     detection: Detection | None = Field(default=None, exclude_if=lambda said: said is None)
 

@@ -99,7 +99,8 @@ def outputs(parity: measurement.Parity | None) -> list[str]:
     """Each output of a network that is no classifier, against its reference."""
     if parity is None or parity.top1_agree is not None:
         return []
-    return [_output(output) for output in parity.outputs]
+    steps = [] if parity.steps is None else [f"state fed back in sequences of {parity.steps} steps"]
+    return [_output(output) for output in parity.outputs] + steps
 
 
 def _output(output: measurement.OutputParity) -> str:

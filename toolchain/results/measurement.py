@@ -138,7 +138,7 @@ class Parity(_Part):
     `max_abs` is the largest absolute difference of any output value; null when an output was not
     finite. `reference_max_abs` is the reference's largest value, to judge it by. `top1_agree` is
     null where the network is no classifier; `outputs` is empty in results of before there could be
-    several.
+    several. Where the network has a state, it went through sequences of `steps` inferences.
     """
 
     count: Positive
@@ -146,6 +146,9 @@ class Parity(_Part):
     max_abs: Annotated[float, Field(ge=0)] | None
     reference_max_abs: Annotated[float, Field(ge=0)]
     top1_agree: Count | None = None
+    steps: Positive | None = Field(
+        default=None, description="of a sequence with state fed back; null without a state"
+    )
     outputs: list[OutputParity] = Field(default_factory=list)
 
     @property

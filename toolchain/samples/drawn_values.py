@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from toolchain.formats.signature import Tensor
+from toolchain.formats.state import State
 from toolchain.samples import public_images
 from toolchain.samples.sets import Array, Sets
 
@@ -21,19 +22,26 @@ SAMPLE_RATE = 16_000  # Hz; what speech networks take
 _PIXELS = {"uint8": 0, "int8": 128}  # what is taken from a byte
 
 
-def of_inputs(inputs: Sequence[Tensor], count: int, limits: Mapping[str, int]) -> Sets:
+def of_inputs(
+    inputs: Sequence[Tensor], count: int, limits: Mapping[str, int], state: State | None = None
+) -> Sets:
     """Values for every input of a network that we know nothing else about.
 
     Args:
         inputs: the network's.
         count: inferences.
         limits: what the values of some integer inputs must be below, by name.
+        state: the network's; each sequence begins with zeros.
     """
+    fed = {} if state is None else state.inputs
     arrays: dict[str, Array] = {}
     origins: dict[str, str] = {}
     for position, tensor in enumerate(inputs):
         others = [one for one in inputs if one is not tensor]
-        choose, said = _choice(tensor, others, limits.get(tensor.name))
+        if state is not None and tensor.name in fed:
+            choose, said = _begun(state, tensor.name)
+        else:
+            choose, said = _choice(tensor, others, limits.get(tensor.name))
         random = np.random.default_rng(position)
         full = (count, *tensor.shape)
         if said == _PHOTOGRAPHS:
@@ -41,11 +49,16 @@ def of_inputs(inputs: Sequence[Tensor], count: int, limits: Mapping[str, int]) -
         else:
             arrays[tensor.name] = np.ascontiguousarray(choose(random, full), tensor.dtype)
         origins[tensor.name] = said
-    return Sets(arrays=arrays, origins=origins)
+    return Sets(arrays=arrays, origins=origins, state=state)
 
 
 _Choose = Callable[[np.random.Generator, tuple[int, ...]], Array]
 _PHOTOGRAPHS = "photographs"
+
+
+def _begun(state: State, name: str) -> tuple[_Choose, str]:
+    said = f"zeros, then what {state.inputs[name]} was: sequences of {state.steps} steps"
+    return _zeros, said
 
 
 def _choice(tensor: Tensor, others: Sequence[Tensor], limit: int | None) -> tuple[_Choose, str]:

@@ -9,13 +9,21 @@ import numpy as np
 
 from toolchain.core.errors import ModelError
 from toolchain.formats.signature import Tensor
+from toolchain.formats.state import State
 from toolchain.samples import user_arrays
 from toolchain.samples.sets import Array, Sets
 
 ORIGIN = "the user's samples"
+BEGUN = "zeros, then what the network gave"
 
 
-def load(path: Path, inputs: Sequence[Tensor], batch: int, limits: Mapping[str, int]) -> Sets:
+def load(
+    path: Path,
+    inputs: Sequence[Tensor],
+    batch: int,
+    limits: Mapping[str, int],
+    state: State | None = None,
+) -> Sets:
     """Inferences of a network from an .npz file.
 
     An array has an inference's shape, or that of some of them behind each other, or (samples, ...)
@@ -26,6 +34,8 @@ def load(path: Path, inputs: Sequence[Tensor], batch: int, limits: Mapping[str, 
         inputs: the network's.
         batch: samples of an inference.
         limits: what the values of some integer inputs must be below, by name.
+        state: the network's. What its sequences begin with may be left out, which means zeros, or
+            be one for all of them.
 
     Raises:
         ModelError: it can't be read, an array is missing or misnamed, or has another shape, type or
@@ -35,10 +45,14 @@ def load(path: Path, inputs: Sequence[Tensor], batch: int, limits: Mapping[str, 
     labels = found.pop("labels", None)
     if len(inputs) == 1 and "x" in found:
         found = {inputs[0].name: found.pop("x"), **found}
-    _refuse_names(path, inputs, found)
-    arrays = {t.name: _inferences(path, t, found[t.name], batch) for t in inputs}
-    for tensor in inputs:
+    fed = {} if state is None else state.inputs
+    _refuse_names(path, [t for t in inputs if t.name in found or t.name not in fed], found)
+    given = [tensor for tensor in inputs if tensor.name in found]
+    arrays = {t.name: _inferences(path, t, found[t.name], batch) for t in given}
+    for tensor in given:
         _refuse_values(path, tensor, arrays[tensor.name], limits.get(tensor.name))
+    if fed:
+        arrays = _with_beginnings(inputs, arrays, fed)
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) != 1:
         raise ModelError(
@@ -46,8 +60,8 @@ def load(path: Path, inputs: Sequence[Tensor], batch: int, limits: Mapping[str, 
             detail="\n".join(f"{name}: {count}" for name, count in counts.items()),
             resolution=_how(inputs),
         )
-    samples = next(iter(counts.values())) * batch
     if labels is not None:
+        samples = next(iter(counts.values())) * batch
         labels = _whole(labels, batch) if labels.ndim == 1 and len(labels) else labels
         if labels.shape != (samples,) or labels.dtype.kind not in "iu":
             raise ModelError(
@@ -58,8 +72,23 @@ def load(path: Path, inputs: Sequence[Tensor], batch: int, limits: Mapping[str, 
     return Sets(
         arrays=arrays,
         labels=None if labels is None else labels.astype(np.int64),
-        origins=dict.fromkeys(arrays, ORIGIN),
+        origins={name: ORIGIN if name in found else BEGUN for name in arrays},
+        state=state,
     )
+
+
+def _with_beginnings(
+    inputs: Sequence[Tensor], arrays: Mapping[str, Array], fed: Mapping[str, str]
+) -> dict[str, Array]:
+    """Arrays of all inputs, in their order: a state's with as many inferences as the others'."""
+    counts = [len(array) for name, array in arrays.items() if name not in fed]
+    count = max(counts, default=1)
+    filled = {}
+    for tensor in inputs:
+        array = arrays.get(tensor.name, np.zeros((1, *tensor.shape), tensor.dtype))
+        one_for_all = tensor.name in fed and len(array) == 1
+        filled[tensor.name] = np.repeat(array, count, axis=0) if one_for_all else array
+    return filled
 
 
 def _how(inputs: Sequence[Tensor]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from toolchain.core.errors import UsageError
 from toolchain.formats.signature import Tensor
+from toolchain.formats.state import State
 from toolchain.models.specification import ModelSpec
 from toolchain.samples import (
     catalogue_inputs,
@@ -19,10 +20,15 @@ from toolchain.samples.public_images import Inputs
 from toolchain.samples.sets import Sets
 
 OWN_SAMPLES = 8  # of a network that nobody gave samples of
+SEQUENCES = 2  # the same of one that has a state
 
 
 def checked(
-    spec: ModelSpec, inputs: Sequence[Tensor], batch: int, limits: Mapping[str, int]
+    spec: ModelSpec,
+    inputs: Sequence[Tensor],
+    batch: int,
+    limits: Mapping[str, int],
+    state: State | None = None,
 ) -> Sets:
     """What conversions are compared on.
 
@@ -31,6 +37,7 @@ def checked(
         inputs: its inputs.
         batch: samples of an inference.
         limits: what the values of some integer inputs must be below, by name.
+        state: the model's.
 
     Raises:
         ModelError: the user's own can't be used.
@@ -39,8 +46,13 @@ def checked(
         said = "digits" if spec.entry.images == "digits" else "the catalogue's"
         return _as_sets(catalogue_inputs.samples(spec.entry, batch), inputs[0], said)
     if spec.own is not None and spec.own.samples is not None:
-        return named_arrays.load(spec.own.samples, inputs, batch, limits)
-    return drawn_values.of_inputs(inputs, -(-OWN_SAMPLES // batch), limits)
+        return named_arrays.load(spec.own.samples, inputs, batch, limits, state)
+    return drawn_values.of_inputs(inputs, _seen(batch, state), limits, state)
+
+
+def _seen(batch: int, state: State | None) -> int:
+    """Inferences that a network is compared on when nobody gave samples."""
+    return -(-OWN_SAMPLES // batch) if state is None else SEQUENCES * state.steps
 
 
 def _as_sets(given: Inputs, tensor: Tensor, said: str) -> Sets:
@@ -50,7 +62,11 @@ def _as_sets(given: Inputs, tensor: Tensor, said: str) -> Sets:
 
 
 def calibration(
-    spec: ModelSpec, inputs: Sequence[Tensor], batch: int, limits: Mapping[str, int]
+    spec: ModelSpec,
+    inputs: Sequence[Tensor],
+    batch: int,
+    limits: Mapping[str, int],
+    state: State | None = None,
 ) -> Sets:
     """What int8's ranges are measured on: others than the samples where there are.
 
@@ -59,20 +75,21 @@ def calibration(
         inputs: as `checked`.
         batch: as `checked`.
         limits: as `checked`.
+        state: as `checked`.
 
     Raises:
         ModelError: the user's own can't be used.
     """
     if spec.own is not None and spec.own.calibration is not None:
         if len(inputs) > 1:
-            return named_arrays.load(spec.own.calibration, inputs, batch, limits)
+            return named_arrays.load(spec.own.calibration, inputs, batch, limits, state)
         given = user_arrays.load(spec.own.calibration, inputs[0].shape)
         whole = user_arrays.repeated(given, -(-len(given.x) // batch) * batch)
         return _as_sets(whole, inputs[0], named_arrays.ORIGIN)
     others = catalogue_inputs.CALIBRATION_OTHERS
     if spec.entry is None and (len(inputs) > 1 or limits or inputs[0].dtype != "float32"):
-        seen = -(-OWN_SAMPLES // batch)
-        drawn = drawn_values.of_inputs(inputs, seen + -(-others // batch), limits)
+        seen = _seen(batch, state)
+        drawn = drawn_values.of_inputs(inputs, seen + -(-others // batch), limits, state)
         return replace(drawn, arrays={name: a[seen:] for name, a in drawn.arrays.items()})
     if spec.entry is None:
         x = public_images.of_shape(inputs[0].shape, OWN_SAMPLES + others).x[OWN_SAMPLES:]

@@ -74,6 +74,7 @@ def convert(_: Context, *, asked: Models, json: bool = False) -> None:
         console.show_json([manifest.model_dump(mode="json") for manifest in manifests])
     elif manifests:
         _show_checks(manifests)
+        _note_states(manifests)
         _note_missing(manifests)
     made.refuse()
 
@@ -132,6 +133,13 @@ def compile(  # noqa: A001  # the task's name is the field's word
         _show_libraries(manifests, target)
         _note_missing(manifests)
     made.refuse()
+
+
+def _note_states(manifests: Sequence[ModelManifest]) -> None:
+    """Say what is fed back in a network: it may have been found by names alone."""
+    for manifest in manifests:
+        if manifest.state is not None:
+            console.note(f"state of {manifest.model}, batch {manifest.batch}: {manifest.state}")
 
 
 def _note_missing(manifests: Sequence[ModelManifest]) -> None:

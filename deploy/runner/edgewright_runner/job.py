@@ -91,7 +91,9 @@ def measure(job: Json, reporter: Reporter) -> None:
         raise ValueError(f"its bytes are not those of the release: sha256 {found}")
     reference = release / job["reference"] if job.get("reference") else None
     signature: Json | None = job.get("signature")
-    samples = Samples(release / job["samples"], int(job["batch"]), reference, signature)
+    samples = Samples(
+        release / job["samples"], int(job["batch"]), reference, signature, job.get("state")
+    )
 
     reporter.enter("import")
     runtime = backends.open_runtime(job["runtime"], int(job.get("threads", 1)))
@@ -121,7 +123,7 @@ def measure(job: Json, reporter: Reporter) -> None:
     labelled = samples.labels is not None
     wanted = samples.groups if labelled else -(-int(job["parity_samples"]) // samples.batch)
     allowed = float(job["accuracy_s"] if labelled else job["check_s"])
-    finish_outputs(runtime, samples, min(wanted, samples.groups), allowed, reporter)
+    finish_outputs(runtime, samples, samples.whole(wanted), allowed, reporter)
     reporter.part(**samples.verdict())
     if "outputs" in job:
         samples.save(Path(job["outputs"]))

@@ -27,6 +27,8 @@ class Samples:
             the outputs in `path`.
         signature: the job's: names, and whole numbers' scale and zero, of inputs and outputs. One
             of before jobs had it is None: names are the file's.
+        state: `feeds`, each with the name of an `input` and of the `output` whose value it is
+            given a step later, and `steps`, the inferences of a sequence; None of most networks.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Samples:
         batch: int,
         reference: Path | None = None,
         signature: Json | None = None,
+        state: Json | None = None,
     ) -> None:
         with np.load(str(path), allow_pickle=False) as arrays:
             self.inputs = _inputs(arrays, batch, signature)
@@ -44,11 +47,27 @@ class Samples:
         self.groups = len(next(iter(self.inputs.values())))
         known: list[Json] = (signature or ALONE)["outputs"]
         self.scales: Json = {one["name"]: one.get("quantization") for one in known}
+        self.feeds: list[Json] = state["feeds"] if state else []
+        self.steps = int(state["steps"]) if state else 1
         self.outputs: dict[int, dict[str, np.ndarray]] = {}
 
     def input(self, group: int) -> dict[str, np.ndarray]:
-        """What one inference is given."""
-        return {name: np.asarray(array[group]) for name, array in self.inputs.items()}
+        """What one inference is given: a state, what the inference before it gave.
+
+        Sequences are run from their first inference on.
+        """
+        given = {name: np.asarray(array[group]) for name, array in self.inputs.items()}
+        if group % self.steps:
+            before = self.outputs[group - 1]
+            for feed in self.feeds:
+                like = given[feed["input"]]
+                value = before[feed["output"]].reshape(like.shape)
+                given[feed["input"]] = value.astype(like.dtype, copy=False)
+        return given
+
+    def whole(self, groups: int) -> int:
+        """So many inferences, and those that their last sequence lacks, as far as there are."""
+        return min(-(-groups // self.steps) * self.steps, self.groups)
 
     def keep(self, group: int, outputs: dict[str, np.ndarray]) -> None:
         """Remember an inference's outputs: timed inferences check the model at no cost."""
@@ -108,6 +127,7 @@ class Samples:
         outputs = [difference(name, got[name], want[name], self.scales.get(name)) for name in want]
         finite = all(one["max_abs"] is not None for one in outputs)
         return {
+            **({"steps": self.steps} if self.feeds else {}),
             "count": count * self.batch,
             "available": self.groups * self.batch,
             "max_abs": max(one["max_abs"] for one in outputs) if finite else None,
