@@ -9,10 +9,14 @@ from invoke import Collection, Context, task
 
 from deploy.tasks import accuracy, fleet
 from deploy.tasks import measure as device
+from toolchain.commandline import console
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import DEFAULT_TARGET
 from toolchain.tasks import machine as make
 from toolchain.tasks import models as model
+from toolchain.workstation import leftovers
+
+console.at_start = leftovers.sweep
 
 QUICKSTART_MODELS = "digits-cnn,mobilenetv3-large"
 

@@ -91,7 +91,7 @@ def push(
     Raises:
         ConnectionFailed: the link dropped, or the device stalls.
     """
-    with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"edgewright-{process.own_name()}-") as folder:
         path = Path(folder) / "link"
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,17 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tuning finds is these tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEWRIGHT_RECORDS", str(tmp_path_factory.mktemp("records")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The machine's own cache, but for what tuning finds: that is the tests' own."""
+    """The machine's own cache, but for what earlier versions kept there of tuning."""
     folder = tmp_path_factory.mktemp("cache")
     paths.cache().mkdir(parents=True, exist_ok=True)
     for name in ("blobs", "entries", "locks", "tmp"):

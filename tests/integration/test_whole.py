@@ -12,6 +12,7 @@ import pytest
 from deploy.inventory import reading
 from deploy.ssh import connection
 from tests.support.product import HOST, Product
+from toolchain.core import process
 from toolchain.core.process import run
 from toolchain.images.engine import LABEL, PROCESS
 from toolchain.results import measurement
@@ -146,4 +147,4 @@ def test_no_container_of_a_build_is_left(deployed: dict[str, Any]) -> None:
     shown = ["--filter", f"label={LABEL}=build", "--format", f'{{{{.Label "{PROCESS}"}}}}']
     owners = run(["docker", "ps", "-a", *shown]).split()
     # another build of this machine may be at work: its containers are not left
-    assert [pid for pid in owners if not Path("/proc", pid).exists()] == []
+    assert [one for one in owners if process.is_gone(one)] == []

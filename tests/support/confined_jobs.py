@@ -47,6 +47,13 @@ def attempt(request: Attempts, _progress: Progress) -> dict[str, str]:
     return {name: _tried(partial(act, request)) for name, act in ATTEMPTS.items()}
 
 
+def variables(_request: bool, _progress: Progress) -> list[str]:
+    """The names of the variables that it has: those that it was started with."""
+    started = Path("/proc/self/environ").read_bytes().split(b"\0")
+    return [line.partition(b"=")[0].decode() for line in started]
+
+
+VARIABLES = Job("tests.support.confined_jobs:variables", bool, list[str])
 ATTEMPT = Job("tests.support.confined_jobs:attempt", Attempts, dict[str, str])
 
 

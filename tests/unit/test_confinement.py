@@ -15,6 +15,7 @@ from tests.support.confined_jobs import (
     DONE,
     OF_ROOT,
     SIGNALLING,
+    VARIABLES,
     Attempts,
 )
 from tests.support.worker_jobs import DOUBLE, Doubling
@@ -47,6 +48,16 @@ def test_a_confined_job_reaches_what_it_is_given_and_nothing_else(attempts: Atte
     )
     assert attempts.secret.read_text() == "secret"
     assert sorted(p.name for p in attempts.folder.iterdir()) == ["renamed"]
+
+
+def test_variables_that_may_be_secrets_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "EDGEWRIGHT_PYPI_INDEX", "MY_PATH"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("EDGEWRIGHT_READABLE", "/nowhere")
+    found = worker.call(VARIABLES, True, what="looking", rights=Rights())
+    assert {name for name in found if not worker.PASSED.fullmatch(name)} <= {""}
+    assert {"PATH", "EDGEWRIGHT_READABLE", "PYTHONHASHSEED"} <= set(found)
+    assert "GITHUB_TOKEN" in worker.call(VARIABLES, True, what="looking")
 
 
 @needs_landlock

@@ -18,7 +18,7 @@ IMAGE = {"packages": ["a", "b"]}
 
 @pytest.mark.parametrize("name", runtimes.wheels_built(TARGET))
 def test_the_bill_names_every_source_by_its_hash_and_package(name: str) -> None:
-    made, _ = build.recipe(name)
+    made = build.recipe(name)[0].inside(TARGET)
     pins = build._pins(made, TARGET)
     bill = json.loads(sbom.bill(made, pins, TARGET, IMAGE, 1_700_000_000))
     assert bill["specVersion"] == "1.6"
@@ -33,6 +33,47 @@ def test_the_bill_names_every_source_by_its_hash_and_package(name: str) -> None:
     for source, folders in made.patches.items():
         count = sum(len(patch_series.series(folder)) for folder in folders)
         assert len(parts[source]["pedigree"]["patches"]) == count
+
+
+@pytest.mark.parametrize("target", ["aarch64", "rv64gc", "x86_64"])
+@pytest.mark.parametrize("name", build.recipes())
+def test_each_component_has_its_licence_and_together_they_are_the_wheels(
+    name: str, target: str
+) -> None:
+    made = build.recipe(name)[0].inside(targets.target(target))
+    pins = build._pins(made, targets.target(target))
+    bill = json.loads(sbom.bill(made, pins, targets.target(target), IMAGE, 1))
+    inner = [c for part in bill["components"] for c in part.get("components", ())]
+    granted = [
+        part["licenses"][0].get("expression") or part["licenses"][0]["license"]["id"]
+        for part in (*bill["components"], *inner)
+    ]
+    found = {one for each in granted for one in each.split(" AND ")}
+    assert found == set(made.licence.split(" AND "))
+    assert {c["name"] for c in inner} == made.carried.keys()
+
+
+def test_code_that_a_source_carries_is_in_the_bill() -> None:
+    made = build.recipe("tvm_ffi")[0].inside(TARGET)
+    bill = json.loads(sbom.bill(made, build._pins(made, TARGET), TARGET, IMAGE, 1))
+    (source,) = bill["components"]
+    parts = {part["name"]: part for part in source["components"]}
+    assert parts["dlpack"]["version"] == "1.3"
+    assert "version" not in parts["pytorch"]
+
+
+@pytest.mark.parametrize(("target", "there"), [("rv64gc", False), ("x86_64", True)])
+def test_what_is_compiled_in_for_one_machine_is_in_the_bill_of_that_one(
+    target: str, there: bool
+) -> None:
+    made = build.recipe("tflite_runtime")[0]
+    inside, pins = made.inside(targets.target(target)), build._pins(made, targets.target(target))
+    bill = json.loads(sbom.bill(inside, pins, targets.target(target), IMAGE, 1))
+    assert ("neon-2-sse" in {c["name"] for c in bill["components"]}) == there
+    assert ("neon-2-sse" in {one.source for one in inside.licences}) == there
+    assert ("neon-2-sse" in inside.licence) == there
+    # it is unpacked wherever: TensorFlow's project asks for the folder
+    assert "neon-2-sse" in inside.locked(targets.target(target))
 
 
 def test_the_bill_is_the_same_for_the_same_content_and_another_for_any_other() -> None:

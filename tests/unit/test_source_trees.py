@@ -28,7 +28,6 @@ RECIPE = Recipe(
     version="1",
     summary="x",
     sources=("x",),
-    licence="MIT",
     licences=(),
     extension=False,
     parts=MappingProxyType({"x": ("run", "sub")}),

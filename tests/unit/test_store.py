@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from toolchain.core.errors import LockError, NoSpaceError
-from toolchain.core.store import Entry, Store, digest_file, digest_of, explain_no_space
+from toolchain.core.store import MANIFEST, Entry, Store, digest_file, digest_of, explain_no_space
 
 KEY = "ab" + "0" * 62
 
@@ -58,6 +60,41 @@ def test_a_damaged_entry_is_removed_and_can_be_built_again(store: Store, damage:
     rebuilt = store.entry(KEY)
     assert rebuilt is not None
     assert rebuilt.file("sub/file").read_text() == "again"
+
+
+@pytest.mark.parametrize("damage", ["retarget", "mode", "folder gone", "folder added", "no file"])
+def test_a_link_a_mode_or_an_empty_folder_that_changed_is_seen(store: Store, damage: str) -> None:
+    with store.building(KEY, {}) as folder:
+        (folder / "empty").mkdir()
+        (folder / "program").write_text("#!/bin/sh")
+        (folder / "program").chmod(0o755)
+        (folder / "link").symlink_to("program")
+    entry = store.entry(KEY)
+    assert entry is not None
+    if damage == "retarget":
+        (entry.folder / "link").unlink()
+        (entry.folder / "link").symlink_to("/bin/sh")
+    elif damage == "mode":
+        (entry.folder / "program").chmod(0o777)
+    elif damage == "folder gone":
+        (entry.folder / "empty").rmdir()
+    elif damage == "folder added":
+        (entry.folder / "other").mkdir()
+    else:
+        os.mkfifo(entry.folder / "pipe")
+    assert store.entry(KEY) is None
+    assert not entry.folder.exists()
+
+
+def test_an_entry_of_an_earlier_version_is_checked_by_its_files(store: Store) -> None:
+    fill(store)
+    entry = store.entry(KEY)
+    assert entry is not None
+    recorded = json.loads((entry.folder / MANIFEST).read_text())
+    del recorded["outline"]
+    (entry.folder / MANIFEST).write_text(json.dumps(recorded))
+    (entry.folder / "sub" / "file").chmod(0o600)
+    assert store.entry(KEY) is not None
 
 
 def test_a_build_that_fails_leaves_nothing(store: Store) -> None:

@@ -55,8 +55,10 @@ NAMES_ONE = {
     "toolchain/commandline/options.py": {"rv64gc"},
     # a program by which its Debian package is known to be installed
     "toolchain/workstation/setup.py": {"qemu-riscv64-static"},
-    # the name of another project
-    "toolchain/wheels/recipes/tflite_runtime.py": {"neon-2-sse"},
+    # the name of another project, its licence's, and the machine that TensorFlow uses it on
+    "toolchain/wheels/recipes/tflite_runtime.py": {
+        *("neon-2-sse", "LicenseRef-neon-2-sse", "x86_64"),
+    },
 }
 # Which folders of toolchain/ a folder may import: those below it.
 BELOW = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ AVX2 = Registers(lanes=8, count=16)
 TARGET = targets.target("x86_64")
 TVM = "0.27.0.post1"
 OTHER = TileRecord(rows=2, vectors=1, width=16)
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of the test's own."""
+    monkeypatch.setenv("EDGEWRIGHT_RECORDS", str(tmp_path / "kept"))
 
 
 def product(rows: int, inner: int, columns: int) -> tirx.PrimFunc:
@@ -167,6 +174,23 @@ def test_a_database_of_another_target_or_version_is_ignored_with_a_line(tmp_path
         database(tmp_path).add(one)
     assert records.tuned(where, TARGET, TVM) == {"f" * 16: OTHER}
     assert "1 functions" in records.notes(where, TARGET, TVM)[0]
+
+
+def test_records_stand_apart_from_the_cache_and_those_in_it_are_read(tmp_path: Path) -> None:
+    found = database(tmp_path / "cache")
+    for one in (trial(OWN, 1.0, own=True), trial(OTHER, 0.5)):
+        found.add(one)
+    assert found.folder.is_relative_to(tmp_path / "kept")
+    assert not (tmp_path / "cache" / records.FOLDER).exists()
+    # as an earlier version left them
+    (tmp_path / "cache" / records.FOLDER).mkdir()
+    found.folder.rename(tmp_path / "cache" / records.FOLDER / found.key)
+    where = Store(tmp_path / "cache")
+    assert records.tuned(where, TARGET, TVM) == {"f" * 16: OTHER}
+    found.add(trial(OTHER, 0.4))
+    assert [t.median for t in database(tmp_path / "cache").trials()] == [1.0, 0.5, 0.4]
+    shutil.rmtree(where.root)
+    assert [t.median for t in database(tmp_path / "cache").trials()] == [0.4]
 
 
 def test_a_search_needs_an_end() -> None:

@@ -39,6 +39,13 @@ COMPILER = shutil.which("g++")
 KEY = "0123456789abcdef"
 TARGET = targets.of_this_machine()
 
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of the test's own."""
+    monkeypatch.setenv("EDGEWRIGHT_RECORDS", str(tmp_path / "records"))
+
+
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="this machine has no C++ compiler")
 
 

@@ -25,8 +25,7 @@ RECIPE = Recipe(
     summary="A thing",
     sources=("thing",),
     requires=("numpy",),
-    licence="MIT",
-    licences=(Licence(source="thing", path="doc/LICENSE"),),
+    licences=(Licence(source="thing", path="doc/LICENSE", spdx="MIT"),),
     extension=True,
 )
 

@@ -18,7 +18,7 @@ from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from toolchain import runtimes, targets
-from toolchain.core import paths, plugins
+from toolchain.core import paths, plugins, process
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.field_types import Sha256
 from toolchain.core.store import Store, digest_file, digest_of
@@ -196,7 +196,9 @@ def _put(folder: Path, final: Path, store: Store) -> None:
     with store.locked(f"bundle-{digest_of(str(final))}"):
         if _same(folder, final):
             return  # whoever sends it now goes on undisturbed
-        with tempfile.TemporaryDirectory(dir=final.parent, prefix=f".{final.name}.") as beside:
+        with tempfile.TemporaryDirectory(
+            dir=final.parent, prefix=f".{process.own_name()}-"
+        ) as beside:
             staged, replaced = Path(beside) / "new", Path(beside) / "old"
             shutil.move(folder, staged)
             if final.exists():

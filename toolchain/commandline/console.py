@@ -34,6 +34,14 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STATE_COLOURS = {"waiting": "dim", "skipped": "dim", "running": "cyan", "done": "green",
                  "unchanged": "green"}  # fmt: skip
 
+
+def _nothing() -> object:
+    """What is done at the start of a program that is none of tasks."""
+
+
+# done once before the first task of a process
+at_start = _nothing
+
 # what tasks are run with: messages that name a task name it as the reader can run it
 task_command = "invoke"
 
@@ -185,6 +193,7 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, _interrupt)
         try:
+            _begin()
             return body(*args, **kwargs)
         except EdgewrightError as error:
             if logging.getLogger("invoke").isEnabledFor(logging.DEBUG):
@@ -198,6 +207,11 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
             sys.exit(INTERRUPTED)
 
     return wrapper
+
+
+@functools.cache
+def _begin() -> None:
+    at_start()
 
 
 def show_error(error: EdgewrightError) -> None:

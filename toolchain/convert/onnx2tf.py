@@ -25,7 +25,7 @@ def convert(model: onnx.ModelProto) -> bytes:
         ModelError: onnx2tf isn't installed or can't convert it; the error names the operator.
     """
     python = extras.python("onnx2tf")
-    with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"edgewright-{process.own_name()}-") as folder:
         source = Path(folder) / f"{NAME}.onnx"
         onnx.save(model, source)
         command = [str(python), "-m", "onnx2tf", "-i", str(source), "-o", folder, "--non_verbose"]

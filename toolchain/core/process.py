@@ -6,7 +6,10 @@ Commands are lists of arguments, never a shell's string. SSH and Docker have sea
 from __future__ import annotations
 
 import collections
+import functools
+import hashlib
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -16,6 +19,8 @@ from pathlib import Path
 from toolchain.core.errors import CommandError
 
 TAIL_LINES = 40
+# what the name of a temporary thing begins with: where, which process, since when
+OWNED = re.compile(r"([0-9a-f]{6})\.(\d+)\.(\d+)(?=-|$)")
 
 
 def run(
@@ -23,6 +28,7 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    passed: re.Pattern[str] | None = None,
     on_line: Callable[[str], None] | None = None,
     input_text: str | None = None,
 ) -> str:
@@ -32,6 +38,7 @@ def run(
         args: the command and its arguments.
         cwd: its working folder.
         env: variables set on top of this process's own.
+        passed: matches the names of this process's own that the command gets; all when not given.
         on_line: called with each line as it is printed.
         input_text: what the command reads; without it, nothing.
 
@@ -45,7 +52,7 @@ def run(
         process = subprocess.Popen(
             argv,
             cwd=cwd,
-            env={**os.environ, **(env or {})},
+            env={**_own(passed), **(env or {})},
             stdin=subprocess.PIPE if input_text is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -76,6 +83,10 @@ def run(
     if code != 0:
         raise CommandError(argv, code, "".join(tail))
     return "".join(output)
+
+
+def _own(passed: re.Pattern[str] | None) -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if passed is None or passed.fullmatch(k)}
 
 
 def start_daemon(args: Sequence[str | os.PathLike[str]], *, log: Path) -> int:
@@ -143,3 +154,54 @@ class CommandSocket(socket.socket):
         with self._process:
             assert self._process.stderr is not None
             self._tail.extend(self._process.stderr)
+
+
+def own_name() -> str:
+    """What the names of this process's temporary things begin with, such as 3fa0c1.1234.56789.
+
+    Its id and when it was started, since ids are used again; before them, where both are counted,
+    since a cache may be shared by machines and containers, of which each sees its own processes.
+    """
+    number = os.getpid()
+    return f"{_place()}.{number}.{_started(number) or 0}"
+
+
+def is_gone(owned: str) -> bool:
+    """Whether what has this name is of a process of this machine that has ended.
+
+    Args:
+        owned: the name of a thing, which begins with what `own_name` gave its owner.
+
+    Returns:
+        False as well for what has another name, and for the owners that can't be seen from here.
+    """
+    found = OWNED.match(owned)
+    # one that didn't know when it was started can't be told from another
+    if found is None or found[1] != _place() or found[3] == "0":
+        return False
+    return _started(int(found[2])) != int(found[3])
+
+
+def _started(number: int) -> int | None:
+    """When a process was started, in the kernel's ticks; None for one that isn't there."""
+    try:
+        said = Path(f"/proc/{number}/stat").read_bytes()
+    except OSError:
+        return None
+    # its name, in parentheses, may hold anything
+    return int(said.rpartition(b")")[2].split()[19])
+
+
+@functools.cache
+def _place() -> str:
+    """Six digits for this machine, and the part of it whose processes can be seen from here."""
+    try:
+        machine = Path("/etc/machine-id").read_text()
+    except OSError:
+        machine = ""
+    try:
+        namespace = Path("/proc/self/ns/pid").readlink().name
+    except OSError:
+        namespace = ""
+    whole = f"{machine} {os.uname().nodename} {namespace}"
+    return hashlib.sha256(whole.encode()).hexdigest()[:6]

@@ -2,9 +2,7 @@
 
 `blobs` holds fetched files by their sha256. `entries` holds built folders by the hash of all that
 made them; `Store.get_or_build` is the one way to them. Both are hashed again when read; one whose
-bytes changed is removed, so that the caller makes it again. What is here can always be made again,
-but for `tuning`, what searches have measured on devices (`toolchain.tuning.records`): nothing else
-keeps state in it.
+bytes changed is removed, so that the caller makes it again. What is here can always be made again.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from toolchain.core import paths
+from toolchain.core import paths, process
 from toolchain.core.errors import LockError, NoSpaceError
 
 CHUNK = 1 << 20
@@ -45,6 +44,20 @@ def digest_tree(folder: Path) -> dict[str, str]:
     """The sha256 of each regular file below a folder, by its relative path, sorted."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
     return {p.relative_to(folder).as_posix(): digest_file(p) for p in files}
+
+
+def outline(folder: Path) -> dict[str, str]:
+    """What the bytes of files don't say: kind and mode of all that is below a folder, links' ends.
+
+    Returns:
+        by its relative path each file, folder and link, such as `-rwxr-xr-x` or `lrwxrwxrwx to`.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        kind = stat.filemode(path.lstat().st_mode)
+        leads = f" {path.readlink()}" if path.is_symlink() else ""
+        found[path.relative_to(folder).as_posix()] = f"{kind}{leads}"
+    return found
 
 
 def fsync_path(path: Path) -> None:
@@ -81,6 +94,10 @@ def explain_no_space(where: Path) -> Iterator[None]:
             detail=f"{error}\nthe cache is in {where}",
             resolution="free some space, or move the cache with EDGEWRIGHT_CACHE=FOLDER",
         ) from error
+
+
+def _without_manifest(found: dict[str, str]) -> dict[str, str]:
+    return {name: said for name, said in found.items() if name != MANIFEST}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,14 +177,14 @@ class Store:
         try:
             recorded = json.loads(manifest.read_text())
             inputs, files = recorded["inputs"], recorded["files"]
+            shape = recorded.get("outline")  # entries of earlier versions have none
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
             shutil.rmtree(folder)
             return None
-        found = digest_tree(folder)
-        found.pop(MANIFEST, None)
-        if found != files:
+        found = _without_manifest(digest_tree(folder))
+        if found != files or (shape is not None and _without_manifest(outline(folder)) != shape):
             shutil.rmtree(folder)
             return None
         return Entry(key=key, folder=folder, inputs=inputs, files=files)
@@ -219,10 +236,9 @@ class Store:
         """
         with self.scratch() as folder, explain_no_space(self.root):
             yield folder
-            files = digest_tree(folder)
-            (folder / MANIFEST).write_text(
-                json.dumps({"inputs": inputs, "files": files}, indent=1, sort_keys=True)
-            )
+            files, shape = digest_tree(folder), outline(folder)
+            recorded = {"inputs": inputs, "files": files, "outline": shape}
+            (folder / MANIFEST).write_text(json.dumps(recorded, indent=1, sort_keys=True))
             for path in [*folder.rglob("*"), folder]:
                 if not path.is_symlink():
                     fsync_path(path)
@@ -244,10 +260,14 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A temporary folder on the store's own disk, removed at the end whatever happens."""
-        base = self.root / "tmp"
+        """A temporary folder on the store's own disk, removed at the end whatever happens.
+
+        A process that is killed leaves it, with its name on it; the next one's start clears it
+        away (`toolchain.workstation.leftovers`).
+        """
+        base = self.root / paths.SCRATCH
         base.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=base))
+        folder = Path(tempfile.mkdtemp(dir=base, prefix=f"{process.own_name()}-"))
         try:
             yield folder
         finally:

@@ -23,6 +23,7 @@ import functools
 import importlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -46,6 +47,13 @@ FIXED_ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "KERAS_BACKEND": "tensorflow",
 }
+# What a job that reads what others made gets of the user's variables, of which some are secrets:
+# it could put them into a file that it makes.
+PASSED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|TZ|LANG|LANGUAGE|LC_\w+|TMPDIR|XDG_\w+|LD_LIBRARY_PATH"
+    r"|EDGEWRIGHT_(CACHE|DIST|KEYS|RECORDS|PLUGINS|READABLE)"
+    r"|(PYTHON|OMP_|OPENBLAS_|MKL_|TF_|TVM_|KERAS_|CUDA_|MALLOC_|GLIBC_|QEMU_|COVERAGE_)\w*"
+)
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -59,12 +67,15 @@ def silent(_step: str) -> None:
     """The progress of a caller that wants none."""
 
 
-def here(request: Path, on_line: Callable[[str], None]) -> None:
-    """Run a request by this Python."""
+def here(
+    request: Path, on_line: Callable[[str], None], *, passed: re.Pattern[str] | None = None
+) -> None:
+    """Run a request by this Python, with those of the user's variables that `passed` matches."""
     process.run(
         # without -P, modules of the folder it is called in would be imported in place of ours
         [sys.executable, "-P", "-m", "toolchain.core.worker", str(request)],
         env={**FIXED_ENVIRONMENT, "PYTHONPATH": str(paths.ROOT)},
+        passed=passed,
         on_line=on_line,
     )
 
@@ -113,12 +124,14 @@ def call(
         EdgewrightError: the one that it raised.
         ModelError: it crashed.
     """
-    with tempfile.TemporaryDirectory(prefix="edgewright-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"edgewright-{process.own_name()}-") as folder:
         asked, answer = Path(folder) / REQUEST, Path(folder) / ANSWER
         given = TypeAdapter(job.request).dump_python(request, mode="json")
         left = None
-        if rights is not None and run is here and not _unconfined():
-            left = TypeAdapter(Rights).dump_python(rights, mode="json")
+        if rights is not None and run is here:
+            run = functools.partial(here, passed=PASSED)
+            if not _unconfined():
+                left = TypeAdapter(Rights).dump_python(rights, mode="json")
         asked.write_text(json.dumps({"function": job.function, "request": given, "rights": left}))
 
         def on_line(line: str) -> None:

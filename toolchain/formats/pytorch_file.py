@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolchain.core import process
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.formats import Format
 from toolchain.formats.network import Network
@@ -89,7 +90,7 @@ class PyTorchNetwork(Network):
         del name
         from toolchain.formats.graphs import onnx_graph
 
-        with tempfile.TemporaryDirectory(prefix="edgewright-") as scratch:
+        with tempfile.TemporaryDirectory(prefix=f"edgewright-{process.own_name()}-") as scratch:
             file = Path(scratch) / "exported.onnx"
             _export(self.program, file)
             return onnx_graph.with_shapes(onnx_graph.load(file), inputs)

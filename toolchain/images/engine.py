@@ -8,12 +8,11 @@ left behind can be found and removed.
 from __future__ import annotations
 
 import collections
-import os
 import tarfile
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +22,13 @@ import requests
 from docker.client import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
+from toolchain.core import process
 from toolchain.core.errors import BuildError, EngineError
+from toolchain.images import container_mark
 from toolchain.images.build_container import Mount, OnLine
 
 LABEL = "edgewright"
-PROCESS = "edgewright.process"  # a build's: who removes its container
+PROCESS = "edgewright.process"  # a build's: whose it is, as `process.own_name` names it
 TAIL_LINES = 40
 START_TIMEOUT_S = 60.0
 
@@ -208,22 +209,23 @@ class Engine:
             hostname: the machine's name in it; the engine chooses one when empty.
             umask: of every command; the engine's when empty.
         """
-        container = self._start(
-            image,
-            name=name,
-            command=["sleep", "infinity"],
-            mounts=mounts,
-            environment=dict(env or {}),
-            user=user,
-            network_mode="none",
-            init=True,
-            hostname=hostname or None,
-        )
-        container.umask = umask
-        try:
-            yield container
-        finally:
-            self.remove_container(container.id)
+        with container_mark.kept():
+            container = self._start(
+                image,
+                name=name,
+                command=["sleep", "infinity"],
+                mounts=mounts,
+                environment=dict(env or {}),
+                user=user,
+                network_mode="none",
+                init=True,
+                hostname=hostname or None,
+            )
+            container.umask = umask
+            try:
+                yield container
+            finally:
+                self.remove_container(container.id)
 
     def attach(self, identity: str) -> Container:
         """A container that another process of ours runs, by its id."""
@@ -267,10 +269,14 @@ class Engine:
             services = self._listed("service")
             return {c.name: {**c.labels, "state": c.status} for c in services}
 
-    def remove_builds(self) -> None:
-        """Remove the containers of builds: those that an engine which was killed left behind."""
+    def remove_builds(self, is_left: Callable[[str], bool] = lambda _process: True) -> None:
+        """Remove the containers of builds that were left behind.
+
+        Args:
+            is_left: whether those of a process, by its `process.own_name`, are; else all.
+        """
         with _explained():
-            left = self._listed("build")
+            left = [c for c in self._listed("build") if is_left(c.labels.get(PROCESS, ""))]
         for container in left:
             self.remove_container(container.id)
 
@@ -336,7 +342,7 @@ class Engine:
         volumes = {
             str(m.source): {"bind": m.target, "mode": "ro" if m.read_only else "rw"} for m in mounts
         }
-        options.setdefault("labels", {LABEL: "build", PROCESS: str(os.getpid())})
+        options.setdefault("labels", {LABEL: "build", PROCESS: process.own_name()})
         with _explained():
             container = self._client.containers.create(
                 image,

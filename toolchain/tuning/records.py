@@ -1,9 +1,10 @@
 """What tuning has measured: one database for a target, a version of TVM and one of our schedules.
 
-A database is a folder of the store: what it is for, and a line of JSON for each trial. Lines are
-only ever added, each brought to the disk, so that whatever interrupts a search, the next one goes
-on from there; a last line that was cut off is left out. Who compiles asks `tuned` for
-the tiles that are worth having, and `ignored` which databases can't be used.
+A database is a folder: what it is for, and a line of JSON for each trial. It stands apart from the
+cache, which is what can be made again; where it stood in the cache, as earlier versions had it, it
+is read. Lines are only ever added, each brought to the disk, so that whatever interrupts a search,
+the next one goes on from there; a last line that was cut off is left out. Who compiles asks `tuned`
+for the tiles that are worth having, and `ignored` which databases can't be used.
 
 Devices of one target differ in speed. So a trial counts by its time over that of our own choice on
 the same device, measured in the same way.
@@ -21,7 +22,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolchain.compile.compilation_request import TileRecord
-from toolchain.core import store
+from toolchain.core import paths, store
 from toolchain.targets import Target
 
 # Tiles of schedules that mean something else by them are no use, nor times of code that is made
@@ -85,19 +86,20 @@ class Database:
     """The trials of one header.
 
     Args:
-        where: the store.
+        where: the store: its locks, and what earlier versions kept there.
         header: what it is for.
     """
 
     def __init__(self, where: store.Store, header: Header) -> None:
         self.header = header
         self.key = store.digest_of(header.model_dump())
-        self.folder = where.root / FOLDER / self.key
+        self.folder = paths.records() / self.key
+        self._before = where.root / FOLDER / self.key
         self._where = where
 
     def trials(self) -> list[Trial]:
         """All of them, as they were measured; lines that can't be read are left out."""
-        return list(_read(self.folder / LINES))
+        return [*_read(self._before / LINES), *_read(self.folder / LINES)]
 
     def add(self, trial: Trial) -> None:
         """Add one, on the disk when this returns."""
@@ -150,13 +152,14 @@ def tuned(where: store.Store, target: Target, tvm: str) -> dict[str, TileRecord]
 def ignored(where: store.Store, target: Target, tvm: str) -> list[Header]:
     """What else there is a database for."""
     here = Header.of(target, tvm)
-    found = []
-    for path in sorted((where.root / FOLDER).glob(f"*/{HEADER}")):
+    found: list[Header] = []
+    folders = (where.root / FOLDER, paths.records())
+    for path in sorted(p for folder in folders for p in folder.glob(f"*/{HEADER}")):
         try:
             header = Header.model_validate_json(path.read_bytes())
         except ValidationError:
             continue
-        if header != here:
+        if header != here and header not in found:
             found.append(header)
     return found
 

@@ -142,7 +142,7 @@ def _patch(executor: Executor, made: Recipe, job: Job, say: Callable[[str], None
 
 def _packed(work: Work, job: Job, executor: Executor, scratch: Path, into: Path) -> Path:
     """Audit what was staged, describe and pack it; return the wheel."""
-    made, target, stage = work.recipe, work.target, scratch / "stage"
+    made, target, stage = work.recipe.inside(work.target), work.target, scratch / "stage"
     for leftover in [*stage.rglob("__pycache__"), *stage.rglob("*.pyc")]:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     found = audit.stage(stage, target, own=audit.OWN, portable=made.portable)

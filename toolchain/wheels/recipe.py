@@ -11,8 +11,8 @@ from `PYTHON_SINCE` on.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,10 +31,25 @@ ROOT_IN_CONTAINER = "/edgewright"
 
 @dataclass(frozen=True, kw_only=True)
 class Licence:
-    """A licence file to ship: of which source, at which path in it."""
+    """A licence file to ship.
+
+    Attributes:
+        source: the source that it is in.
+        path: where in it.
+        spdx: the SPDX expression of what it grants; empty for a notice, which grants nothing.
+        of: the project that it is of, where that is not the source itself but one whose code the
+            source carries: a key of `Recipe.carried`.
+    """
 
     source: str
     path: str
+    spdx: str = ""
+    of: str = ""
+
+
+def together(licences: Iterable[Licence]) -> str:
+    """The SPDX expression of some licences, all of which hold."""
+    return " AND ".join(sorted({one.spdx for one in licences if one.spdx}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +69,10 @@ class Recipe:
             unpacked whole.
         patches: source name -> folders below patches/ whose series are applied with -p1.
         requires: run-time requirements (PEP 508).
-        licence: SPDX expression of all that is inside.
         licences: files that go to .dist-info/licenses/<source>/.
+        carried: projects whose code a source carries -> their version, empty where nothing says
+            it; which source, and under which licence, is in `licences`.
+        only_for: source -> the one machine for which something of it is compiled in.
         extension: whether it holds a CPython extension, built against the stable ABI.
         files: folder beside the module with files of our own for the build, mounted at
             `Job.files`; empty for none.
@@ -73,12 +90,27 @@ class Recipe:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     patches: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     requires: tuple[str, ...] = ()
-    licence: str
     licences: tuple[Licence, ...]
+    carried: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    only_for: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     extension: bool
     files: str = ""
     image: str = "cross"
     portable: bool = True
+
+    @property
+    def licence(self) -> str:
+        """The SPDX expression of all that is inside."""
+        return together(self.licences)
+
+    def inside(self, target: Target) -> Recipe:
+        """The recipe as its wheel for a target describes it: without what is not compiled in."""
+        absent = {name for name, machine in self.only_for.items() if machine != target.machine}
+        return replace(
+            self,
+            tools=(*self.tools, *sorted(absent)),
+            licences=tuple(one for one in self.licences if one.source not in absent),
+        )
 
     def locked(self, target: Target) -> dict[str, str]:
         """Each source's name -> its entry in the lock, for a target."""

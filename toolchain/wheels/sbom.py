@@ -26,7 +26,7 @@ from packageurl import PackageURL
 from toolchain.core.store import digest_of, digest_tree
 from toolchain.lock.pins import Pinned
 from toolchain.targets import Target
-from toolchain.wheels.recipe import Recipe
+from toolchain.wheels.recipe import Recipe, together
 from toolchain.wheels.sources import patch_series
 
 
@@ -36,7 +36,7 @@ def bill(
     """The CycloneDX 1.6 document of a wheel, as JSON.
 
     Args:
-        recipe: what the wheel is.
+        recipe: what the wheel is, as `Recipe.inside` says it of the target.
         sources: name in the recipe -> its pin.
         target: what the wheel is for.
         image: what the image that it is built in is made of, as JSON.
@@ -95,8 +95,26 @@ def _component(name: str, pin: Pinned, recipe: Recipe) -> Component:
         bom_ref=f"source:{name}",
         purl=_purl(pin),
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=pin.sha256)],
+        licenses=_licences(recipe, name, ""),
         pedigree=Pedigree(patches=patches) if patches else None,
+        components=[
+            Component(
+                type=ComponentType.LIBRARY,
+                name=carried,
+                version=recipe.carried[carried] or None,
+                bom_ref=f"source:{name}:{carried}",
+                purl=PackageURL("generic", None, carried, recipe.carried[carried] or None),
+                licenses=_licences(recipe, name, carried),
+            )
+            for carried in sorted({one.of for one in recipe.licences if one.source == name} - {""})
+        ],
     )
+
+
+def _licences(recipe: Recipe, source: str, of: str) -> list[LicenseExpression]:
+    """What is granted for a source itself, or for a project that it carries."""
+    expression = together(one for one in recipe.licences if (one.source, one.of) == (source, of))
+    return [LicenseExpression(expression)] if expression else []
 
 
 def _purl(pin: Pinned) -> PackageURL:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from toolchain.images.build_container import Executor
 from toolchain.wheels import cross_compiler
 from toolchain.wheels.recipe import EXTENSION, Job, Licence, Recipe
-
-SOURCE = "apache-tvm-ffi"
+from toolchain.wheels.sources.tvm_tree import DLPACK, DLPACK_LICENCE
+from toolchain.wheels.sources.tvm_tree import FFI as SOURCE
 
 RECIPE = Recipe(
     name="apache-tvm-ffi",
@@ -20,14 +20,17 @@ RECIPE = Recipe(
     tools=("cython",),
     patches={SOURCE: ("apache-tvm-ffi-0.1.14.post0",)},
     requires=("typing-extensions>=4.13",),
-    licence="Apache-2.0 AND BSD-3-Clause",
     licences=(
-        Licence(source=SOURCE, path="LICENSE"),
+        Licence(source=SOURCE, path="LICENSE", spdx="Apache-2.0"),
         Licence(source=SOURCE, path="NOTICE"),
-        Licence(source=SOURCE, path="licenses/LICENSE.dlpack.txt"),
-        Licence(source=SOURCE, path="licenses/LICENSE.pytorch.txt"),
-        Licence(source=SOURCE, path="licenses/NOTICE.pytorch.txt"),
+        DLPACK_LICENCE,
+        Licence(
+            source=SOURCE, path="licenses/LICENSE.pytorch.txt", spdx="BSD-3-Clause", of="pytorch"
+        ),
+        Licence(source=SOURCE, path="licenses/NOTICE.pytorch.txt", of="pytorch"),
     ),
+    # `_optional_torch_c_dlpack.py` is derived from PyTorch, of an unknown version
+    carried={**DLPACK, "pytorch": ""},
     extension=True,
 )
 

@@ -7,7 +7,7 @@ runtime's sources. A few headers are not in it; they come from another package's
 from __future__ import annotations
 
 from toolchain.images.build_container import Executor
-from toolchain.wheels.recipe import Job, Recipe
+from toolchain.wheels.recipe import Job, Licence, Recipe
 from toolchain.wheels.sources import tvm_tree
 
 TVM = "apache-tvm"
@@ -19,8 +19,11 @@ RECIPE = Recipe(
     sources=(TVM, tvm_tree.FFI, tvm_tree.TREE),
     patches={TVM: ("apache-tvm-0.27.0.post1",)},
     requires=tvm_tree.REQUIRES,
-    licence=tvm_tree.LICENCE,
-    licences=tvm_tree.licences(TVM, "tvm/"),
+    licences=(
+        *tvm_tree.licences(TVM, "tvm/"),
+        Licence(source=tvm_tree.TREE, path=f"{tvm_tree.IN_TREE}/LICENSE", spdx="Apache-2.0"),
+    ),
+    carried=tvm_tree.CARRIED,
     extension=False,
     files="tvm_files",
 )

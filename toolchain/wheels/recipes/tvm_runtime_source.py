@@ -18,8 +18,8 @@ RECIPE = Recipe(
     sources=(TREE, FFI),
     patches={TREE: ("tvm-0.25.dev0", "tvm-0.25.dev0-runtime")},
     requires=tvm_tree.REQUIRES,
-    licence=tvm_tree.LICENCE,
     licences=tvm_tree.licences(TREE, f"{IN_TREE}/"),
+    carried=tvm_tree.CARRIED,
     extension=False,
     files="tvm_files",
 )

@@ -14,7 +14,14 @@ from toolchain.wheels.recipe import Job, Licence
 
 FFI = "apache-tvm-ffi"
 REQUIRES = ("apache-tvm-ffi==0.1.14.post0", "numpy", "typing-extensions")
-LICENCE = "Apache-2.0 AND MIT"
+
+# What TVM FFI's source carries and whoever includes its headers compiles in.
+DLPACK = {"dlpack": "1.3"}
+DLPACK_LICENCE = Licence(
+    source=FFI, path="licenses/LICENSE.dlpack.txt", spdx="Apache-2.0", of="dlpack"
+)
+# The same of a tree of TVM: conversions of float16, of LLVM's compiler-rt.
+CARRIED = {**DLPACK, "compiler-rt": ""}
 
 # The package whose source has a whole tree of TVM, and where.
 TREE = "tilelang"
@@ -45,12 +52,17 @@ def licences(source: str, within: str) -> tuple[Licence, ...]:
         within: what the tree's paths begin with in it, such as "3rdparty/tvm/".
     """
     return (
-        Licence(source=source, path=f"{within}LICENSE"),
+        Licence(source=source, path=f"{within}LICENSE", spdx="Apache-2.0"),
         Licence(source=source, path=f"{within}NOTICE"),
-        Licence(source=source, path=f"{within}licenses/LICENSE.builtin_fp16.txt"),
-        Licence(source=FFI, path="LICENSE"),
+        Licence(
+            source=source,
+            path=f"{within}licenses/LICENSE.builtin_fp16.txt",
+            spdx="MIT",
+            of="compiler-rt",
+        ),
+        Licence(source=FFI, path="LICENSE", spdx="Apache-2.0"),
         Licence(source=FFI, path="NOTICE"),
-        Licence(source=FFI, path="licenses/LICENSE.dlpack.txt"),
+        DLPACK_LICENCE,
     )
 
 
