@@ -6,10 +6,9 @@ import onnx
 import tvm
 from tvm.relax.frontend import onnx as frontend
 
+from toolchain.compile.operators import refusal
 from toolchain.compile.relax.clip_simplification import simplify_clip
 from toolchain.core.errors import ModelError
-
-ELSEWHERE = "replace it in the model, or use TensorFlow Lite for this one"
 
 
 def from_onnx(model: onnx.ModelProto) -> tvm.IRModule:
@@ -34,12 +33,12 @@ def from_onnx(model: onnx.ModelProto) -> tvm.IRModule:
         node = _node_of(error)
         if node is None:
             raise ModelError(
-                "TVM can't import the model", detail=_last_line(error), resolution=ELSEWHERE
+                "TVM can't import the model", detail=_last_line(error), resolution=refusal.ELSEWHERE
             ) from error
         raise ModelError(
             f"TVM can't import operator {node.op_type}",
-            detail=f"node {_name(node)}\n{_last_line(error)}",
-            resolution=ELSEWHERE,
+            detail=f"node {refusal.name(node)}\n{_last_line(error)}",
+            resolution=refusal.ELSEWHERE,
         ) from error
     return simplify_clip()(module)
 
@@ -50,8 +49,8 @@ def _unknown_operators(model: onnx.ModelProto, message: str) -> ModelError:
     nodes = [n for n in model.graph.node if n.op_type in operators]
     return ModelError(
         f"TVM can't import operator {', '.join(operators)}",
-        detail="\n".join(f"{n.op_type}: node {_name(n)}" for n in nodes),
-        resolution=ELSEWHERE,
+        detail="\n".join(f"{n.op_type}: node {refusal.name(n)}" for n in nodes),
+        resolution=refusal.ELSEWHERE,
     )
 
 
@@ -68,10 +67,6 @@ def _node_of(error: BaseException) -> onnx.NodeProto | None:
             found = candidate
         trace = trace.tb_next
     return found
-
-
-def _name(node: onnx.NodeProto) -> str:
-    return node.name or f"that makes {', '.join(node.output)}"
 
 
 def _last_line(error: BaseException) -> str:

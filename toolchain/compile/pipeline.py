@@ -201,11 +201,11 @@ def apply_default_schedule(
                 constant=constant.get(name, frozenset()),
             )
             wide = target_code.registers(longer) if longer and name in heavy else None
-            forms = _forms(rule, function, wide)
-            if forms is None:
+            scheduled_forms = _forms(rule, function, wide)
+            if scheduled_forms is None:
                 on_unscheduled(name)
                 continue
-            packings[name] = weight_prepacking.packing_of(function, forms[0])
+            forms, packings[name] = scheduled_forms
             put_forms(scheduled, variable, forms, target)
         return weight_prepacking.prepack_weights(packings)(scheduled)
 
@@ -214,14 +214,15 @@ def apply_default_schedule(
 
 def _forms(
     rule: ScheduleRule, function: tirx.PrimFunc, wide: Registers | None
-) -> tuple[tirx.PrimFunc, ...] | None:
-    """A function's schedules; None, so that it keeps TVM's loops, where the rule fails on it.
+) -> tuple[tuple[tirx.PrimFunc, ...], weight_prepacking.Packing] | None:
+    """A function's schedules and what they pack; None, so that it keeps TVM's loops, if that fails.
 
     A schedule's steps are refused by TVM for loops that the rule was not written for (a scatter's
-    stores, a reduction to one number), with whatever error.
+    stores, a reduction to one number, a size that is not known yet), with whatever error.
     """
     try:
-        return multiversioning.forms(rule, function, wide)
+        forms = multiversioning.forms(rule, function, wide)
+        return forms and (forms, weight_prepacking.packing_of(function, forms[0]))
     except Exception:  # noqa: BLE001 # one function's schedule is no reason to lose the network
         return None
 

@@ -6,7 +6,7 @@ import onnx
 
 from toolchain.compile.operators.prepare import prepare
 from toolchain.compile.preparation import PREPARED, PreparationRequest
-from toolchain.core.errors import ModelError
+from toolchain.core.errors import EdgewrightError, ModelError
 from toolchain.core.worker import Progress
 
 
@@ -14,12 +14,15 @@ def prepare_graph(request: PreparationRequest, progress: Progress) -> None:
     """Fill `folder` with the graph that is imported; the worker's entry.
 
     Raises:
-        ModelError: the graph's shapes or types contradict each other.
+        ModelError: the graph's shapes or types contradict each other, or a node can't be compiled
+            rightly.
     """
     progress("preparing the ONNX graph")
     model = onnx.load(request.onnx)
     try:
         prepared = prepare(model)
+    except EdgewrightError:
+        raise
     except Exception as error:  # ONNX's own errors have no base of their own
         lines = str(error).strip().splitlines()
         raise ModelError(

@@ -26,9 +26,10 @@ class Graph:
         proto: the graph that is changed.
         opset: version of ONNX's own operators.
         constants: initializers and Constant nodes by name.
+        names: those that are taken; a graph shares them with those inside of it.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, names: set[str] | None = None) -> None:
         self.proto = model.graph
         self.opset = opset(model)
         self.constants: dict[str, onnx.TensorProto] = {t.name: t for t in self.proto.initializer}
@@ -41,7 +42,8 @@ class Graph:
                 self.know(node)
         self.made: list[onnx.NodeProto] = []
         self._count = 0
-        self._names = {name for node in self.proto.node for name in node.output} | set(self.values)
+        self.names = set[str]() if names is None else names
+        self.names |= {name for node in self.proto.node for name in node.output} | set(self.values)
 
     def know(self, node: onnx.NodeProto) -> None:
         """Take what a Constant node holds as a constant."""
@@ -77,8 +79,8 @@ class Graph:
         while True:
             self._count += 1
             name = f"{hint}__{self._count}"
-            if name not in self._names:
-                self._names.add(name)
+            if name not in self.names:
+                self.names.add(name)
                 return name
 
     def const(self, value: Array, hint: str = "constant") -> str:

@@ -15,7 +15,7 @@ import onnx
 from onnx import inliner, shape_inference
 
 from toolchain.compile import operators
-from toolchain.compile.operators import folding, functions, narrow_types
+from toolchain.compile.operators import folding, functions, narrow_types, safe_indices
 from toolchain.compile.operators.graph import Graph
 from toolchain.core import plugins
 
@@ -41,6 +41,7 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
         model: with known shapes of its inputs.
 
     Raises:
+        ModelError: a node can't be compiled rightly; the error names it.
         Exception: ONNX's own, for a graph whose shapes contradict each other.
     """
     prepared = onnx.ModelProto()
@@ -63,6 +64,7 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
             prepared, changed = _inferred(prepared), True
         if not (_rewritten(prepared) or changed):
             break
+    safe_indices.bound(prepared)
     return prepared
 
 
