@@ -11,7 +11,7 @@ from deploy.tasks import accuracy, fleet
 from deploy.tasks import measure as device
 from toolchain.commandline import console
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET
+from toolchain.commandline.options import DEFAULT_TARGET, Amount
 from toolchain.tasks import machine as make
 from toolchain.tasks import models as model
 from toolchain.workstation import leftovers
@@ -23,7 +23,7 @@ QUICKSTART_MODELS = "digits-cnn,mobilenetv3-large"
 
 @task(help={"budget": "seconds to measure each model under each runtime"})
 @guarded
-def quickstart(context: Context, budget: float = 2.0) -> None:
+def quickstart(context: Context, budget: float = Amount(2)) -> None:
     """Go from nothing to two models measured on an emulated RISC-V device: all tasks in order."""
     host = f"emu-{DEFAULT_TARGET}"
     make.build_images.body(context)

@@ -9,6 +9,23 @@ from deploy.inventory.reading import Device
 from deploy.ssh import destination
 from toolchain.commandline import console, options
 from toolchain.commandline.options import Devices
+from toolchain.core.errors import UsageError
+
+
+def only(asked: Devices) -> Device:
+    """The device of some options, for what is done on one at a time.
+
+    Raises:
+        UsageError: they name none, or several.
+        InventoryError: the inventory can't be read, or the device can't be used.
+    """
+    chosen = devices(asked)
+    if len(chosen) > 1:
+        raise UsageError(
+            f"one device at a time, not {len(chosen)}: {', '.join(d.name for d in chosen)}",
+            resolution=f"--host {chosen[0].name}, then the same with each other one",
+        )
+    return chosen[0]
 
 
 def devices(asked: Devices) -> list[Device]:

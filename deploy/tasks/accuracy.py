@@ -14,7 +14,7 @@ from invoke import Context, task
 from deploy.tasks.measure import QUIET_DEVICE, Deployed, alone_on
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import HOST_HELP, INVENTORY
+from toolchain.commandline.options import HOST_HELP, INVENTORY, Whole
 from toolchain.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
 @options.given(asked=Deployed)
 def accuracy(
     _: Context,
-    host: str,
-    data: str,
     *,
+    host: str = "",
+    data: str = "",
     model: str = "",
     labels: str = "",
     metric: str = "",
     model_file: str = "",
     asked: Deployed,
-    threads: int = 1,
-    limit: int = 0,
+    threads: int = Whole(1),
+    limit: int = Whole(0),
     skip_unreadable: bool = False,
     quiet_device: bool = False,
     inventory: str = INVENTORY,
@@ -59,7 +59,9 @@ def accuracy(
 ) -> None:
     """Run labelled images of yours on a device: top-1, top-5, beside the same here."""
     given = _Given(
-        host=host, inventory=inventory, data=data, labels=labels, metric=metric, model=model,
+        host=host, inventory=inventory,
+        data=options.required("data", data, "a-folder-of-images"),
+        labels=labels, metric=metric, model=model,
         model_file=model_file, threads=threads, limit=limit, skip_unreadable=skip_unreadable,
         quiet_device=quiet_device,
     )  # fmt: skip

@@ -25,7 +25,10 @@ from toolchain.commandline.options import (
     JSON,
     OS,
     TARGET,
+    Amount,
     Devices,
+    Limit,
+    Whole,
     option,
 )
 
@@ -151,14 +154,14 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
 @options.given(asked=Deployed)
 def bench(
     _: Context,
-    host: str,
     *,
-    budget: float = 10.0,
+    host: str = "",
+    budget: float = Amount(10),
     model: str = "",
     asked: Deployed,
     batch: str = "",
     threads: str = "1",
-    parity_samples: int = 8,
+    parity_samples: int = Whole(8),
     count_instructions: bool = False,
     anew: bool = False,
     quiet_device: bool = False,
@@ -230,10 +233,10 @@ def tune(
     *,
     model: str = "",
     model_file: str = "",
-    batch: int = 1,
+    batch: int = Whole(1),
     variant: str = "fp32",
-    trials: int = 0,
-    minutes: float = 0.0,
+    trials: int = Whole(0),
+    minutes: float = Limit(0),
     quiet_device: bool = False,
     json: bool = False,
     asked: Devices,
@@ -294,7 +297,7 @@ def alone_on(
     from deploy.measure.exclusive_use import exclusive
     from deploy.ssh import connection
 
-    (device,) = selection.devices(Devices(host=host, inventory=inventory))
+    device = selection.only(Devices(host=host, inventory=inventory))
     with (
         console.step(f"{what} on {host}") as say,
         connection.connect(device) as conn,

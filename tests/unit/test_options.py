@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import pytest
 from invoke import Argument, Context, task
+from invoke.exceptions import Exit
 
 import tasks
 from toolchain.commandline import options
 from toolchain.commandline.options import Devices, Fleet, OrderedFleet
+from toolchain.core.errors import UsageError
 
 PLACE = {"host": "a", "group": "", "limit": "", "inventory": "i.yml"}
 
@@ -51,3 +54,27 @@ def test_every_option_of_every_task_has_help() -> None:
 def test_a_task_on_devices_has_the_options_of_all_such(name: str, kind: type[Devices]) -> None:
     flags = {a.name: a.default for a in arguments(name)}
     assert vars(kind()).items() <= flags.items()
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed"),
+    [
+        *((options.Amount, typed) for typed in ("0", "-3", "abc", "nan", "inf", "")),
+        *((options.Limit, typed) for typed in ("-1", "abc")),
+        *((options.Whole, typed) for typed in ("-1", "1.5", "abc", "")),
+    ],
+)
+def test_a_number_that_is_none_is_one_line_and_not_a_traceback(kind: Any, typed: str) -> None:
+    with pytest.raises(Exit, match="is expected") as caught:
+        kind(typed)
+    assert caught.value.code == UsageError.exit_code
+
+
+def test_a_number_is_taken_as_it_was_typed() -> None:
+    assert (options.Amount("2.5"), options.Limit("0"), options.Whole("4")) == (2.5, 0.0, 4)
+
+
+def test_what_a_task_cannot_do_without_is_asked_for_by_its_option() -> None:
+    assert options.required("data", "folder", "digits") == "folder"
+    with pytest.raises(UsageError, match="--data is missing"):
+        options.required("data", "", "digits")

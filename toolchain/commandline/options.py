@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
+
+from invoke.exceptions import Exit
 
 from toolchain.core.errors import UsageError
 
@@ -22,6 +25,69 @@ OS = "system of the device, such as debian12; the target's usual one when left o
 HOST = "name of a device in the inventory"
 INVENTORY_HELP = "the inventory file"
 HOST_HELP = {"host": HOST, "inventory": INVENTORY_HELP, "json": JSON}
+
+
+class Amount(float):
+    """An option's number above zero; invoke makes one of what was typed.
+
+    Raises:
+        Exit: it is none.
+    """
+
+    def __new__(cls, typed: object) -> Self:
+        """The number in a text, or a number that is one already."""
+        try:
+            number = float(str(typed))
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and cls.allows(number)):
+            raise _refused(f"a number above 0 is expected, not {typed}")
+        return super().__new__(cls, number)
+
+    @classmethod
+    def allows(cls, number: float) -> bool:
+        """Whether an option may be that."""
+        return number > 0
+
+
+class Limit(Amount):
+    """An amount that may be left out: 0, the default, is no limit."""
+
+    @classmethod
+    def allows(cls, number: float) -> bool:
+        """Whether an option may be that."""
+        return number >= 0
+
+
+class Whole(int):
+    """An option's whole number, 0 or more; invoke makes one of what was typed.
+
+    Raises:
+        Exit: it is none.
+    """
+
+    def __new__(cls, typed: object) -> Self:
+        """The number in a text, or a number that is one already."""
+        if not str(typed).isdecimal():
+            raise _refused(f"a whole number, 0 or more, is expected, not {typed}")
+        return super().__new__(cls, str(typed))
+
+
+def _refused(what: str) -> Exit:
+    # invoke is still reading the command line, and doesn't say which option it is at
+    said = f"error: {what}\nwhat to do: --help after the task's name lists what its options take"
+    return Exit(said, code=UsageError.exit_code)
+
+
+def required(option: str, value: str, example: str) -> str:
+    """A value that a task can't do without.
+
+    Raises:
+        UsageError: it was not given.
+    """
+    if not value:
+        raise UsageError(f"--{option} is missing", resolution=f"for example: --{option} {example}")
+    return value
 
 
 def option(default: Any, said: str) -> Any:
@@ -68,16 +134,18 @@ class Devices:
 class Fleet(Devices):
     """Devices, and how many are worked on at once and how long."""
 
-    parallel: int = option(10, "devices at once")
-    step_limit: float = option(1000.0, "seconds in which a device must come to its next step")
+    parallel: int = option(Whole(10), "devices at once")
+    step_limit: float = option(Amount(1000), "seconds in which a device must come to its next step")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderedFleet(Fleet):
     """A fleet that is changed, and when that ends early."""
 
-    canary: int = option(0, "devices that go first; the others only when these are done")
-    max_failures: int = option(0, "begin no other device after so many that failed; 0 is never")
+    canary: int = option(Whole(0), "devices that go first; the others only when these are done")
+    max_failures: int = option(
+        Whole(0), "begin no other device after so many that failed; 0 is never"
+    )
 
 
 def help_of(kind: type[Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from invoke import Context, task
 from toolchain import formats
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, Models
+from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, Models, Whole
 from toolchain.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -49,10 +49,11 @@ def models(_: Context, json: bool = False) -> None:
 
 @task(help={"folder": "takes images/, classes/ and annotations.json", "count": "of images"})
 @guarded
-def canvases(_: Context, folder: str, count: int = 200) -> None:
+def canvases(_: Context, folder: str = "", count: int = Whole(200)) -> None:
     """Write images of digits with labels, to measure digits-segmenter and digits-detector on."""
     from toolchain.samples import canvas_files
 
+    options.required("folder", folder, "digits")
     with console.step(f"{count} canvases"):
         canvas_files.write(Path(folder), count)
 
@@ -98,7 +99,7 @@ def compile(  # noqa: A001  # the task's name is the field's word
     target: str = DEFAULT_TARGET,
     opt_level: str = "3",
     compiler: str = "release",
-    jobs: int = 0,
+    jobs: int = Whole(0),
     json: bool = False,
 ) -> None:
     """Compile models by TVM to libraries for a target; converts them first where needed."""
