@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolchain.core import store
+from toolchain.core.errors import BenchError
 from toolchain.results.configuration import Configuration, OptLevel, Runtime, Threads
 
 
@@ -60,8 +62,40 @@ class MetricRun(_Part):
     content: str
     subjects: list[Judged]
 
+    @classmethod
+    def load(cls, path: Path) -> MetricRun:
+        """Read a run.
+
+        Raises:
+            BenchError: the file can't be used.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:  # not readable, no JSON, or none of a run
+            raise BenchError(
+                f"{path} can't be used",
+                detail=str(error),
+                resolution="move the file away, then measure again with `invoke accuracy`",
+            ) from error
+
     def save(self, path: Path) -> None:
         """Write it, by temporary name and rename."""
         path.parent.mkdir(parents=True, exist_ok=True)
         text = self.model_dump_json(by_alias=True, indent=1) + "\n"
         store.write_atomically(path, text.encode())
+
+
+def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[MetricRun]:
+    """Every run of a folder that can be used, by host, model and images.
+
+    Args:
+        folder: results/metrics/.
+        unreadable: told a line for each file that can't be used, which names it.
+    """
+    runs = []
+    for path in folder.glob("*.json"):
+        try:
+            runs.append(MetricRun.load(path))
+        except BenchError as error:
+            unreadable(f"left out: {error.brief}")
+    return sorted(runs, key=lambda run: (run.host, run.model, run.dataset, run.metric))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from toolchain.models.manifest import ModelManifest
 from toolchain.report.charts import runtime_style
 from toolchain.report.measurement_rows import MIB, accuracy_of
 from toolchain.results import measurement, statistics
@@ -79,6 +80,14 @@ def title(m: measurement.Measurement) -> str:
 def titled(model: str, batch: int) -> str:
     """A model, with its batch when that isn't 1."""
     return model if batch == 1 else f"{model}, batch {batch}"
+
+
+def inputs(manifest: ModelManifest) -> str:
+    """What a model was compared with its reference on, by the names of its inputs."""
+    said = manifest.samples.origins
+    if len({*said.values()}) == 1:
+        return next(iter(said.values()))
+    return "; ".join(f"{name}: {what}" for name, what in said.items())
 
 
 def same_top1(parity: measurement.Parity | None) -> str:

@@ -10,7 +10,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from toolchain.accuracy.counts import Run
-from toolchain.report import accuracy_section, comparison, formatting, measurement_rows, summary
+from toolchain.accuracy.metric_values import MetricRun
+from toolchain.models.manifest import ModelManifest
+from toolchain.report import (
+    accuracy_section,
+    comparison,
+    formatting,
+    measurement_rows,
+    metric_section,
+    summary,
+)
 from toolchain.report.charts import batch_chart, latency_chart, runtime_style, variant_chart
 from toolchain.report.failures import Failed
 from toolchain.results import measurement, statistics
@@ -61,17 +70,21 @@ class Section:
     Attributes:
         plots: of each kind of which there are any.
         traces: SVGs of each time in the order measured.
+        inputs: on what each model was compared with its reference.
     """
 
     result: measurement.Result
     plots: Sequence[Plots]
     traces: Sequence[str]
+    inputs: Sequence[str]
 
 
 def render(
     results: Sequence[measurement.Result],
     *,
     runs: Sequence[Run] = (),
+    judged: Sequence[MetricRun] = (),
+    manifests: Sequence[ModelManifest] = (),
     failed: Sequence[Failed] = (),
     compared: Compared | None = None,
 ) -> str:
@@ -80,6 +93,8 @@ def render(
     Args:
         results: in the order to show them.
         runs: accuracy on images of the user's.
+        judged: what other metrics said of such images.
+        manifests: of measured models that this machine still has.
         failed: from `failures.collect`.
         compared: two results side by side.
     """
@@ -96,19 +111,23 @@ def render(
         formatting=formatting,
         summary=summary,
         accuracies=accuracy_section,
+        metrics=metric_section,
         mark=measurement.EMULATED,
         emulated=formatting.any_emulated(results),
         real=formatting.any_real(results),
         colours=runtime_style.colours(measured),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         runs=runs,
+        judged=judged,
         failed=failed,
         compared=compared,
-        sections=[_section(result, f"h{number}") for number, result in enumerate(results)],
+        sections=[
+            _section(result, f"h{number}", manifests) for number, result in enumerate(results)
+        ],
     )
 
 
-def _section(result: measurement.Result, key: str) -> Section:
+def _section(result: measurement.Result, key: str, manifests: Sequence[ModelManifest]) -> Section:
     """One result's part of the page; `key` is its own there."""
     by_title: dict[str, list[measurement.Measurement]] = {}
     for m in result.measurements:
@@ -149,6 +168,11 @@ def _section(result: measurement.Result, key: str) -> Section:
         result=result,
         plots=[kind for kind in plots if kind.figures],
         traces=[trace for model in models for trace in model.traces()],
+        inputs=[
+            f"{formatting.titled(made.model, made.batch)} was given {formatting.inputs(made)}"
+            for made in manifests
+            if made.samples.origins and formatting.titled(made.model, made.batch) in by_title
+        ],
     )
 
 

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolchain.accuracy.counts import Run
+from toolchain.accuracy.metric_values import MetricRun
 from toolchain.core import paths
 from toolchain.core.errors import BenchError
 from toolchain.core.store import write_atomically
@@ -80,6 +81,7 @@ def build(
     results: Sequence[measurement.Result],
     *,
     runs: Sequence[Run] = (),
+    judged: Sequence[MetricRun] = (),
     manifests: Sequence[ModelManifest] = (),
     compared: Compared | None = None,
     folder: Path | None = None,
@@ -90,6 +92,7 @@ def build(
     Args:
         results: in the order to show them.
         runs: accuracy on images of the user's.
+        judged: what other metrics said of such images.
         manifests: of models that were converted here; what they say was not made is told.
         compared: two of the results, side by side.
         folder: where to; reports/ when not given.
@@ -98,7 +101,7 @@ def build(
     Raises:
         BenchError: there are no results.
     """
-    _need([*results, *runs])
+    _need([*results, *runs, *judged])
     where = folder if folder is not None else paths.reports()
     flat, accuracy = measurement_rows.flatten(results), accuracy_section.flatten(runs)
     failed = failures.collect(results, runs, manifests)
@@ -115,10 +118,13 @@ def build(
         "warning": formatting.WARNING if emulated else None,
         "rows": [asdict(row) for row in flat],
         "accuracy": [asdict(row) for row in accuracy],
+        "metrics": [run.model_dump(mode="json", by_alias=True) for run in judged],
         "failed": [asdict(failure) for failure in failed],
         "changes": [asdict(change) for change in compared.changes] if compared else [],
     }
-    text = html_page.render(results, runs=runs, failed=failed, compared=compared)
+    text = html_page.render(
+        results, runs=runs, judged=judged, manifests=manifests, failed=failed, compared=compared
+    )
     write_atomically(built.html, text.encode())
     write_atomically(built.csv, csv_file.dump(measurement_rows.Row, flat).encode())
     write_atomically(built.accuracy_csv, csv_file.dump(accuracy_section.Row, accuracy).encode())

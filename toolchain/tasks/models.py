@@ -240,9 +240,9 @@ def report(
     json: bool = False,
 ) -> None:
     """Show results as a table and write them as HTML, CSV and JSON to reports/."""
-    from toolchain.accuracy import counts
+    from toolchain.accuracy import counts, metric_values
     from toolchain.core import paths
-    from toolchain.report import accuracy_section, reports
+    from toolchain.report import accuracy_section, metric_section, reports
     from toolchain.results import measurement
 
     if compare:
@@ -253,8 +253,10 @@ def report(
     hosts = options.names(host)
     found = [r for r in found if not hosts or r.host in hosts]
     runs = [r for r in runs if not hosts or r.host in hosts]
+    judged = metric_values.load_all(paths.results() / "metrics", console.note)
+    judged = [r for r in judged if not hosts or r.host in hosts]
     found = found if all else measurement.latest(found)
-    built = reports.build(found, runs=runs, manifests=_cards(found))
+    built = reports.build(found, runs=runs, judged=judged, manifests=_manifests(found))
     if json:
         console.out.file.write(built.json.read_text())
     else:
@@ -263,10 +265,13 @@ def report(
         for run in runs:
             title = f"{run.model} on {run.host}: {run.dataset}"
             console.show_table(title, accuracy_section.COLUMNS, accuracy_section.rows(run))
+        for one in judged:
+            title = f"{one.model} on {one.host}: {one.dataset}, {one.images} images"
+            console.show_table(title, metric_section.columns(one), metric_section.rows(one))
     console.note(f"report: {built.html}")
 
 
-def _cards(found: Sequence[Result]) -> list[ModelManifest]:
+def _manifests(found: Sequence[Result]) -> list[ModelManifest]:
     """The manifests of the models that were measured, where this machine still has them."""
     from toolchain.models import place
     from toolchain.models.manifest import ModelManifest
