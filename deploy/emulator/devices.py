@@ -6,6 +6,7 @@ inventory.yml and a host key of its own. `down` takes all of it away. Its times 
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import time
@@ -21,11 +22,13 @@ from toolchain.core.errors import EngineError, UsageError
 from toolchain.core.store import Store
 from toolchain.images import build, specification
 from toolchain.images import instruction_counter as counting
-from toolchain.images.engine import Engine
+from toolchain.images.engine import Container, Engine
 from toolchain.targets import Target
 
 USER = "edge"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
+# the key's own length and kind begin what is encoded, whatever stands behind it
+PUBLIC_KEY = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}={0,2}(?=\s|$)")
 START_S = 90
 # Where a device has the emulator that counts.
 COUNTER = "/opt/edgewright-counter"
@@ -143,9 +146,21 @@ def _start(
         },
     )
     progress("waiting for its sshd")
-    _await_sshd(device.port)
-    kind, key = container.call(["cat", HOST_KEY]).split()[:2]
-    (home / "known_hosts").write_text(f"[127.0.0.1]:{device.port} {kind} {key}\n")
+    _await_sshd(container, device.port)
+    key = host_key(container.call(["cat", HOST_KEY]))
+    (home / "known_hosts").write_text(f"[127.0.0.1]:{device.port} {key}\n")
+
+
+def host_key(printed: str) -> str:
+    """The host key among the lines that reading its file printed: the emulator may warn there too.
+
+    Raises:
+        EngineError: there is none.
+    """
+    for line in printed.splitlines():
+        if found := PUBLIC_KEY.match(line):
+            return found[0]
+    raise EngineError("the emulated device has no host key", detail=printed[:2000])
 
 
 def down(name: str, inventory_path: Path) -> bool:
@@ -235,8 +250,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _await_sshd(port: int) -> None:
-    """Wait until something on the port says that it speaks SSH."""
+def _await_sshd(container: Container, port: int) -> None:
+    """Wait until something on the port says that it speaks SSH.
+
+    Raises:
+        EngineError: it did not in time; what the device printed is in the error, since the
+            container is taken away.
+    """
     deadline = time.monotonic() + START_S
     while True:
         try:
@@ -248,6 +268,8 @@ def _await_sshd(port: int) -> None:
         if time.monotonic() > deadline:
             raise EngineError(
                 f"the emulated device's sshd did not answer within {START_S} s",
-                resolution="look at its log: docker logs edgewright-NAME",
+                detail=container.log(),
+                resolution="see whether this machine is busy and whether its emulator runs "
+                "(invoke doctor), then run the same command again",
             )
         time.sleep(0.3)

@@ -20,7 +20,7 @@ from fabric import Connection as FabricConnection
 
 from deploy.inventory.reading import Device
 from deploy.ssh import login, rsync_transfer, stream_transfer
-from deploy.ssh.remote_process import RemoteProcess
+from deploy.ssh.remote_process import BEGINS, RemoteProcess
 from deploy.ssh.sftp_transfer import SftpWrites, piece_bytes
 from deploy.ssh.stream_transfer import StreamWrites
 from toolchain.core.errors import (
@@ -39,10 +39,11 @@ LONGEST_OUTPUT, LINE_OVERHEAD, LAST_LINES = 64 << 20, 64, 20
 # RFC 4254, 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 FORBIDDEN = 1
 
-# Writes its process id, then becomes the command. `timeout` ends the whole process group; a device
+# Writes its process id after a word of ours, by which what a login shell prints by itself is told
+# from it, then becomes the command. `timeout` ends the whole process group; a device
 # without one that knows -k has to rely on our own kill.
 LAUNCH = (
-    "echo $$; if timeout -k 2 1 true 2>/dev/null; "
+    f"echo {BEGINS} $$; if timeout -k 2 1 true 2>/dev/null; "
     'then exec timeout -k 2 "$0" "$@"; else exec "$@"; fi'
 )
 

@@ -6,6 +6,7 @@ Made by `connection`; nothing else makes one. It reads lines, so a partial last 
 from __future__ import annotations
 
 import collections
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +14,15 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from toolchain.core.errors import ConnectionFailed
+from toolchain.core.errors import ConnectionFailed, DeviceRefused, EdgewrightError
 
 GRACE = 5.0
+SHORTLY = 1.0  # seconds in which a shell that has printed ends, or goes on
 LONGEST_LINE = 16 << 20
 # timeout's own status, a shell's after SIGKILL, and none at all: timeout may kill itself too.
 TIMED_OUT = (124, 137, -1)
+# What the first line of output begins with, before the process id.
+BEGINS = "edgewright"
 # 127 is what a shell says of a command that it does not know.
 PYTHON = 'command -v "$1" >/dev/null 2>&1 || exit 127; exec "$@"'
 
@@ -32,7 +36,7 @@ class RemoteProcess:
     """A running command.
 
     Args:
-        channel: its SSH channel, paramiko's; the first line of output is its process id.
+        channel: its SSH channel, paramiko's; the first line of output is BEGINS and its process id.
         name: the device, for messages.
         what: the command, for messages.
         limit: seconds it may live; the device ends it then.
@@ -89,6 +93,7 @@ class RemoteProcess:
 
         Raises:
             ConnectionFailed: the link dropped, the time is up, or it ended without reading.
+            DeviceRefused: the login's shell did not let it begin.
         """
         left = self._left()
         patience = left if within is None else min(left, within)
@@ -98,6 +103,8 @@ class RemoteProcess:
         except TimeoutError as error:
             raise (self._too_long() if patience == left else self._silent(patience)) from error
         except (OSError, EOFError) as error:
+            if self._channel.get_transport().is_active():
+                self._read_id()  # what never began says why
             raise self._lost(error) from error
 
     def close_input(self) -> None:
@@ -180,11 +187,11 @@ class RemoteProcess:
         if not self._channel.get_transport().is_active():
             return
         if self._id is None and not self._channel.closed:
-            try:
-                self._deadline = min(self._deadline, time.monotonic() + GRACE)
-                self._read_id()
-            except ConnectionFailed:
-                return
+            self._deadline = min(self._deadline, time.monotonic() + GRACE)
+            # behind what a shell may have printed
+            with suppress(ConnectionFailed):
+                while self._id is None and (line := self._line(None)) is not None:
+                    self._id = _id_in(line)
         if self._id is not None and not self._channel.exit_status_ready():
             self._kill(self._id)
         self._ended = True
@@ -206,16 +213,39 @@ class RemoteProcess:
     def _read_id(self) -> None:
         if self._id is None:
             first = self._line(None)
-            self._id = int(first) if first is not None and first.isdecimal() else 0
-            if self._id == 0:
-                self._id = None
-                if first is None:
-                    raise self._lost(None)
-                raise ConnectionFailed(
-                    f"{self.name}: the device's shell prints something before any command",
-                    detail=first[:200],
-                    resolution="make its start files (.bashrc, .profile) silent for ssh commands",
-                )
+            self._id = _id_in(first or "")
+            if first != f"{BEGINS} {self._id}":
+                raise self._kept_from_beginning(first)
+
+    def _kept_from_beginning(self, first: str | None) -> EdgewrightError:
+        """Why the first line of output is none of ours: what the login's shell did."""
+        files = "its start files (.bashrc, .profile)"
+        if first is not None and (self._id is not None or not self._ends_at_once()):
+            return DeviceRefused(
+                f"{self.name}: the login's shell prints something before any command",
+                detail=re.sub(rf"{BEGINS} \d+$", "", first)[:200],
+                resolution=f"make {files} silent for commands of ssh: ssh HOST true prints nothing",
+            )
+        if not self._channel.get_transport().is_active():
+            return self._lost(None)
+        self._channel.status_event.wait(GRACE)
+        self._listener.join(GRACE)
+        status = self._channel.exit_status
+        said = "\n".join(part for part in (first, self.errors()) if part)
+        return DeviceRefused(
+            f"{self.name}: the login's shell ends before it runs a command",
+            detail=f"exit status {status}\n{said}".strip(),
+            resolution=f"give the user a shell that runs commands, and have {files} not exit: "
+            "ssh HOST true succeeds then",
+        )
+
+    def _ends_at_once(self) -> bool:
+        """Whether it has printed all it will: a shell that runs no command ends after its words."""
+        with suppress(ConnectionFailed):
+            while not self._buffer:
+                if not self._fill(SHORTLY):
+                    return True
+        return False
 
     def _line(self, within: float | None) -> str | None:
         searched = 0
@@ -269,3 +299,9 @@ class RemoteProcess:
             detail=(str(error) if error is not None else "") or self.errors(),
             resolution="run the same command again; the device still runs what it ran before",
         )
+
+
+def _id_in(line: str) -> int | None:
+    """The process id that a line of output ends with; None for one that is none of ours."""
+    found = re.search(rf"{BEGINS} ([0-9]{{1,9}})$", line)
+    return int(found[1]) if found else None

@@ -62,7 +62,7 @@ class Sshd:
             program.chmod(0o755)
         self.install_numpy()
         for name in ("host_key", "other_host_key", "user_key"):
-            _keygen(folder / name)
+            keygen(folder / name)
         self.trust("host_key")
 
     @property
@@ -224,7 +224,7 @@ def wait_until(condition: object, limit: float = 10.0) -> bool:
     return False
 
 
-def _keygen(path: Path) -> None:
+def keygen(path: Path) -> None:
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path)], check=True
     )

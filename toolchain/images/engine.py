@@ -87,6 +87,12 @@ class Container:
             )
         return "".join(output)
 
+    def log(self) -> str:
+        """The last lines of what its own command has printed."""
+        with _explained():
+            said: bytes = self._api.logs(self.id, tail=TAIL_LINES)
+            return said.decode(errors="replace").strip()
+
 
 class Engine:
     """A connection to the Docker engine that DOCKER_HOST or the usual socket names.

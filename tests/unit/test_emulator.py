@@ -1,0 +1,56 @@
+"""What becomes of an emulated device's first words: its host key, and why it did not start."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.emulator import devices
+from tests.support.sshd import keygen
+from toolchain.core.errors import EngineError
+from toolchain.images.engine import Container
+
+WARNING = "qemu-riscv64-static: warning: disabling zfa extension because privilege spec\n"
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> str:
+    keygen(tmp_path / "key")
+    return (tmp_path / "key.pub").read_text()
+
+
+@pytest.mark.parametrize("before", ["", WARNING, WARNING * 3, "ssh-ed25519 is slow here\n"])
+def test_the_host_key_is_found_beside_what_the_emulator_says(key: str, before: str) -> None:
+    assert devices.host_key(before + key) == " ".join(key.split()[:2])
+    assert devices.host_key(before + key + WARNING) == " ".join(key.split()[:2])
+
+
+@pytest.mark.parametrize("printed", ["", WARNING, "ssh-ed25519 AAAA root@x\n", "# {key}"])
+def test_what_is_no_key_is_none(key: str, printed: str) -> None:
+    with pytest.raises(EngineError, match="no host key"):
+        devices.host_key(printed.format(key=key))
+
+
+class Api:
+    """An engine that tells a container's log."""
+
+    def logs(self, identity: str, tail: int) -> bytes:
+        assert identity == "c"
+        assert tail > 0
+        return b"sshd: no hostkeys available -- exiting.\n"
+
+
+def test_a_device_that_does_not_start_says_why_and_not_where_its_log_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "START_S", 0)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        api: Any = Api()
+        with pytest.raises(EngineError) as caught:
+            devices._await_sshd(Container(id="c", name="c", _api=api), unused.getsockname()[1])
+    assert "no hostkeys available" in caught.value.detail
+    assert "docker logs" not in caught.value.resolution
