@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import select
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tvm
-from tvm import relax
+from tvm import relax, rpc
 
-from deploy.agent.programs import rpc_server
+from deploy.agent import programs
 from tests.support.networks import CASES
 from toolchain import targets
 from toolchain.compile import compilation_job, onnx_import, pipeline
@@ -34,7 +39,7 @@ from toolchain.tuning.devices import MeasuringError, RemoteDevice, plausible_sec
 from toolchain.tuning.records import Database, Header
 from toolchain.tuning.search_request import SearchResult
 
-SERVER = Path(rpc_server.__file__)
+SERVER = Path(programs.__file__).with_name("rpc_server.py")
 COMPILER = shutil.which("g++")
 KEY = "0123456789abcdef"
 TARGET = targets.of_this_machine()
@@ -167,17 +172,111 @@ def test_a_device_that_goes_costs_what_it_had_in_hand_and_no_record(tmp_path: Pa
     assert records.ratios(Database(Store(tmp_path), Header.of(TARGET, "1")).trials())
 
 
-def processes(group: int) -> list[str]:
-    """The processes of a group that run, or have not ended yet."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, owner = stat.read_text().rpartition(") ")[2].split()[:3]
-        except OSError:  # it ended meanwhile
-            continue
-        if int(owner) == group and state != "Z":
-            found.append(stat.parent.name)
-    return found
+def greeting(key: bytes, length: int | None = None, magic: int = 0xFF271) -> bytes:
+    """What a client says first, as TVM has it."""
+    return struct.pack("<ii", magic, len(key) if length is None else length) + key
+
+
+STRANGERS = {
+    "an empty key": greeting(b""),
+    "blanks": greeting(b"   "),
+    "another key": greeting(b"client:0123456789abcdee"),
+    "the key as a server": greeting(b"server:" + KEY.encode()),
+    "bytes that are no text": greeting(b"\xff\xfe client"),
+    "a key of less than nothing": greeting(b"", length=-1),
+    "a key without end": greeting(b"client:", length=(1 << 31) - 1),
+    "something else": b"GET / HTTP/1.1\r\n\r\n",
+    "half of a number": b"\x71",
+    "nothing": b"",
+}
+
+
+def answers(port: int) -> bool:
+    """Whether who knows the key gets a session."""
+    return bool(rpc.connect("127.0.0.1", port, KEY, session_timeout=30).cpu(0).exist)
+
+
+def test_who_says_something_else_ends_no_server() -> None:
+    with server() as (running, port):
+        for said in STRANGERS.values():
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as stranger:
+                stranger.sendall(said)
+                if len(said) >= 8:
+                    with suppress(ConnectionResetError):
+                        assert stranger.recv(64) in (b"", struct.pack("<i", 0xFF271 + 2))
+            assert running.poll() is None
+        assert answers(port)
+
+
+def test_who_is_silent_keeps_nobody_out() -> None:
+    with server() as (_, port), ExitStack() as stack:
+        for number in range(50):
+            stranger = socket.create_connection(("127.0.0.1", port), timeout=10)
+            stack.enter_context(stranger)
+            stranger.sendall(greeting(b"client:", length=60)[: number % 12])
+        began = time.monotonic()
+        assert answers(port)
+        assert answers(port)
+        assert time.monotonic() - began < 20
+
+
+def descendants(process: int) -> set[int]:
+    """All processes that a process has started, and theirs."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return set()
+    found = {int(child) for child in children}
+    return found.union(*(descendants(child) for child in found))
+
+
+def runs(process: int) -> bool:
+    """Whether a process is there, and is more than how it ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_server_that_is_killed_with_its_group_leaves_no_process_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: signal.Signals
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with server() as (running, port):
+        assert answers(port)
+        every = descendants(running.pid)
+        assert len(every) >= 2
+        assert list(tmp_path.iterdir())
+        os.killpg(running.pid, end)
+        running.wait(30)
+        for _ in range(150):
+            if not any(runs(one) for one in every) and not list(tmp_path.iterdir()):
+                break
+            time.sleep(0.1)
+        assert [one for one in every if runs(one)] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_left_goes_at_the_next_start_unless_somebody_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    left, used, fresh = (tmp_path / f"edgewright-tune-{name}" for name in ("left", "used", "fresh"))
+    for folder in (left, used, fresh):
+        folder.mkdir()
+        (folder / "library.so").write_text("x")
+    for folder in (left, used):
+        os.utime(folder, (1, 1))
+    held = os.open(used, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with server():
+            assert not left.exists()
+            assert (used / "library.so").is_file()
+            assert (fresh / "library.so").is_file()
+    finally:
+        os.close(held)
 
 
 def test_a_server_that_hears_nothing_more_leaves_no_process_and_no_file(
@@ -185,13 +284,14 @@ def test_a_server_that_hears_nothing_more_leaves_no_process_and_no_file(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with server(idle=2.0) as (running, _):
+        every = {running.pid, *descendants(running.pid)}
         assert list(tmp_path.iterdir())
         running.wait(60)
         for _ in range(300):
-            if not processes(running.pid):
+            if not any(runs(one) for one in every):
                 break
             time.sleep(0.1)
-        assert processes(running.pid) == []
+        assert not any(runs(one) for one in every)
     assert list(tmp_path.iterdir()) == []
 
 
