@@ -12,6 +12,7 @@ from deploy.tasks import measure as device
 from toolchain.commandline import console
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import DEFAULT_TARGET, Amount
+from toolchain.tasks import inspection
 from toolchain.tasks import machine as make
 from toolchain.tasks import models as model
 from toolchain.workstation import leftovers
@@ -39,6 +40,7 @@ def quickstart(context: Context, budget: float = Amount(2)) -> None:
 
 ns = Collection(
     make.doctor, make.setup, make.build_images, make.build_wheels, make.lock, model.models,
+    inspection.inspect,
     model.canvases, model.convert, model.compile, model.report, fleet.probe, fleet.deploy,
     fleet.releases, fleet.rollback, fleet.keys, device.bench, accuracy.accuracy, device.tune,
     device.schemas, make.verify, quickstart,

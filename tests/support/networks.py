@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def random(*shape: int) -> npt.NDArray[np.float32]:
 def model(
     nodes: Sequence[onnx.NodeProto],
     shape: tuple[int, ...],
-    constants: dict[str, npt.NDArray[np.generic]] | None = None,
+    constants: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,

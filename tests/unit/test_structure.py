@@ -80,10 +80,12 @@ BELOW = {
     "tuning": {"compile", "core", "models", "targets"},
     "bundle": {"core", "lock", "models", "runtimes", "targets", "wheels"},
     "results": {"core", "models"},
+    "inspection": {"compile", "convert", "core", "formats", "models", "runtimes"},
     "accuracy": {"core", "formats", "models", "results", "runtimes", "samples", "targets"},
     "report": {"accuracy", "commandline", "core", "models", "results", "runtimes"},
     "tasks": {
-        *("accuracy", "commandline", "compile", "core", "formats", "images", "lock", "models"),
+        *("accuracy", "commandline", "compile", "core", "formats", "images", "inspection"),
+        *("lock", "models"),
         *("report", "results", "runtimes", "samples", "targets", "tuning", "wheels"),
         "workstation",
     },

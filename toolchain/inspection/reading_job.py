@@ -1,0 +1,79 @@
+"""Reading a model for an inspection, in the worker: nothing of it is run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import onnx
+
+from toolchain import formats
+from toolchain.convert.conversion_job import fixed_inputs
+from toolchain.core.errors import ModelError, UsageError
+from toolchain.core.worker import Progress
+from toolchain.inspection import graph_costs
+from toolchain.inspection.requests import FILE, Reading, ReadingRequest
+from toolchain.models.manifest import GRAPH, TFLITE
+
+if TYPE_CHECKING:
+    from toolchain.formats.network import Network
+    from toolchain.formats.signature import Tensor
+
+
+def read(request: ReadingRequest, progress: Progress) -> Reading:
+    """Say what a model is; its ONNX form goes to `folder`. The worker's entry.
+
+    Raises:
+        UsageError: the kind of file has no such signature.
+        ModelError: the file can't be read.
+    """
+    spec = request.spec
+    assert spec.path is not None
+    network = formats.all_formats()[spec.kind].load(spec.path, progress, spec.signature)
+    found = Reading(inputs=network.signature.inputs, outputs=network.signature.outputs)
+    try:
+        inputs, _ = fixed_inputs(network, spec, request.batch, progress)
+    except (ModelError, UsageError) as error:
+        said = (error.brief, error.resolution)
+        return replace(found, sizes="; ".join(part for part in said if part))
+    return _converted(network, inputs, request, progress)
+
+
+def _converted(
+    network: Network, inputs: tuple[Tensor, ...], request: ReadingRequest, progress: Progress
+) -> Reading:
+    """What its forms say."""
+    missing, operators, costs, tflite = {}, Counter[str](), None, None
+    progress("converting to TensorFlow Lite")
+    try:
+        tflite = network.to_tflite(inputs)
+    except ModelError as error:
+        missing[TFLITE] = _why(error)
+    progress("converting to ONNX")
+    try:
+        graph = network.to_onnx(inputs, request.spec.name)
+    except ModelError as error:
+        missing[GRAPH] = _why(error)
+    else:
+        onnx.save(graph, request.folder / FILE)
+        costs = graph_costs.costs(graph)
+        operators = Counter(node.op_type for node in graph.graph.node)
+    if network.is_tflite and tflite is not None:
+        from toolchain.formats.graphs import tflite_operators  # TensorFlow runs already
+
+        operators = tflite_operators.counted(tflite)
+    return Reading(
+        inputs=network.signature.inputs,
+        outputs=network.signature.outputs,
+        fixed=inputs,
+        operators=dict(operators.most_common()),
+        costs=costs,
+        missing=missing,
+        by_graph=tflite is None and TFLITE not in missing,
+    )
+
+
+def _why(error: ModelError) -> str:
+    reason = error.detail.strip().partition("\n")[0]
+    return "; ".join(part for part in (error.brief, reason) if part)
