@@ -8,6 +8,7 @@ the task that needs them, so that listing the tasks is quick.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -87,14 +88,7 @@ def deploy(
     from toolchain.core import signing
 
     limits, devices = _limits(fleet), selection.devices(fleet)
-    names = sorted({d.target for d in devices})
-    with console.step(f"bundle for {', '.join(names)}"):
-        wanted = options.names(model)
-        bundles = {
-            target.name: assemble.make(target, compiled_models.chosen(target, wanted))
-            for target in map(targets.target, names)
-        }
-        signing.seal_bundles({f: assemble.load(f).release for f in bundles.values()})
+    names, wanted = sorted({d.target for d in devices}), options.names(model)
 
     def show_plan(name: str, plan: Plan) -> None:
         rows = [[str(n), step] for n, step in enumerate(plan.steps, start=1)]
@@ -106,17 +100,24 @@ def deploy(
             f"{outcome.sent_in_words()} payload bytes sent"
         )
 
-    if dry_run:
-        plans: _Shown[Plan] = _Shown(
-            one=show_plan, line=lambda plan: f"{plan.release[:16]}, {plan.payload} bytes to send"
-        )
-        _work("deploy", devices, rollout.planned(bundles), limits, plans, json=json)
-    else:
-        outcomes: _Shown[Outcome] = _Shown(
-            one=show_outcome,
-            line=lambda done: f"{done.release[:16]}, {done.sent_in_words()} bytes sent",
-        )
-        _work("deploy", devices, rollout.deployed(bundles), limits, outcomes, json=json)
+    plans: _Shown[Plan] = _Shown(
+        one=show_plan, line=lambda plan: f"{plan.release[:16]}, {plan.payload} bytes to send"
+    )
+    outcomes: _Shown[Outcome] = _Shown(
+        one=show_outcome,
+        line=lambda done: f"{done.release[:16]}, {done.sent_in_words()} bytes sent",
+    )
+    with ExitStack() as held:
+        bundles = {}
+        with console.step(f"bundle for {', '.join(names)}"):
+            for target in map(targets.target, names):
+                made = assemble.to_send(target, compiled_models.chosen(target, wanted))
+                bundles[target.name] = held.enter_context(made)
+            signing.seal_bundles({f: assemble.load(f).release for f in bundles.values()})
+        if dry_run:
+            _work("deploy", devices, rollout.planned(bundles), limits, plans, json=json)
+        else:
+            _work("deploy", devices, rollout.deployed(bundles), limits, outcomes, json=json)
 
 
 @task(help=FLEET_HELP)

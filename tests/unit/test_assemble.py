@@ -6,6 +6,8 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.support.bundles import make_bundle
 from toolchain.bundle import assemble
 from toolchain.core.store import Store
@@ -42,3 +44,29 @@ def test_a_bundle_that_is_there_already_is_left_to_those_who_send_it(tmp_path: P
     (final / "runner" / "main.py").write_text("print('rum')\n")
     assemble._put(Path(shutil.copytree(source, tmp_path / "third")), final, store)
     assert assemble._same(source, final)
+
+
+def test_what_is_sent_is_not_replaced_meanwhile(tmp_path: Path) -> None:
+    one, two = (make_bundle(tmp_path / v, version=v) for v in ("1.0", "2.0"))
+    store, final = Store(tmp_path / "cache"), tmp_path / "bundles" / "net"
+    final.parent.mkdir()
+    own = tmp_path / "bundles" / ".own"
+    assemble._put(Path(shutil.copytree(one, tmp_path / "scratch" / "1")), final, store, own)
+    assert (own / "manifest.json").stat().st_ino == (final / "manifest.json").stat().st_ino
+    (own / "seal").write_text("of its own")
+    assemble._put(Path(shutil.copytree(two, tmp_path / "scratch" / "2")), final, store)
+    assert assemble._same(one, own)
+    assert assemble._same(two, final)
+    assert not (final / "seal").exists()
+
+
+def test_a_disk_without_second_names_has_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_self: Path, _target: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    (tmp_path / "one").write_text("x")
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assemble._share(str(tmp_path / "one"), str(tmp_path / "two"))
+    assert (tmp_path / "two").read_text() == "x"

@@ -114,6 +114,16 @@ def test_a_networks_artifact_for_a_made_up_runtime_is_bundled(network: ModelMani
     assert ModelManifest.load(folder / "models/net/b1").artifacts == network.artifacts
 
 
+def test_a_bundle_to_send_is_a_folder_of_its_own_until_it_is_sent(network: ModelManifest) -> None:
+    chosen = compiled_models.chosen(RV64GC, ["net"])
+    with assemble.to_send(RV64GC, chosen) as own:
+        assert assemble.load(own) == assemble.load(a_bundle())
+        shutil.rmtree(a_bundle())
+        assert assemble.load(own).files
+    assert not own.exists()
+    assert [path.name for path in own.parents[1].iterdir()] == []
+
+
 @pytest.mark.usefixtures("_project")
 def test_a_runtime_without_its_twin_is_told_before_anything_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,12 +143,28 @@ def release_id(fields: dict[str, object]) -> str:
     return digest_of({k: v for k, v in fields.items() if k != "release"})
 
 
-def make(target: Target, models: Sequence[ModelManifest]) -> Path:
+@contextmanager
+def to_send(target: Target, models: Sequence[ModelManifest]) -> Iterator[Path]:
+    """`make` for who sends it: the bundle as a folder that is there until the block ends.
+
+    The one in dist/ takes another's place as soon as the same models are bundled otherwise, also in
+    the middle of sending. Arguments and errors are those of `make`.
+    """
+    beside = paths.dist() / "bundles" / target.name
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=beside, prefix=f".{process.own_name()}-") as folder:
+        own = Path(folder) / "bundle"
+        make(target, models, own)
+        yield own
+
+
+def make(target: Target, models: Sequence[ModelManifest], own: Path | None = None) -> Path:
     """Gather a bundle into dist/bundles/<target>/<models>/.
 
     Args:
         target: the device's target.
         models: the manifests of those to send, from `compiled_models.chosen`.
+        own: where the caller wants one too, beside it on the disk.
 
     Returns:
         the bundle's folder.
@@ -187,23 +204,36 @@ def make(target: Target, models: Sequence[ModelManifest]) -> Path:
         }
         fields["release"] = release_id(fields)
         (folder / MANIFEST).write_text(json.dumps(fields, indent=1, sort_keys=True))
-        _put(folder, final, store)
+        _put(folder, final, store, own)
     return final
 
 
-def _put(folder: Path, final: Path, store: Store) -> None:
-    """Let a finished bundle take its place, which another process may want to fill or to send."""
+def _put(folder: Path, final: Path, store: Store, own: Path | None = None) -> None:
+    """Let a finished bundle take its place, which another process may want to fill."""
     with store.locked(f"bundle-{digest_of(str(final))}"):
-        if _same(folder, final):
-            return  # whoever sends it now goes on undisturbed
-        with tempfile.TemporaryDirectory(
-            dir=final.parent, prefix=f".{process.own_name()}-"
-        ) as beside:
-            staged, replaced = Path(beside) / "new", Path(beside) / "old"
-            shutil.move(folder, staged)
-            if final.exists():
-                final.rename(replaced)
-            staged.rename(final)
+        if not _same(folder, final):
+            _replace(folder, final)
+        if own is not None:
+            # its files are never written to again, so they may be the same ones
+            shutil.copytree(final, own, copy_function=_share)
+
+
+def _share(source: str, target: str) -> None:
+    """Give a file a second name; where the disk has no such names, a copy."""
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _replace(folder: Path, final: Path) -> None:
+    prefix = f".{process.own_name()}-"
+    with tempfile.TemporaryDirectory(dir=final.parent, prefix=prefix) as beside:
+        staged, replaced = Path(beside) / "new", Path(beside) / "old"
+        shutil.move(folder, staged)
+        if final.exists():
+            final.rename(replaced)
+        staged.rename(final)
 
 
 def _same(folder: Path, final: Path) -> bool:
@@ -289,6 +319,7 @@ def _model(manifest: ModelManifest, folder: Path, target: Target) -> BundledMode
                 f"{source / file.file} is gone",
                 resolution=f"run: invoke compile --model {manifest.model} --target {target.name}",
             ) from error
+    _refuse_newer(manifest, into, target)
     manifest.for_device(target.name).save(into)
     return BundledModel(
         model=manifest.model,
@@ -296,3 +327,16 @@ def _model(manifest: ModelManifest, folder: Path, target: Target) -> BundledMode
         folder=relative,
         card=f"{relative}/{model_manifest.FILE}",
     )
+
+
+def _refuse_newer(manifest: ModelManifest, folder: Path, target: Target) -> None:
+    """Refuse artifacts that need more than the runtime that is sent with them has."""
+    for runtime, artifact in runtimes.executed(manifest, target):
+        if lacks := runtime.lacks(folder / artifact.file.file):
+            raise BuildError(
+                f"{manifest.model}: {runtime.title} on devices has not all that "
+                f"{artifact.file.file} needs",
+                detail="\n".join(lacks),
+                resolution="convert what the file was made of (conversion here takes no newer "
+                "operators), or write it anew by an older converter",
+            )

@@ -125,6 +125,18 @@ class Runtime:
         del target
         return ""
 
+    def lacks(self, artifact: Path) -> list[str]:
+        """What in an artifact the wheels' runtime does not know, in words; none where it has all.
+
+        Args:
+            artifact: its file.
+
+        Raises:
+            ModelError: the file can't be read.
+        """
+        del artifact
+        return []
+
     def wheels(self, target: Target, manifests: Sequence[ModelManifest]) -> Wheels:
         """The wheels that a device needs to run the artifacts of these models.
 
