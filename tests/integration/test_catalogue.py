@@ -12,12 +12,14 @@ from tests.support import multiply_adds
 from tests.support.conversion import Bench
 from toolchain.accuracy.metrics import Network, coco_map, mean_iou
 from toolchain.convert import catalogue_networks, conversion
+from toolchain.convert.networks import ssd_mobilenet
 from toolchain.core import paths
 from toolchain.models import catalogue, samples_file
 from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.resolve import resolve_model
 from toolchain.samples import canvas_files, catalogue_inputs
 
+FIFTH = ((0.2 / 2**0.5, 0.2 * 2**0.5), (0.2 * 2**0.5, 0.2 / 2**0.5))
 PALACE, MONASTERY, DAISY = 698, 663, 985  # of ImageNet's 1,000 classes
 
 
@@ -61,6 +63,32 @@ def outputs(folder: Path) -> npt.NDArray[np.float32]:
         (name,) = [name for name in arrays.files if name.startswith(samples_file.OUTPUT)]
         given: npt.NDArray[np.float32] = arrays[name]
     return given
+
+
+def test_an_ssds_anchors_are_those_of_its_six_maps() -> None:
+    """1,917 of an input of 300 pixels, as TensorFlow's detection models have them."""
+    anchors = ssd_mobilenet.anchors([(n, n) for n in (19, 10, 5, 3, 2, 1)])
+    assert anchors.shape == (1917, 4)
+    # of the first cell: the smallest, and two of a fifth of the image, lying and standing
+    np.testing.assert_allclose(
+        anchors[:3], [[1 / 38, 1 / 38, h, w] for h, w in ((0.1, 0.1), *FIFTH)], rtol=1e-5
+    )
+    # the largest cell's last is between its own size and the whole image
+    np.testing.assert_allclose(anchors[-1], [0.5, 0.5, 0.95**0.5, 0.95**0.5], rtol=1e-5)
+    decoded = np.asarray(ssd_mobilenet.decoded(np.zeros((1, 1917, 4), np.float32), anchors))
+    half = 0.95**0.5 / 2
+    corners = [0.5 - half, 0.5 - half, 0.5 + half, 0.5 + half]
+    np.testing.assert_allclose(decoded[0, -1], corners, rtol=1e-5)
+
+
+def test_a_voice_activity_detectors_state_is_found_and_changes_what_it_says(bench: Bench) -> None:
+    made = bench.convert(resolve_model("voice-activity"))
+    assert made.state is not None
+    assert dict(made.state.inputs) == {"h": "hn", "c": "cn"}
+    assert {check.stage for check in made.checks} == {"onnx", "tflite"}
+    with np.load(bench.out / "voice-activity" / "b1" / "samples.npz") as arrays:
+        h = arrays["in:h"]
+    assert np.abs(h[7] - h[1]).max() > 0.01
 
 
 def test_digits_on_a_canvas_are_segmented(bench: Bench) -> None:

@@ -11,8 +11,9 @@ PRODUCTS = {"MatMul", "BatchMatMulV2"}
 
 def of_model(model: keras.Model) -> int:
     """Those of convolutions and products of matrices; of all else there are few."""
-    spec = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32)
-    concrete = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec)
+    specs = [tf.TensorSpec((1, *given.shape[1:]), given.dtype) for given in model.inputs]
+    call = tf.function(lambda x: model(x if len(specs) > 1 else x[0], training=False))
+    concrete = call.get_concrete_function(specs)
     return sum(_of_operator(operator) for operator in concrete.graph.get_operations())
 
 

@@ -57,7 +57,7 @@ def test_the_detectors_targets_are_the_boxes(canvases: Canvases) -> None:
     wanted = digits_detector.targets(canvases.boxes, SIDE, 10)
     how = Detection(head="yolo", score=0.5)
     for given, boxes in zip(wanted, canvases.boxes, strict=True):
-        found = box_decoding.decoded({"detections": given}, how, 10)
+        found = box_decoding.decoded({"detections": given}, how, 10, (48, 48))
         rows = np.column_stack([found.corners, found.classes])
         assert sorted(rows.tolist()) == sorted(boxes.astype(float).tolist())
 

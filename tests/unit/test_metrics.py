@@ -127,6 +127,7 @@ def detections(*boxes: tuple[float, ...]) -> dict[str, np.ndarray]:
     return {"found": np.asarray(boxes, np.float32).T}
 
 
+SIZE = (64, 32)
 YOLO = Detection(head="yolo", score=0.1, overlap=0.5)
 
 
@@ -136,7 +137,7 @@ def test_of_boxes_of_a_class_that_overlap_the_surest_stays() -> None:
         (30, 30, 8, 8, 0.05, 0.0, 0.0),
     )  # fmt: skip
     for layout in (given, {"found": given["found"].T}):
-        found = box_decoding.decoded(layout, YOLO, 3)
+        found = box_decoding.decoded(layout, YOLO, 3, SIZE)
         np.testing.assert_allclose(found.scores, [0.9, 0.7], rtol=1e-6)
         assert found.classes.tolist() == [0, 1]
         np.testing.assert_allclose(found.corners, [[6, 7, 14, 15], [6, 6, 14, 14]])
@@ -144,13 +145,13 @@ def test_of_boxes_of_a_class_that_overlap_the_surest_stays() -> None:
 
 def test_a_box_s_own_score_counts_where_there_is_one() -> None:
     how = YOLO.model_copy(update={"objectness": True})
-    found = box_decoding.decoded(detections((10, 10, 8, 8, 0.5, 0.2, 0.8)), how, 2)
+    found = box_decoding.decoded(detections((10, 10, 8, 8, 0.5, 0.2, 0.8)), how, 2, SIZE)
     np.testing.assert_allclose(found.scores, [0.4, 0.1], rtol=1e-6)
 
 
 def test_outputs_that_are_no_yolo_heads_are_refused() -> None:
     with pytest.raises(ModelError, match="not a YOLO head's"):
-        box_decoding.decoded({"found": np.zeros((7, 9), np.float32)}, YOLO, 10)
+        box_decoding.decoded({"found": np.zeros((7, 9), np.float32)}, YOLO, 10, SIZE)
 
 
 def annotated(folder: Path, sides: tuple[int, int]) -> list[Labelled]:
@@ -253,3 +254,30 @@ def test_an_unknown_metric_is_answered_with_the_known_ones(tmp_path: Path) -> No
     assert "mean-iou" in caught.value.resolution
     with pytest.raises(UsageError, match="no such file"):
         metrics.metric_of(str(tmp_path / "none.py"))
+
+
+def ssd(*scores: list[float]) -> dict[str, np.ndarray]:
+    """Two boxes, at the left and at the right."""
+    boxes = np.array([[0.25, 0, 0.75, 0.5], [0, 0.5, 1, 1]], np.float32)
+    return {"boxes": boxes, "scores": np.array(scores, np.float32)}
+
+
+def test_boxes_of_an_ssd_head_are_shares_of_its_input() -> None:
+    how = Detection(head="ssd", background=True, score=0.1)
+    found = box_decoding.decoded(ssd([0.9, 0.2, 0.0], [0.1, 0.0, 0.6]), how, 2, SIZE)
+    assert found.corners.tolist() == [[32, 0, 64, 32], [0, 8, 32, 24]]
+    assert found.scores == pytest.approx([0.6, 0.2])
+    assert found.classes.tolist() == [1, 0]
+    without = how.model_copy(update={"background": False})
+    assert len(box_decoding.decoded(ssd([0.9, 0.2], [0.1, 0.6]), without, 2, SIZE).scores) == 4
+
+
+def test_outputs_that_are_no_ssd_heads_are_listed() -> None:
+    how = Detection(head="ssd")
+    with pytest.raises(ModelError, match="not an SSD head's") as caught:
+        box_decoding.decoded(ssd([0.9, 0.2, 0.0], [0.1, 0.0, 0.6]), how, 2, SIZE)
+    assert "boxes (2, 4), scores (2, 3); (boxes, 4) and (boxes, 2)" in caught.value.detail
+
+
+def test_what_an_ssd_head_is_asked_leaves_what_a_yolo_head_was_known_by() -> None:
+    assert "background" not in YOLO.model_dump()

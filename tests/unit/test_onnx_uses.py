@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from toolchain.formats.graphs import onnx_uses
@@ -47,3 +48,34 @@ def test_what_is_made_one_hot_is_below_its_depth() -> None:
 def test_a_list_that_one_number_is_picked_from_is_no_table() -> None:
     nodes = [helper.make_node("Gather", ["sizes", "ids"], ["y"])]
     assert onnx_uses.index_limits(graph(nodes, sizes=np.zeros(9, np.float32))) == {}
+
+
+NEGATIVE = [
+    helper.make_node("Less", ["ids", "zero"], ["negative"]),
+    helper.make_node("Add", ["ids", "rows"], ["from_end"]),
+]
+CHOICES = {
+    "Where": [helper.make_node("Where", ["negative", "from_end", "ids"], ["row"])],
+    "two products": [
+        helper.make_node("Not", ["negative"], ["positive"]),
+        helper.make_node("Cast", ["negative"], ["if_negative"], to=TensorProto.INT64),
+        helper.make_node("Cast", ["positive"], ["if_positive"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["if_negative", "from_end"], ["one"]),
+        helper.make_node("Mul", ["ids", "if_positive"], ["other"]),
+        helper.make_node("Add", ["one", "other"], ["row"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_an_index_that_may_count_from_the_end_is_below_its_table(choice: str) -> None:
+    nodes = [*NEGATIVE, *CHOICES[choice], helper.make_node("Gather", ["words", "row"], ["y"])]
+    words = np.zeros((50, 3), np.float32)
+    found = onnx_uses.index_limits(graph(nodes, words=words, zero=np.array(0), rows=np.array(50)))
+    assert found == {"ids": 50}
+
+
+def test_an_index_that_is_moved_is_none_of_the_table() -> None:
+    nodes = [NEGATIVE[1], helper.make_node("Gather", ["words", "from_end"], ["y"])]
+    words = np.zeros((99, 3), np.float32)
+    assert onnx_uses.index_limits(graph(nodes, words=words, rows=np.array(50))) == {}

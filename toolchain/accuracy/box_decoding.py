@@ -29,22 +29,27 @@ class Boxes:
     classes: npt.NDArray[np.int64]
 
 
-def decoded(outputs: Mapping[str, npt.NDArray[np.generic]], how: Detection, classes: int) -> Boxes:
+def decoded(
+    outputs: Mapping[str, npt.NDArray[np.generic]],
+    how: Detection,
+    classes: int,
+    size: tuple[int, int],
+) -> Boxes:
     """The boxes of one image.
 
     Args:
         outputs: of the network, without the batch.
         how: its head.
-        classes: how many it tells apart.
+        classes: how many it tells apart, without the background.
+        size: width and height of its input in pixels.
 
     Raises:
         ModelError: they are not that head's.
     """
-    rows = _rows(outputs, 4 + int(how.objectness) + classes)
-    middles, sizes, scores = rows[:, :2], rows[:, 2:4], rows[:, 4:]
-    if how.objectness:
-        scores = scores[:, :1] * scores[:, 1:]
-    corners = np.concatenate([middles - sizes / 2, middles + sizes / 2], axis=1)
+    if how.head == "ssd":
+        corners, scores = _of_ssd(outputs, int(how.background), classes, size)
+    else:
+        corners, scores = _of_yolo(outputs, how, classes)
     place, of_class = np.nonzero(scores >= how.score)
     kept = scores[place, of_class]
     order = np.argsort(-kept, kind="stable")
@@ -55,16 +60,55 @@ def decoded(outputs: Mapping[str, npt.NDArray[np.generic]], how: Detection, clas
     )
 
 
+def _of_yolo(
+    outputs: Mapping[str, npt.NDArray[np.generic]], how: Detection, classes: int
+) -> tuple[Array, Array]:
+    """Corners (boxes, 4) and scores (boxes, classes)."""
+    rows = _rows(outputs, 4 + int(how.objectness) + classes)
+    middles, sizes, scores = rows[:, :2], rows[:, 2:4], rows[:, 4:]
+    if how.objectness:
+        scores = scores[:, :1] * scores[:, 1:]
+    return np.concatenate([middles - sizes / 2, middles + sizes / 2], axis=1), scores
+
+
+def _of_ssd(
+    outputs: Mapping[str, npt.NDArray[np.generic]],
+    background: int,
+    classes: int,
+    size: tuple[int, int],
+) -> tuple[Array, Array]:
+    """Corners (boxes, 4) and scores (boxes, classes); the outputs are told apart by their widths.
+
+    Raises:
+        ModelError: they are not an SSD head's.
+    """
+    by_width = {array.shape[-1]: array for array in outputs.values() if array.ndim == 2}
+    boxes, scores = by_width.get(4), by_width.get(background + classes)
+    if boxes is None or scores is None or len(boxes) != len(scores) or len(outputs) != 2:
+        raise ModelError(
+            "the outputs are not an SSD head's",
+            detail=f"{_listed(outputs)}; (boxes, 4) and (boxes, {background + classes}) are "
+            "expected",
+            resolution="say in [detection] of the model's TOML whether the first score is that of "
+            "the background, and in its list of labels how many classes",
+        )
+    corners = np.asarray(boxes, np.float64)[:, [1, 0, 3, 2]] * np.tile(size, 2)
+    return corners, np.asarray(scores, np.float64)[:, background:]
+
+
+def _listed(outputs: Mapping[str, npt.NDArray[np.generic]]) -> str:
+    return ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
+
+
 def _rows(outputs: Mapping[str, npt.NDArray[np.generic]], length: int) -> Array:
     """A YOLO head's boxes, one a row (boxes, length)."""
     arrays = list(outputs.values())
     if len(arrays) == 1 and arrays[0].ndim == 2 and length in arrays[0].shape:
         rows = np.asarray(arrays[0], np.float64)
         return rows if rows.shape[1] == length else rows.T
-    shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
     raise ModelError(
         "the outputs are not a YOLO head's",
-        detail=f"{shapes}; one of ({length}, boxes) or (boxes, {length}) is expected",
+        detail=f"{_listed(outputs)}; one of ({length}, boxes) or (boxes, {length}) is expected",
         resolution="say in [detection] of the model's TOML whether it has objectness, and in its "
         "list of labels how many classes",
     )

@@ -24,13 +24,15 @@ class CatalogueEntry(BaseModel):
     name: str
     title: str
     source: Literal["keras-applications", "digits", "network"]
-    task: Literal["classification", "segmentation", "detection", "regression"] = "classification"
+    task: Literal["classification", "segmentation", "detection", "recognition", "regression"] = (
+        "classification"
+    )
     constructor: str | None = None
     pin: str | None = None
     arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
     shape: Annotated[tuple[int, ...], Field(min_length=1)]
     classes: Annotated[int, Field(gt=1)] | None = None
-    images: Literal["photographs", "digits", "canvas", "sounds"]
+    images: Literal["photographs", "digits", "canvas", "sounds", "drawn"]
     samples: Annotated[int, Field(gt=0)]
     labels: str | None = None
     published_top1: Annotated[float, Field(gt=0, lt=100)] | None = None
@@ -42,7 +44,7 @@ class CatalogueEntry(BaseModel):
     @model_validator(mode="after")
     def _says_how_inputs_are_made(self) -> CatalogueEntry:
         made_by = self.spectrogram if self.images == "sounds" else self.preprocessing
-        if made_by is None:
+        if made_by is None and self.images != "drawn":
             wanted = "spectrogram" if self.images == "sounds" else "preprocessing"
             raise ValueError(f"{self.name}: inputs of {self.images} need [{wanted}]")
         if self.task != "regression" and self.classes is None:

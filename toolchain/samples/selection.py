@@ -42,17 +42,18 @@ def checked(
     Raises:
         ModelError: the user's own can't be used.
     """
-    if spec.entry is not None:
+    if spec.entry is not None and spec.entry.images != "drawn":
         said = "digits" if spec.entry.images == "digits" else "the catalogue's"
         return _as_sets(catalogue_inputs.samples(spec.entry, batch), inputs[0], said)
     if spec.own is not None and spec.own.samples is not None:
         return named_arrays.load(spec.own.samples, inputs, batch, limits, state)
-    return drawn_values.of_inputs(inputs, _seen(batch, state), limits, state)
+    return drawn_values.of_inputs(inputs, _seen(spec, batch, state), limits, state)
 
 
-def _seen(batch: int, state: State | None) -> int:
+def _seen(spec: ModelSpec, batch: int, state: State | None) -> int:
     """Inferences that a network is compared on when nobody gave samples."""
-    return -(-OWN_SAMPLES // batch) if state is None else SEQUENCES * state.steps
+    samples = OWN_SAMPLES if spec.entry is None else spec.entry.samples
+    return -(-samples // batch) if state is None else SEQUENCES * state.steps
 
 
 def _as_sets(given: Inputs, tensor: Tensor, said: str) -> Sets:
@@ -87,8 +88,9 @@ def calibration(
         whole = user_arrays.repeated(given, -(-len(given.x) // batch) * batch)
         return _as_sets(whole, inputs[0], named_arrays.ORIGIN)
     others = catalogue_inputs.CALIBRATION_OTHERS
-    if spec.entry is None and (len(inputs) > 1 or limits or inputs[0].dtype != "float32"):
-        seen = _seen(batch, state)
+    own = spec.entry is None and (len(inputs) > 1 or limits or inputs[0].dtype != "float32")
+    if own or (spec.entry is not None and spec.entry.images == "drawn"):
+        seen = _seen(spec, batch, state)
         drawn = drawn_values.of_inputs(inputs, seen + -(-others // batch), limits, state)
         return replace(drawn, arrays={name: a[seen:] for name, a in drawn.arrays.items()})
     if spec.entry is None:

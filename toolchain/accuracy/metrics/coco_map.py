@@ -63,7 +63,8 @@ class _CocoMap(Metric):
         categories = _categories(content, network)
         found: list[Json] = []
         for image, given in zip(images, outputs, strict=True):
-            boxes = box_decoding.decoded(given, network.detection, network.classes)
+            size = network.width, network.height
+            boxes = box_decoding.decoded(given, network.detection, network.classes, size)
             corners = _frame(image.path, network).original(boxes.corners)
             number = int(image.label.partition(" ")[0])
             for box, score, of_class in zip(corners, boxes.scores, boxes.classes, strict=True):

@@ -24,8 +24,18 @@ BLOCKS = (
 def architecture(entry: CatalogueEntry) -> keras.Model:
     """The network, untrained; the entry's argument `alpha` is the share of its channels."""
     layers = keras.layers
-    alpha = float(entry.arguments["alpha"])
     given = layers.Input(entry.shape)
+    x = body(given, float(entry.arguments["alpha"]))[-1]
+    height, width = x.shape[1:3]
+    x = layers.AveragePooling2D((height, width), name="pool")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(entry.classes, activation="softmax", name="classes")(x)
+    return keras.Model(given, x, name="mobilenet_v1")
+
+
+def body(given: Any, alpha: float) -> list[Any]:
+    """What each of the depthwise separable blocks gives; `alpha` is the share of the channels."""
+    layers, found = keras.layers, []
     x = layers.Conv2D(
         int(FIRST * alpha), 3, strides=2, padding="same", use_bias=False, name="conv"
     )(given)
@@ -37,11 +47,8 @@ def architecture(entry: CatalogueEntry) -> keras.Model:
         x = _norm_relu(x, f"depthwise_{number}")
         x = layers.Conv2D(int(channels * alpha), 1, use_bias=False, name=f"pointwise_{number}")(x)
         x = _norm_relu(x, f"pointwise_{number}")
-    height, width = x.shape[1:3]
-    x = layers.AveragePooling2D((height, width), name="pool")(x)
-    x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(entry.classes, activation="softmax", name="classes")(x)
-    return keras.Model(given, x, name="mobilenet_v1")
+        found.append(x)
+    return found
 
 
 def _norm_relu(x: Any, after: str) -> Any:

@@ -12,14 +12,18 @@ import keras
 from toolchain.convert.training import seeded_weights
 from toolchain.core.worker import Progress
 from toolchain.models.catalogue import CatalogueEntry
-from toolchain.samples import catalogue_inputs
+from toolchain.samples import catalogue_inputs, public_images
 
 Weights = Literal["seeded", "trained", "published"]
 
 
 def draw(model: keras.Model, entry: CatalogueEntry, seed: int, _progress: Progress) -> None:
     """Draw weights from a seed, with statistics measured on the entry's samples."""
-    seeded_weights.fill(model, seed, catalogue_inputs.samples(entry, 1).x)
+    if entry.images == "drawn":
+        x = public_images.of_shape((1, *entry.shape), entry.samples).x
+    else:
+        x = catalogue_inputs.samples(entry, 1).x
+    seeded_weights.fill(model, seed, x)
 
 
 @dataclass(frozen=True, kw_only=True)

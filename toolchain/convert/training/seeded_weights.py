@@ -24,12 +24,17 @@ def fill(model: keras.Model, seed: int, x: npt.NDArray[np.float32]) -> None:
         seed: draws them.
         x: real inputs; the batch norms' statistics and the scores' scale are measured on these.
     """
+    draw(model, seed)
+    _measure_batch_norms(model, x)
+    _scale_scores(model, x)
+
+
+def draw(model: keras.Model, seed: int) -> None:
+    """Give a model seeded weights that nothing was measured for."""
     rng = np.random.default_rng(seed)
     for layer in model.layers:
         for variable in layer.weights:
             variable.assign(_drawn(rng, variable.path.rpartition("/")[2], tuple(variable.shape)))
-    _measure_batch_norms(model, x)
-    _scale_scores(model, x)
 
 
 def _drawn(rng: np.random.Generator, role: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -37,6 +42,10 @@ def _drawn(rng: np.random.Generator, role: str, shape: tuple[int, ...]) -> npt.N
     if role in ("kernel", "depthwise_kernel"):
         inputs = shape[:-2] if role == "depthwise_kernel" else shape[:-1]
         drawn = rng.standard_normal(shape) * np.sqrt(2.0 / np.prod(inputs))
+    elif role == "recurrent_kernel":  # a state neither dies out nor explodes
+        drawn = rng.standard_normal(shape) * np.sqrt(1.0 / shape[0])
+    elif role == "embeddings":
+        drawn = rng.standard_normal(shape)
     elif role == "gamma":
         drawn = rng.uniform(0.5, 1.5, shape)
     elif role in ("beta", "bias"):
