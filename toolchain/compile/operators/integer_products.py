@@ -32,7 +32,7 @@ def _integer(graph: Graph, node: onnx.NodeProto) -> bool:
     return True
 
 
-def _centred(graph: Graph, value: str, zero: str, axis: int | None, rank: int) -> str:
+def _centred(graph: Graph, value: str, zero: str, axis: int | None = None, rank: int = 0) -> str:
     """A value in int32 without its zero point."""
     wide = graph.emit("Cast", [value], to=onnx.TensorProto.INT32)
     if not zero:
@@ -61,6 +61,9 @@ def _convolution(graph: Graph, node: onnx.NodeProto) -> bool:
 
 def _product(graph: Graph, node: onnx.NodeProto) -> bool:
     a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = node.input
+    single = all(np.prod(graph.shape(s) or (0,)) == 1 for s in (a_scale, b_scale, scale))
+    if graph.type(a_scale) == onnx.TensorProto.FLOAT16 and single:
+        return _product_by_half(graph, node)
     left = _dequantised(graph, a, a_scale, a_zero)
     right = _dequantised(graph, b, b_scale, b_zero)
     result = graph.emit("MatMul", [left, right])
@@ -69,6 +72,22 @@ def _product(graph: Graph, node: onnx.NodeProto) -> bool:
         result = graph.emit("Cast", [result], to=onnx.TensorProto.FLOAT)
         scale = graph.emit("Cast", [scale], to=onnx.TensorProto.FLOAT)
     graph.emit("QuantizeLinear", [result, scale, zero], output=node.output[0])
+    return True
+
+
+def _product_by_half(graph: Graph, node: onnx.NodeProto) -> bool:
+    """A product of int32 times the three scales, multiplied in float16: nothing else rounds."""
+    a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = node.input
+    whole = graph.emit("MatMul", [_centred(graph, a, a_zero), _centred(graph, b, b_zero)])
+    factor = graph.emit("Div", [graph.emit("Mul", [a_scale, b_scale]), scale])
+    wide = [graph.emit("Cast", [n], to=onnx.TensorProto.FLOAT) for n in (whole, factor)]
+    result = graph.emit("Round", [graph.emit("Mul", wide)])
+    kind = graph.type(zero)
+    offset = graph.emit("Cast", [zero], to=onnx.TensorProto.FLOAT)
+    limits = np.iinfo(onnx.helper.tensor_dtype_to_np_dtype(kind))
+    ends = [graph.const(np.array(n, np.float32)) for n in (limits.min, limits.max)]
+    result = graph.emit("Clip", [graph.emit("Add", [result, offset]), *ends])
+    graph.emit("Cast", [result], to=kind, output=node.output[0])
     return True
 
 

@@ -213,16 +213,20 @@ def _float_code(
     )
     counted = graph.emit("Cast", [reached], to=TensorProto.INT32)
     code = graph.over_axes("ReduceSum", counted, [0], keepdims=0)
-    if not said.get("saturate", 1) and kind != TensorProto.FLOAT4E2M1:
+    overflows = not said.get("saturate", 1) and kind != TensorProto.FLOAT4E2M1
+    unsigned = bool(np.isnan(table[len(table) // 2]))  # no negative zero: its code is the only NaN
+    if overflows and not unsigned:
         code = _overflowing(graph, size, code, kind)
     if not scale:
         sign = graph.const(np.array(len(table) // 2, np.int32))
         none = graph.const(np.array(0, np.int32))
         negative = graph.emit("Less", [value, zero])
-        if np.isnan(table[len(table) // 2]):  # no negative zero: its code is NaN
+        if unsigned:
             some = graph.emit("Greater", [code, none])
             negative = graph.emit("And", [negative, some])
         code = graph.emit("Add", [code, graph.emit("Where", [negative, sign, none])])
+    if overflows and unsigned:
+        code = _overflowing(graph, size, code, kind)
     nans = np.flatnonzero(np.isnan(table))
     if len(nans):
         nan = graph.const(np.array(nans[0], np.int32))
