@@ -27,6 +27,12 @@ SAMPLE = (
     "test_rotary_embedding", "test_scan9_sum", "test_scatternd", "test_simple_rnn_defaults",
     "test_sinh", "test_split_zero_size_splits_opset18", "test_stft_with_window",
     "test_tensorscatter_circular",
+    "test_bitcast_int8_to_uint8", "test_cast_no_saturate_FLOAT_to_FLOAT8E5M2FNUZ",
+    "test_celu_float16", "test_deform_conv_with_mask_bias",
+    "test_maxpool_with_argmax_2d_precomputed_pads", "test_mod_float_edge_cases_fmod_0_float32",
+    "test_nonmaxsuppression_iou_threshold_boundary", "test_qlinearmatmul_2D_uint8_float16",
+    "test_resize_downsample_scales_linear_align_corners", "test_roialign_mode_max",
+    "test_spacetodepth_crd_mode_example",
 )  # fmt: skip
 CHAINS = (["Mish", "Mish"], ["Mish", "Relu", "Mish"], ["Tanh", "Sigmoid", "Tanh", "Sigmoid"])
 SECONDS = 20  # of a processor; two Mish took minutes
@@ -55,6 +61,22 @@ def test_activations_one_after_another_compile_quickly_and_are_right(chain: list
     assert time.process_time() - started < SECONDS
     for output, right in zip(outputs, onnx_reference.run(model, {"x": x}), strict=True):
         np.testing.assert_allclose(output, right, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("level", [0, 3])
+def test_a_row_that_is_masked_whole_is_seen_to_be(level: int) -> None:
+    x = np.array([[-np.inf, -np.inf], [-np.inf, 1], [2, 3]], np.float32)
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], axes=[1], keepdims=0),
+        helper.make_node("Softmax", ["x"], ["shares"], axis=1),
+    ]
+    ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)]
+    made = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("most", "shares")]
+    graph = helper.make_graph(nodes, "masked", ends, made)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    most, shares = pipeline.run(model, {"x": x}, level)
+    np.testing.assert_array_equal(most, [-np.inf, 1, 3])
+    np.testing.assert_allclose(shares[:2], np.array([[np.nan, np.nan], [0, 1]]))
 
 
 def test_the_cases_are_of_inference_alone() -> None:

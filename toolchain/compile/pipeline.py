@@ -40,6 +40,7 @@ from toolchain.compile.tir import (
     weight_prepacking,
 )
 from toolchain.compile.tir.default_schedule import ScheduleRule
+from toolchain.compile.tir.extrema import FROM_INFINITY
 from toolchain.compile.tir.register_blocking import Tile
 from toolchain.compile.tir.vector_exponential import VECTORISED
 from toolchain.targets.instruction_sets import Registers
@@ -87,7 +88,7 @@ def passes(
         # Weights are transposed and biases reshaped now and not in each inference.
         (1, constant_folding.fold_constant_by_numpy()),
         # Operators to loops, from O2 on exponentials to polynomials. What follows works on these.
-        (0, transform.LegalizeOps(VECTORISED if opt_level >= 2 else {})),
+        (0, transform.LegalizeOps({**FROM_INFINITY, **(VECTORISED if opt_level >= 2 else {})})),
         # What kind of loop each is; FoldConstant and FuseOps need to know.
         (1, transform.AnnotateTIROpPattern()),
         # What else depends on constants alone.

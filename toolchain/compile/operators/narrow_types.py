@@ -161,10 +161,10 @@ def _code(
         least, most = INTEGERS[kind]
         size = most - least + 1
         whole = graph.emit("Cast", [value], to=TensorProto.INT32)
-        step, half = (graph.const(np.array(n, np.int32)) for n in (size, most))
-        bits = graph.emit("Mod", [whole, step])
-        above = graph.emit("Greater", [bits, half])
-        signed = graph.emit("Where", [above, graph.emit("Sub", [bits, step]), bits])
+        # the value is named once: what is named twice is computed twice, wherever it is fused
+        step, start = (graph.const(np.array(n, np.int32)) for n in (size, least))
+        bits = graph.emit("Mod", [graph.emit("Sub", [whole, start]), step])
+        signed = graph.emit("Add", [bits, start])
         graph.emit("Cast", [signed], to=carrier(kind), output=output)
     else:
         graph.emit("Cast", [value], to=kind, output=output)

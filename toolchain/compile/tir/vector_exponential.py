@@ -21,9 +21,10 @@ Legalised = Callable[[relax.BlockBuilder, Any], Any]
 
 # ln 2 in two parts: the first has so few digits that its product with an exponent is exact.
 LN2 = (0.693359375, -2.12194440e-4)
-# Above, e^x is more than a float32 holds. Below, 2^(n - 1), with which it is computed, is no normal
-# number: e^x is 2.5e-38 there, and not smaller still.
-LEAST, MOST = -86.6, 89.0
+# Above, e^x is more than a float32 holds. Below, 2^(n - 1), with which it is computed, would be no
+# normal number: there n is -126, whose bits are those of zero, and so is e^x from -86.99 on. A
+# softmax of nothing but -inf, a row that is masked whole, is then NaN, as ONNX has it.
+LEAST, MOST = -87.3366, 89.0
 # So large that a float32 near it has no fraction, and its last bits are a number of 22 bits.
 WHOLE = 1.5 * 2**23
 # e^r - 1 - r, divided by r^2, for r within half of ln 2 of zero (Cephes, expf).
