@@ -103,3 +103,15 @@ def test_an_operator_that_no_compiler_imports_is_named(tmp_path: Path) -> None:
     found = inspection.inspect(resolve_model(model_file=path), 1, cache=Store(tmp_path / "cache"))
     assert "operator RandomNormalLike" in found.runtimes["tvm"]
     assert "drawn" in found.runtimes["tvm"]
+
+
+def test_a_state_is_told(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["x", "h"], ["y"]), helper.make_node("Tanh", ["y"], ["hn"])]
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 2)) for name in ("x", "h")]
+    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 2)) for name in ("y", "hn")]
+    opsets = [helper.make_opsetid("", 17)]
+    graph = helper.make_graph(nodes, "cell", given, made)
+    path = tmp_path / "cell.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    found = inspection.inspect(resolve_model(model_file=path), 1, cache=Store(tmp_path / "cache"))
+    assert found.reading.state == "hn goes to h; in sequences of 8 steps"

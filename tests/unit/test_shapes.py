@@ -82,10 +82,33 @@ def test_shapes_are_read_from_an_option() -> None:
     assert inputs[0].shape == (2, 7)
 
 
-@pytest.mark.parametrize("text", ["images=1x", "x=1x2,x=1x3", "x=-1x3", "x=axb"])
+@pytest.mark.parametrize("text", ["images=1x", "x=-1x3", "x=axb"])
 def test_an_option_that_says_no_shapes_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--shape can't be read"):
         shapes.parsed(text)
+
+
+def test_an_input_that_is_named_again_begins_the_next_shape() -> None:
+    text = "ids=1x64,mask=1x64,rate=scalar,ids=1x128,mask=1x128,rate=scalar"
+    several = shapes.side_by_side(text)
+    assert several == [
+        {"ids": (1, 64), "mask": (1, 64), "rate": ()},
+        {"ids": (1, 128), "mask": (1, 128), "rate": ()},
+    ]
+    assert shapes.told_apart(several) == ["1x64", "1x128"]
+    assert shapes.told_apart(shapes.side_by_side("1x3x32x32,1x3x64x64")) == [
+        "1x3x32x32",
+        "1x3x64x64",
+    ]
+    assert shapes.told_apart(shapes.side_by_side("")) == [""]
+    with pytest.raises(UsageError, match="gives ids two sizes"):
+        shapes.parsed(text)
+
+
+def test_one_shape_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="the same sizes twice") as caught:
+        shapes.told_apart(shapes.side_by_side("x=1x2,x=1x2"))
+    assert caught.value.detail == "x=1x2, x=1x2"
 
 
 @pytest.mark.parametrize("dtype", ["string", "bfloat16", "a sequence"])

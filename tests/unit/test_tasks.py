@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 from invoke import Context
+from onnx import helper
 
 from tests.support.manifests import a_manifest
+from tests.support.networks import model
+from toolchain import matrix
 from toolchain.commandline import console
+from toolchain.commandline.options import Models
 from toolchain.matrix import Outcome
+from toolchain.models.specification import ModelSpec
 from toolchain.tasks import models
 
 
@@ -25,3 +31,25 @@ def test_a_form_that_was_not_made_is_told_with_its_reason(
     monkeypatch.setattr(console, "note", said.append)
     getattr(models, name)(Context())
     assert said == ["not made: net, batch 1, tflite: no operator for it"]
+
+
+def test_several_shapes_of_a_network_are_networks_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "net.onnx"
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    onnx.save(model(nodes, (1, 2)), file)
+    asked: list[ModelSpec] = []
+
+    def convert(specs: list[ModelSpec], *_others: object) -> Outcome:
+        asked.extend(specs)
+        return Outcome()
+
+    monkeypatch.setattr(matrix, "converted", convert)
+    models._converted(Models(model_file=str(file), shape="x=1x2,x=1x4"))
+    models._converted(Models(model_file=str(file), shape="x=1x2"))
+    assert [(spec.name, dict(spec.shapes)) for spec in asked] == [
+        ("net-1x2", {"x": (1, 2)}),
+        ("net-1x4", {"x": (1, 4)}),
+        ("net", {"x": (1, 2)}),
+    ]

@@ -108,7 +108,9 @@ class Models:
     )
     batch: str = option("1", "batch sizes, separated by commas")
     shape: str = option(
-        "", "sizes of inputs whose sizes are open: images=1x3x640x640,mask=1x640, or 1x3x640x640"
+        "",
+        "sizes of inputs whose sizes are open: images=1x3x640x640,mask=1x640, or 1x3x640x640; an "
+        "input's sizes again begin the network's next shape",
     )
     signature: str = option("", "which function of a SavedModel with several")
     variant: str = option(

@@ -148,7 +148,7 @@ def _samples(
         ModelError: the user's samples can't be used.
     """
     own = None if spec.own is None else spec.own.state
-    known = state.found(network.signature) if own is None else state.said(network.signature, own)
+    known = state.known(network.signature, own)
     samples = selection.checked(spec, inputs, batch, limits, known)
     if known is None:
         return samples

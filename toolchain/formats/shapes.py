@@ -22,20 +22,66 @@ def parsed(text: str) -> dict[str, tuple[int, ...]]:
     A shape without a name is of a network's only input, and stands under an empty one.
 
     Raises:
+        UsageError: it can't be read, or says several sizes of an input.
+    """
+    (found, *others) = side_by_side(text)
+    if others:
+        name = next(iter(others[0]))
+        raise UsageError(
+            f"--shape gives {name or 'the input'} two sizes",
+            resolution="give each input's sizes once here",
+        )
+    return found
+
+
+def side_by_side(text: str) -> list[dict[str, tuple[int, ...]]]:
+    """The shapes of an option that may say several of a network: `x=1x320,x=1x640`.
+
+    An input that was named before begins the next; there is one at least, which may be empty.
+
+    Raises:
         UsageError: it can't be read.
     """
-    found: dict[str, tuple[int, ...]] = {}
+    found: list[dict[str, tuple[int, ...]]] = [{}]
     for part in (part.strip() for part in text.split(",") if part.strip()):
         said = _ONE_SHAPE.fullmatch(part)
-        if said is None or (said["name"] or "") in found:
+        if said is None:
             raise UsageError(
                 f"--shape can't be read: {part!r}",
-                resolution="give each input's sizes once, for example: "
+                resolution="give each input's sizes, for example: "
                 "--shape images=1x3x640x640,mask=1x640",
             )
         sizes = [] if said["sizes"] == "scalar" else said["sizes"].split("x")
-        found[said["name"] or ""] = tuple(int(size) for size in sizes)
+        name = said["name"] or ""
+        if name in found[-1]:
+            found.append({})
+        found[-1][name] = tuple(int(size) for size in sizes)
     return found
+
+
+def told_apart(sets: Sequence[Shapes]) -> list[str]:
+    """A word for each of several shapes of a network: the sizes in which it differs from others.
+
+    Args:
+        sets: from `side_by_side`; one alone needs no word, and has an empty one.
+
+    Raises:
+        UsageError: two are the same.
+    """
+    if len(sets) == 1:
+        return [""]
+    alike = {name for name in sets[0] if all(of.get(name) == sets[0][name] for of in sets)}
+    words = [
+        "-".join(dict.fromkeys(_sizes_of(shape) for name, shape in of.items() if name not in alike))
+        for of in sets
+    ]
+    if len(set(words)) < len(words):
+        raise UsageError(
+            "--shape gives the same sizes twice",
+            detail=", ".join(",".join(_option(n, s) for n, s in of.items()) for of in sets),
+            resolution="give each shape of the network once",
+        )
+    return words
 
 
 def fixed(
@@ -194,7 +240,11 @@ def _described(dims: Dims, tensor: OpenTensor, name: str | None) -> str:
 
 
 def _option(name: str, shape: Sequence[int]) -> str:
-    return f"{name}={'x'.join(map(str, shape)) or 'scalar'}"
+    return f"{name}={_sizes_of(shape)}"
+
+
+def _sizes_of(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
 
 
 def tensors_of(outputs: Any) -> list[tuple[str, Any]]:

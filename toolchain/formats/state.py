@@ -79,6 +79,19 @@ class State:
         return {feed.input: feed.output for feed in self.feeds}
 
 
+def known(signature: Signature, pairs: Mapping[str, str] | None) -> State | None:
+    """The state of a network before it was run: what a user says, else what its names say.
+
+    Args:
+        signature: the network's.
+        pairs: as `said`; None where the user says nothing of a state.
+
+    Raises:
+        UsageError: a name that the user says is none of the network's.
+    """
+    return found(signature) if pairs is None else said(signature, pairs)
+
+
 def said(signature: Signature, pairs: Mapping[str, str]) -> State | None:
     """The state that a user says; None where they say that there is none.
 

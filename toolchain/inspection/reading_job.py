@@ -12,6 +12,7 @@ from toolchain import formats
 from toolchain.convert.conversion_job import fixed_inputs
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.worker import Progress
+from toolchain.formats import state
 from toolchain.inspection import graph_costs
 from toolchain.inspection.requests import FILE, Reading, ReadingRequest
 from toolchain.models.manifest import GRAPH, TFLITE
@@ -25,25 +26,35 @@ def read(request: ReadingRequest, progress: Progress) -> Reading:
     """Say what a model is; its ONNX form goes to `folder`. The worker's entry.
 
     Raises:
-        UsageError: the kind of file has no such signature.
+        UsageError: the kind of file has no such signature, or the model no such state.
         ModelError: the file can't be read.
     """
     spec = request.spec
     assert spec.path is not None
     network = formats.all_formats()[spec.kind].load(spec.path, progress, spec.signature)
-    found = Reading(inputs=network.signature.inputs, outputs=network.signature.outputs)
+    own = None if spec.own is None else spec.own.state
+    known = state.known(network.signature, own)
+    found = Reading(
+        inputs=network.signature.inputs,
+        outputs=network.signature.outputs,
+        state="" if known is None else str(known),
+    )
     try:
         inputs, _ = fixed_inputs(network, spec, request.batch, progress)
     except (ModelError, UsageError) as error:
         said = (error.brief, error.resolution)
         return replace(found, sizes="; ".join(part for part in said if part))
-    return _converted(network, inputs, request, progress)
+    return _converted(network, found, inputs, request, progress)
 
 
 def _converted(
-    network: Network, inputs: tuple[Tensor, ...], request: ReadingRequest, progress: Progress
+    network: Network,
+    found: Reading,
+    inputs: tuple[Tensor, ...],
+    request: ReadingRequest,
+    progress: Progress,
 ) -> Reading:
-    """What its forms say."""
+    """What its forms say, beside what was found."""
     missing, operators, costs, tflite = {}, Counter[str](), None, None
     progress("converting to TensorFlow Lite")
     try:
@@ -63,9 +74,8 @@ def _converted(
         from toolchain.formats.graphs import tflite_operators  # TensorFlow runs already
 
         operators = tflite_operators.counted(tflite)
-    return Reading(
-        inputs=network.signature.inputs,
-        outputs=network.signature.outputs,
+    return replace(
+        found,
         fixed=inputs,
         operators=dict(operators.most_common()),
         costs=costs,

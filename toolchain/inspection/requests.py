@@ -60,6 +60,7 @@ class Reading:
         sizes: why they are, and what to type; empty where none is.
         operators: how many of each, by name; of TFLite's own where the file is one.
         costs: None where sizes are open, or there is no ONNX form.
+        state: which outputs are inputs again, as far as names say it; empty where none is.
         missing: why a form can't be made, by its name: the manifest's TFLITE and GRAPH.
         by_graph: whether TFLite is made of the ONNX form when the model is converted.
     """
@@ -70,6 +71,7 @@ class Reading:
     sizes: str = ""
     operators: dict[str, int] = field(default_factory=dict)
     costs: Costs | None = None
+    state: str = ""
     missing: dict[str, str] = field(default_factory=dict)
     by_graph: bool = False
 

@@ -64,6 +64,8 @@ def _show(found: Inspection) -> None:
         for tensor in tensors
     ]
     console.show_table(found.file, ["", "name", "type", "shape"], rows)
+    if reading.state:
+        console.note(f"state: {reading.state}")
     if reading.operators:
         many = list(reading.operators.items())
         left = sum(count for _, count in many[MOST_OPERATORS:])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -176,17 +177,27 @@ def _converted(asked: Models) -> tuple[list[str], Outcome]:
     file = Path(asked.model_file) if asked.model_file else None
     weights = Path(asked.weights) if asked.weights else None
     names = [asked.model] if file else options.names(asked.model) or [""]
-    sizes = shapes.parsed(asked.shape)
-    specs = [
+    sizes = shapes.side_by_side(asked.shape)
+    resolved = [
         resolve_model(
             name or None,
             model_file=file,
             weights=weights,
-            shapes=sizes,
+            shapes=of,
             signature=asked.signature,
         )
+        for of in sizes
         for name in names
     ]
+    # several shapes are of one file, as a catalogue's network takes none
+    specs = (
+        resolved
+        if len(sizes) == 1
+        else [
+            replace(spec, name=f"{spec.name}-{word}")
+            for spec, word in zip(resolved, shapes.told_apart(sizes), strict=True)
+        ]
+    )
     forms = variants.chosen(options.names(asked.variant))
     batches = options.numbers("batch", asked.batch)
     return forms, matrix.converted(specs, batches, forms, console.step)
