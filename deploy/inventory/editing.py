@@ -6,8 +6,10 @@ replaces the old one in a single rename. What makes a good inventory is the call
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,6 +28,10 @@ from toolchain.core.errors import InventoryError
 from toolchain.core.store import digest_of, fsync_path
 
 EMPTY = "all:\n  hosts: {}\n"
+BOM = codecs.BOM_UTF8
+# a line at the left, and the first that stands further to the right; a key, and its list's dash
+STEP = re.compile(r"^[^\s#-].*\n(?:[ \t]*(?:#.*)?\n)*( +)[^\s#-]", re.MULTILINE)
+LISTED = re.compile(r"^( *)[^\s#-].*:[ \t]*\n( *)- ", re.MULTILINE)
 
 
 def edit(
@@ -51,17 +57,41 @@ def edit(
         exists = real.exists()
         if exists:
             check(strict_yaml.read(path, TOP))
-        yaml = YAML(typ="rt")
-        yaml.preserve_quotes = True
-        yaml.width = 4096
-        root = yaml.load(real.read_text(encoding="utf-8") if exists else EMPTY)
+        raw = real.read_bytes() if exists else EMPTY.encode()
+        # line ends are one byte while it is changed, and the mark of UTF-8 is none of its text
+        marked, text = raw.startswith(BOM), raw.decode("utf-8-sig").replace("\r\n", "\n")
+        # what stands before the document's beginning is nothing to its reader
+        begins = re.match(r"(?:[ \t]*(?:#[^\n]*)?\n)*(?=---\s)", text)
+        before = begins[0] if begins else ""
+        yaml = _as_written(text)
+        root = yaml.load(text[len(before) :])
         changed = change(_child(_child(root, "all"), "hosts"))
         if changed:
             stream = io.StringIO()
             yaml.dump(root, stream)
-            check(strict_yaml.parse(stream.getvalue(), path, TOP))
-            _replace(real, stream.getvalue())
+            made = before + stream.getvalue()
+            check(strict_yaml.parse(made, path, TOP))
+            end = "\r\n" if b"\r\n" in raw else "\n"
+            _replace(real, BOM * marked + made.replace("\n", end).encode())
     return changed
+
+
+def _as_written(text: str) -> YAML:
+    """What reads a text, and writes it with its own indents, beginning and end."""
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    # the first step to the right is a mapping's: `hosts` below `all`
+    step = re.search(
+        r"^[^\s#-][^\n]*:[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\n)*( +)[^\s#-]", text, re.MULTILINE
+    )
+    mapping = len(step[1]) if step else 2
+    listed = LISTED.search(text)
+    dash = len(listed[2]) - len(listed[1]) if listed else 0
+    yaml.indent(mapping=mapping, sequence=dash + 2, offset=dash)
+    yaml.explicit_start = re.search(r"^---(\s|$)", text, re.MULTILINE) is not None
+    yaml.explicit_end = re.search(r"^\.\.\.\s*$", text, re.MULTILINE) is not None
+    return yaml
 
 
 def put(hosts: CommentedMap, name: str, entry: Mapping[str, object]) -> bool:
@@ -70,15 +100,15 @@ def put(hosts: CommentedMap, name: str, entry: Mapping[str, object]) -> bool:
     return True
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: bytes) -> None:
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())

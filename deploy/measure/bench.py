@@ -253,7 +253,7 @@ class _Listener:
                 if event.strip():
                     self.noise = [*self.noise[1 - MOST_NOISE :], event]
             elif isinstance(event, Started):
-                self.device, self.release = event.device, event.release
+                self.device, self.release = event.described(), event.release
             elif isinstance(event, Advanced):
                 self._say(event.job, event.stage)
             elif isinstance(event, Measured):

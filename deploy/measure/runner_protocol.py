@@ -17,6 +17,7 @@ from toolchain.formats.signature import Tensor
 from toolchain.formats.state import State
 from toolchain.results import measurement as results
 from toolchain.results.configuration import Configuration, OptLevel, Runtime
+from toolchain.targets import compatible_programs
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -135,11 +136,25 @@ class _Event(BaseModel):
 
 
 class Started(_Event):
-    """The first event: what the device is and which release it runs."""
+    """The first event: what the device is and which release it runs.
+
+    Attributes:
+        release: its id.
+        device: the device, its machine as the kernel names it.
+        bits: of a pointer in its programs; None from a runner that doesn't say it.
+    """
 
     event: Literal["start"]
     release: str
     device: results.Device
+    bits: int | None = None
+
+    def described(self) -> results.Device:
+        """The device, with the machine of its programs: they may be 32-bit on another kernel."""
+        machine = self.device.machine
+        if self.bits is not None:
+            machine = compatible_programs.machine_of(machine, self.bits)
+        return self.device.model_copy(update={"machine": machine})
 
 
 class Advanced(_Event):

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.measure import bench, jobs, matrix_order
 from deploy.measure.jobs import Selection
-from deploy.measure.runner_protocol import Job
+from deploy.measure.runner_protocol import Job, Started
 from tests.support import measured
 from tests.support.deployed import DEPLOYED, END, LISTED, started
 from toolchain.core.errors import BenchError, ConnectionFailed, UsageError
@@ -313,3 +313,22 @@ def test_an_event_of_a_newer_runner_is_let_be(tmp_path: Path) -> None:
     newer = {"event": "weather", "sky": "clear"}
     later = {**END, "skipped": 0}
     assert run(FakeConnection(started(), newer, *ANSWERS, later), tmp_path).complete
+
+
+@pytest.mark.parametrize(
+    ("kernel", "bits", "machine"),
+    [
+        ("aarch64", 32, "armv7l"),
+        ("armv8l", 32, "armv7l"),
+        ("aarch64", 64, "aarch64"),
+        ("riscv64", 64, "riscv64"),
+        ("aarch64", None, "aarch64"),
+    ],
+)
+def test_a_result_has_the_machine_of_the_devices_programs(
+    kernel: str, bits: int | None, machine: str
+) -> None:
+    device = {"machine": kernel, "cores": 4, "ram_bytes": 1, "kernel": "6.6", "python": "3.11.2"}
+    said = {"event": "start", "release": "", "device": device}
+    started = Started.model_validate(said if bits is None else {**said, "bits": bits})
+    assert started.described().machine == machine

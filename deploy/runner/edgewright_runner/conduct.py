@@ -71,6 +71,7 @@ def conduct(release: Path, spec: Json) -> int:
                 "event": "start",
                 "release": release_id(release),
                 "device": device.describe(),
+                "bits": device.pointer_bits(),
                 "jobs": len(jobs),
             }
         )

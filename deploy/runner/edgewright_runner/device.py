@@ -43,6 +43,11 @@ def describe() -> dict[str, Any]:
     }
 
 
+def pointer_bits() -> int:
+    """Of a pointer in this device's programs, which may be half as long as its kernel's."""
+    return struct.calcsize("P") * 8
+
+
 def cpu_info() -> dict[str, str]:
     """The first processor's lines of /proc/cpuinfo."""
     found: dict[str, str] = {}
