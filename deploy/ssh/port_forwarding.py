@@ -6,8 +6,10 @@ opened again. It knows nothing of what passes.
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -16,6 +18,7 @@ from typing import Protocol, Self
 from toolchain.core.errors import EdgewrightError
 
 PIECE = 1 << 16
+SHORTLY = 0.1  # seconds
 
 
 class Stream(Protocol):
@@ -78,8 +81,11 @@ class Forward:
         while True:
             try:
                 near, _ = self._listener.accept()
-            except OSError:
-                return  # closed
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ECONNABORTED):
+                    return  # closed
+                time.sleep(SHORTLY)  # until others have gone
+                continue
             threading.Thread(target=self._join, args=(near,), daemon=True).start()
 
     def _join(self, near: socket.socket) -> None:

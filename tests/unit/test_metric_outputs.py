@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,12 @@ from deploy.measure.accuracy import Images
 from deploy.measure.jobs import Selection
 from deploy.measure.runner_protocol import Job
 from tests.support import measured
+from tests.support.damage import damaged
 from tests.support.deployed import DEPLOYED, END, LISTED, started
 from toolchain.accuracy import metric_job
 from toolchain.accuracy.sharding.shards import Shards
 from toolchain.core import store
-from toolchain.core.errors import ConnectionFailed, ReleaseError
+from toolchain.core.errors import ConnectionFailed, ModelError, ReleaseError
 
 NAMES = ["shard-0000.npz", "shard-0001.npz"]
 
@@ -190,3 +193,48 @@ def test_the_runner_writes_all_outputs_and_quantised_ones_as_real_numbers(tmp_pa
     samples.save(tmp_path / "outputs.npz")
     found = [one["a"].tolist() for one in metric_job.of_files([tmp_path / "outputs.npz"])]
     assert found == [[1.0, 0.0], [0.0, 2.0]]
+
+
+def a_bomb(folder: Path) -> bytes:
+    """Half a gigabyte of zeros, packed."""
+    zeros: dict[str, Any] = {"out:a": np.zeros((1 << 16, 1, 2048), np.float32)}
+    np.savez_compressed(folder / "bomb.npz", **zeros)
+    return (folder / "bomb.npz").read_bytes()
+
+
+def an_archive(folder: Path, **arrays: Any) -> bytes:
+    np.savez(folder / "other.npz", **arrays)
+    return (folder / "other.npz").read_bytes()
+
+
+def test_outputs_that_a_device_made_up_are_refused(tmp_path: Path) -> None:
+    good = an_archive(tmp_path, **{"out:a": np.zeros((2, 1, 3), np.float32)})
+    path = tmp_path / "outputs.npz"
+    bad = {
+        "no archive": b"outputs",
+        "empty": b"",
+        "cut": good[: len(good) // 2],
+        "packed": a_bomb(tmp_path),
+        "nothing in it": an_archive(tmp_path),
+        "other names": an_archive(tmp_path, a=np.zeros(3)),
+        "a number": an_archive(tmp_path, **{"out:a": np.float32(1)}),
+        "too few dimensions": an_archive(tmp_path, **{"out:a": np.zeros(3)}),
+        "objects": an_archive(tmp_path, **{"out:a": np.array([{}], dtype=object)}),
+        "an array of another size": good.replace(b"(2, 1, 3)", b"(9, 9, 9)"),
+        "a header that is code": good.replace(b"'<f4'", b"f(9) "),
+    }
+    for content in bad.values():
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match="can't be read"):
+            list(metric_job.of_files([path]))
+    path.write_bytes(good)
+    assert len(list(metric_job.of_files([path]))) == 2
+
+
+def test_damaged_outputs_are_read_or_refused(tmp_path: Path) -> None:
+    chance = random.Random(23)  # noqa: S311 (the same each time)
+    good = an_archive(tmp_path, **{"out:a": np.zeros((2, 1, 3), np.float32)})
+    for _ in range(500):
+        (tmp_path / "outputs.npz").write_bytes(damaged(good, chance))
+        with suppress(ModelError):
+            list(metric_job.of_files([tmp_path / "outputs.npz"]))

@@ -9,9 +9,11 @@ import pytest
 
 from tests.support import deployed
 from tests.support.manifests import SHA, a_check, a_library, a_manifest
+from toolchain import targets
+from toolchain.bundle import compiled_models
 from toolchain.core.errors import ModelError
 from toolchain.formats.signature import Tensor
-from toolchain.models import manifest
+from toolchain.models import manifest, place
 from toolchain.models.manifest import ModelManifest, Tflite
 
 
@@ -69,3 +71,40 @@ def test_why_no_library_could_be_made_is_gone_once_there_is_one() -> None:
     assert refused.with_library("rv64gc", a_library(3), a_check(3)).missing == {}
     without = refused.model_copy(update={"onnx": None})
     assert without.plain() == without
+
+
+OUTSIDE = ["../x", "/etc/passwd", "a/../../x", "..", ".", "", "a//b", "./a", "a/.", "a\nb", "a\0b"]
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+@pytest.mark.parametrize("part", ["samples", "onnx", "references", "tflite"])
+def test_a_file_that_lies_elsewhere_is_refused(tmp_path: Path, part: str, path: str) -> None:
+    """What reads a model writes the manifest, and the model may have made it its own."""
+    said = json.loads(a_manifest().dump())
+    file = {"file": path, "sha256": SHA, "size": 1}
+    said[part] = {**said["samples"], **file} if part == "samples" else file
+    if part in ("references", "tflite"):
+        said[part] = {"fp32": file}
+    (tmp_path / manifest.FILE).write_text(json.dumps(said))
+    with pytest.raises(ModelError, match="can't be used"):
+        ModelManifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "", ".", "a/b", "a b", "-o", "a\n", "x" * 300])
+def test_a_name_that_is_a_path_is_refused(tmp_path: Path, name: str) -> None:
+    file = {"file": "a", "sha256": SHA, "size": 1}
+    for change in ({"model": name}, {"references": {name: file}}, {"tflite": {name: file}}):
+        said = {**json.loads(a_manifest().dump()), **change}
+        (tmp_path / manifest.FILE).write_text(json.dumps(said))
+        with pytest.raises(ModelError, match="can't be used"):
+            ModelManifest.load(tmp_path)
+
+
+def test_a_manifest_that_says_it_is_another_models_is_not_bundled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_DIST", str(tmp_path))
+    own = a_manifest()
+    own.model_copy(update={"model": "another"}).save(place.folder_of(own.model, own.batch))
+    with pytest.raises(ModelError, match="of another"):
+        compiled_models.chosen(targets.target("rv64gc"), [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Iterator
@@ -87,3 +88,24 @@ def test_it_is_gone_after_the_block() -> None:
         port = forward.port
     with pytest.raises(ConnectionRefusedError):
         connected(port)
+
+
+class Listener:
+    """One whose `accept` fails in these ways, one after another."""
+
+    def __init__(self, *failures: int) -> None:
+        self.failures = list(failures)
+
+    def accept(self) -> None:
+        raise OSError(self.failures.pop(0), "no more")
+
+
+def test_it_outlives_a_time_without_descriptors() -> None:
+    """Whoever else has a login here can open many connections; a closed listener is the end."""
+    listener = Listener(errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.EBADF, errno.EMFILE)
+    with Forward(10) as forward:
+        forward._listener.close()
+        forward._listener = listener  # type: ignore[assignment]  # as far as it is one
+        forward._accept()
+        assert listener.failures == [errno.EMFILE]
+        forward._listener = socket.socket()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from toolchain import runtimes
-from toolchain.core.errors import UsageError
+from toolchain.core.errors import ModelError, UsageError
 from toolchain.models import place
-from toolchain.models.manifest import GRAPH, ModelManifest, missing_key
+from toolchain.models.manifest import FILE, GRAPH, ModelManifest, missing_key
 from toolchain.targets import Target
 
 
@@ -23,7 +24,7 @@ def chosen(target: Target, names: Sequence[str]) -> list[ModelManifest]:
         ModelError: a manifest can't be used.
     """
     manifests = [
-        ModelManifest.load(folder)
+        _loaded(folder)
         for folder in place.all_folders()
         if not names or folder.parent.name in names
     ]
@@ -36,6 +37,17 @@ def chosen(target: Target, names: Sequence[str]) -> list[ModelManifest]:
             resolution=f"run: invoke compile --model {name} --target {target.name}",
         )
     return made
+
+
+def _loaded(folder: Path) -> ModelManifest:
+    """A folder's manifest, which is that of this model: its files are looked for by its name."""
+    manifest = ModelManifest.load(folder)
+    if place.folder_of(manifest.model, manifest.batch, folder.parents[1]) != folder:
+        raise ModelError(
+            f"{folder / FILE} says that it is of {manifest.model}, batch {manifest.batch}",
+            resolution=f"remove {folder} and run `invoke convert` again",
+        )
+    return manifest
 
 
 def _is_made_for(target: Target, manifest: ModelManifest) -> bool:

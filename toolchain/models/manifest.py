@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain.core import store
 from toolchain.core.errors import ModelError, UsageError
@@ -27,6 +27,15 @@ TFLITE, GRAPH = "tflite", "tvm"
 VARIANT_FILE = "variant.json"  # of one variant, before it is put beside the plain form
 _ONE_TENSOR = ("input", "output", "tvm_input")  # keys of schema 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# What a manifest says is written by what has read a model, and may say what the model wants.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")]
+
+
+def _inside(path: str) -> str:
+    """A relative path that leads nowhere else than below its folder."""
+    if not path.isprintable() or any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("the path of a file leads out of the model's folder")
+    return path
 
 
 F = TypeVar("F")
@@ -51,7 +60,7 @@ class Source(_Part):
 class File(_Part):
     """A file of the folder, by relative path."""
 
-    file: str
+    file: Annotated[str, AfterValidator(_inside)]
     sha256: Sha256
     size: int
 
@@ -151,17 +160,17 @@ class ModelManifest(_Part):
     """
 
     schema_version: Literal[2] = Field(default=2, alias="schema")
-    model: str
+    model: Name
     title: str
     batch: Annotated[int, Field(ge=1)]
     source: Source
     inputs: Annotated[list[Tensor], Field(min_length=1)]
     outputs: Annotated[list[Tensor], Field(min_length=1)]
     state: State | None = Field(default=None, exclude_if=lambda state: state is None)
-    tflite: dict[str, Tflite] = Field(default_factory=dict)
+    tflite: dict[Name, Tflite] = Field(default_factory=dict)
     onnx: File | None = None
-    graphs: dict[str, File] = Field(default_factory=dict)
-    references: dict[str, File] = Field(default_factory=dict)
+    graphs: dict[Name, File] = Field(default_factory=dict)
+    references: dict[Name, File] = Field(default_factory=dict)
     samples: Samples
     libraries: dict[str, dict[str, Library]] = Field(default_factory=dict)
     # left out while empty: a file without it has the bytes that it had before there was this key

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from toolchain.core import paths, process
@@ -62,11 +63,15 @@ def clear(found: Iterable[Path]) -> None:
         from toolchain.images.engine import Engine
 
         try:
-            Engine().remove_builds(process.is_gone)
+            # those that were marked here: of another user's processes it can't be told who lives
+            owners = {match[0] for path in marks if (match := process.OWNED.match(path.name))}
+            Engine().remove_builds(lambda owner: owner in owners)
         except EngineError:
             return  # the marks stay, and so does what the containers may still write to
     for path in others:
-        shutil.rmtree(path, ignore_errors=True)
+        # folders too deep for Python are nobody's but a hostile model's
+        with suppress(RecursionError):
+            shutil.rmtree(path, ignore_errors=True)
     for path in (*marks, *others):
         # marks, and what is neither a folder nor of ours by more than its name
         if not path.is_dir() or path.is_symlink():
