@@ -7,6 +7,7 @@ authorities are trusted for which hosts is not decided here, but by known_hosts.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import paramiko
@@ -82,6 +83,15 @@ def _text(message: paramiko.Message) -> str:
     return bytes(message.get_binary()).decode("latin-1")
 
 
+def _names(content: bytes) -> Iterator[str]:
+    """The strings of a list, each after its length; not by copies of what is left each time."""
+    at = 0
+    while at < len(content):
+        begins = at + LENGTH_BYTES
+        at = begins + int.from_bytes(content[at:begins], "big")
+        yield content[begins:at].decode("latin-1")
+
+
 def _read(blob: bytes) -> _Certificate:
     message = paramiko.Message(blob)
     plain = _text(message).partition("-cert-v01@")[0]
@@ -90,10 +100,7 @@ def _read(blob: bytes) -> _Certificate:
     message.get_int64()
     kind = message.get_int()
     message.get_binary()
-    inner = paramiko.Message(message.get_binary())
-    principals = []
-    while inner.get_remainder():
-        principals.append(_text(inner))
+    principals = list(_names(message.get_binary()))
     after, before = message.get_int64(), message.get_int64()
     critical = message.get_binary()
     message.get_binary()

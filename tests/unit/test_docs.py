@@ -13,6 +13,7 @@ from toolchain.core import paths, process
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 # `a/b.py`, `a/b/`: what stands between backticks and has only what a path has
 NAMED = re.compile(r"`([\w.*-]+(?:/[\w.*-]+)*/?)`")
+NAMED_TEST = re.compile(r"`(test_\w+)`")
 IN_CODE = re.compile(r"\bdocs/[\w/.-]*\w")
 # what a reader puts a name of their own for
 PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b|…|<")
@@ -78,6 +79,13 @@ def test_every_document_that_the_code_names_is_there() -> None:
     }
     assert named
     assert [pair for pair in sorted(named) if not (paths.ROOT / pair[1]).exists()] == []
+
+
+def test_every_test_that_a_document_names_is_there() -> None:
+    defined = "".join((paths.ROOT / name).read_text() for name in tracked("tests/*.py"))
+    named = {one for d in DOCUMENTS for one in NAMED_TEST.findall((paths.ROOT / d).read_text())}
+    assert {one for one in named if f"def {one}(" not in defined} == set()
+    assert named
 
 
 def test_every_document_is_found_from_the_index() -> None:
