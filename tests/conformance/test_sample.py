@@ -18,6 +18,7 @@ SAMPLE = (
     "test_attention_4d_causal", "test_averagepool_2d_ceil", "test_cast_FLOAT_to_FLOAT8E4M3FN",
     "test_celu", "test_center_crop_pad_crop", "test_col2im", "test_convinteger_with_padding",
     "test_cumprod_1d", "test_det_nd", "test_dft", "test_dynamicquantizelinear",
+    "test_dynamicquantizelinear_expanded",
     "test_gru_defaults", "test_isinf_negative", "test_l2normalization_axis_1",
     "test_layer_normalization_2d_axis0", "test_loop11", "test_lstm_with_peepholes",
     "test_max_example", "test_onehot_negative_indices", "test_pow_types_int32_float32",

@@ -1,4 +1,4 @@
-"""Each rule leaves a graph of other operators that computes the same; no TVM is asked here."""
+"""Each rule leaves a graph of other operators that computes the same; TVM is not asked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from toolchain.compile import operators
+from toolchain.compile import onnx_import, operators
 from toolchain.compile.operators.prepare import prepare
 from toolchain.core import plugins
 from toolchain.core.errors import ModelError
@@ -306,3 +306,19 @@ def test_what_cannot_be_right_is_refused_by_operator_node_and_attribute(
         prepare(model[0])
     assert "the_node" in caught.value.detail
     assert reason in caught.value.detail
+
+
+def test_a_network_that_gives_no_elements_is_refused() -> None:
+    model, _ = one("Reshape", {"x": floats(0, 3)}, {"s": ints(3, 0)}, allowzero=1)
+    with pytest.raises(ModelError, match="computes nothing") as caught:
+        prepare(model)
+    assert "y0" in caught.value.detail
+
+
+def test_max_and_sum_of_several_are_no_stack_in_memory() -> None:
+    for operator, relax_operator in (("Max", "R.maximum"), ("Mean", "R.add")):
+        inputs = {"a": floats(2, 3), "b": floats(3), "c": np.array(1, np.float32)}
+        model, _ = one(operator, inputs)
+        text = onnx_import.from_onnx(prepare(model)).script()
+        assert "R.stack" not in text
+        assert text.count(relax_operator) == 2

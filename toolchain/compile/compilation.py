@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain.compile import preparation
-from toolchain.compile.compilation_request import COMPILE, CompilationRequest, TileRecord
+from toolchain.compile.compilation_request import (
+    COMPILE,
+    OBJECTS,
+    CompilationRequest,
+    TileRecord,
+    compile_surely,
+)
 from toolchain.core import fingerprint, plugins, provenance, store, worker
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.provenance import Claim, Material
@@ -61,7 +67,7 @@ class Compiler:
 
 TOOLS = ("apache-tvm", "apache-tvm-ffi", "onnx", "numpy")
 OPT_LEVELS = (0, 1, 2, 3)
-OBJECTS, CHECK, LIBRARY, TUNED = "objects", "check.json", "model.so", "tuned.json"
+CHECK, LIBRARY, TUNED = "check.json", "model.so", "tuned.json"
 TILED = 3  # the level that has tiles
 
 
@@ -258,14 +264,8 @@ def _built(
         copied = made / preparation.PREPARED
         shutil.copyfile(prepared, copied)
         request = plan.request(made, copied, check_in_parallel=check_in_parallel)
-        worker.call(
-            COMPILE,
-            request,
-            what=what,
-            progress=progress,
-            rights=request.rights(),
-            run=plan.compiler.run(plan.folder, made),
-        )
+        run = plan.compiler.run(plan.folder, made)
+        compile_surely(request, what=what, progress=progress, run=run)
         copied.unlink()
 
     return where.get_or_build(linked, link)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from toolchain.compile.compilation_request import CompilationRequest, Compiled
+from toolchain.compile import forked_worker
+from toolchain.compile.compilation_request import OBJECTS, CompilationRequest, Compiled
 from toolchain.compile.forked_worker import run_forked
 from toolchain.convert import parity
-from toolchain.core.errors import ModelError
+from toolchain.core.errors import EdgewrightError, ModelError
 from toolchain.core.worker import Progress
 from toolchain.formats.graphs import onnx_graph
 from toolchain.models import samples_file
@@ -52,13 +53,20 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
     module = onnx_import.from_onnx(model)
     target = tvm.target.Target(request.target)
     progress("optimising the graph")
+    tried = forked_worker.attempt if request.careful else None
     with _named_failure(opt_level):
-        lowered = pipeline.lower(module, target, opt_level, progress)
+        lowered = pipeline.lower(module, target, opt_level, progress, tried)
     tuned = {workload: Tile(**tile.model_dump()) for workload, tile in request.tuned.items()}
 
+    refused: dict[str, dict[str, str] | None] = {"target": None, "here": None}
+    if tried is not None:
+        progress("trying each function alone")
+        for key, of in (("target", target), ("here", host_target())):
+            refused[key] = _refused(lowered, of, opt_level, tuned, tried)
+
     def for_target() -> Compiled:
-        executable, others = _executable(lowered, target, opt_level, tuned)
-        _export(executable, folder / "objects")
+        executable, others = _executable(lowered, target, opt_level, tuned, refused["target"])
+        _export(executable, folder / OBJECTS)
         return Compiled(unscheduled=others, tuned=search_space.count(tuned, lowered))
 
     with run_forked(for_target) as copy:
@@ -69,7 +77,7 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
             progress("compiling for the target")
             made = copy.result()
             progress("compiling for this machine")
-        here, _ = _executable(lowered, host_target(), opt_level, tuned)
+        here, _ = _executable(lowered, host_target(), opt_level, tuned, refused["here"])
         progress("checking against the source")
         check = _check(here, request, onnx_graph.rounds(model))
         made = copy.result() if made is None else made
@@ -108,19 +116,78 @@ def host_target() -> Any:
 
 
 def _executable(
-    lowered: Any, target: Any, opt_level: int, tuned: Mapping[str, Any]
+    lowered: Any,
+    target: Any,
+    opt_level: int,
+    tuned: Mapping[str, Any],
+    refused: Mapping[str, str] | None,
 ) -> tuple[Any, list[str]]:
+    """An executable, and its functions without a schedule of ours; with why, if LLVM failed on it.
+
+    Args:
+        lowered: the module.
+        target: what to compile it for.
+        opt_level: at which.
+        tuned: tiles by workload.
+        refused: functions whose schedules LLVM fails on; found here where it is None.
+    """
     from toolchain.compile import pipeline
+    from toolchain.compile.tir import trial_builds
+
+    def built(failures: Mapping[str, str]) -> tuple[Any, list[str]]:
+        scheduled, others = pipeline.schedule(lowered, target, opt_level, tuned, failures)
+        names = [f"{n} ({failures[n]})" if n in failures else n for n in others]
+        return pipeline.build(scheduled, target), names
 
     with _named_failure(opt_level):
-        scheduled, others = pipeline.schedule(lowered, target, opt_level, tuned)
-        return pipeline.build(scheduled, target), others
+        try:
+            return built(refused or {})
+        except Exception:
+            if refused is not None:
+                raise
+            failures = _refused(lowered, target, opt_level, tuned, trial_builds.in_process)
+            if not failures:
+                raise
+            return built(failures)
+
+
+def _refused(
+    lowered: Any,
+    target: Any,
+    opt_level: int,
+    tuned: Mapping[str, Any],
+    attempt: Callable[[Callable[[], object]], str],
+) -> dict[str, str]:
+    """Functions whose schedules LLVM fails on, and why.
+
+    Raises:
+        ModelError: it fails on TVM's own loops of one too; the error names it, and so its operator.
+    """
+    from toolchain.compile import pipeline
+    from toolchain.compile.tir import trial_builds
+
+    def build(module: Any) -> object:
+        return pipeline.build_functions(module, target)
+
+    scheduled, _ = pipeline.schedule(lowered, target, opt_level, tuned)
+    failures = trial_builds.refused(scheduled, build, attempt)
+    still = trial_builds.refused(trial_builds.only(lowered, failures), build, attempt)
+    if still:
+        raise ModelError(
+            f"LLVM can't compile {', '.join(still)}",
+            detail="\n".join(f"function {name}: {why}" for name, why in still.items()),
+            resolution="the functions are named after their operators: replace those in the model, "
+            "or use TensorFlow Lite for this one",
+        )
+    return failures
 
 
 @contextmanager
 def _named_failure(opt_level: int) -> Iterator[None]:
     try:
         yield
+    except EdgewrightError:
+        raise
     except Exception as error:  # whatever a pass or LLVM raises
         lines = str(error).strip().splitlines()
         raise ModelError(

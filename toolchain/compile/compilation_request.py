@@ -1,19 +1,27 @@
-"""What a compilation is asked in its own process, and what it answers: light on both sides."""
+"""What a compilation is asked in its own process, what it answers, and asking twice if it crashes.
+
+Light on both sides.
+"""
 
 from __future__ import annotations
 
+import shutil
+import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from toolchain.core import worker
 from toolchain.core.confinement import Rights
-from toolchain.core.worker import Job
+from toolchain.core.errors import CommandError, ModelError
+from toolchain.core.worker import Job, Progress
 from toolchain.formats.signature import Tensor
 from toolchain.formats.state import State
 
+OBJECTS = "objects"  # the folder of object files, in the one that a compilation fills
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -46,6 +54,7 @@ class CompilationRequest:
         check_in_parallel: whether to compile for this machine and the target side by side.
         folder: takes `objects/`, `check.json` and `tuned.json`.
         state: of the network.
+        careful: whether to try in copies of the process what took one down.
     """
 
     onnx: Path
@@ -61,6 +70,7 @@ class CompilationRequest:
     check_in_parallel: bool
     folder: Path
     state: State | None = None
+    careful: bool = False
 
     def rights(self) -> Rights:
         """What the job that does it may reach."""
@@ -82,3 +92,56 @@ class Compiled:
 
 
 COMPILE = Job("toolchain.compile.compilation_job:compile_objects", CompilationRequest, Compiled)
+
+
+def compile_surely(
+    request: CompilationRequest,
+    *,
+    what: str,
+    progress: Progress = worker.silent,
+    run: worker.Run = worker.here,
+) -> None:
+    """Run the worker; once more, trying each function alone, if it takes its process down.
+
+    Args:
+        request: what it is asked, not `careful` yet.
+        what: the work in words, for the error of a crash.
+        progress: called with each step.
+        run: runs the process.
+
+    Raises:
+        ModelError: the model can't be compiled; what crashes both times is said to.
+    """
+
+    def ask(request: CompilationRequest) -> None:
+        rights = request.rights()
+        worker.call(COMPILE, request, what=what, progress=progress, rights=rights, run=run)
+
+    try:
+        ask(request)
+    except ModelError as error:
+        if not _crashed(error):
+            raise
+        progress("the compiler crashed: once more, with what it crashes on left out")
+        shutil.rmtree(request.folder / OBJECTS, ignore_errors=True)
+        try:
+            ask(replace(request, careful=True))
+        except ModelError as again:
+            if not _crashed(again):
+                raise
+            raise ModelError(
+                f"TVM's compiler crashes on the model at O{request.opt_level}",
+                detail=again.detail,
+                resolution="try --opt-level 1, which changes the graph less, or use TensorFlow "
+                "Lite for this model",
+            ) from again
+
+
+def _crashed(error: ModelError) -> bool:
+    """Whether a worker ended by a signal, but for the one of a machine without memory."""
+    cause = error.__cause__
+    if not isinstance(cause, CommandError):
+        return False
+    # a container's processes end with 128 and the signal
+    number = -cause.returncode if cause.returncode < 0 else cause.returncode - 128
+    return number > 0 and number != signal.SIGKILL

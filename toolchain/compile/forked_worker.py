@@ -76,6 +76,40 @@ def run_forked(work: Callable[[], Result]) -> Iterator[ForkedWorker[Result]]:
         copy.end()
 
 
+def attempt(work: Callable[[], object], seconds: float = 60.0) -> str:
+    """Try something in a copy of this process, which may crash or hang; why it failed, else "".
+
+    Args:
+        work: what is tried; nothing of it is left here.
+        seconds: how long it may take.
+    """
+    context = multiprocessing.get_context("fork")
+    answers, answer = context.Pipe(duplex=False)
+    copy = context.Process(target=_send_failure, args=(work, answer), daemon=True)
+    copy.start()
+    answer.close()
+    try:
+        if not answers.poll(seconds):
+            return f"it takes more than {seconds:.0f} s"
+        return str(answers.recv())
+    except EOFError:
+        copy.join()
+        return f"it ended by signal {-(copy.exitcode or 0)}"
+    finally:
+        copy.kill()
+        copy.join()
+        answers.close()
+
+
+def _send_failure(work: Callable[[], object], answer: Connection) -> None:
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 # whatever it is, it is why
+        answer.send((str(error).strip().splitlines() or [type(error).__name__])[-1])
+    else:
+        answer.send("")
+
+
 def _send_result(work: Callable[[], Result], answers: Connection) -> None:
     try:
         answers.send(work())

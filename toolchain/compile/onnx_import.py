@@ -8,6 +8,7 @@ from tvm.relax.frontend import onnx as frontend
 
 from toolchain.compile.operators import refusal
 from toolchain.compile.relax.clip_simplification import simplify_clip
+from toolchain.compile.relax.stack_simplification import simplify_stack
 from toolchain.core.errors import ModelError
 
 
@@ -20,7 +21,7 @@ def from_onnx(model: onnx.ModelProto) -> tvm.IRModule:
 
     Returns:
         `main` with the graph's inputs in their order as parameters, and its output, or a tuple of
-        the outputs; operators of Relax, in ONNX's layouts, and SimplifyClip done.
+        the outputs; operators of Relax, in ONNX's layouts, and SimplifyClip and SimplifyStack done.
 
     Raises:
         ModelError: TVM can't import it; the error names the operator and the nodes.
@@ -40,7 +41,7 @@ def from_onnx(model: onnx.ModelProto) -> tvm.IRModule:
             detail=f"node {refusal.name(node)}\n{_last_line(error)}",
             resolution=refusal.ELSEWHERE,
         ) from error
-    return simplify_clip()(module)
+    return simplify_stack()(simplify_clip()(module))
 
 
 def _unknown_operators(model: onnx.ModelProto, message: str) -> ModelError:

@@ -15,7 +15,7 @@ LLVM always runs at its own level 3. Every level plans memory ahead and takes th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import tvm
@@ -42,6 +42,7 @@ from toolchain.compile.tir import (
 from toolchain.compile.tir.default_schedule import ScheduleRule
 from toolchain.compile.tir.extrema import FROM_INFINITY
 from toolchain.compile.tir.register_blocking import Tile
+from toolchain.compile.tir.trial_builds import Try
 from toolchain.compile.tir.vector_exponential import VECTORISED
 from toolchain.targets.instruction_sets import Registers
 
@@ -60,6 +61,7 @@ def passes(
     target: tvm.target.Target,
     opt_level: int,
     on_left_out: Callable[[str], None] = channels_last.ignore,
+    attempt: Try | None = None,
 ) -> list[Pass]:
     """What `lower` runs, in this order: each pass has the lowest level that has it, and why.
 
@@ -69,6 +71,7 @@ def passes(
         target: what is compiled for.
         opt_level: 0 to 3.
         on_left_out: called with a line about a pass that is left out, since it refuses the graph.
+        attempt: runs first what may take the process down; see `convert_images`.
     """
     transform = relax.transform
     dot = target_code.dot_product(target)
@@ -78,7 +81,7 @@ def passes(
         # Rounding that the layout pass can look through.
         (2, quantization.decompose_qdq()),
         # Vectors along the channels, at any stride and window.
-        (2, channels_last.convert_images(LAYOUTS, on_left_out)),
+        (2, channels_last.convert_images(LAYOUTS, on_left_out, attempt)),
         # int8 by int8, where the target has an instruction for it.
         *([(3, quantization.fake_quantization_to_integer(dot))] if dot else []),
         # One reduction a function, as the schedules want it.
@@ -111,6 +114,7 @@ def lower(
     target: tvm.target.Target,
     opt_level: int,
     on_left_out: Callable[[str], None] = channels_last.ignore,
+    attempt: Try | None = None,
 ) -> tvm.IRModule:
     """Relax as imported to Relax that calls TIR functions only, without schedules.
 
@@ -124,13 +128,14 @@ def lower(
             then differs.
         opt_level: 0 to 3.
         on_left_out: called with a line about a pass that is left out, since it refuses the graph.
+        attempt: runs first what may take the process down; see `convert_images`.
 
     Returns:
         `main`, which calls functions by `call_tir`: from O1 on fused ones, from O2 on over images
         in NHWC and weights in HWIO. Parameters and output stay in the layouts that they had.
     """
     sequence = tvm.transform.Sequential(
-        passes(target, opt_level, on_left_out), name=f"edgewright.O{opt_level}"
+        passes(target, opt_level, on_left_out, attempt), name=f"edgewright.O{opt_level}"
     )
     with target:
         if tvm.transform.PassContext.current().opt_level >= EVERY_PASS:
@@ -144,6 +149,7 @@ def schedule(
     target: tvm.target.Target,
     opt_level: int,
     tuned: Mapping[str, Tile] | None = None,
+    refused: Collection[str] = (),
 ) -> tuple[tvm.IRModule, list[str]]:
     """The module with every function that our rule fits rescheduled; and the others' names.
 
@@ -152,12 +158,17 @@ def schedule(
         target: what to schedule for.
         opt_level: 0 to 3; below 2 nothing is scheduled, and none is named.
         tuned: the tiles that tuning found, by workload (`search_space.workload`).
+        refused: functions that keep TVM's loops, since LLVM fails on ours.
     """
     others: list[str] = []
     if opt_level < 2:
         return module, others
     scheduling = apply_default_schedule(
-        target, tiled=opt_level >= 3, tuned=tuned or {}, on_unscheduled=others.append
+        target,
+        tiled=opt_level >= 3,
+        tuned=tuned or {},
+        on_unscheduled=others.append,
+        refused=refused,
     )
     return scheduling(module), sorted(others)
 
@@ -168,6 +179,7 @@ def apply_default_schedule(
     tiled: bool,
     tuned: Mapping[str, Tile],
     on_unscheduled: Callable[[str], None],
+    refused: Collection[str] = (),
 ) -> Pass:
     """ApplyDefaultSchedule: TIR functions with loops of ours, their weights prepacked.
 
@@ -181,6 +193,7 @@ def apply_default_schedule(
         tiled: compute reductions in register tiles; else only vectorise them.
         tuned: the tiles that tuning found, by workload.
         on_unscheduled: called with the name of each function that the rule doesn't fit.
+        refused: functions that are left as they are.
     """
 
     def apply(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
@@ -202,7 +215,7 @@ def apply_default_schedule(
                 constant=constant.get(name, frozenset()),
             )
             wide = target_code.registers(longer) if longer and name in heavy else None
-            scheduled_forms = _forms(rule, function, wide)
+            scheduled_forms = None if name in refused else _forms(rule, function, wide)
             if scheduled_forms is None:
                 on_unscheduled(name)
                 continue

@@ -18,6 +18,7 @@ from toolchain.compile import operators
 from toolchain.compile.operators import folding, functions, narrow_types, safe_indices
 from toolchain.compile.operators.graph import Graph
 from toolchain.core import plugins
+from toolchain.core.errors import ModelError
 
 Rule = Callable[[Graph, onnx.NodeProto], bool]
 TURNS = 64  # nested bodies and functions of functions; more is a graph that grows
@@ -64,8 +65,21 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
             prepared, changed = _inferred(prepared), True
         if not (_rewritten(prepared) or changed):
             break
+    _refuse_without_elements(prepared)
     safe_indices.bound(prepared)
     return prepared
+
+
+def _refuse_without_elements(model: onnx.ModelProto) -> None:
+    """TVM can't read a library back whose one constant is empty; there is nothing to run either."""
+    empty = {tensor.name for tensor in model.graph.initializer if 0 in tensor.dims}
+    outputs = {value.name for value in model.graph.output}
+    if outputs and outputs <= empty:
+        raise ModelError(
+            "the ONNX graph computes nothing",
+            detail=f"no elements in its output {', '.join(sorted(outputs))}",
+            resolution="give other sizes with --shape or --batch",
+        )
 
 
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -49,16 +49,20 @@ REDUCTIONS = {f"relax.{name}" for name in ("max", "mean", "min", "sum")}
 
 
 def convert_images(
-    layouts: Mapping[str, list[str]], on_left_out: Callable[[str], None] = ignore
+    layouts: Mapping[str, list[str]],
+    on_left_out: Callable[[str], None] = ignore,
+    attempt: Callable[[Callable[[], object]], str] | None = None,
 ) -> Pass:
     """ConvertImages: TVM's ConvertLayout, or ChannelsLast where that refuses the graph.
 
     Needs: `main` with convolutions in NCHW and OIHW, of known shapes. Leaves: those in the layouts
-    given, transposes around what could not be turned, nothing nested and nothing dead.
+    given, transposes around what could not be turned, nothing nested and nothing dead; a graph that
+    has none of those operators with nothing turned.
 
     Args:
         layouts: of each operator, as ConvertLayout takes them.
         on_left_out: called with a line about a pass that was left out.
+        attempt: runs ConvertLayout first, where it may take the process down; gives why it failed.
     """
     transform = relax.transform
     # Both leave nested expressions, and transposes that cancel.
@@ -70,14 +74,31 @@ def convert_images(
 
     def convert(module: tvm.IRModule, _context: Any) -> tvm.IRModule:
         sequential = tvm.transform.Sequential
-        try:
-            return sequential([transform.ConvertLayout(dict(layouts)), *after])(module)
-        except Exception as error:  # noqa: BLE001 # internal errors of many kinds
-            last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            on_left_out(f"ConvertLayout is left out for ChannelsLast: {last}")
-            return sequential([transform.Normalize(), channels_last(), *after])(module)
+        if not _calls_any(module, layouts):
+            return sequential(after)(module)
+        theirs = sequential([transform.ConvertLayout(dict(layouts)), *after])
+        last = "" if attempt is None else attempt(lambda: theirs(module))
+        if not last:
+            try:
+                return theirs(module)
+            except Exception as error:  # noqa: BLE001 # internal errors of many kinds
+                last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        on_left_out(f"ConvertLayout is left out for ChannelsLast: {last}")
+        return sequential([transform.Normalize(), channels_last(), *after])(module)
 
     return tvm.transform.module_pass(convert, opt_level=2, name="ConvertImages")
+
+
+def _calls_any(module: tvm.IRModule, operators: Mapping[str, list[str]]) -> bool:
+    """Whether `main` calls one of these operators."""
+    found: list[Any] = []
+
+    def visit(expression: Any) -> None:
+        if _is_operator(expression) and expression.op.name in operators:
+            found.append(expression)
+
+    relax.analysis.post_order_visit(module["main"], visit)
+    return bool(found)
 
 
 def channels_last() -> Pass:
