@@ -253,10 +253,24 @@ CASES: dict[str, tuple[onnx.ModelProto, Mapping[str, Array]]] = {
     "tensor_scatter": one(
         "TensorScatter", {"x": floats(2, 4, 2), "u": floats(2, 2, 2)}, {"i": ints(1, 2)}, opset=24
     ),
+    "top_k": one(
+        "TopK",
+        {"x": np.array([[3, -1, 2, 9]], np.int16)},
+        {"k": ints(2)},
+        outputs=2,
+        opset=24,
+    ),
+    "transposed_shape": one(
+        "ConvTranspose",
+        {"x": floats(1, 1, 3, 3), "w": floats(1, 2, 3, 3)},
+        output_shape=[10, 8],
+        strides=[3, 2],
+        output_padding=[1, 1],
+    ),
 }
 KEEP_THEIR_OPERATOR = {"axes", "bool_extrema", "empty_parts, Concat", "pooled_places",
                        "pooled_places, columns first", "powers", "remainders",
-                       "suppression"}  # fmt: skip
+                       "suppression", "top_k", "transposed_shape"}  # fmt: skip
 
 
 def run(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> list[Array]:
@@ -292,6 +306,7 @@ def test_each_rule_has_a_case() -> None:
     [
         (one("BitCast", {"x": floats(2)}, opset=26, to=TensorProto.INT32), "to = INT32"),
         (one("NonMaxSuppression", {"b": BOXES, "s": SCORES, "m": ints(3)}), "max_output_boxes"),
+        (one("TopK", {"x": BYTES.astype(np.uint64)}, {"k": ints(1)}, outputs=2), "UINT64"),
         (
             one("RoiAlign", {"x": IMAGE, "r": REGIONS}, {"i": ints(0, 0)}, mode="max"),
             "sampling_ratio",
