@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import tf2onnx
 import tf2onnx.graph
 import tf2onnx.optimizer
 from onnx import shape_inference
+from tensorflow.python.eager.wrap_function import function_from_graph_def
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tf2onnx.graph import GraphUtil
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 OPSET = 17
 INPUT, OUTPUT = "input", "output"
+# What keeps a function from being inlined, and what one without is called beside its own name.
+_MARKS, _UNMARKED = ("_XlaMustCompile", "_noinline"), "_unmarked"
 # Operators whose operands may have any rank: there a constant of rank 0 is as good as one of [1].
 BROADCASTING = {"Add", "Sub", "Mul", "Div"}
 
@@ -62,16 +65,53 @@ def freeze(call: Call, inputs: Sequence[Tensor]) -> Any:
     function = tf.function(call, autograph=False)
     specs = [tf.TensorSpec(t.shape, t.dtype, name=_operator_name(t.name)) for t in inputs]
     concrete = function.get_concrete_function(*specs)
-    frozen = convert_variables_to_constants_v2(concrete)
+    operators = {operator.type for operator in concrete.graph.get_operations()}
+    assigned = {name for name in operators if re.fullmatch(r"Assign\w*VariableOp", name)}
+    if assigned:
+        raise _keeps_state(assigned)
+    frozen = _inlined(convert_variables_to_constants_v2(concrete))
     given = [t for t in frozen.inputs if t.dtype != tf.resource]
-    left = sorted({op.type for op in frozen.graph.get_operations() if "Variable" in op.type})
+    left = {op.type for op in frozen.graph.get_operations() if "Variable" in op.type}
     if len(given) != len(specs) or left:
-        raise ModelError(
-            "the model keeps state from one inference to the next and can't be frozen",
-            detail=f"operators left: {', '.join(left)}",
-            resolution="export it as a function of its inputs alone",
-        )
+        raise _keeps_state(left)
     return frozen
+
+
+def _keeps_state(operators: Collection[str]) -> ModelError:
+    return ModelError(
+        "the model keeps state from one inference to the next within itself",
+        detail=f"operators: {', '.join(sorted(operators))}",
+        resolution="export it with its state as inputs and outputs; docs/how-to/your-model.md says "
+        "how such a network is taken",
+    )
+
+
+def _inlined(frozen: Any) -> Any:
+    """A frozen function without calls of functions that are marked to be compiled by XLA.
+
+    Those are left where all others are inlined. Keras calls a grouped convolution by one, as
+    TensorFlow's own kernel for CPUs has no groups; TensorFlow Lite and ONNX have.
+    """
+    if not any(o.type.endswith("PartitionedCall") for o in frozen.graph.get_operations()):
+        return frozen
+    graph = frozen.graph.as_graph_def()
+    functions = graph.library.function
+    for function in functions:
+        _unmark(function.attr)
+        function.signature.name += _UNMARKED  # TensorFlow keeps one of a name in a process
+    for node in (*graph.node, *(node for function in functions for node in function.node_def)):
+        _unmark(node.attr)
+        for attribute in node.attr.values():
+            for called in (attribute.func, *attribute.list.func):
+                if called.name:  # to set even an empty one makes it an attribute of functions
+                    called.name += _UNMARKED
+    names = [[tensor.name for tensor in of] for of in (frozen.inputs, frozen.outputs)]
+    return convert_variables_to_constants_v2(function_from_graph_def(graph, *names))
+
+
+def _unmark(attributes: Any) -> None:
+    for mark in _MARKS:
+        attributes.pop(mark, None)
 
 
 def _operator_name(name: str) -> str:
@@ -161,6 +201,7 @@ def to_onnx(graph: Any, name: str, signature: Signature) -> onnx.ModelProto:
             opset=OPSET,
             tensors_to_rename=names,
         )
+        return _without_transposes(made)
     except Exception as error:  # tf2onnx raises ValueError, RuntimeError, KeyError, ...
         raise ModelError(
             "the model can't be converted to ONNX",
@@ -168,7 +209,6 @@ def to_onnx(graph: Any, name: str, signature: Signature) -> onnx.ModelProto:
             resolution="replace the operators named above, or export the model to ONNX yourself "
             "and give that file",
         ) from error
-    return _without_transposes(made)
 
 
 def _begun_tidy(optimiser: Callable[[], Any]) -> Any:
