@@ -42,6 +42,7 @@ CONFIRMED, WHEELS = (
     "tests/integration/test_commit_confirmed.py",
     "tests/faults/test_wrong_wheels.py",
 )
+LEFTOVERS = "tests/unit/test_leftovers.py"
 HOSTILE, PLAN = "tests/faults/test_hostile.py", "tests/unit/test_release_plan.py"
 
 SEEDS = {
@@ -229,6 +230,48 @@ SEEDS = {
         file="deploy/release/rollout.py", good="    if folder is None:\n",
         bad='    folder = folder or ""\n    if folder is None:\n',
         test=CONFIRMED, only="lost_at_its_switch and before",
+    ),
+    "a living process's scratch cleared away": Seed(
+        file="toolchain/core/process.py", good="return _started(int(found[2])) != int(found[3])",
+        bad="return True", test=LEFTOVERS, only="living",
+    ),
+    "an id that is used again taken for its owner": Seed(
+        file="toolchain/core/process.py", good="return _started(int(found[2])) != int(found[3])",
+        bad="return _started(int(found[2])) is None", test=LEFTOVERS, only="same_id",
+    ),
+    "a manifest that names files anywhere": Seed(
+        file="toolchain/models/manifest.py",
+        good="raise ValueError(\"the path of a file leads out of the model's folder\")",
+        bad="return path", test="tests/unit/test_model_manifest.py", only="elsewhere",
+    ),
+    "operators sent that the interpreter has not": Seed(
+        file="toolchain/runtimes/tflite.py", good="if version > newest:",
+        bad="if version > newest + 99:", test="tests/unit/test_operator_versions.py",
+        only="said_by",
+    ),
+    "an entry's links and modes not compared": Seed(
+        file="toolchain/core/store.py",
+        good="(shape is not None and _without_manifest(outline(folder)) != shape)", bad="False",
+        test="tests/unit/test_store.py", only="a_link",
+    ),
+    "the user's variables given to a reader": Seed(
+        file="toolchain/core/worker.py", good="run = functools.partial(here, passed=PASSED)",
+        bad="run = functools.partial(here)", test="tests/unit/test_confinement.py",
+        only="secrets",
+    ),
+    "a packed file of outputs unpacked": Seed(
+        file="toolchain/accuracy/metric_job.py", good="> path.stat().st_size:",
+        bad="< 0:", test="tests/unit/test_metric_outputs.py", only="made_up",
+    ),
+    "what a login's shell prints taken for the command's": Seed(
+        file="deploy/ssh/remote_process.py", good='if first != f"{BEGINS} {self._id}":',
+        bad="if self._id is None:", test="tests/integration/test_login_shells.py",
+        only="prints_is_named",
+    ),
+    "a tuning server that a stranger's words end": Seed(
+        file="deploy/agent/programs/rpc_server.py",
+        good="except (OSError, ValueError):  # bytes", bad="except OSError:  # bytes",
+        test="tests/unit/test_tuning_search.py", only="something_else",
     ),
 }  # fmt: skip
 
