@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,12 @@ from onnx.reference import ReferenceEvaluator
 
 from toolchain.compile import onnx_import, operators
 from toolchain.compile.operators.prepare import prepare
+from toolchain.compile.preparation import PREPARED, PreparationRequest
+from toolchain.compile.preparation_job import prepare_graph
 from toolchain.core import plugins
 from toolchain.core.errors import ModelError
 from toolchain.formats import onnx_reference
+from toolchain.formats.graphs import onnx_graph
 
 Array = npt.NDArray[Any]
 RANDOM = np.random.default_rng(0)
@@ -42,6 +46,7 @@ def one(
     order: str = "",
     outputs: int = 1,
     opset: int = 21,
+    domain: str = "",
     **said: Any,
 ) -> tuple[onnx.ModelProto, Mapping[str, Array]]:
     """A graph of one node, and what it is given.
@@ -53,12 +58,13 @@ def one(
         order: names of the node's inputs, `_` for one left out; inputs and constants if empty.
         outputs: how many it has.
         opset: of the graph.
+        domain: of the node.
         said: attributes.
     """
     fixed = constants or {}
     names = [name.strip("_") for name in order.split()] or [*inputs, *fixed]
     results = [f"y{n}" for n in range(outputs)]
-    node = helper.make_node(operator, names, results, name="the_node", **said)
+    node = helper.make_node(operator, names, results, name="the_node", domain=domain, **said)
     graph = helper.make_graph(
         [node],
         "rule",
@@ -71,7 +77,7 @@ def one(
         [onnx.ValueInfoProto(name=name) for name in results],
         [numpy_helper.from_array(array, name) for name, array in fixed.items()],
     )
-    opsets = [helper.make_opsetid("", opset)]
+    opsets = [helper.make_opsetid(name, at) for name, at in {domain: 1, "": opset}.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10), inputs
 
 
@@ -241,6 +247,26 @@ CASES: dict[str, tuple[onnx.ModelProto, Mapping[str, Array]]] = {
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",
     ),
+    "rounded_recurrent": one(
+        "DynamicQuantizeLSTM",
+        # on the grid of its own range, so that ONNX Runtime's rounding of it is none
+        {"x": f32(0, 255, 17, 90, 201, 64, 3, 128).reshape(1, 2, 4) / 255},
+        {
+            "w": RANDOM.integers(-128, 127, (2, 4, 12)).astype(np.int8),
+            "r": RANDOM.integers(-128, 127, (2, 3, 12)).astype(np.int8),
+            "b": floats(2, 24),
+            "ws": f32(0.01, 0.02),
+            "wz": np.array([3, -4], np.int8),
+            "rs": f32(0.01, 0.02),
+            "rz": np.array([0, 0], np.int8),
+        },
+        order="x w r b _ _ _ _ ws wz rs rz",
+        outputs=3,
+        opset=17,
+        domain="com.microsoft",
+        direction="bidirectional",
+        hidden_size=3,
+    ),
     "reversed_sequences": one("ReverseSequence", {"x": floats(4, 3)}, {"n": ints(1, 4, 2)}),
     "space_to_depth": one(
         "SpaceToDepth", {"x": floats(1, 2, 4, 6)}, opset=28, blocksize=2, mode="CRD"
@@ -337,3 +363,31 @@ def test_max_and_sum_of_several_are_no_stack_in_memory() -> None:
         text = onnx_import.from_onnx(prepare(model)).script()
         assert "R.stack" not in text
         assert text.count(relax_operator) == 2
+
+
+def test_a_layer_of_an_old_opset_is_sliced_as_the_importer_reads_it() -> None:
+    """Before opset 10 a Slice has its bounds as attributes, which TVM imports none of."""
+    model, inputs = one(
+        "GRU", {"x": floats(3, 1, 4)}, {"w": floats(1, 6, 4), "r": floats(1, 6, 2)},
+        opset=9, hidden_size=2,
+    )  # fmt: skip
+    prepared = prepare(model)
+    slices = [node for node in prepared.graph.node if node.op_type == "Slice"]
+    assert slices
+    assert all(len(node.input) == 4 and not node.attribute for node in slices)
+    for found, right in zip(run(prepared, inputs), run(model, inputs), strict=True):
+        np.testing.assert_allclose(found, right, rtol=2e-3, atol=1e-5)
+
+
+def test_what_rounds_in_its_source_is_judged_so_when_it_is_taken_apart(tmp_path: Path) -> None:
+    model, _ = CASES["rounded_recurrent"]
+    file = tmp_path / "net.onnx"
+    onnx.save(model, file)
+    prepare_graph(PreparationRequest(onnx=file, folder=tmp_path), lambda _: None)
+    prepared = onnx.load(tmp_path / PREPARED)
+    assert "DynamicQuantizeLSTM" not in {node.op_type for node in prepared.graph.node}
+    assert onnx_graph.rounds(prepared)
+    plain, _ = CASES["axes"]
+    onnx.save(plain, file)
+    prepare_graph(PreparationRequest(onnx=file, folder=tmp_path), lambda _: None)
+    assert not onnx_graph.rounds(onnx.load(tmp_path / PREPARED))

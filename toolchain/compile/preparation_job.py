@@ -8,6 +8,7 @@ from toolchain.compile.operators.prepare import prepare
 from toolchain.compile.preparation import PREPARED, PreparationRequest
 from toolchain.core.errors import EdgewrightError, ModelError
 from toolchain.core.worker import Progress
+from toolchain.formats.graphs import onnx_graph
 
 
 def prepare_graph(request: PreparationRequest, progress: Progress) -> None:
@@ -21,6 +22,8 @@ def prepare_graph(request: PreparationRequest, progress: Progress) -> None:
     model = onnx.load(request.onnx)
     try:
         prepared = prepare(model)
+        if onnx_graph.rounds(model):  # what rounded may be taken apart by now
+            onnx_graph.say_rounds(prepared)
     except EdgewrightError:
         raise
     except Exception as error:  # ONNX's own errors have no base of their own

@@ -1,6 +1,7 @@
 """An ONNX graph as TVM's importer can take it: known arithmetic folded, operators taken apart.
 
-Each module of this folder that has OPERATORS and `rewrite` is a rule for these. What ONNX defines
+Each module of this folder that has OPERATORS and `rewrite` is a rule for these; one that is not
+ONNX's own has its domain before its name. What ONNX defines
 as a function of other operators and TVM lacks is taken apart by that definition (`functions`).
 Rules see shapes, so shapes are inferred, constants folded and rules applied in turns until nothing
 changes. A graph that needs none of it keeps its nodes and their order.
@@ -12,17 +13,27 @@ import functools
 from collections.abc import Callable
 
 import onnx
-from onnx import inliner, shape_inference
+from onnx import inliner, shape_inference, version_converter
 
 from toolchain.compile import operators
-from toolchain.compile.operators import folding, functions, narrow_types, safe_indices
-from toolchain.compile.operators.graph import Graph
+from toolchain.compile.operators import (
+    folding,
+    functions,
+    narrow_types,
+    recurrent,
+    safe_indices,
+)
+from toolchain.compile.operators.graph import Graph, opset
 from toolchain.core import plugins
 from toolchain.core.errors import ModelError
 
 Rule = Callable[[Graph, onnx.NodeProto], bool]
 TURNS = 64  # nested bodies and functions of functions; more is a graph that grows
 INITIALIZERS = 4  # since this version of the format they need not be inputs too
+# The first opset whose Slice has its bounds as inputs, the only form that TVM imports; and what is
+# written out with slices.
+SLICES = 10
+SLICED = {"Slice", *recurrent.OPERATORS}
 
 
 @functools.cache
@@ -50,6 +61,7 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     prepared.ir_version = max(prepared.ir_version, INITIALIZERS)
     if prepared.functions:
         prepared = inliner.inline_local_functions(prepared)
+    prepared = _newer_slices(prepared)
     folding.name_constants(prepared)
     prepared = _inferred(prepared)
     narrow_types.carry(prepared)
@@ -82,6 +94,16 @@ def _refuse_without_elements(model: onnx.ModelProto) -> None:
         )
 
 
+def _newer_slices(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in an opset whose slices TVM imports, where ONNX's converter can write it so."""
+    if opset(model) >= SLICES or not any(node.op_type in SLICED for node in model.graph.node):
+        return model
+    try:
+        return version_converter.convert_version(model, SLICES)
+    except (version_converter.ConvertError, RuntimeError):
+        return model  # what is left is refused by the importer, by its node
+
+
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     return shape_inference.infer_shapes(model, data_prop=True)
 
@@ -92,7 +114,8 @@ def _rewritten(model: onnx.ModelProto) -> bool:
     kept: list[onnx.NodeProto] = []
     changed = False
     for node in list(graph.proto.node):
-        rule = known.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        own = node.domain in ("", "ai.onnx")
+        rule = known.get(node.op_type if own else f"{node.domain}.{node.op_type}")
         graph.made.clear()
         if rule is not None and rule(graph, node):
             kept += graph.made

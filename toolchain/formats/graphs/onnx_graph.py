@@ -29,6 +29,7 @@ ROUNDING = {
     *("QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"),
     *("DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat", "QGemm"),
 }
+ROUNDS = "edgewright.rounds"  # metadata of a graph that was made of one that rounds
 
 LARGEST = 2**31 - 1  # bytes of one protocol buffer, which every library takes a graph as
 
@@ -101,9 +102,16 @@ def load(path: Path) -> onnx.ModelProto:
 
 def rounds(model: onnx.ModelProto) -> bool:
     """Whether it rounds activations to integers while it runs, or works on rounded ones."""
-    return any(
+    said = any(one.key == ROUNDS for one in model.metadata_props)
+    return said or any(
         node.op_type in ROUNDING or node.op_type.startswith("QLinear") for node in model.graph.node
     )
+
+
+def say_rounds(model: onnx.ModelProto) -> None:
+    """Write into a graph that its source rounds, where its own operators may not say so."""
+    if not any(one.key == ROUNDS for one in model.metadata_props):
+        model.metadata_props.add(key=ROUNDS, value="1")
 
 
 def external_weights(path: Path) -> list[Path]:
