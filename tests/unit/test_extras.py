@@ -182,3 +182,22 @@ def test_what_an_extra_no_more_pins_leaves_the_vendor_folder(served: Path, tmp_p
     with pytest.raises(LockError, match="absent"):
         extras.keep(tmp_path / "vendor", lambda _: None)
     assert [path.name for path in old.parent.iterdir()] == ["tiny-1-py3-none-any.whl"]
+
+
+def test_onnx2tf_is_given_names_that_it_finds_again() -> None:
+    def value(name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 4))
+
+    body = helper.make_graph([helper.make_node("Neg", ["onnx::x"], ["b"])], "b", [], [value("b")])
+    nodes = [
+        helper.make_node("If", ["flag"], ["chosen"], then_branch=body, else_branch=body),
+        helper.make_node("Add", ["onnx::x", "chosen"], ["39"]),
+    ]
+    flag = helper.make_tensor_value_info("flag", TensorProto.BOOL, ())
+    made = helper.make_graph(nodes, "net", [value("onnx::x"), flag], [value("39")])
+    named = onnx2tf.plainly_named(helper.make_model(made))
+    onnx.checker.check_model(named)
+    assert [one.name for one in named.graph.input] == ["input_number_0", "flag"]
+    assert [one.name for one in named.graph.output] == ["output_number_2"]
+    assert named.graph.node[0].attribute[0].g.node[0].input == ["input_number_0"]
+    assert onnx2tf.plainly_named(plain := graph()) is plain

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,18 @@ from toolchain.core.errors import CommandError, ModelError
 from toolchain.workstation import extras
 
 NAME = "graph"
+NESTED = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 # onnx2tf runs each operator on sample images of its own, which it fetches where they are not in its
 # folder; what they show doesn't matter
 IMAGES = "calibration_image_sample_data_20x128x128x3_float32.npy"
+# a name that onnx2tf finds again: in any other it puts underscores, and then transposes the input
+PLAIN = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
 def convert(model: onnx.ModelProto) -> bytes:
     """A graph with a fixed batch as a float32 TFLite model that takes the same inputs.
+
+    What has a name that TensorFlow can't have is called otherwise in it.
 
     Raises:
         ModelError: onnx2tf isn't installed or can't convert it; the error names the operator.
@@ -27,6 +34,7 @@ def convert(model: onnx.ModelProto) -> bytes:
     python = extras.python("onnx2tf")
     with tempfile.TemporaryDirectory(prefix=f"edgewright-{process.own_name()}-") as folder:
         source = Path(folder) / f"{NAME}.onnx"
+        model = plainly_named(model)
         onnx.save(model, source)
         command = [str(python), "-m", "onnx2tf", "-i", str(source), "-o", folder, "--non_verbose"]
         # the inputs as they are: onnx2tf would make them channels-last
@@ -44,6 +52,37 @@ def convert(model: onnx.ModelProto) -> bytes:
         if not made.is_file():
             raise _failed(model, "it ended without a file")
         return made.read_bytes()
+
+
+def plainly_named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A graph whose inputs and outputs have names that TensorFlow takes; the same if it has."""
+    ends = [
+        *(("input", v) for v in model.graph.input),
+        *(("output", v) for v in model.graph.output),
+    ]
+    names = {
+        value.name: f"{end}_number_{number}"
+        for number, (end, value) in enumerate(ends)
+        if not PLAIN.fullmatch(value.name)
+    }
+    if not names:
+        return model
+    renamed = onnx.ModelProto()
+    renamed.CopyFrom(model)
+    _rename(renamed.graph, names)
+    return renamed
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Rename values of a graph, in place, and where bodies within it read them."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        for used in (node.input, node.output):
+            used[:] = [names.get(name, name) for name in used]
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs) if attribute.type in NESTED else ():
+                _rename(body, names)
 
 
 def _failed(model: onnx.ModelProto, output: str) -> ModelError:
