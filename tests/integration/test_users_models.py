@@ -35,10 +35,37 @@ plain = keras.Sequential(
 plain.save(folder + "/plain.keras")
 plain.save(folder + "/plain.h5")
 plain.export(folder + "/plain-saved", verbose=False)
+import shutil
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+shutil.copytree(folder + "/plain-saved", folder + "/trained-saved")
+stored = saved_model_pb2.SavedModel()
+stored.ParseFromString(open(folder + "/plain-saved/saved_model.pb", "rb").read())
+objects = stored.meta_graphs[0].object_graph_def.nodes
+weight = next(i for i, node in enumerate(objects) if node.WhichOneof("kind") == "variable")
+objects[0].slot_variables.add(
+    original_variable_node_id=weight, slot_name="m", slot_variable_node_id=weight)
+open(folder + "/trained-saved/saved_model.pb", "wb").write(stored.SerializeToString())
 converter = tf.lite.TFLiteConverter.from_keras_model(plain)
 lite = converter.convert()
 open(folder + "/plain.tflite", "wb").write(lite)
+wide = keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(64, 3), layers.Conv2D(8, 3)])
+converter = tf.lite.TFLiteConverter.from_keras_model(wide)
+converter.optimizations = [tf.lite.Optimize.DEFAULT]
+open(folder + "/hybrid.tflite", "wb").write(converter.convert())
+class Counting(tf.Module):
+    def __init__(self):
+        self.last = tf.Variable(tf.zeros((1, 4)))
+    @tf.function(input_signature=[tf.TensorSpec((1, 4))])
+    def call(self, x):
+        y = self.last + x
+        self.last.assign(y)
+        return y
+counting = Counting()
+converter = tf.lite.TFLiteConverter.from_concrete_functions(
+    [counting.call.get_concrete_function()], counting)
+converter.experimental_enable_resource_variables = True
+open(folder + "/counting.tflite", "wb").write(converter.convert())
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 traced = tf.function(lambda x: plain(x, training=False)).get_concrete_function(
     tf.TensorSpec((None, 8, 8, 3), tf.float32))
@@ -137,9 +164,36 @@ def test_a_users_keras_model_takes_both_ways(own: Path, tmp_path: Path, name: st
     assert "O3" in bench.compile(made.model).libraries["rv64gc"]
 
 
+def test_what_an_optimizer_left_in_a_saved_model_is_no_part_of_it(
+    own: Path, tmp_path: Path
+) -> None:
+    made = Bench(root=tmp_path).convert(of(own, "trained-saved"))
+    assert (made.source.kind, made.outputs[0].shape) == ("savedmodel", (1, 5))
+
+
 def test_the_long_name_of_hdf5_is_as_good(own: Path, tmp_path: Path) -> None:
     made = Bench(root=tmp_path).convert(of(own, "plain.hdf5"))
     assert (made.source.kind, made.outputs[0].shape) == ("keras", (1, 5))
+
+
+def test_a_file_whose_weights_alone_are_rounded_is_judged_as_it_computes(
+    own: Path, tmp_path: Path
+) -> None:
+    """TensorFlow Lite rounds what multiplies them while it runs; the ONNX graph does not."""
+    bench = Bench(root=tmp_path)
+    made = bench.convert(of(own, "hybrid.tflite"))
+    assert made.missing == {}
+    assert 1e-3 < made.checks[0].max_rel < 5e-2
+    assert "O3" in bench.compile(made.model).libraries["rv64gc"]
+
+
+def test_a_file_that_keeps_its_state_in_itself_goes_to_tensorflow_lite_alone(
+    own: Path, tmp_path: Path
+) -> None:
+    made = Bench(root=tmp_path).convert(of(own, "counting.tflite"))
+    assert set(made.tflite) == {"fp32"}
+    assert "keeps its state in itself" in made.missing["tvm"]
+    assert "VAR_HANDLE" in made.missing["tvm"]
 
 
 def test_a_users_tflite_file_is_used_with_its_open_batch_fixed(own: Path, tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolchain.core import process
 from toolchain.core.errors import ModelError
 from toolchain.formats import Format
 from toolchain.formats.signature import Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from toolchain.formats.network import Network
 
@@ -58,7 +63,8 @@ def _loaded(path: Path) -> Any:
     try:
         stored = loader_impl.parse_saved_model(folder)
         tensorflow_operators.refuse_other_in_saved_model(stored, path.name)
-        return tf.saved_model.load(folder)
+        with _without_optimizer(path, stored) as plain:
+            return tf.saved_model.load(os.fspath(plain))
     except ModelError:
         raise
     except Exception as error:  # TensorFlow raises many kinds for a folder that it can't read
@@ -67,6 +73,33 @@ def _loaded(path: Path) -> Any:
             detail=str(error),
             resolution="copy the whole folder again (saved_model.pb, variables/)",
         ) from error
+
+
+@contextlib.contextmanager
+def _without_optimizer(path: Path, stored: Any) -> Iterator[Path]:
+    """The folder, or one like it whose model keeps no values of an optimizer.
+
+    What training kept for each weight is no part of the network, and restoring it takes the class
+    of the optimizer, which a later Keras may have no more.
+
+    Args:
+        path: the folder.
+        stored: its protocol buffer.
+    """
+    objects = [node for meta in stored.meta_graphs for node in meta.object_graph_def.nodes]
+    if not any(node.slot_variables for node in objects):
+        yield path
+        return
+    for node in objects:
+        node.ClearField("slot_variables")
+    with tempfile.TemporaryDirectory(prefix=f"edgewright-{process.own_name()}-") as folder:
+        plain = Path(folder) / path.name
+        for file in (one for one in path.rglob("*") if one.is_file()):
+            copy = plain / file.relative_to(path)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)  # a confined process may not change modes, as copytree does
+        (plain / FORMAT.marker).write_bytes(stored.SerializeToString())
+        yield plain
 
 
 def _signature(path: Path, loaded: Any, name: str) -> Any:

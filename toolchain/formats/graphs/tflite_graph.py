@@ -8,6 +8,7 @@ all that the converter writes, but for the biases of int16 networks, which are i
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +21,11 @@ import tensorflow as tf
 import tf2onnx
 from onnx import numpy_helper, version_converter
 from onnx.reference import ReferenceEvaluator
+from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 from toolchain.core.errors import ModelError
-from toolchain.formats.graphs import tensorflow_graph, tflite_signature
+from toolchain.formats.graphs import onnx_graph, tensorflow_graph, tflite_signature
 from toolchain.formats.network import Network
 from toolchain.formats.signature import Signature, Tensor
 
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
     from toolchain.formats.network import Array, Arrays
 
 OPSET = 17
+ROUNDED = {schema.TensorType.INT8, schema.TensorType.UINT8, schema.TensorType.INT16}
+VARIABLES = {
+    name: getattr(schema.BuiltinOperator, name)
+    for name in ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
+}
 OPSET_INT16 = 21  # the first whose QuantizeLinear knows int16
 
 
@@ -67,9 +74,49 @@ class TfliteNetwork(Network):
 
     def to_onnx(self, inputs: Sequence[Tensor], name: str) -> onnx.ModelProto:
         """By tf2onnx."""
+        _refuse_kept_state(self.content)
         with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
             Path(file.name).write_bytes(self.to_tflite(inputs))
-            return to_onnx(Path(file.name), name, self.signature)
+            made = to_onnx(Path(file.name), name, self.signature)
+        if _rounds(self.content):
+            onnx_graph.say_rounds(made)
+        return made
+
+
+def _refuse_kept_state(content: bytes) -> None:
+    """Refuse a file that keeps values from one inference to the next: ONNX has no variables.
+
+    Raises:
+        ModelError: it does; the error names the operators.
+    """
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    codes = {code.builtinCode for code in model.operatorCodes}
+    found = [name for name, code in VARIABLES.items() if code in codes]
+    if found:
+        raise ModelError(
+            "the network keeps its state in itself, which ONNX can't say, nor TVM compile",
+            detail=f"operators {', '.join(found)}",
+            resolution="run this form by TensorFlow Lite alone, or convert the model again with "
+            "its state as inputs and outputs",
+        )
+
+
+def _rounds(content: bytes) -> bool:
+    """Whether a file has tensors of 8 or 16 bits with a scale.
+
+    Where only its weights are such, TensorFlow Lite rounds what multiplies them while it runs, and
+    nothing in the ONNX graph says so.
+    """
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    return any(
+        tensor.type in ROUNDED
+        and tensor.quantization is not None
+        # a numpy array, or None
+        and tensor.quantization.scale is not None
+        and len(tensor.quantization.scale)
+        for graph in model.subgraphs
+        for tensor in graph.tensors
+    )
 
 
 def interpreter(content: bytes) -> tf.lite.Interpreter:
@@ -82,13 +129,25 @@ def interpreter(content: bytes) -> tf.lite.Interpreter:
     try:
         made.allocate_tensors()
     except (RuntimeError, ValueError) as error:
-        raise ModelError(
-            "TensorFlow Lite can't run the model",
-            detail=str(error),
-            resolution="where a node contradicts the sizes, give others with --shape or --batch; "
-            "an operator of its maker's own runs nowhere else",
-        ) from error
+        raise _cant_run(str(error)) from error
     return made
+
+
+def _cant_run(message: str) -> ModelError:
+    """The error for a file that can't be made ready; one that it has no operator for is named."""
+    own = re.search(r"unresolved custom op: (\w+)", message)
+    if own is not None:
+        return ModelError(
+            f"operator {own[1]} is its maker's own, which no runtime here has",
+            detail=message,
+            resolution="take a file without it; or export the network from before that operator, "
+            "and compute it beside it",
+        )
+    return ModelError(
+        "TensorFlow Lite can't run the model",
+        detail=message,
+        resolution="where a node contradicts the sizes, give others with --shape or --batch",
+    )
 
 
 def run(of: tf.lite.Interpreter, given: Sequence[Array]) -> list[Array]:
