@@ -12,6 +12,7 @@ from toolchain.convert.parity import Outputs
 from toolchain.core.errors import ModelError
 from toolchain.formats.graphs import tflite_graph
 from toolchain.formats.signature import Dtype, Tensor
+from toolchain.formats.state import Feed, State
 from toolchain.samples.sets import Sets
 
 
@@ -101,3 +102,22 @@ def test_a_file_with_other_inputs_says_which_it_has(monkeypatch: pytest.MonkeyPa
     assert "the TFLite form has input_1: float32 (1, 2)" in caught.value.detail.replace(
         "np.int64(1)", "1"
     ).replace("np.int64(2)", "2")
+
+
+def test_inputs_that_begin_with_zeros_are_told_apart_in_later_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is fed back is the difference; the file has `a` first, under names of its own."""
+    monkeypatch.setattr(tflite_graph, "interpreter", lambda _content: Subtraction("x0", "x1"))
+    a = np.array([[[0, 0]], [[1, 2]], [[4, 3]]], np.float32)
+    difference = np.array([[[0, 0]], [[1, 2]], [[3, 1]]], np.float32)
+    b = np.array([[[0, 0]], [[0, 0]], [[1, 2]]], np.float32)
+    state = State(feeds=(Feed(input="b", output="difference"),))
+    reference = Outputs(
+        tensors=REFERENCE.tensors, arrays={"difference": difference, "total": a + b}, batch=1
+    )
+    samples = Sets(arrays={"b": b, "a": a}, state=state)
+    found = tflite_binding.run(b"", [B, A], samples, reference)
+    assert found.inputs == ["a", "b"]
+    assert np.array_equal(found.found["difference"], difference)
+    assert np.array_equal(found.found["total"], a + b)
