@@ -110,6 +110,15 @@ REGIONS = np.array([[0.5, 0.5, 3, 4], [-2, 1, 9, 3]], np.float32)
 CASES: dict[str, tuple[onnx.ModelProto, Mapping[str, Array]]] = {
     "axes": one("Unsqueeze", {"x": floats(2, 3)}, {"a": np.array(1)}),
     "bit_casts": one("BitCast", {"x": BYTES}, opset=26, to=TensorProto.INT8),
+    "bit_shifts, left": one(
+        "BitShift", {"x": BYTES[0], "n": np.array([0, 7, 8, 9], np.uint8)}, direction="LEFT"
+    ),
+    "bit_shifts, right": one(
+        "BitShift",
+        {"x": np.array([-8, 4, -1], np.int32), "n": np.array([-1, 32, 1], np.int32)},
+        opset=28,
+        direction="RIGHT",
+    ),
     "blocked_scales": one(
         "DequantizeLinear", {"x": BYTES}, {"s": floats(2, 2)}, axis=1, block_size=2
     ),
@@ -294,9 +303,10 @@ CASES: dict[str, tuple[onnx.ModelProto, Mapping[str, Array]]] = {
         output_padding=[1, 1],
     ),
 }
-KEEP_THEIR_OPERATOR = {"axes", "bool_extrema", "empty_parts, Concat", "pooled_places",
-                       "pooled_places, columns first", "powers", "remainders",
-                       "suppression", "top_k", "transposed_shape"}  # fmt: skip
+KEEP_THEIR_OPERATOR = {"axes", "bit_shifts, left", "bit_shifts, right", "bool_extrema",
+                       "empty_parts, Concat", "pooled_places", "pooled_places, columns first",
+                       "powers", "remainders", "suppression", "top_k",
+                       "transposed_shape"}  # fmt: skip
 
 
 def run(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> list[Array]:
