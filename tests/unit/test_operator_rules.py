@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from tests.support.conformance.single_nodes import RANDOM, Array, body, f32, floats, ints, one
 from toolchain.compile import onnx_import, operators
 from toolchain.compile.operators.prepare import prepare
 from toolchain.compile.preparation import PREPARED, PreparationRequest
@@ -21,74 +21,6 @@ from toolchain.core import plugins
 from toolchain.core.errors import ModelError
 from toolchain.formats import onnx_reference
 from toolchain.formats.graphs import onnx_graph
-
-Array = npt.NDArray[Any]
-RANDOM = np.random.default_rng(0)
-
-
-def floats(*shape: int) -> Array:
-    return RANDOM.standard_normal(shape).astype(np.float32)
-
-
-def f32(*values: float) -> Array:
-    return np.array(values, np.float32)
-
-
-def ints(*values: object) -> Array:
-    return np.array(values, np.int64)
-
-
-def one(
-    operator: str,
-    inputs: Mapping[str, Array],
-    constants: Mapping[str, Array] | None = None,
-    *,
-    order: str = "",
-    outputs: int = 1,
-    opset: int = 21,
-    domain: str = "",
-    **said: Any,
-) -> tuple[onnx.ModelProto, Mapping[str, Array]]:
-    """A graph of one node, and what it is given.
-
-    Args:
-        operator: the node's.
-        inputs: the graph's, by name.
-        constants: by name.
-        order: names of the node's inputs, `_` for one left out; inputs and constants if empty.
-        outputs: how many it has.
-        opset: of the graph.
-        domain: of the node.
-        said: attributes.
-    """
-    fixed = constants or {}
-    names = [name.strip("_") for name in order.split()] or [*inputs, *fixed]
-    results = [f"y{n}" for n in range(outputs)]
-    node = helper.make_node(operator, names, results, name="the_node", domain=domain, **said)
-    graph = helper.make_graph(
-        [node],
-        "rule",
-        [
-            helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
-            )
-            for name, array in inputs.items()
-        ],
-        [onnx.ValueInfoProto(name=name) for name in results],
-        [numpy_helper.from_array(array, name) for name, array in fixed.items()],
-    )
-    opsets = [helper.make_opsetid(name, at) for name, at in {domain: 1, "": opset}.items()]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=10), inputs
-
-
-def body(nodes: list[onnx.NodeProto], inputs: list[str], outputs: list[str]) -> onnx.GraphProto:
-    return helper.make_graph(
-        nodes,
-        "body",
-        [onnx.ValueInfoProto(name=name) for name in inputs],
-        [onnx.ValueInfoProto(name=name) for name in outputs],
-    )
-
 
 ADDING = body(
     [helper.make_node("Add", ["a", "x"], ["b"]), helper.make_node("Identity", ["c"], ["d"])],
@@ -342,6 +274,16 @@ def test_each_rule_has_a_case() -> None:
     [
         (one("BitCast", {"x": floats(2)}, opset=26, to=TensorProto.INT32), "to = INT32"),
         (one("NonMaxSuppression", {"b": BOXES, "s": SCORES, "m": ints(3)}), "max_output_boxes"),
+        (
+            one(
+                "MaxUnpool",
+                {"x": floats(1, 1, 2, 2), "i": ints(5, 7, 13, 15).reshape(1, 1, 2, 2)},
+                {"s": ints(1, 1, 5, 5)},
+                kernel_shape=[2, 2],
+                strides=[2, 2],
+            ),
+            "output_shape",
+        ),
         (one("TopK", {"x": BYTES.astype(np.uint64)}, {"k": ints(1)}, outputs=2), "UINT64"),
         (
             one("RoiAlign", {"x": IMAGE, "r": REGIONS}, {"i": ints(0, 0)}, mode="max"),

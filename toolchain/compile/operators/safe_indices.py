@@ -92,6 +92,8 @@ def _indexings(graph: Graph, node: onnx.NodeProto) -> Iterator[Indexing]:
             raise refusal.of(node, "the shape of its indices is not known")
         yield Indexing(indices=1, data=node.input[0], axes=tuple(range(first, first + form[-1])))
     elif node.op_type == "MaxUnpool":
+        if len(node.input) > 2 and node.input[2]:
+            raise refusal.of(node, "its input output_shape can't be followed")
         yield Indexing(indices=1, data=node.output[0], axes=None)
     for ids, table in TABLES.get(node.op_type, ()):
         if len(node.input) > max(ids, table) and node.input[ids]:
