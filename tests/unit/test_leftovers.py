@@ -22,8 +22,9 @@ from toolchain.workstation import leftovers
 
 # Holds a folder of the store, one of a worker and a staged bundle, until it is ended.
 HOLDS = """
-import sys, tempfile, time
+import signal, sys, tempfile, time
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 from toolchain.core import paths, process
 from toolchain.core.store import Store
 with Store().scratch() as one:
