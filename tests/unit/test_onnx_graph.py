@@ -51,6 +51,14 @@ def test_what_exporters_write_for_an_unknown_size_is_open() -> None:
     assert given.dims == (None, 3, None, None)
 
 
+def test_batches_that_tf2onnx_numbered_apart_are_one() -> None:
+    add = helper.make_node("Add", ["images", "others"], ["y"])
+    others = helper.make_tensor_value_info("others", FLOAT, ("unk__13", 21))
+    network = OnnxNetwork(model([add], image("unk__12", 21), others))
+    inputs, batch = shapes.fixed(network.signature, 2)
+    assert ([one.shape for one in inputs], batch) == ([(2, 21), (2, 21)], 2)
+
+
 def test_a_node_that_contradicts_the_sizes_is_named() -> None:
     node = helper.make_node("MatMul", ["images", "images"], ["y"], name="square")
     network = OnnxNetwork(model([node], image("rows", "columns")))

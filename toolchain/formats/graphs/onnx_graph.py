@@ -216,9 +216,16 @@ def _described(value: onnx.ValueInfoProto) -> OpenTensor:
     dims = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
     name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
     dtype = {"float": "float32", "double": "float64"}.get(name, name)
-    # exporters write 0, -1 and "?" for a size that they don't know
-    known = tuple(None if d in ("", "?") or (isinstance(d, int) and d <= 0) else d for d in dims)
+    known = tuple(None if _is_unknown(d) else d for d in dims)
     return OpenTensor(name=value.name, dims=known, dtype=dtype)
+
+
+def _is_unknown(dim: int | str) -> bool:
+    """Whether a size is one that an exporter didn't know: 0, -1, "?", and tf2onnx's numbers.
+
+    tf2onnx gives each a name of its own (unk__12), also where two are always the same, as batches.
+    """
+    return dim <= 0 if isinstance(dim, int) else re.fullmatch(r"\??|unk__\d+", dim) is not None
 
 
 def exported_size(model: onnx.ModelProto, of: Signature, batch: int) -> dict[str, tuple[int, ...]]:
