@@ -83,15 +83,15 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _refuse_without_elements(model: onnx.ModelProto) -> None:
-    """TVM can't read a library back whose one constant is empty; there is nothing to run either."""
-    empty = {tensor.name for tensor in model.graph.initializer if 0 in tensor.dims}
+    """TVM can't read a library back that has an empty constant, unless its first axis is empty."""
     outputs = {value.name for value in model.graph.output}
-    if outputs and outputs <= empty:
-        raise ModelError(
-            "the ONNX graph computes nothing",
-            detail=f"no elements in its output {', '.join(sorted(outputs))}",
-            resolution="give other sizes with --shape or --batch",
-        )
+    for tensor in model.graph.initializer:
+        if tensor.name in outputs and 0 in tensor.dims and tensor.dims[0]:
+            raise ModelError(
+                "TVM can't compile an output without elements",
+                detail=f"{tensor.name} has the shape {list(tensor.dims)}",
+                resolution="give other sizes with --shape or --batch, or leave the output out",
+            )
 
 
 def _newer_slices(model: onnx.ModelProto) -> onnx.ModelProto:
