@@ -85,7 +85,7 @@ def main() -> int:
     files = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
     latest = {(v["name"], v["level"]): v for verdicts in files for v in verdicts}
     text = page(sorted(latest.values(), key=lambda v: (v["name"], v["level"])))
-    if len(files) > 1:
+    if len(latest) < sum(map(len, files)):
         text = text.replace(HEAD, f"{HEAD}\n{AGAIN}", 1)
     PAGE.write_text(text)
     return 0
