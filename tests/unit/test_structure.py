@@ -256,6 +256,24 @@ def test_no_module_is_longer_than_can_be_read_in_one_sitting() -> None:
     assert {n: lines for n, lines in long.items() if lines > 400} == {}
 
 
+# What keeps the user's rights, and why stands in docs/explanation/security.md: TVM's client in a
+# search, and a metric, which may be a program of the user's.
+UNCONFINED = {"toolchain/tuning/run.py", "toolchain/accuracy/metric_evaluation.py"}
+
+
+def test_every_job_that_reads_what_others_made_is_given_its_rights() -> None:
+    every = [p for f in ("toolchain", "deploy") for p in (paths.ROOT / f).rglob("*.py")]
+    without = {
+        path.relative_to(paths.ROOT).as_posix()
+        for path in every
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "worker.call"
+        and "rights" not in {keyword.arg for keyword in node.keywords}
+    }
+    assert without == UNCONFINED
+
+
 # Folders whose modules are all of one kind, one a thing.
 OF_ONE_KIND = ("toolchain/compile/operators", "toolchain/convert/networks")
 

@@ -191,6 +191,7 @@ def outputs(
             shards=tuple(shards.entry.file(name) for name in shards.files),
             folder=filled,
         )
-        worker.call(OUTPUTS, request, what=f"running {manifest.model} here", progress=progress)
+        what = f"running {manifest.model} here"
+        worker.call(OUTPUTS, request, what=what, progress=progress, rights=request.rights())
 
     return where.get_or_build(made_from, build)

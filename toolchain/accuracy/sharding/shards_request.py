@@ -88,6 +88,10 @@ class OutputsRequest:
     shards: tuple[Path, ...]
     folder: Path
 
+    def rights(self) -> Rights:
+        """What the job that does it may reach."""
+        return Rights(read=(self.model, *self.shards), write=(self.folder,))
+
 
 PREPARE = Job("toolchain.accuracy.sharding.shards_job:prepare", ShardsRequest, type(None))
 OUTPUTS = Job("toolchain.accuracy.sharding.shards_job:outputs", OutputsRequest, type(None))
