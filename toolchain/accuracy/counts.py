@@ -17,6 +17,7 @@ from toolchain.core import store
 from toolchain.core.errors import BenchError
 from toolchain.results import earlier_schemas
 from toolchain.results.configuration import Configuration, OptLevel, Runtime, Threads
+from toolchain.results.folder import usable
 from toolchain.results.measurement import Measurement
 
 Count = Annotated[int, Field(ge=0)]
@@ -148,14 +149,7 @@ def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[Run]:
         folder: results/accuracy/.
         unreadable: told a line for each file that can't be used, which names it.
     """
-    runs = []
-    for path in folder.glob("*.json"):
-        try:
-            run = load(path)
-        except BenchError as error:
-            unreadable(f"left out: {error.brief}")
-        else:
-            runs += [run] if run is not None else []
+    runs = [run for run in usable(folder, load, unreadable) if run is not None]
     return sorted(runs, key=lambda run: (run.host, run.model, run.dataset, run.content))
 
 

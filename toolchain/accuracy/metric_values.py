@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from toolchain.core import store
 from toolchain.core.errors import BenchError
 from toolchain.results.configuration import Configuration, OptLevel, Runtime, Threads
+from toolchain.results.folder import usable
 
 
 class _Part(BaseModel):
@@ -92,10 +93,5 @@ def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[MetricRun]
         folder: results/metrics/.
         unreadable: told a line for each file that can't be used, which names it.
     """
-    runs = []
-    for path in folder.glob("*.json"):
-        try:
-            runs.append(MetricRun.load(path))
-        except BenchError as error:
-            unreadable(f"left out: {error.brief}")
+    runs = usable(folder, MetricRun.load, unreadable)
     return sorted(runs, key=lambda run: (run.host, run.model, run.dataset, run.metric))

@@ -18,6 +18,7 @@ from toolchain.core.errors import BenchError
 from toolchain.core.new_file import write_new
 from toolchain.results import earlier_schemas, statistics
 from toolchain.results.configuration import Batch, Configuration, OptLevel, Runtime, Threads
+from toolchain.results.folder import usable
 
 EMULATED = "EMULATED"
 # What an output that is no list of scores may differ by before it is marked: over its largest value,
@@ -309,13 +310,8 @@ def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[Result]:
         folder: results/.
         unreadable: told a line for each file that can't be read, which names it.
     """
-    results = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            results.append(load(path))
-        except BenchError as error:
-            unreadable(f"left out: {error.brief}")
-    return sorted(results, key=lambda r: (r.started, r.host))
+    found = usable(folder, load, unreadable)
+    return sorted(found, key=lambda r: (r.started, r.host))
 
 
 def latest(results: list[Result]) -> list[Result]:
