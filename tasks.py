@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from invoke import Collection, Context, task
 
-from deploy.tasks import accuracy, fleet
+from deploy.tasks import accuracy, boards, fleet
 from deploy.tasks import measure as device
 from toolchain.commandline import console
 from toolchain.commandline.console import guarded
@@ -40,7 +40,7 @@ def quickstart(context: Context, budget: float = Amount(2)) -> None:
 
 ns = Collection(
     make.doctor, make.setup, make.build_images, make.build_wheels, make.lock, model.models,
-    inspection.inspect,
+    inspection.inspect, boards.add_board,
     model.canvases, model.convert, model.compile, model.report, fleet.probe, fleet.deploy,
     fleet.releases, fleet.rollback, fleet.keys, device.bench, accuracy.accuracy, device.tune,
     device.schemas, make.verify, quickstart,

@@ -20,6 +20,7 @@ from deploy.inventory.schema import TOP, Block, Group, InventoryFile, Vars, vali
 from deploy.inventory.strict_yaml import Document, Place
 from toolchain import targets
 from toolchain.core.errors import UsageError
+from toolchain.targets import boards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Device:
     name: str
     host: str
     target: str
+    board: str = ""
     python: str = "3"
     root: str = "~/edgewright"
     port: int | None = None
@@ -68,6 +70,10 @@ class Inventory:
     def names(self) -> list[str]:
         """Every host, in the file's order."""
         return list(self._places)
+
+    def words(self) -> list[str]:
+        """Every name that means something in it: of hosts, and of groups."""
+        return [*self._places, *self._parents]
 
     def group(self, name: str) -> list[str]:
         """The hosts of a group and of all groups below it.
@@ -136,15 +142,21 @@ class Inventory:
         block: dict[str, Any] = {}
         for layer in self._layers(name, groups):
             given = layer.model_dump(exclude_unset=True)
-            block.update(given.pop("edgewright", {}))
+            own = given.pop("edgewright", {})
+            if "board" in own and "target" not in own:
+                # what is said nearer to the host counts: its board, before its group's target
+                block.pop("target", None)
+            block.update(own)
             plain.update(given)
         ours = Block(**block)
         place = self._places[name][0]
-        if ours.target is None:
+        target = ours.target or (ours.board and boards.all_boards()[ours.board].target)
+        if not target:
             raise self.document.error(
                 place,
                 "edgewright.target is missing",
-                resolution=f"add `edgewright: {{target: {next(iter(targets.all_targets()))}}}`",
+                resolution=f"add `edgewright: {{target: {next(iter(targets.all_targets()))}}}`, or "
+                f"`board:` with one of: {', '.join(boards.all_boards())}",
             )
         key_file = self._local_path(plain.get("ansible_ssh_private_key_file"))
         if key_file is not None:
@@ -156,7 +168,8 @@ class Inventory:
             user=plain.get("ansible_user"),
             key_file=key_file,
             known_hosts=self._local_path(ours.known_hosts),
-            target=ours.target,
+            target=target,
+            board=ours.board or "",
             python=ours.python,
             root=ours.root,
             emulated=ours.emulated,

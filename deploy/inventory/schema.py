@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from deploy.inventory.strict_yaml import Document
 from toolchain import targets
 from toolchain.core.errors import InventoryError
+from toolchain.targets import boards
 
 # the one key at the top of the file
 TOP = "all"
@@ -81,6 +82,9 @@ class Block(_Strict):
     """Our own block. Every key may stand at a group, and a host may override it."""
 
     target: str | None = Field(None, description="a target of targets.toml")
+    board: str | None = Field(
+        None, description="a board of boards.toml, whose target it has when none is given"
+    )
     python: Annotated[str, StringConstraints(pattern=r"^3(\.\d{1,2})?$")] = Field(
         "3", description="which of the device's Pythons to use, in quotes: python3, python3.12"
     )
@@ -98,12 +102,18 @@ class Block(_Strict):
     )
 
     @model_validator(mode="after")
-    def _known_target(self) -> Block:
-        if self.target is not None and self.target not in targets.all_targets():
-            known = ", ".join(sorted(targets.all_targets()))
-            raise PydanticCustomError(
-                "target", "unknown target; known: {known}", {"known": known, "key": "target"}
-            )
+    def _known_names(self) -> Block:
+        every = {"target": targets.all_targets().keys(), "board": boards.all_boards().keys()}
+        for key, names in every.items():
+            given = getattr(self, key)
+            if given is not None and given not in names:
+                known = ", ".join(sorted(names))
+                hint = f"; write it as a board: `board: {given}`" if given in every["board"] else ""
+                raise PydanticCustomError(
+                    key,
+                    "unknown {key}; known: {known}{hint}",
+                    {"known": known, "key": key, "hint": hint},
+                )
         return self
 
 

@@ -21,16 +21,20 @@ from deploy.release.agent_session import Session, open_session
 from deploy.release.wheel_compatibility import Content
 from deploy.ssh.connection import Connection
 from toolchain import targets
-from toolchain.bundle.assemble import Manifest
+from toolchain.bundle.assemble import Manifest, Requires
 from toolchain.core.errors import DeviceRefused
 from toolchain.targets import compatible_programs, instruction_sets
+from toolchain.targets.catalogue import Target
 from toolchain.targets.instruction_sets import Kernel
+from toolchain.wheels.recipe import PYTHON_SINCE
 
 CLOCK_TOLERANCE = 24 * 3600.0
 # Wheels are zip files; what they unpack to is seldom more than this many times their size.
 UNPACKED = 4
 # a venv with our wheels is some hundred files
 FILES_NEEDED = 4000
+# of libstdc++ in the first system with that glibc: see targets.LOWEST_GLIBC
+LOWEST_GLIBCXX = "3.4.30"
 CPU_NAMES = ("model name", "uarch", "hardware")  # keys of /proc/cpuinfo
 
 
@@ -218,16 +222,48 @@ def problems(facts: DeviceFacts, manifest: Manifest, needed: int) -> list[tuple[
         what = f"the device is {facts.machine}, the bundle is for {requires.machine}"
         return [(what, _another_target(facts))]
     return [
-        *_python(facts, manifest),
-        *_libraries(facts, manifest),
-        *_cpu(facts, manifest),
+        *_python(
+            facts, requires, has_pip=any(w.startswith("wheels/pip-") for w in manifest.wheels)
+        ),
+        *_libraries(facts, requires),
+        *_cpu(facts, requires),
         *_room(facts, needed),
     ]
 
 
-def _python(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
+def lacking(facts: DeviceFacts) -> list[tuple[str, str]]:
+    """What any release would find missing on a device: what is wrong, and what to do about it.
+
+    Wheels may ask for more of glibc than the least that they can promise; a deployment says so.
+    """
+    requires = Requires(
+        machine=facts.machine,
+        python=PYTHON_SINCE,
+        glibc=targets.LOWEST_GLIBC,
+        glibcxx=LOWEST_GLIBCXX,
+        cpu=[],
+        modules=["numpy"],
+    )
+    return [
+        *_python(facts, requires, has_pip=False),
+        *_libraries(facts, requires),
+        *_room(facts, 0),
+    ]
+
+
+def fitting(facts: DeviceFacts) -> list[Target]:
+    """The targets whose code a device runs, those first that use most of its CPU."""
+    fit = [
+        target
+        for target in targets.all_targets().values()
+        if target.machine == facts.machine and set(target.cpu) <= set(facts.isa)
+    ]
+    return sorted(fit, key=lambda target: -len(target.cpu))
+
+
+def _python(facts: DeviceFacts, requires: Requires, *, has_pip: bool) -> list[tuple[str, str]]:
     reasons = []
-    lowest = manifest.requires.python
+    lowest = requires.python
     if _older(facts.python, lowest):
         reasons.append((
             f"its Python is {facts.python}, the wheels need {lowest}",
@@ -254,17 +290,17 @@ def _python(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
         ))  # fmt: skip
     reasons += [
         (f"it has no {name}", f"there: apt-get install python3-{name}")
-        for name in manifest.requires.modules
+        for name in requires.modules
         if facts.modules.get(name) is None
     ]
     if not facts.venv:
         reasons.append(("its Python has no venv", "there: apt-get install python3-venv"))
-    if not facts.pip and not any(w.startswith("wheels/pip-") for w in manifest.wheels):
+    if not facts.pip and not has_pip:
         reasons.append(("it has no pip", "there: apt-get install python3-pip"))
     return reasons
 
 
-def _libraries(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
+def _libraries(facts: DeviceFacts, requires: Requires) -> list[tuple[str, str]]:
     reasons = []
     upgrade = "use a newer release of its distribution"
     if facts.libc != "glibc":
@@ -272,20 +308,20 @@ def _libraries(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
             f"its C library is {facts.libc or 'not glibc'}",
             "the wheels need glibc: use Debian, Ubuntu or another that has it",
         ))  # fmt: skip
-    elif _older(facts.glibc, manifest.requires.glibc):
+    elif _older(facts.glibc, requires.glibc):
         reasons.append((
-            f"its glibc is {facts.glibc}, the wheels need {manifest.requires.glibc}", upgrade
+            f"its glibc is {facts.glibc}, the wheels need {requires.glibc}", upgrade
         ))  # fmt: skip
     if not facts.glibcxx:
         reasons.append(("it has no libstdc++", "there: apt-get install libstdc++6"))
-    elif _older(facts.glibcxx, manifest.requires.glibcxx):
-        wanted = manifest.requires.glibcxx
+    elif _older(facts.glibcxx, requires.glibcxx):
+        wanted = requires.glibcxx
         reasons.append((f"its libstdc++ has {facts.glibcxx}, the wheels need {wanted}", upgrade))
     return reasons
 
 
-def _cpu(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
-    missing = [name for name in manifest.requires.cpu if name not in facts.isa]
+def _cpu(facts: DeviceFacts, requires: Requires) -> list[tuple[str, str]]:
+    missing = [name for name in requires.cpu if name not in facts.isa]
     if not missing:
         return []
     known = instruction_sets.of_machine(facts.machine)
@@ -299,16 +335,12 @@ def _cpu(facts: DeviceFacts, manifest: Manifest) -> list[tuple[str, str]]:
 
 def _another_target(facts: DeviceFacts) -> str:
     """What to do about a target that the device does not fit: which ones it does."""
-    fitting = [
-        target.name
-        for target in targets.all_targets().values()
-        if target.machine == facts.machine and set(target.cpu) <= set(facts.isa)
-    ]
-    if not fitting:
+    fit = [target.name for target in fitting(facts)]
+    if not fit:
         return f"no target fits a {facts.machine} device with its CPU; CONTRIBUTING.md adds one"
     return (
         f"set this host's edgewright.target in the inventory to one that fits it "
-        f"({', '.join(fitting)}), then build and deploy again"
+        f"({', '.join(fit)}), then build and deploy again"
     )
 
 

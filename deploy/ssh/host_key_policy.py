@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import paramiko
@@ -20,6 +22,30 @@ from toolchain.core import process
 from toolchain.core.errors import CommandError, HostKeyError
 
 PATTERN = frozenset("*?!,")
+
+
+class UnknownHostKeyError(HostKeyError):
+    """A host that no key is known for, and the key that it shows.
+
+    Args:
+        brief, detail, resolution: as of every error.
+        fingerprint: of the key, as ssh-keygen prints it: SHA256:…
+        compare: how its owner sees on the host itself what it should be.
+        write_down: makes the key known; raises HostKeyError when it can't be written.
+    """
+
+    def __init__(
+        self,
+        brief: str,
+        *,
+        detail: str,
+        resolution: str,
+        fingerprint: str,
+        compare: str,
+        write_down: Callable[[], None],
+    ) -> None:
+        super().__init__(brief, detail=detail, resolution=resolution)
+        self.fingerprint, self.compare, self.write_down = fingerprint, compare, write_down
 
 
 class Policy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # paramiko has no types
@@ -60,10 +86,13 @@ class Policy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # paramiko h
             self._write_down(key)
             return
         doubt = self.known.doubt(certificate)
-        raise HostKeyError(
+        raise UnknownHostKeyError(
             f"{self.who}: its host key is not known",
             detail=f"{self.known.name} shows {_shown(key)}\n{doubt}".strip(),
             resolution=f"{_compare(key)}\nand, when they are the same:\n    {self._append(key)}",
+            fingerprint=known_hosts.fingerprint(key.asbytes()),
+            compare=_compare(key),
+            write_down=functools.partial(self._write_down, key),
         )
 
     def _write_down(self, key: paramiko.PKey) -> None:

@@ -63,6 +63,17 @@ def _as_run(text: str) -> str:
     return re.sub(r"\binvoke (?=[a-z-])", f"{task_command} ", text)
 
 
+def can_ask() -> bool:
+    """Whether someone sits there to answer a question."""
+    return bool(sys.stdin and sys.stdin.isatty() and err.is_terminal)
+
+
+def ask(question: str) -> str:
+    """What the reader answers, without blanks around it; empty for no answer."""
+    err.print(f"{visible(question)} ", end="", markup=False)
+    return sys.stdin.readline().strip()
+
+
 def show_json(value: object) -> None:
     """A result for programs, on stdout."""
     sys.stdout.write(json.dumps(value, indent=1, sort_keys=True) + "\n")
