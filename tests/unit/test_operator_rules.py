@@ -220,6 +220,7 @@ CASES: dict[str, tuple[onnx.ModelProto, Mapping[str, Array]]] = {
     "tensor_scatter": one(
         "TensorScatter", {"x": floats(2, 4, 2), "u": floats(2, 2, 2)}, {"i": ints(1, 2)}, opset=24
     ),
+    "tiles": one("Tile", {"x": floats(2, 3, 4)}, {"r": ints(3, 1, 5)}),
     "top_k": one(
         "TopK",
         {"x": np.array([[3, -1, 2, 9]], np.int16)},
