@@ -304,9 +304,9 @@ def test_what_cannot_be_right_is_refused_by_operator_node_and_attribute(
 
 def test_an_output_without_elements_that_tvm_cannot_hold_is_refused() -> None:
     model, _ = one("Reshape", {"x": floats(0, 3)}, {"s": ints(3, 0)}, allowzero=1)
-    with pytest.raises(ModelError, match="without elements") as caught:
+    with pytest.raises(ModelError, match="Reshape") as caught:
         prepare(model)
-    assert "y0 has the shape [3, 0]" in caught.value.detail
+    assert "the_node: output y0 has the shape [3, 0], without elements" in caught.value.detail
     model, _ = one("Reshape", {"x": floats(0, 3)}, {"s": ints(0, 3)}, allowzero=1)
     assert prepare(model).graph.output[0].name == "y0"
 

@@ -21,11 +21,11 @@ from toolchain.compile.operators import (
     functions,
     narrow_types,
     recurrent,
+    refusal,
     safe_indices,
 )
 from toolchain.compile.operators.graph import Graph, opset
 from toolchain.core import plugins
-from toolchain.core.errors import ModelError
 
 Rule = Callable[[Graph, onnx.NodeProto], bool]
 TURNS = 64  # nested bodies and functions of functions; more is a graph that grows
@@ -77,21 +77,24 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
             prepared, changed = _inferred(prepared), True
         if not (_rewritten(prepared) or changed):
             break
-    _refuse_without_elements(prepared)
+    _refuse_without_elements(prepared, model)
     safe_indices.bound(prepared)
     return prepared
 
 
-def _refuse_without_elements(model: onnx.ModelProto) -> None:
-    """TVM can't read a library back that has an empty constant, unless its first axis is empty."""
+def _refuse_without_elements(prepared: onnx.ModelProto, model: onnx.ModelProto) -> None:
+    """TVM can't read a library back that has an empty constant, unless its first axis is empty.
+
+    Args:
+        prepared: whose outputs may have become constants.
+        model: as it was given, whose nodes the error names.
+    """
     outputs = {value.name for value in model.graph.output}
-    for tensor in model.graph.initializer:
-        if tensor.name in outputs and 0 in tensor.dims and tensor.dims[0]:
-            raise ModelError(
-                "TVM can't compile an output without elements",
-                detail=f"{tensor.name} has the shape {list(tensor.dims)}",
-                resolution="give other sizes with --shape or --batch, or leave the output out",
-            )
+    makers = {name: node for node in model.graph.node for name in outputs & {*node.output}}
+    for tensor in prepared.graph.initializer:
+        if tensor.name in makers and 0 in tensor.dims and tensor.dims[0]:
+            shape = f"output {tensor.name} has the shape {list(tensor.dims)}, without elements"
+            raise refusal.of(makers[tensor.name], shape)
 
 
 def _newer_slices(model: onnx.ModelProto) -> onnx.ModelProto:
