@@ -19,8 +19,11 @@ import select
 import signal
 from contextlib import suppress
 
-from deploy.agent.files import PENDING, RETURNING, fsync_path, point, write_durably
+from deploy.agent.files import PENDING, RETURNING, Failure, fsync_path, point, write_durably
+from deploy.agent.service import restart
 from deploy.agent.state import State
+
+CONFIRMED = b"c"
 
 
 class Watch:
@@ -45,15 +48,26 @@ class Watch:
 
     def end(self) -> None:
         """Let it go: the switch was confirmed, or undone."""
+        self._say(CONFIRMED)
+
+    def undo(self) -> None:
+        """Have it go back now, and wait until it has."""
+        self._say(b"b")
+
+    def _say(self, word: bytes) -> None:
         with suppress(BrokenPipeError):
-            os.write(self.mouth, b"c")
+            os.write(self.mouth, word)
         os.close(self.mouth)
         os.waitpid(self.child, 0)
 
 
 def note_return(state: State) -> None:
     """Write down, on the disk, what to go back to."""
-    back = {"back": state.linked("current"), "previous": state.linked("previous")}
+    back = {
+        "back": state.linked("current"),
+        "previous": state.linked("previous"),
+        "program": state.program,
+    }
     write_durably(state.path(PENDING), json.dumps(back))
 
 
@@ -81,6 +95,11 @@ def go_back(state: State) -> None:
             elif os.path.lexists(state.path(name)):
                 os.unlink(state.path(name))
                 fsync_path(state.root)
+    program = state.pending_program()
+    if program is not None:
+        # one that does not start is no reason to go anywhere else
+        with suppress(Failure, OSError, ValueError, KeyError, TypeError):
+            restart(state.root, program)
     for name in (PENDING, RETURNING):
         if os.path.lexists(state.path(name)):
             os.unlink(state.path(name))
@@ -103,7 +122,7 @@ def _alone(kept: set[int]) -> None:
 
 def _wait(state: State, ear: int, agent: int, seconds: float) -> None:
     heard, _, _ = select.select([ear], [], [], seconds)
-    if heard and os.read(ear, 1):
+    if heard and os.read(ear, 1) == CONFIRMED:
         return
     try:
         os.rename(state.path(PENDING), state.path(RETURNING))

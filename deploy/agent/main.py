@@ -15,6 +15,7 @@ import sys
 import threading
 
 from deploy.agent.files import Failure
+from deploy.agent.service_steps import ServiceSteps
 from deploy.agent.steps import Steps
 
 TYPE_CHECKING = False  # see steps
@@ -66,7 +67,7 @@ def main() -> None:
     """
     # what is laid out here is run: no one else may write to it, however the login is set up
     os.umask(os.umask(0o022) | 0o022)
-    agent = Steps(sys.argv[1])
+    agent = ServiceSteps(sys.argv[1])
     idle = float(sys.argv[2])
     requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
     threading.Thread(target=listen, args=(agent, requests), daemon=True).start()

@@ -8,6 +8,7 @@
     current, previous   symlinks to releases/ID
     trusted_keys, accepted   whose releases may come here: `trust`
     pending          while a switch waits to be confirmed: what to go back to
+    program.json, program.log   the program that lives with the releases: `service`
 
 Python's standard library only, 3.8 or newer.
 """
@@ -19,6 +20,7 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import suppress
 
 from deploy.agent.facts import facts
 from deploy.agent.files import (
@@ -53,6 +55,8 @@ class State:
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
         self.lock_file = -1
+        # what is restarted with each release: see `service`
+        self.program: dict[str, Any] | None = None
 
     def look(self, modules: list[str]) -> dict[str, Any]:
         """What the device is, and which of these modules it has. Changes nothing, needs no lock."""
@@ -218,6 +222,15 @@ class State:
                 return {key: noted[key] for key in ("back", "previous")}
             except (OSError, ValueError, KeyError, TypeError):
                 continue
+        return None
+
+    def pending_program(self) -> dict[str, Any] | None:
+        """The program that an unconfirmed switch restarted, and that going back restarts."""
+        for name in (RETURNING, PENDING):
+            with suppress(OSError, ValueError, AttributeError):
+                with open(self.path(name), encoding="utf-8") as stream:
+                    found = json.load(stream).get("program")
+                return found if isinstance(found, dict) else None
         return None
 
     def holder(self) -> str | None:

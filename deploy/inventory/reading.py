@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.inventory import editing, strict_yaml
+from deploy.inventory.program import NONE, Program
 from deploy.inventory.schema import TOP, Block, Group, InventoryFile, Vars, validate
 from deploy.inventory.strict_yaml import Document, Place
 from toolchain import targets
@@ -41,6 +42,7 @@ class Device:
     container: str | None = None
     strict_kex: bool = True
     host_keys: str = "strict"
+    program: Program = NONE
     groups: tuple[str, ...] = ()
 
     def exceptions(self) -> list[str]:
@@ -176,6 +178,7 @@ class Inventory:
             container=ours.container,
             strict_kex=ours.strict_kex,
             host_keys=ours.host_keys,
+            program=Program(service=ours.service, health=ours.health),
             groups=tuple(groups),
         )
 

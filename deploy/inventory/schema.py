@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from deploy.inventory.program import Health, Service
 from deploy.inventory.strict_yaml import Document
 from toolchain import targets
 from toolchain.core.errors import InventoryError
@@ -99,6 +100,13 @@ class Block(_Strict):
     )
     host_keys: Literal["strict", "accept-new"] = Field(
         "strict", description="accept-new takes the key of a host that none is known for"
+    )
+
+    service: Service | None = Field(
+        None, description="the program that is restarted with each release"
+    )
+    health: Health | None = Field(
+        None, description="what must succeed there before a release counts"
     )
 
     @model_validator(mode="after")

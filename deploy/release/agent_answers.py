@@ -121,6 +121,13 @@ class SelfCheck(_Answer):
     models: Size
 
 
+class Undone(_Answer):
+    """Where a switch that was undone went back to, and whether the user's program runs there."""
+
+    back: Folder | None
+    runs: bool
+
+
 class SwitchedBack(_Answer):
     """From which release a rollback went to which, and the id of that one."""
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from deploy.inventory.program import START_LIMIT, Program
 from deploy.release.agent_answers import (
     Folder,
     Hello,
@@ -24,6 +25,7 @@ from deploy.release.agent_answers import (
     Reply,
     SelfCheck,
     SwitchedBack,
+    Undone,
 )
 from deploy.ssh.connection import Connection
 from deploy.ssh.remote_process import RemoteProcess, python
@@ -41,9 +43,11 @@ MODULES = (
     "ed25519",
     "trust",
     "state",
+    "service",
     "commit_confirmed",
     "installation",
     "steps",
+    "service_steps",
     "main",
 )
 # what the agent shares with the runner, from the runner's package
@@ -183,6 +187,22 @@ class Session:
     def confirm(self) -> None:
         """Let the switch hold."""
         self._tell("confirm")
+
+    def attend(self, program: Program) -> str:
+        """Tell it the program that lives with its releases; why that can't be, or nothing."""
+        return self._ask("attend", str, program=program.plain())
+
+    def runs(self) -> bool:
+        """Whether that program runs."""
+        return self._ask("runs", bool)
+
+    def restart(self, program: Program) -> None:
+        """Restart it with the release that is current now, and wait until it is well."""
+        self._tell("restart", program.longest() + SPARE)
+
+    def undo(self) -> Undone:
+        """Undo a switch that was not confirmed, now."""
+        return self._ask("undo", Undone, START_LIMIT + SPARE)
 
     def rollback(self) -> SwitchedBack:
         """Run the release that ran before, laid out again where it is damaged."""

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from deploy.inventory.program import Program
+from deploy.inventory.reading import Device
 from deploy.release import preflight, wheel_compatibility
 from deploy.release.agent_answers import SelfCheck
 from deploy.release.agent_session import AGENT, Session, open_session
@@ -23,7 +25,13 @@ from deploy.ssh.connection import Connection
 from toolchain.bundle import assemble
 from toolchain.bundle.assemble import Manifest
 from toolchain.core import signing
-from toolchain.core.errors import ConnectionFailed, EdgewrightError, OutcomeUnknown, ReleaseError
+from toolchain.core.errors import (
+    ConnectionFailed,
+    DeviceRefused,
+    EdgewrightError,
+    OutcomeUnknown,
+    ReleaseError,
+)
 
 KEEP = 3
 TRIES = 2
@@ -73,6 +81,11 @@ def deploy(
     say("looking at the device")
     with open_session(conn) as session:
         planned = _checked_plan(conn, session, folder, manifest)
+        program = conn.device.program
+        if planned.action == "unchanged" and program and not session.runs():
+            say("starting its program")
+            session.lock(whoami())
+            session.restart(program)
         return _apply(conn, session, folder, manifest, planned, keep=keep, say=say)
 
 
@@ -150,10 +163,14 @@ def rollback(conn: Connection) -> RolledBack:
         OutcomeUnknown: the link dropped while it switched.
         ConnectionFailed: the link dropped.
     """
+    program = conn.device.program
     with open_session(conn) as session:
+        _attend(session, program)
         session.lock(whoami())
         try:
             switched = session.rollback()
+            if program:
+                session.restart(program)
         except ConnectionFailed as error:
             raise OutcomeUnknown(
                 f"{session.name}: the connection was lost while it switched back",
@@ -163,8 +180,24 @@ def rollback(conn: Connection) -> RolledBack:
     return RolledBack(host=conn.device.name, **switched.model_dump())
 
 
-def _plan(session: Session, host: str, manifest: Manifest) -> Plan:
-    return make_plan(host, session.inspect(manifest.release, manifest.files), manifest)
+def _plan(session: Session, device: Device, manifest: Manifest) -> Plan:
+    state = session.inspect(manifest.release, manifest.files)
+    return make_plan(device.name, state, manifest, device.program)
+
+
+def _attend(session: Session, program: Program) -> None:
+    """Tell the device which program lives with its releases.
+
+    Raises:
+        DeviceRefused: that program can't be run there.
+    """
+    problem = session.attend(program) if program else ""
+    if problem:
+        raise DeviceRefused(
+            f"{session.name}: {problem}",
+            resolution="put it there, or correct edgewright.service and edgewright.health of its "
+            "inventory entry",
+        )
 
 
 def _checked_plan(conn: Connection, session: Session, folder: Path, manifest: Manifest) -> Plan:
@@ -175,13 +208,14 @@ def _checked_plan(conn: Connection, session: Session, folder: Path, manifest: Ma
     """
     modules = manifest.requires.modules
     facts = preflight.ask(session, conn.device, modules=modules)
-    planned = _plan(session, conn.device.name, manifest)
+    planned = _plan(session, conn.device, manifest)
     if planned.action == "install":
         contents = wheel_compatibility.contents(folder, manifest.release)
         broken = session.imports([name for name in modules if facts.modules.get(name)])
         preflight.check(facts, manifest, contents=contents, broken=broken)
     else:
         preflight.check(facts, manifest, needed=0)
+    _attend(session, conn.device.program)
     return planned
 
 
@@ -204,7 +238,7 @@ def _apply(
         seal = signing.not_before(signing.load(folder), session.inspect().accepted)
         session.authorize(manifest.release, seal)
         # Someone else may have deployed between the plan and the lock.
-        now = _plan(session, planned.host, manifest)
+        now = _plan(session, conn.device, manifest)
         installed, replaced = now.folder, now.replaces
         try:
             if installed is None:
@@ -220,7 +254,7 @@ def _apply(
                 session.abandon()
             raise
         say("switching")
-        _switch(session, installed)
+        _switch(session, installed, conn.device.program)
         try:
             removed = session.clean(keep)
         except ReleaseError as error:
@@ -291,22 +325,51 @@ def _install(session: Session, folder: Path, say: Say) -> str:
     return release
 
 
-def _switch(session: Session, release: str) -> None:
-    """Switch, and confirm it: without that the device goes back by itself.
+def confirm_within(program: Program) -> float:
+    """Seconds after a switch in which a device waits for its confirmation."""
+    return CONFIRM_WITHIN + (program.longest() if program else 0)
+
+
+def _switch(session: Session, release: str, program: Program) -> None:
+    """Switch, restart what runs there, and confirm it: without that the device goes back by itself.
 
     Raises:
         OutcomeUnknown: the link dropped in between.
-        ReleaseError: the device could not, or had gone back when the confirmation came.
+        ReleaseError: the device could not, its program was not well, or it had gone back when the
+            confirmation came.
     """
+    limit = confirm_within(program)
     try:
-        if session.switch(release, confirm_within=CONFIRM_WITHIN):
+        if session.switch(release, confirm_within=limit):
+            if program:
+                _restart(session, program)
             session.confirm()
     except ConnectionFailed as error:
         raise OutcomeUnknown(
             f"{session.name}: the connection was lost while it switched",
             detail=f"{error.brief} ({error.detail})",
-            resolution=f"it goes back by itself within {CONFIRM_WITHIN:.0f} s if it was not told "
+            resolution=f"it goes back by itself within {limit:.0f} s if it was not told "
             f"that all is well; see: invoke releases --host {session.name}",
+        ) from error
+
+
+def _restart(session: Session, program: Program) -> None:
+    """Restart the program with the new release; go back when it is not well.
+
+    Raises:
+        ReleaseError: it is not.
+    """
+    try:
+        session.restart(program)
+    except ReleaseError as error:
+        undone = session.undo()
+        there = f"to {undone.back}" if undone.back else "to no release"
+        where = there if undone.runs else f"{there}, where it does not run either"
+        raise ReleaseError(
+            f"{error.brief}, so it went back {where}",
+            detail=error.detail,
+            resolution="see why on the device, or correct edgewright.service and edgewright.health "
+            "of its inventory entry; then deploy again",
         ) from error
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from deploy.inventory.program import NONE, Program
 from deploy.release.agent_answers import Inspection
 from toolchain.bundle.assemble import Manifest
 
@@ -105,8 +106,8 @@ class Trusting(_Plain):
     key: str
 
 
-def make_plan(host: str, state: Inspection, manifest: Manifest) -> Plan:
-    """The plan for a device in that state."""
+def make_plan(host: str, state: Inspection, manifest: Manifest, program: Program = NONE) -> Plan:
+    """The plan for a device in that state, with the program that lives with its releases."""
     folder = state.intact
     uploads: tuple[Upload, ...] = ()
     if folder is None:
@@ -139,22 +140,44 @@ def make_plan(host: str, state: Inspection, manifest: Manifest) -> Plan:
         payload=sum(u.size - u.offset for u in uploads),
         total=manifest.payload_size(),
         busy=state.holder or "",
-        steps=_steps(action, manifest.release[:16], running, state.root, uploads),
+        steps=_steps(action, manifest.release[:16], running, state.root, uploads, program),
     )
 
 
 def _steps(
-    action: Action, release: str, running: str | None, root: str, uploads: tuple[Upload, ...]
+    action: Action,
+    release: str,
+    running: str | None,
+    root: str,
+    uploads: tuple[Upload, ...],
+    program: Program,
 ) -> tuple[str, ...]:
     if action == "unchanged":
         return (f"{release} runs already: nothing to send",)
     switch = f"switch from {running or 'nothing'} to {release}"
     if action == "switch":
-        return "check it again", switch
+        return ("check it again", switch, *program.steps())
     return (
-        *(f"send {u.path} ({u.size - u.offset} bytes)" for u in uploads),
+        *_sent(uploads),
         f"lay out {root}/releases/{release}",
         "make its venv and install its wheels",
         "check that its packages import and its models load",
         switch,
+        *program.steps(),
     )
+
+
+def _sent(uploads: tuple[Upload, ...]) -> list[str]:
+    """What is sent, in a line for each network and for each kind of other file."""
+    groups: dict[str, list[Upload]] = {}
+    for upload in uploads:
+        parts = upload.path.split("/")
+        # models/NAME/bBATCH/FILE
+        depth = 3 if parts[0] == "models" else 1
+        groups.setdefault("/".join(parts[: min(depth, len(parts) - 1)]), []).append(upload)
+    lines = []
+    for folder, files in groups.items():
+        size = sum(u.size - u.offset for u in files)
+        what = files[0].path if len(files) == 1 else f"{len(files)} files of {folder or 'the top'}"
+        lines.append(f"send {what} ({size} bytes)")
+    return lines

@@ -86,7 +86,8 @@ def _asked_again(attempt: Attempt, wanted: str, lost: OutcomeUnknown) -> Outcome
     try:
         with attempt.connect() as conn:
             attempt.say("asking what it runs")
-            folder = deployment.running_in(conn, wanted, wait=2 * deployment.CONFIRM_WITHIN)
+            longest = deployment.confirm_within(attempt.device.program)
+            folder = deployment.running_in(conn, wanted, wait=2 * longest)
     except (ConnectionFailed, DeviceRefused, ReleaseError) as error:
         raise lost from error
     if folder is None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from deploy.agent.state import State
+from deploy.inventory.reading import Device
 from deploy.release import deployment
 from deploy.release.agent_session import AGENT, MODULES, Session
 from deploy.release.plan import Outcome
@@ -99,7 +100,7 @@ class _Link:
     """Stands for the connection: SFTP's way to put a file there. `flip` harms what it sends."""
 
     def __init__(self, flip: Callable[[bytes], bytes]) -> None:
-        self.device = types.SimpleNamespace(name="device")
+        self.device = Device(name="device", host="", target="")
         self._flip = flip
 
     def push(
@@ -149,7 +150,7 @@ def deploy(
     session = Session("device", cast("RemoteProcess", process))
     link = cast("Connection", _Link(flip))
     try:
-        planned = deployment._plan(session, "device", manifest)
+        planned = deployment._plan(session, link.device, manifest)
         return deployment._apply(
             link, session, folder, manifest, planned, keep=keep, say=lambda _: None
         )
