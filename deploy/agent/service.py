@@ -135,27 +135,37 @@ def await_health(root: str, program: dict[str, Any]) -> None:
     Raises:
         Failure: it ended, or was not well in time.
     """
-    health, until = program["health"], time.monotonic()
+    health, settled = program["health"], time.monotonic() + SETTLE
     if health is None:
-        time.sleep(SETTLE)
-        if not runs(root, program):
-            raise Failure("service", "its program ended at once", _log(root, program))
+        _stays(root, program, settled)
         return
-    until += health["within"]
+    until = time.monotonic() + health["within"]
     pause, why = SOONEST, ""
     while time.monotonic() < until:
         found = _unwell(root, health, until - time.monotonic())
         if not found:
+            # what the one before left may have told it so
+            _stays(root, program, settled)
             return
         # the last try, which had little time, says less than one before it
         if found != NOT_ENDED or not why:
             why = found
-        if not runs(root, program):
-            raise Failure("service", "its program ended", _log(root, program))
+        _stays(root, program, 0)
         time.sleep(max(0.0, min(pause, until - time.monotonic())))
         pause = min(2 * pause, LATEST)
     brief = f"its health check did not succeed within {health['within']:g} s"
     raise Failure("service", brief, "\n".join(filter(None, [why, _log(root, program)])))
+
+
+def _stays(root: str, program: dict[str, Any], settled: float) -> None:
+    """Wait until then, and see whether the program runs.
+
+    Raises:
+        Failure: it does not.
+    """
+    time.sleep(max(0.0, settled - time.monotonic()))
+    if not runs(root, program):
+        raise Failure("service", "its program ended", _log(root, program))
 
 
 def _unwell(root: str, health: dict[str, Any], seconds: float) -> str:
