@@ -245,13 +245,16 @@ class Steps(State):
                 "deploy again",
             )
 
-    def rollback(self, seconds: float) -> dict[str, Any]:
-        """Switch to the release that ran before; say from which to which.
+    def rollback(self, seconds: float, to: str = "") -> dict[str, Any]:
+        """Switch to a complete release, or else the one that ran before; say from which to which.
 
         One that is damaged is laid out again first; its installation may take so many seconds.
         """
         self.locked()
-        running, back = self.linked("current"), self.linked("previous")
+        running, back = self.linked("current"), to or self.linked("previous")
+        if to and (to == running or self.marker(to) is None):
+            why = "runs already" if to == running else "is not a complete release here"
+            raise Failure("refused", f"{to} {why}", "", "invoke releases lists those that are here")
         if back is None or back == running or self.marker(back) is None:
             older = [str(e["folder"]) for e in self.releases() if e["folder"] != running]
             back = older[-1] if older else None

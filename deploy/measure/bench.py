@@ -57,6 +57,18 @@ class Progress:
     failed: str = ""
 
 
+def crowded(result: results.Result) -> str:
+    """What is to be said of more threads than the device has cores; empty when none had more."""
+    cores = result.device.cores
+    beyond = sorted({m.threads for m in result.measurements if m.threads > cores})
+    if not beyond:
+        return ""
+    return (
+        f"{result.host} has {cores} cores: {', '.join(map(str, beyond))} threads wait for each "
+        "other there, and their times say little of the runtime"
+    )
+
+
 def run(
     conn: Connection,
     *,

@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.measure.runner_protocol import Connection, Job, JobSignature, command
 from toolchain import runtimes, targets
-from toolchain.core.errors import BenchError, UsageError
+from toolchain.core.errors import BenchError, CommandError, UsageError
 from toolchain.models.manifest import ModelManifest, in_order
 
 ANSWER_S = 120.0
+# how a shell, and `timeout`, end for a program that is not there or can't be run
+NO_PROGRAM = (126, 127)
 
 
 class _Read(BaseModel):
@@ -72,6 +74,13 @@ def deployed(conn: Connection, release: str) -> Deployed:
         answer = conn.run(command(release, "--list"), timeout=ANSWER_S)
         line = next(line for line in answer.splitlines() if line.startswith("{"))
         return Deployed.model_validate_json(line)
+    except CommandError as error:
+        if error.returncode not in NO_PROGRAM:
+            raise
+        raise BenchError(
+            "nothing is deployed on the device",
+            resolution="send it what is compiled: `invoke deploy --host NAME`",
+        ) from error
     except (StopIteration, ValidationError) as error:
         raise BenchError(
             "what is deployed on the device can't be read",

@@ -204,10 +204,10 @@ class Session:
         """Undo a switch that was not confirmed, now."""
         return self._ask("undo", Undone, START_LIMIT + SPARE)
 
-    def rollback(self) -> SwitchedBack:
-        """Run the release that ran before, laid out again where it is damaged."""
+    def rollback(self, to: str = "") -> SwitchedBack:
+        """Run the release in that folder, or the one that ran before, laid out again if damaged."""
         limit = VERIFY_LIMIT + INSTALL_LIMIT + SPARE
-        return self._ask("rollback", SwitchedBack, limit, seconds=INSTALL_LIMIT)
+        return self._ask("rollback", SwitchedBack, limit, seconds=INSTALL_LIMIT, to=to)
 
     def clean(self, keep: int) -> list[str]:
         """Remove the oldest releases beyond so many; returns their folders."""

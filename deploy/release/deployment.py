@@ -31,6 +31,7 @@ from toolchain.core.errors import (
     EdgewrightError,
     OutcomeUnknown,
     ReleaseError,
+    UsageError,
 )
 
 KEEP = 3
@@ -154,10 +155,15 @@ def trust(conn: Connection, key: str) -> bool:
         return session.trust(key)
 
 
-def rollback(conn: Connection) -> RolledBack:
+def rollback(conn: Connection, to: str = "") -> RolledBack:
     """Switch a device back to the release that it ran before.
 
+    Args:
+        conn: an open connection.
+        to: the release to go to instead: its folder's name there, or how its id begins.
+
     Raises:
+        UsageError: the device has no such release, or several.
         DeviceRefused: another deployment or a measurement is under way.
         ReleaseError: there is none, or it is damaged.
         OutcomeUnknown: the link dropped while it switched.
@@ -168,7 +174,7 @@ def rollback(conn: Connection) -> RolledBack:
         _attend(session, program)
         session.lock(whoami())
         try:
-            switched = session.rollback()
+            switched = session.rollback(_folder(session, to) if to else "")
             if program:
                 session.restart(program)
         except ConnectionFailed as error:
@@ -183,6 +189,20 @@ def rollback(conn: Connection) -> RolledBack:
 def _plan(session: Session, device: Device, manifest: Manifest) -> Plan:
     state = session.inspect(manifest.release, manifest.files)
     return make_plan(device.name, state, manifest, device.program)
+
+
+def _folder(session: Session, named: str) -> str:
+    """The folder of the one complete release that is named so."""
+    there = session.inspect().releases
+    found = [r.folder for r in there if r.folder == named]
+    found = found or [r.folder for r in there if r.release.startswith(named)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{session.name} has {'several releases' if found else 'no release'} {named}",
+            detail=f"it has: {', '.join(r.folder for r in there) or 'none'}",
+            resolution=f"see: invoke releases --host {session.name}",
+        )
+    return found[0]
 
 
 def _attend(session: Session, program: Program) -> None:

@@ -30,11 +30,15 @@ def listed(attempt: Attempt) -> Done[list[Installed]]:
         return Done(deployment.releases(conn))
 
 
-def rolled_back(attempt: Attempt) -> Done[RolledBack]:
-    """A device back at its previous release."""
-    with attempt.connect() as conn:
-        attempt.say("switching back")
-        return Done(deployment.rollback(conn))
+def rolled_back(to: str = "") -> Work[RolledBack]:
+    """Work that takes each device back to its previous release, or to the one that is named."""
+
+    def work(attempt: Attempt) -> Done[RolledBack]:
+        with attempt.connect() as conn:
+            attempt.say("switching back")
+            return Done(deployment.rollback(conn, to))
+
+    return work
 
 
 def trusting(key: str) -> Work[Trusting]:

@@ -142,10 +142,13 @@ def releases(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     _work("releases", devices, rollout.listed, limits, _Shown(one=show, line=line), json=json)
 
 
-@task(help=ORDERED_HELP)
+@task(
+    help=ORDERED_HELP
+    | {"to": "release to switch to, as `releases` lists it; the one before when left out"}
+)
 @guarded
 @options.given(fleet=OrderedFleet)
-def rollback(_: Context, *, fleet: OrderedFleet, json: bool = False) -> None:
+def rollback(_: Context, *, fleet: OrderedFleet, to: str = "", json: bool = False) -> None:
     """Switch a device back to the release that it ran before."""
     from deploy.inventory import selection
     from deploy.release import rollout
@@ -157,7 +160,9 @@ def rollback(_: Context, *, fleet: OrderedFleet, json: bool = False) -> None:
         return f"runs {switched.folder} again"
 
     limits, devices = _limits(fleet), selection.devices(fleet)
-    _work("rollback", devices, rollout.rolled_back, limits, _Shown(one=show, line=line), json=json)
+    _work(
+        "rollback", devices, rollout.rolled_back(to), limits, _Shown(one=show, line=line), json=json
+    )
 
 
 @task(

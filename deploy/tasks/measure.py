@@ -210,7 +210,8 @@ def bench(
         console.show_json(result.model_dump(mode="json", by_alias=True))
     elif not quiet:
         reports.show([result], console.out)
-    console.note(f"samples: {path}")
+    for line in filter(None, [benchmark.crowded(result), f"samples: {path}"]):
+        console.note(line)
 
 
 @task(

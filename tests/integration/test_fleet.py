@@ -20,6 +20,7 @@ from deploy.release import fleet, rollout
 from deploy.release.fleet import Attempt, Done, HostResult, Limits, Work
 from tests.support.bundles import make_bundle, noise
 from tests.support.sshd import Sshd, processes_with, wait_until
+from toolchain.bundle import assemble
 
 T = TypeVar("T")
 pytestmark = pytest.mark.integration
@@ -55,11 +56,19 @@ def test_a_fleet_is_deployed_listed_and_rolled_back(sshd: Sshd, tmp_path: Path) 
     again = go(devices, rollout.deployed({"rv64gc": two}))
     assert [r.status for r in again] == ["unchanged"] * 4
     assert [r.value and r.value.sent for r in again] == [0] * 4
-    back = go(devices, rollout.rolled_back)
+    back = go(devices, rollout.rolled_back())
     listed = go(devices, rollout.listed)
     for rolled, on_it in zip(back, listed, strict=True):
         assert rolled.value is not None
         assert [r.folder for r in on_it.value or [] if r.running] == [rolled.value.folder]
+    older = assemble.load(one).release
+    for named, status in ((older[:12], "failed"), (assemble.load(two).release[:12], "done")):
+        there = go(devices[:1], rollout.rolled_back(named))
+        assert [r.status for r in there] == [status], [r.plain() for r in there]
+    (unknown,) = go(devices[:1], rollout.rolled_back("0" * 16))
+    assert unknown.error is not None
+    assert "has no release" in unknown.error.brief
+    assert older[:16] in unknown.error.detail
     assert json.dumps([r.plain() for r in back] + [r.plain() for r in listed])
 
 

@@ -15,7 +15,7 @@ from deploy.measure.jobs import Selection
 from deploy.measure.runner_protocol import Job, Started
 from tests.support import measured
 from tests.support.deployed import DEPLOYED, END, LISTED, started
-from toolchain.core.errors import BenchError, ConnectionFailed, UsageError
+from toolchain.core.errors import BenchError, CommandError, ConnectionFailed, UsageError
 from toolchain.results import measurement
 
 
@@ -332,3 +332,19 @@ def test_a_result_has_the_machine_of_the_devices_programs(
     said = {"event": "start", "release": "", "device": device}
     started = Started.model_validate(said if bits is None else {**said, "bits": bits})
     assert started.described().machine == machine
+
+
+def test_a_device_without_a_release_is_told_in_a_sentence() -> None:
+    class Empty(FakeConnection):
+        def run(self, args: Sequence[str], **_: Any) -> str:
+            raise CommandError([*args], 127, "python: not found")
+
+    with pytest.raises(BenchError, match="nothing is deployed") as caught:
+        jobs.deployed(Empty(), "edgewright/current")
+    assert "invoke deploy" in caught.value.resolution
+
+
+def test_more_threads_than_cores_are_said_to_be() -> None:
+    here = measured.result(*(measured.measurement(threads=n) for n in (1, 2, 4, 8)))
+    assert bench.crowded(here).startswith("board has 4 cores: 8 threads")
+    assert bench.crowded(measured.result(measured.measurement(threads=1))) == ""

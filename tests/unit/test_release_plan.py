@@ -230,6 +230,27 @@ def test_rollback_needs_a_release_that_is_whole(steps: Steps, tmp_path: Path) ->
     assert steps.linked("current") == one
 
 
+def test_a_rollback_goes_to_the_release_that_is_named(steps: Steps, tmp_path: Path) -> None:
+    names = [
+        complete(steps, make_bundle(tmp_path / version, version=version))
+        for version in ("1.0", "2.0", "3.0")
+    ]
+    for name in names:
+        release = steps.manifest(name)["release"]
+        steps.authorize(release, None)
+        switch(steps, name)
+    assert steps.rollback(60, names[0])["to"] == names[0]
+    assert (steps.linked("current"), steps.linked("previous")) == (names[0], names[2])
+    for named, why in (
+        (names[0], "runs already"),
+        ("0" * 16, "not a complete"),
+        ("../x", "not a release"),
+    ):
+        with pytest.raises(Failure, match=why):
+            steps.rollback(60, named)
+    assert steps.linked("current") == names[0]
+
+
 def test_rollback_lays_a_damaged_installation_out_again(steps: Steps, tmp_path: Path) -> None:
     one = installed(steps, make_bundle(tmp_path / "1"))
     two = installed(steps, make_bundle(tmp_path / "2", version="2.0"))

@@ -76,6 +76,8 @@ def convert(_: Context, *, asked: Models, json: bool = False) -> None:
         console.show_json([manifest.model_dump(mode="json") for manifest in manifests])
     elif manifests:
         _show_checks(manifests)
+        for folder in made.manifests:
+            console.note(f"written: {folder}")
         _note_states(manifests)
         _note_missing(manifests)
     made.refuse()
@@ -84,7 +86,7 @@ def convert(_: Context, *, asked: Models, json: bool = False) -> None:
 @task(
     help=MODEL_HELP
     | {
-        "target": TARGET,
+        "target": f"{TARGET}; {DEFAULT_TARGET} when left out",
         "opt-level": "0 to 3, separated by commas (docs/reference/optimisation-levels.md)",
         "jobs": "compilations at once; as many as there are cores when left out",
         "compiler": "release, or source: built from source with Debian's LLVM, an hour the first "
@@ -97,7 +99,7 @@ def compile(  # noqa: A001  # the task's name is the field's word
     _: Context,
     *,
     asked: Models,
-    target: str = DEFAULT_TARGET,
+    target: str = "",
     opt_level: str = "3",
     compiler: str = "release",
     jobs: int = Whole(0),
@@ -110,6 +112,9 @@ def compile(  # noqa: A001  # the task's name is the field's word
     from toolchain.core.store import Store
     from toolchain.tuning import records
 
+    if not target:
+        console.note(f"compiling for {DEFAULT_TARGET}; --target compiles for another board")
+        target = DEFAULT_TARGET
     chosen = targets.target(target)
     levels = options.numbers("opt-level", opt_level)
     forms, made = _converted(asked)
