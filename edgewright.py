@@ -20,7 +20,7 @@ from toolchain.core import paths
 from toolchain.core.errors import EdgewrightError, UsageError
 
 # tasks about the machine, which need no folder
-ANYWHERE = {"doctor", "setup"}
+ANYWHERE = {"clean", "doctor", "setup"}
 
 
 class Command(Program):  # type: ignore[misc]  # invoke has no types

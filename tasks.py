@@ -39,8 +39,8 @@ def quickstart(context: Context, budget: float = Amount(2)) -> None:
 
 
 ns = Collection(
-    make.doctor, make.setup, make.build_images, make.build_wheels, make.lock, model.models,
-    inspection.inspect, boards.add_board,
+    make.doctor, make.setup, make.clean, make.build_images, make.build_wheels, make.lock,
+    model.models, inspection.inspect, boards.add_board,
     model.canvases, model.convert, model.compile, model.report, fleet.probe, fleet.deploy,
     fleet.releases, fleet.rollback, fleet.keys, device.bench, accuracy.accuracy, device.tune,
     device.schemas, make.verify, quickstart,

@@ -14,12 +14,15 @@ from invoke import Context, task
 
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET, JSON, OS, TARGET
+from toolchain.commandline.options import DEFAULT_TARGET, JSON, OS, TARGET, Limit
 from toolchain.core.errors import UsageError
 
 if TYPE_CHECKING:
     from toolchain.lock.resolve import Moved
     from toolchain.verify import Verdict
+
+# what `clean` offers to remove when it is not told how old it shall be
+CLEAN_DAYS = 30
 
 
 @task(help={"json": JSON})
@@ -38,6 +41,38 @@ def doctor(_: Context, json: bool = False) -> None:
         console.show_table("this machine", ["", "what", "found", "what to do"], rows)
     if not all(c.ok for c in checks):
         raise SystemExit(1)
+
+
+@task(
+    help={
+        "unused": "remove what was built and has not been used for so many days; nothing when left "
+        "out",
+        "json": JSON,
+    }
+)
+@guarded
+def clean(_: Context, unused: float = Limit(0), json: bool = False) -> None:
+    """Show what this machine's cache holds, and remove what was not used for long."""
+    from toolchain.core.store import Store
+    from toolchain.workstation import cache_contents
+
+    store = Store()
+    freed = cache_contents.remove(store, unused) if unused else 0
+    days = unused or CLEAN_DAYS
+    parts = cache_contents.contents(store, days)
+    if json:
+        console.show_json({"freed": freed, "parts": [vars(part) for part in parts]})
+        return
+    rows = [
+        [part.what, str(part.count), f"{part.size / 1e6:,.1f} MB", f"{part.unused / 1e6:,.1f} MB"]
+        for part in parts
+    ]
+    columns = ["what", "how many", "size", f"unused for {days:g} days"]
+    console.show_table(f"{store.root}", columns, rows)
+    if unused:
+        console.note(f"{freed / 1e6:,.1f} MB are free again")
+    elif any(part.unused for part in parts):
+        console.note(f"invoke clean --unused {days} removes that; it can be made again")
 
 
 @task(
