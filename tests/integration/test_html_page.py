@@ -71,7 +71,9 @@ def test_a_phone_shows_it_without_scrolling_sideways(page: Path) -> None:
     assert found is not None, said
     assert int(found[1]) <= PHONE
     headings = found[2].split("; ")
-    assert headings[1:] == ["What failed", "Accuracy on images", "emu EMULATED", "board", "other"]
+    at = f"{measured.STARTED:%Y-%m-%d %H:%M}"
+    of_hosts = [f"{name} {at}" for name in ("emu EMULATED", "board", "other")]
+    assert headings[1:] == ["What failed", "Accuracy on images", *of_hosts]
     assert "CONSOLE" not in said
 
 

@@ -63,6 +63,17 @@ def test_the_latest_of_each_host_is_chosen() -> None:
     assert measurement.latest([new, other, old]) == [other, new]
 
 
+def test_a_network_that_was_measured_before_another_is_not_forgotten() -> None:
+    first = measured.result(measured.measurement(model="a"), measured.measurement(model="b"))
+    second = measured.result(
+        measured.measurement(model="b"), measured.measurement(model="b", threads=2)
+    )
+    second = second.model_copy(update={"started": first.started + timedelta(hours=1)})
+    old, new = measurement.latest([second, first])
+    assert [m.model for m in old.measurements] == ["a"]
+    assert new == second
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC
 
 from toolchain.models.manifest import ModelManifest
 from toolchain.report.charts import runtime_style
@@ -50,6 +51,11 @@ def milliseconds(nanoseconds: float) -> str:
 def mebibytes(size: float) -> str:
     """A size in MiB."""
     return f"{number(size / MIB)} MiB"
+
+
+def when(result: measurement.Result) -> str:
+    """When a result was measured, in UTC."""
+    return f"{result.started.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def threads(count: int) -> str:

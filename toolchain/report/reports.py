@@ -140,7 +140,7 @@ def _need(shown: Sequence[object]) -> None:
 
 
 def _speed(result: measurement.Result, *, narrow: bool) -> Table:
-    heading = Text(f"{result.host}: {formatting.device_name(result)}")
+    heading = Text(f"{result.host}: {formatting.device_name(result)}, {formatting.when(result)}")
     if result.emulated:
         heading.append(f" [{measurement.EMULATED}]", style="bold red")
     table = _grid(heading)

@@ -315,9 +315,21 @@ def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[Result]:
 
 
 def latest(results: list[Result]) -> list[Result]:
-    """The last result of each host, of times and of instructions; oldest first."""
-    last = {(r.host, r.counted): r for r in sorted(results, key=lambda r: r.started)}
-    return sorted(last.values(), key=lambda r: (r.started, r.host))
+    """The last of each host, network and configuration, of times and of instructions; oldest first.
+
+    An earlier result is left with the measurements that no later one of its host repeats.
+    """
+    found: list[Result] = []
+    seen: set[tuple[str, bool, str, Configuration]] = set()
+    for result in sorted(results, key=lambda r: r.started, reverse=True):
+        of = (result.host, result.counted)
+        keys = [(*of, m.model, m.configuration) for m in result.measurements]
+        pairs = zip(keys, result.measurements, strict=True)
+        kept = [m for key, m in pairs if key not in seen]
+        if kept:
+            found.append(result.model_copy(update={"measurements": kept}))
+        seen.update(keys)
+    return sorted(found, key=lambda r: (r.started, r.host))
 
 
 def latency_ratio(a: tuple[Result, Measurement], b: tuple[Result, Measurement]) -> float:

@@ -242,7 +242,7 @@ def _show_checks(manifests: Sequence[ModelManifest]) -> None:
 @task(
     help={
         "host": "devices, separated by commas; all with results when left out",
-        "all": "every result rather than each device's latest",
+        "all": "every result rather than the latest of each device, network and configuration",
         "compare": "two results, separated by a comma: files or names in results/, or hosts",
         "json": JSON,
     }
