@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain import runtimes, targets
 from toolchain.core import paths, plugins, process
@@ -27,6 +27,7 @@ from toolchain.lock import fetch, pins
 from toolchain.models import manifest as model_manifest
 from toolchain.models import place
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
 from toolchain.wheels.recipe import PYTHON_SINCE
 
@@ -75,13 +76,38 @@ class File(_Frozen):
         return fields
 
 
+class Executable(_Frozen):
+    """A file of a model that one of the release's runtimes executes.
+
+    Attributes:
+        runtime: its name.
+        variant: of the network.
+        opt_level: of a runtime that has such levels.
+        file: below the release's folder.
+        inputs: the names of model.json, in the order that the file has them.
+        outputs: the same of outputs.
+    """
+
+    runtime: str
+    variant: str
+    opt_level: int | None = None
+    file: str
+    inputs: list[str]
+    outputs: list[str]
+
+
 class BundledModel(_Frozen):
-    """A model in the bundle; `card`, as releases have always named it, is its model.json."""
+    """A model in the bundle; `card`, as releases have always named it, is its model.json.
+
+    `executables` are all that a runtime there executes, the one that a program gets when it asks
+    for none first. Releases of before they were listed have none.
+    """
 
     model: str
     batch: int
     folder: str
     card: str
+    executables: list[Executable] = Field(default_factory=list)
 
 
 class Manifest(_Frozen):
@@ -310,7 +336,8 @@ def _model(manifest: ModelManifest, folder: Path, target: Target) -> BundledMode
     into = folder / relative
     into.mkdir(parents=True)
     executed = [artifact.file for _, artifact in runtimes.executed(manifest, target)]
-    for file in (manifest.samples, *manifest.references.values(), *executed):
+    labels = [] if manifest.labels is None else [manifest.labels]
+    for file in (manifest.samples, *manifest.references.values(), *executed, *labels):
         (into / file.file).parent.mkdir(exist_ok=True)
         try:
             shutil.copyfile(source / file.file, into / file.file)
@@ -326,6 +353,26 @@ def _model(manifest: ModelManifest, folder: Path, target: Target) -> BundledMode
         batch=manifest.batch,
         folder=relative,
         card=f"{relative}/{model_manifest.FILE}",
+        executables=_executables(manifest, target, relative),
+    )
+
+
+def _executables(manifest: ModelManifest, target: Target, folder: str) -> list[Executable]:
+    """What runs a model on a device; first what a program gets that asks for nothing else."""
+    said = manifest.metadata.runtime if manifest.metadata else None
+    found = [
+        Executable(
+            runtime=runtime.name,
+            variant=artifact.variant,
+            opt_level=artifact.opt_level,
+            file=f"{folder}/{artifact.file.file}",
+            inputs=[t.name for t in model_manifest.in_order(manifest.inputs, artifact.inputs)],
+            outputs=[t.name for t in model_manifest.in_order(manifest.outputs, artifact.outputs)],
+        )
+        for runtime, artifact in runtimes.executed(manifest, target)
+    ]
+    return sorted(
+        found, key=lambda e: (e.runtime != said, e.variant != PLAIN, e.runtime, -(e.opt_level or 0))
     )
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnx
 
 from toolchain import formats
-from toolchain.convert import onnx2tf, parity
+from toolchain.convert import network_metadata, onnx2tf, parity
 from toolchain.convert.parity import Outputs
 from toolchain.convert.requests import ConversionRequest, Part
 from toolchain.core.errors import ModelError
@@ -340,6 +340,8 @@ def _manifest(
         inputs=list(reference.inputs),
         outputs=list(reference.outputs.tensors),
         state=samples.state,
+        metadata=network_metadata.of_model(spec, reference.inputs),
+        labels=network_metadata.write_labels(spec, folder),
         tflite=tflite,
         onnx=None if forms.graph is None else record(folder, ONNX_FILE),
         samples=Samples(
@@ -363,7 +365,7 @@ def _refuse_other_labels(spec: ModelSpec, outputs: Outputs) -> None:
     """Refuse a list of labels that has another length than the model's output."""
     if spec.own is None or spec.own.labels is None or not outputs.is_classification:
         return
-    names = spec.own.labels.read_text().strip().splitlines()
+    names = network_metadata.label_names(spec)
     scores = outputs.tensors[0].shape[1]
     if len(names) != scores:
         raise ModelError(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from toolchain.core.errors import ModelError
 from toolchain.models.detection import Detection
+from toolchain.models.metadata import Task
 from toolchain.models.preprocessing import Preprocessing, Spectrogram
 
 DATA = Path(__file__).with_name("catalogue.toml")
@@ -24,9 +25,7 @@ class CatalogueEntry(BaseModel):
     name: str
     title: str
     source: Literal["keras-applications", "digits", "network"]
-    task: Literal["classification", "segmentation", "detection", "recognition", "regression"] = (
-        "classification"
-    )
+    task: Task = "classification"
     constructor: str | None = None
     pin: str | None = None
     arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)

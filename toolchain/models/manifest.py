@@ -18,6 +18,7 @@ from toolchain.formats.signature import Tensor
 from toolchain.formats.state import State
 from toolchain.models import variants
 from toolchain.models.checks import Check
+from toolchain.models.metadata import Metadata
 from toolchain.models.variants import PLAIN
 
 FILE = "model.json"
@@ -155,6 +156,7 @@ class ModelManifest(_Part):
     variant and what its TFLite form gave here (`out:NAME` as in the samples; .npy in schema 1).
     `state` says which inputs are given outputs of the inference before, and for how many steps;
     `in:NAME` of such an input holds what the source was given at each.
+    `metadata` and the file `labels` (a name a line) say what inputs and outputs mean.
     `artifacts` holds by a runtime's name what it executes; that of the first two runtimes stands in
     `tflite` and `libraries`, as it always has. `missing` says of each form that was not made why.
     """
@@ -167,6 +169,8 @@ class ModelManifest(_Part):
     inputs: Annotated[list[Tensor], Field(min_length=1)]
     outputs: Annotated[list[Tensor], Field(min_length=1)]
     state: State | None = Field(default=None, exclude_if=lambda state: state is None)
+    metadata: Metadata | None = Field(default=None, exclude_if=lambda said: said is None)
+    labels: File | None = Field(default=None, exclude_if=lambda labels: labels is None)
     tflite: dict[Name, Tflite] = Field(default_factory=dict)
     onnx: File | None = None
     graphs: dict[Name, File] = Field(default_factory=dict)
@@ -187,12 +191,8 @@ class ModelManifest(_Part):
         if not isinstance(fields, dict) or fields.get("schema") != 1:
             return fields
         kept = {key: value for key, value in fields.items() if key not in _ONE_TENSOR}
-        return {
-            **kept,
-            "schema": 2,
-            "inputs": [fields.get("input")],
-            "outputs": [fields.get("output")],
-        }
+        tensors = {"inputs": [fields.get("input")], "outputs": [fields.get("output")]}
+        return {**kept, **tensors, "schema": 2}
 
     @classmethod
     def load(cls, folder: Path) -> ModelManifest:
@@ -329,6 +329,7 @@ class ModelManifest(_Part):
         """Every file that the manifest names and its sha256."""
         parts: list[File] = [
             *([] if self.onnx is None else [self.onnx]),
+            *([] if self.labels is None else [self.labels]),
             self.samples,
             *self.tflite.values(),
             *self.graphs.values(),

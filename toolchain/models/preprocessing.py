@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _YOLO_GREY = 114  # what YOLO's code fills with
 
@@ -19,21 +19,31 @@ class Preprocessing(BaseModel):
 
     `fit` is how an image of another shape is fitted: `crop` as above; `letterbox` resizes all of it
     into the input and fills what is left with `pad`, of 255; `stretch` changes its proportion.
+
+    Every key may be left out: an RGB image then becomes numbers from 0 to 1, resized by `bilinear`.
+    A `mean` or `std` of one number is that of every channel.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: Literal["RGB", "BGR", "L"]
-    resize: Literal["bilinear", "bicubic", "area", "nearest", "none"]
-    scale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    channels: Literal["RGB", "BGR", "L"] = "RGB"
+    resize: Literal["bilinear", "bicubic", "area", "nearest", "none"] = "bilinear"
+    scale: float = 1 / 255
+    mean: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
+    std: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0,)
     crop: Annotated[float, Field(gt=0, le=1)] = 0.875
     # left out while they are as before: models of before keep their keys in the store
     fit: Literal["crop", "letterbox", "stretch"] = Field("crop", exclude_if=lambda f: f == "crop")
     pad: Annotated[int, Field(ge=0, le=255)] = Field(
         _YOLO_GREY, exclude_if=lambda pad: pad == _YOLO_GREY
     )
+
+    @field_validator("std")
+    @classmethod
+    def _divides(cls, std: tuple[float, ...]) -> tuple[float, ...]:
+        if 0 in std:
+            raise ValueError("nothing can be divided by 0")
+        return std
 
 
 class Spectrogram(BaseModel):

@@ -3,7 +3,10 @@
 `net.toml` beside `net.keras`, `net.onnx` or the folder `net`. Every key may be left out:
 
     title = "My network"
+    task = "classification"      # or segmentation, detection, recognition, regression
     labels = "classes.txt"       # a name a line
+    runtime = "tvm"              # what it runs under on a device when nothing else is asked for
+    threads = 2                  # and on how many threads
     samples = "samples.npz"      # an array for each input, by its name; labels: their classes
     calibration = "some.npz"     # the same: what int8's ranges are measured on
     training = "more.npz"        # x and labels: what qat, pruned and clustered are trained with
@@ -41,6 +44,7 @@ from pydantic import (
 from toolchain.core import store
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.models.detection import Detection
+from toolchain.models.metadata import Task
 from toolchain.models.preprocessing import Preprocessing
 
 
@@ -62,6 +66,9 @@ class OwnEntry(BaseModel):
     state: dict[str, str] | None = Field(default=None, exclude_if=lambda said: said is None)
     preprocessing: Preprocessing | None = None
     detection: Detection | None = Field(default=None, exclude_if=lambda said: said is None)
+    task: Task | None = Field(default=None, exclude_if=lambda said: said is None)
+    runtime: str | None = Field(default=None, exclude_if=lambda said: said is None)
+    threads: PositiveInt | None = Field(default=None, exclude_if=lambda said: said is None)
 
     @field_validator("shape", mode="before")
     @classmethod
