@@ -50,3 +50,22 @@ def pip(release: str) -> list[str]:
         for wheel in sorted(glob.glob(os.path.join(folder, "pip-*.whl"))):
             return [os.path.join(wheel, "pip")]
     raise Failure("install", "the device has no pip", "", "there: apt-get install python3-pip")
+
+
+def make_importable(release: str, runner: str) -> None:
+    """Let programs that the release's own Python runs import the library beside the runner.
+
+    Args:
+        release: the release's folder.
+        runner: the runner's folder below it.
+
+    Raises:
+        OSError: its venv can't be written.
+    """
+    import glob
+
+    for packages in glob.glob(os.path.join(release, "venv", "lib", "python*", "site-packages")):
+        # site joins each line of a .pth file to the folder that it stands in
+        line = os.path.relpath(os.path.join(release, runner), packages)
+        with open(os.path.join(packages, "edgewright.pth"), "w", encoding="utf-8") as stream:
+            stream.write(line + "\n")

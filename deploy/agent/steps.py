@@ -32,7 +32,7 @@ from deploy.agent.files import (
     tree_digests,
     write_durably,
 )
-from deploy.agent.installation import pip, place
+from deploy.agent.installation import make_importable, pip, place
 from deploy.agent.ownership import claim, refuse_strangers
 from deploy.agent.state import State
 from deploy.agent.trust import accept, add, check
@@ -170,6 +170,7 @@ class Steps(State):
         )  # fmt: skip
         if code != 0:
             raise Failure("install", "pip could not install the wheels on the device", output)
+        make_importable(base, safe(manifest["runner"]))
 
     def check(
         self, folder: str, program: str, arguments: list[str], seconds: float

@@ -9,7 +9,7 @@ from tests.support.worker_jobs import COPIES_FREED, Freed
 from toolchain.core import worker
 from toolchain.models import catalogue
 from toolchain.models.preprocessing import Spectrogram
-from toolchain.samples import catalogue_inputs, public_images, synthetic_sounds
+from toolchain.samples import catalogue_inputs, public_images, spectrogram, synthetic_sounds
 
 
 def test_samples_are_a_multiple_of_the_batch() -> None:
@@ -49,8 +49,8 @@ def test_digits_go_in_as_the_catalogue_says() -> None:
 
 def test_the_peak_of_a_tones_spectrogram_is_in_the_band_of_its_pitch() -> None:
     how = Spectrogram(window=512, hop=256, bands=40, lowest=20.0, highest=4000.0)
-    filters = synthetic_sounds.mel_filters(how)
-    tone = np.sin(2 * np.pi * 1000 * np.arange(512) / synthetic_sounds.RATE)
+    filters = spectrogram.mel_filters(how)
+    tone = np.sin(2 * np.pi * 1000 * np.arange(512) / spectrogram.RATE)
     energy = np.abs(np.fft.rfft(tone * np.hanning(512))) ** 2
     highest = 2595 * np.log10(1 + 4000 / 700)
     lowest = 2595 * np.log10(1 + 20 / 700)

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from toolchain.accuracy import box_decoding, framing, metrics
+from toolchain.accuracy import box_decoding, class_map, framing, metrics, resizing
 from toolchain.accuracy.metrics import Labelled, Network, coco_map, mean_iou
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.models.detection import Detection
@@ -59,16 +59,16 @@ def test_pixels_that_do_not_count_do_not(tmp_path: Path) -> None:
     ids=["channels first", "whole numbers", "whole numbers with an axis of one"],
 )
 def test_a_class_map_is_found_in_each_layout(given: dict[str, np.ndarray]) -> None:
-    found, classes = mean_iou.class_map(given, 3)
+    found, classes = class_map.class_map(given, 3)
     assert (found.shape, classes) == ((4, 4), 3)
     assert (found == 1).all()
 
 
 def test_what_is_no_map_is_refused() -> None:
     with pytest.raises(ModelError, match="no segmenter's"):
-        mean_iou.class_map({"scores": np.zeros(10, np.float32)}, 10)
+        mean_iou._class_map({"scores": np.zeros(10, np.float32)}, 10)
     with pytest.raises(ModelError, match="no segmenter's"):
-        mean_iou.class_map({**scores([[0]]), "more": np.zeros(1)}, 3)
+        mean_iou._class_map({**scores([[0]]), "more": np.zeros(1)}, 3)
 
 
 def test_a_label_with_a_class_that_the_network_has_not_is_refused(tmp_path: Path) -> None:
@@ -116,7 +116,8 @@ def test_boxes_go_back_to_where_they_were_in_the_image(size: tuple[int, int], fi
 def test_a_letterbox_fills_what_is_left_with_grey() -> None:
     how = HOW.model_copy(update={"fit": "letterbox", "resize": "bilinear"})
     image = np.full((10, 20, 3), 200, np.uint8)
-    lying = framing.frame((20, 10), how, 8, 8).placed(image, framing.METHODS["bilinear"], how.pad)
+    place = framing.frame((20, 10), how, 8, 8)
+    lying = place.placed(resizing.resized(image, place.size, how.resize), how.pad)
     assert (lying[2:6] == 200).all()
     assert (lying[:2] == 114).all()
     assert (lying[6:] == 114).all()
@@ -150,7 +151,7 @@ def test_a_box_s_own_score_counts_where_there_is_one() -> None:
 
 
 def test_outputs_that_are_no_yolo_heads_are_refused() -> None:
-    with pytest.raises(ModelError, match="not a YOLO head's"):
+    with pytest.raises(box_decoding.OtherHeadError, match="not a YOLO head's"):
         box_decoding.decoded({"found": np.zeros((7, 9), np.float32)}, YOLO, 10, SIZE)
 
 
@@ -274,7 +275,7 @@ def test_boxes_of_an_ssd_head_are_shares_of_its_input() -> None:
 
 def test_outputs_that_are_no_ssd_heads_are_listed() -> None:
     how = Detection(head="ssd")
-    with pytest.raises(ModelError, match="not an SSD head's") as caught:
+    with pytest.raises(box_decoding.OtherHeadError, match="not an SSD head's") as caught:
         box_decoding.decoded(ssd([0.9, 0.2, 0.0], [0.1, 0.0, 0.6]), how, 2, SIZE)
     assert "boxes (2, 4), scores (2, 3); (boxes, 4) and (boxes, 2)" in caught.value.detail
 

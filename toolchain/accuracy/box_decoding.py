@@ -1,17 +1,62 @@
-"""Boxes of a detector's outputs: what a head's numbers mean, the best of those that overlap."""
+"""Boxes of a detector's outputs: what a head's numbers mean, the best of those that overlap.
+
+It travels to devices too (`deploy/runner/edgewright_device`): numpy and the standard library alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from toolchain.core.errors import ModelError
-from toolchain.models.detection import Detection
-
 Array = npt.NDArray[np.float64]
+
+
+class Head(Protocol):
+    """What is read here of a detector's description, `toolchain.models.detection`."""
+
+    @property
+    def head(self) -> str:
+        """`yolo` or `ssd`."""
+
+    @property
+    def background(self) -> bool:
+        """Whether the first score of an SSD head is that of nothing at all."""
+
+    @property
+    def objectness(self) -> bool:
+        """Whether a YOLO head has a box's own score before those of its classes."""
+
+    @property
+    def score(self) -> float:
+        """Boxes below it are left out."""
+
+    @property
+    def overlap(self) -> float:
+        """Of two boxes of a class with a larger IoU the worse is left out."""
+
+    @property
+    def most(self) -> int:
+        """Boxes of an image."""
+
+
+class OtherHeadError(ValueError):
+    """The outputs are not that head's.
+
+    Args:
+        brief: one line that says what happened.
+        detail: what there is and what is expected.
+        resolution: what to write into the model's TOML.
+    """
+
+    def __init__(self, brief: str, *, detail: str, resolution: str) -> None:
+        super().__init__(f"{brief}: {detail}; {resolution}")
+        self.brief = brief
+        self.detail = detail
+        self.resolution = resolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +76,7 @@ class Boxes:
 
 def decoded(
     outputs: Mapping[str, npt.NDArray[np.generic]],
-    how: Detection,
+    how: Head,
     classes: int,
     size: tuple[int, int],
 ) -> Boxes:
@@ -44,7 +89,7 @@ def decoded(
         size: width and height of its input in pixels.
 
     Raises:
-        ModelError: they are not that head's.
+        OtherHeadError: they are not that head's.
     """
     if how.head == "ssd":
         corners, scores = _of_ssd(outputs, int(how.background), classes, size)
@@ -61,7 +106,7 @@ def decoded(
 
 
 def _of_yolo(
-    outputs: Mapping[str, npt.NDArray[np.generic]], how: Detection, classes: int
+    outputs: Mapping[str, npt.NDArray[np.generic]], how: Head, classes: int
 ) -> tuple[Array, Array]:
     """Corners (boxes, 4) and scores (boxes, classes)."""
     rows = _rows(outputs, 4 + int(how.objectness) + classes)
@@ -80,12 +125,12 @@ def _of_ssd(
     """Corners (boxes, 4) and scores (boxes, classes); the outputs are told apart by their widths.
 
     Raises:
-        ModelError: they are not an SSD head's.
+        OtherHeadError: they are not an SSD head's.
     """
     by_width = {array.shape[-1]: array for array in outputs.values() if array.ndim == 2}
     boxes, scores = by_width.get(4), by_width.get(background + classes)
     if boxes is None or scores is None or len(boxes) != len(scores) or len(outputs) != 2:
-        raise ModelError(
+        raise OtherHeadError(
             "the outputs are not an SSD head's",
             detail=f"{_listed(outputs)}; (boxes, 4) and (boxes, {background + classes}) are "
             "expected",
@@ -106,7 +151,7 @@ def _rows(outputs: Mapping[str, npt.NDArray[np.generic]], length: int) -> Array:
     if len(arrays) == 1 and arrays[0].ndim == 2 and length in arrays[0].shape:
         rows = np.asarray(arrays[0], np.float64)
         return rows if rows.shape[1] == length else rows.T
-    raise ModelError(
+    raise OtherHeadError(
         "the outputs are not a YOLO head's",
         detail=f"{_listed(outputs)}; one of ({length}, boxes) or (boxes, {length}) is expected",
         resolution="say in [detection] of the model's TOML whether it has objectness, and in its "

@@ -1,24 +1,32 @@
 """How an image lies in a network's input: what of it is kept, how much smaller, and where.
 
 The same numbers place an image, the classes of its pixels, and boxes that were found in the input.
+It travels to devices too (`deploy/runner/edgewright_device`): numpy and the standard library alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from toolchain.models.preprocessing import Preprocessing
 
-METHODS = {
-    "bilinear": cv2.INTER_LINEAR,
-    "bicubic": cv2.INTER_CUBIC,
-    "area": cv2.INTER_AREA,
-    "nearest": cv2.INTER_NEAREST,
-}
+class Fit(Protocol):
+    """What is read here of a network's preprocessing, `toolchain.models.preprocessing`."""
+
+    @property
+    def resize(self) -> str:
+        """By what method, or `none`."""
+
+    @property
+    def fit(self) -> str:
+        """`crop`, `letterbox` or `stretch`."""
+
+    @property
+    def crop(self) -> float:
+        """The share of the shorter side that is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +47,16 @@ class Frame:
     height: int
     scale: tuple[float, float]
 
-    def placed(self, image: npt.NDArray[np.uint8], method: int, pad: int) -> npt.NDArray[np.uint8]:
-        """An image (H, W) or (H, W, C) as it lies in the input; `pad` is what is beside it."""
-        if image.shape[1::-1] != self.size:
-            image = np.asarray(cv2.resize(image, self.size, interpolation=method), np.uint8)
-        placed = np.full((self.height, self.width, *image.shape[2:]), pad, np.uint8)
+    def placed(self, resized: npt.NDArray[np.uint8], pad: int) -> npt.NDArray[np.uint8]:
+        """An image of `size`, (H, W) or (H, W, C), as it lies in the input.
+
+        Args:
+            resized: the image.
+            pad: what is beside it.
+        """
+        placed = np.full((self.height, self.width, *resized.shape[2:]), pad, np.uint8)
         left, top = max(self.left, 0), max(self.top, 0)
-        cut = image[top - self.top :, left - self.left :]
+        cut = resized[top - self.top :, left - self.left :]
         cut = cut[: self.height - top, : self.width - left]
         placed[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
         return placed
@@ -57,7 +68,7 @@ class Frame:
         return given
 
 
-def frame(image: tuple[int, int], how: Preprocessing, width: int, height: int) -> Frame:
+def frame(image: tuple[int, int], how: Fit, width: int, height: int) -> Frame:
     """The frame of an image.
 
     Args:

@@ -1,4 +1,4 @@
-"""The runner's command line: list what is deployed, conduct a measurement, or be one job of it."""
+"""The runner's command line: list what is deployed, measure, be one job of it, or run inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgewright_runner import conduct, job
+from edgewright_runner import conduct, inference, job
 
 
 def main(argv: list[str]) -> int:
@@ -19,6 +19,7 @@ def main(argv: list[str]) -> int:
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--list", action="store_true", help="print the deployed models as JSON")
     action.add_argument("--spec", help="what to measure: a JSON file, or - for standard input")
+    action.add_argument("--run", action="store_true", help="run what standard input describes")
     action.add_argument("--job", action="store_true", help="internal: be the process of one job")
     options = parser.parse_args(argv)
     if options.job:
@@ -30,6 +31,8 @@ def main(argv: list[str]) -> int:
         if options.list:
             sys.stdout.write(json.dumps(deployed(release)) + "\n")
             return 0
+        if options.run:
+            return inference.main(release)
         spec = _read_spec(options.spec)
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.stderr.write(f"runner: {type(error).__name__}: {error}" + "\n")

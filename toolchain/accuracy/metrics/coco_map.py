@@ -20,7 +20,7 @@ import PIL.ImageOps
 
 from toolchain.accuracy import box_decoding, dataset, framing
 from toolchain.accuracy.metrics import Labelled, Metric, Network, refuse_unlabelled
-from toolchain.core.errors import UsageError
+from toolchain.core.errors import ModelError, UsageError
 
 KEYS = ("images", "annotations", "categories")
 MEAN, HALF = 0, 1  # where pycocotools' summary has them
@@ -64,7 +64,12 @@ class _CocoMap(Metric):
         found: list[Json] = []
         for image, given in zip(images, outputs, strict=True):
             size = network.width, network.height
-            boxes = box_decoding.decoded(given, network.detection, network.classes, size)
+            try:
+                boxes = box_decoding.decoded(given, network.detection, network.classes, size)
+            except box_decoding.OtherHeadError as error:
+                raise ModelError(
+                    error.brief, detail=error.detail, resolution=error.resolution
+                ) from error
             corners = _frame(image.path, network).original(boxes.corners)
             number = int(image.label.partition(" ")[0])
             for box, score, of_class in zip(corners, boxes.scores, boxes.classes, strict=True):

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from toolchain.accuracy import dataset, framing
+from toolchain.accuracy import class_map, dataset, framing, resizing
+from toolchain.accuracy.class_map import Map
 from toolchain.accuracy.metrics import Labelled, Metric, Network, refuse_unlabelled
 from toolchain.core.errors import ModelError, UsageError
 
 IGNORED = 255  # in a label: a pixel that doesn't count
-Map = npt.NDArray[np.int64]
 
 
 class _MeanIou(Metric):
@@ -51,7 +51,7 @@ class _MeanIou(Metric):
     ) -> dict[str, float]:
         counted: npt.NDArray[np.int64] | None = None
         for image, given in zip(images, outputs, strict=True):
-            predicted, classes = class_map(given, network.classes)
+            predicted, classes = _class_map(given, network.classes)
             wanted = _wanted(Path(image.label), network, (predicted.shape[0], predicted.shape[1]))
             counted = np.zeros((classes, classes), np.int64) if counted is None else counted
             counted += confusion(wanted, predicted, classes, image.path.name)
@@ -59,33 +59,23 @@ class _MeanIou(Metric):
         return of_confusion(counted)
 
 
-def class_map(given: Mapping[str, npt.NDArray[np.generic]], classes: int | None) -> tuple[Map, int]:
+def _class_map(
+    given: Mapping[str, npt.NDArray[np.generic]], classes: int | None
+) -> tuple[Map, int]:
     """The class of each pixel (H, W), and how many classes there are.
 
-    Args:
-        given: a segmenter's only output: scores (H, W, classes) or (classes, H, W), or the classes
-            themselves as whole numbers (H, W).
-        classes: how many there are, where that is known; channels last are taken otherwise.
-
     Raises:
-        ModelError: it is none of these.
+        ModelError: the outputs are no segmenter's.
     """
-    arrays = list(given.values())
-    output = arrays[0]
-    if len(arrays) == 1 and output.dtype.kind in "iu" and classes is not None:
-        flat = output.reshape([n for n in output.shape if n != 1])
-        if flat.ndim == 2:
-            return flat.astype(np.int64), classes
-    if len(arrays) == 1 and output.ndim == 3 and output.dtype.kind == "f":
-        last = output.shape[2] == classes or classes is None or output.shape[0] != classes
-        axis = 2 if last else 0
-        return output.argmax(axis=axis).astype(np.int64), output.shape[axis]
-    shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in given.items())
-    raise ModelError(
-        "the outputs are no segmenter's",
-        detail=shapes,
-        resolution="mean-iou takes one output: scores of each class for each pixel, or its class",
-    )
+    try:
+        return class_map.class_map(given, classes)
+    except class_map.NoSegmenterError as error:
+        raise ModelError(
+            "the outputs are no segmenter's",
+            detail=str(error),
+            resolution="mean-iou takes one output: scores of each class for each pixel, or its "
+            "class",
+        ) from error
 
 
 def _wanted(path: Path, network: Network, shape: tuple[int, int]) -> Map:
@@ -103,7 +93,7 @@ def _wanted(path: Path, network: Network, shape: tuple[int, int]) -> Map:
             detail=str(error),
             resolution="save them as an 8-bit PNG of one channel, or of a palette",
         ) from error
-    lying = place.placed(label, framing.METHODS["nearest"], IGNORED)
+    lying = place.placed(resizing.resized(label, place.size, "nearest"), IGNORED)
     rows = np.arange(shape[0]) * lying.shape[0] // shape[0]
     columns = np.arange(shape[1]) * lying.shape[1] // shape[1]
     given: Map = lying[rows][:, columns].astype(np.int64)

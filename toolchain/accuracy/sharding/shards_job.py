@@ -11,7 +11,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from toolchain import formats
-from toolchain.accuracy import dataset, framing
+from toolchain.accuracy import dataset, framing, resizing
 from toolchain.accuracy.sharding.shards_request import (
     SUMMARY,
     OutputsRequest,
@@ -95,8 +95,8 @@ def read(
         upright = PIL.ImageOps.exif_transpose(opened)
         image = np.asarray(upright.convert("L" if channels == 1 else "RGB"), np.uint8)
     place = framing.frame((image.shape[1], image.shape[0]), how, width, height)
-    method = framing.METHODS.get(how.resize, framing.METHODS["nearest"])
-    return place.placed(image, method, how.pad).reshape(height, width, channels)
+    fitted = place.placed(resizing.resized(image, place.size, how.resize), how.pad)
+    return fitted.reshape(height, width, channels)
 
 
 def inputs(path: Path) -> public_images.Array:

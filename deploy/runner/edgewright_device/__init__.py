@@ -1,0 +1,84 @@
+"""Networks of a release in a program of the user's own, on the device.
+
+    from edgewright_device import load
+
+    net = load("mobilenetv3-large")
+    for label, score in net.classify("cat.jpg"):
+        print(label, score)
+
+The program runs by the release's own Python, `~/.edgewright/current/venv/bin/python`. Python's
+library and numpy are all that is needed; Pillow or OpenCV reads pictures where one is installed.
+Written for Python 3.10 and later.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgewright_device.errors import (
+    EdgewrightError,
+    InputError,
+    MeaningError,
+    NotDeployedError,
+    RuntimeFailedError,
+)
+from edgewright_device.network import Box, Network
+from edgewright_device.release import Release, Wanted
+
+__all__ = [
+    "Box",
+    "EdgewrightError",
+    "InputError",
+    "MeaningError",
+    "Network",
+    "NotDeployedError",
+    "RuntimeFailedError",
+    "load",
+    "models",
+]
+
+# runner/edgewright_device/__init__.py
+OWN = Path(__file__).parents[2]
+
+
+def load(
+    name: str,
+    *,
+    runtime: str | None = None,
+    variant: str | None = None,
+    opt_level: int | None = None,
+    threads: int | None = None,
+    batch: int | None = None,
+    release: Path | None = None,
+) -> Network:
+    """A network of a release, ready to be called.
+
+    Args:
+        name: the model's.
+        runtime: its name; what the model's metadata says, else the first that there is.
+        variant: of the network, such as int8; as it was trained where that is there.
+        opt_level: of a runtime that has such levels; the highest.
+        threads: of the runtime; what the model's metadata says, else 1.
+        batch: samples of a call; the smallest that is deployed.
+        release: the release's folder; the one that this library is in.
+
+    Raises:
+        NotDeployedError: the release holds nothing like that.
+        RuntimeFailedError: the runtime can't load it.
+        EdgewrightError: the release can't be read.
+    """
+    model = Release(release or OWN).model(name, batch)
+    form = model.form(Wanted(runtime, variant, opt_level))
+    return Network(model, form, threads or model.metadata.get("threads") or 1)
+
+
+def models(release: Path | None = None) -> list[str]:
+    """The names of the models of a release.
+
+    Args:
+        release: its folder; the one that this library is in.
+
+    Raises:
+        EdgewrightError: it can't be read.
+    """
+    return Release(release or OWN).models

@@ -1,0 +1,1 @@
+../../../toolchain/accuracy/box_decoding.py

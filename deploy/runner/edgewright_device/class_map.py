@@ -1,0 +1,1 @@
+../../../toolchain/accuracy/class_map.py

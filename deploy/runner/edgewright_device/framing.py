@@ -1,0 +1,1 @@
+../../../toolchain/accuracy/framing.py

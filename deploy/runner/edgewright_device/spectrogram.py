@@ -1,0 +1,1 @@
+../../../toolchain/samples/spectrogram.py
