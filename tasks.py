@@ -9,10 +9,11 @@ from invoke import Collection, Context, task
 
 from deploy.tasks import accuracy, boards, fleet
 from deploy.tasks import measure as device
+from deploy.tasks import run as inference
 from toolchain.commandline import console
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import DEFAULT_TARGET, Amount
-from toolchain.tasks import inspection
+from toolchain.tasks import example, inspection
 from toolchain.tasks import machine as make
 from toolchain.tasks import models as model
 from toolchain.workstation import leftovers
@@ -41,8 +42,9 @@ def quickstart(context: Context, budget: float = Amount(2)) -> None:
 ns = Collection(
     make.doctor, make.setup, make.clean, make.build_images, make.build_wheels, make.lock,
     model.models, inspection.inspect, boards.add_board,
-    model.canvases, model.convert, model.compile, model.report, fleet.probe, fleet.deploy,
-    fleet.releases, fleet.rollback, fleet.keys, device.bench, accuracy.accuracy, device.tune,
+    model.canvases, model.convert, model.compile, example.example, model.report, fleet.probe,
+    fleet.deploy, fleet.releases, fleet.rollback, fleet.keys, inference.run, device.bench,
+    accuracy.accuracy, device.tune,
     device.schemas, make.verify, quickstart,
 )  # fmt: skip
 _emulator = Collection("emulator")

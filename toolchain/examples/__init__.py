@@ -1,0 +1,1 @@
+"""Small programs that use one network: what a user begins with."""

@@ -1,0 +1,66 @@
+"""The task that writes a program for a network: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from invoke import Context, task
+
+from toolchain.commandline import console, options
+from toolchain.commandline.console import guarded
+from toolchain.commandline.options import Whole
+from toolchain.core.errors import UsageError
+
+LANGUAGES = ("python",)
+
+
+@task(
+    help={
+        "model": "the name of a converted model",
+        "language": f"of the program: {', '.join(LANGUAGES)}",
+        "batch": "the batch size",
+        "out": "the file to write; printed when left out",
+    }
+)
+@guarded
+def example(
+    _: Context, *, model: str = "", language: str = "python", batch: int = Whole(1), out: str = ""
+) -> None:
+    """Write a complete small program that runs a converted model on a device."""
+    from toolchain.examples import python_program
+    from toolchain.models import place
+    from toolchain.models.manifest import ModelManifest
+
+    name = options.required("model", model, "mobilenetv3-large")
+    if language not in LANGUAGES:
+        raise UsageError(
+            f"no programs are written in {language}", resolution=f"--language {LANGUAGES[0]}"
+        )
+    folder = place.folder_of(name, batch)
+    if not folder.is_dir():
+        known = sorted({path.parent.name for path in place.all_folders()})
+        raise UsageError(
+            f"{name} was not converted at batch {batch}",
+            detail=f"converted are: {', '.join(known) or 'none'}",
+            resolution=f"run: invoke convert --model {name}",
+        )
+    manifest = ModelManifest.load(folder)
+    labels: list[str] = []
+    if manifest.labels is not None:
+        path = folder / manifest.labels.file
+        try:
+            labels = path.read_text("utf-8").splitlines()
+        except OSError as error:
+            raise UsageError(
+                f"{path} is gone", resolution=f"run: invoke convert --model {name}"
+            ) from error
+    text = python_program.program(manifest, labels)
+    if not out:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(out).write_text(text, "utf-8")
+    except OSError as error:
+        raise UsageError(f"{out} can't be written", detail=str(error)) from error
+    console.note(f"written: {out}")
