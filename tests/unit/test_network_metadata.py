@@ -74,6 +74,15 @@ def test_every_network_of_the_catalogue_says_its_task() -> None:
         found = network_metadata.of_model(resolve_model(name), inputs)
         assert found is not None
         assert found.task == entry.task
+        names = network_metadata.label_names(resolve_model(name))
+        assert len(names) == (entry.classes if entry.labels else 0)
+
+
+def test_the_classes_of_imagenet_have_the_names_that_its_networks_index() -> None:
+    names = network_metadata.label_names(resolve_model("efficientnet-lite0"))
+    assert (names[0], names[281], names[985], names[999]) == (
+        *("tench", "tabby", "daisy", "toilet tissue"),
+    )
 
 
 def test_a_manifest_carries_it_and_one_of_before_is_still_read(tmp_path: Path) -> None:

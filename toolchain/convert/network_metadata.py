@@ -7,6 +7,7 @@ from pathlib import Path
 from toolchain import runtimes
 from toolchain.core.errors import ModelError
 from toolchain.formats.signature import Tensor
+from toolchain.models import catalogue
 from toolchain.models.detection import Detection
 from toolchain.models.manifest import File, record
 from toolchain.models.metadata import Metadata, Task
@@ -72,9 +73,11 @@ def label_names(spec: ModelSpec) -> tuple[str, ...]:
                 resolution="give a name a line, in UTF-8",
             ) from error
         return tuple(line.strip() for line in text.strip().splitlines())
-    if spec.entry is not None and spec.entry.labels == "digits" and spec.entry.classes:
+    if spec.entry is None or spec.entry.labels is None or spec.entry.classes is None:
+        return ()
+    if spec.entry.labels == "digits":
         return tuple(str(number) for number in range(spec.entry.classes))
-    return ()
+    return tuple(catalogue.label_list(spec.entry.labels).read_text("utf-8").splitlines())
 
 
 def _task(detection: Detection | None, names: tuple[str, ...]) -> Task | None:

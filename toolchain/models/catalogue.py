@@ -73,3 +73,12 @@ def entries() -> dict[str, CatalogueEntry]:
         return {name: CatalogueEntry(name=name, **entry) for name, entry in known.items()}
     except (tomllib.TOMLDecodeError, ValidationError, TypeError) as error:
         raise ModelError(f"{DATA.name} can't be used", detail=str(error)) from error
+
+
+def label_list(name: str) -> Path:
+    """The file with the names of a list of classes, a line each, in the order of their numbers.
+
+    Args:
+        name: as an entry's `labels` says it.
+    """
+    return DATA.with_name(f"{name.replace('-', '_')}.txt")
