@@ -23,7 +23,7 @@ TFLITE = runtime("tflite")
 
 def a_file(*codes: tuple[int, str, int]) -> bytes:
     """A file that names operators: number, custom name, version."""
-    import flatbuffers  # type: ignore[import-untyped]  # it has none
+    import flatbuffers
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.ModelT()

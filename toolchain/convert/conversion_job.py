@@ -18,6 +18,7 @@ import onnx
 
 from toolchain import formats
 from toolchain.convert import network_metadata, onnx2tf, parity
+from toolchain.convert.network_metadata import Known
 from toolchain.convert.parity import Outputs
 from toolchain.convert.requests import ConversionRequest, Part
 from toolchain.core.errors import ModelError
@@ -115,7 +116,14 @@ def convert(request: ConversionRequest, progress: Progress) -> None:
     _refuse_other_labels(spec, reference.outputs)
     _check(network, reference, forms, progress)
     _write(folder, reference, forms)
-    _manifest(spec, source, reference, forms, folder).save(folder)
+    classified = reference.outputs.is_classification
+    known = Known(
+        spec=spec,
+        inputs=inputs,
+        described=network.described(),
+        scores=reference.outputs.tensors[0].shape[1] if classified else None,
+    )
+    _manifest(known, source, reference, forms, folder).save(folder)
 
 
 def fixed_inputs(
@@ -319,10 +327,10 @@ def _write(folder: Path, reference: Reference, forms: Forms) -> None:
 
 
 def _manifest(
-    spec: ModelSpec, source: Source, reference: Reference, forms: Forms, folder: Path
+    known: Known, source: Source, reference: Reference, forms: Forms, folder: Path
 ) -> ModelManifest:
     """The manifest of a folder that holds all files already."""
-    order = forms.bound
+    order, spec = forms.bound, known.spec
     tflite = {}
     if forms.tflite is not None:
         tflite[PLAIN] = record_tflite(
@@ -340,8 +348,8 @@ def _manifest(
         inputs=list(reference.inputs),
         outputs=list(reference.outputs.tensors),
         state=samples.state,
-        metadata=network_metadata.of_model(spec, reference.inputs),
-        labels=network_metadata.write_labels(spec, folder),
+        metadata=network_metadata.of_model(known),
+        labels=network_metadata.write_labels(known, folder),
         tflite=tflite,
         onnx=None if forms.graph is None else record(folder, ONNX_FILE),
         samples=Samples(
@@ -365,7 +373,7 @@ def _refuse_other_labels(spec: ModelSpec, outputs: Outputs) -> None:
     """Refuse a list of labels that has another length than the model's output."""
     if spec.own is None or spec.own.labels is None or not outputs.is_classification:
         return
-    names = network_metadata.label_names(spec)
+    names = network_metadata.listed(spec.own.labels)
     scores = outputs.tensors[0].shape[1]
     if len(names) != scores:
         raise ModelError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
     Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """What a model file says itself of what its inputs and outputs mean.
+
+    Attributes:
+        labels: the names of its classes; empty where there are none.
+        mean, std: of its image's normalisation, (pixel - mean) / std; empty where there is none.
+    """
+
+    labels: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
 
 class Network(ABC):
@@ -68,6 +83,10 @@ class Network(ABC):
             ModelError: TFLite lacks an operator of it; the error names it.
         """
         del inputs
+        return None
+
+    def described(self) -> Described | None:
+        """What the file says of the meaning of inputs and outputs; None where it says nothing."""
         return None
 
     def known_shapes(self, batch: int) -> Shapes:

@@ -25,8 +25,13 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 from toolchain.core.errors import ModelError
-from toolchain.formats.graphs import onnx_graph, tensorflow_graph, tflite_signature
-from toolchain.formats.network import Network
+from toolchain.formats.graphs import (
+    onnx_graph,
+    tensorflow_graph,
+    tflite_metadata,
+    tflite_signature,
+)
+from toolchain.formats.network import Described, Network
 from toolchain.formats.signature import Signature, Tensor
 
 if TYPE_CHECKING:
@@ -57,6 +62,10 @@ class TfliteNetwork(Network):
         self.content = content
         self.signature = tflite_signature.read(content)
         self._interpreters: dict[tuple[tuple[int, ...], ...], tf.lite.Interpreter] = {}
+
+    def described(self) -> Described | None:
+        """Labels and normalisation, where the file has TFLite Metadata."""
+        return tflite_metadata.read(self.content)
 
     def run(self, feeds: Arrays) -> dict[str, Array]:
         """By TensorFlow Lite."""
