@@ -6,7 +6,7 @@
     for label, score in net.classify("cat.jpg"):
         print(label, score)
 
-The program runs by the release's own Python, `~/.edgewright/current/venv/bin/python`. Python's
+The program runs by the release's own Python, `edgewright/current/venv/bin/python`. Python's
 library and numpy are all that is needed; Pillow or OpenCV reads pictures where one is installed.
 Written for Python 3.10 and later.
 """
