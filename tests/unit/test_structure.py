@@ -79,6 +79,7 @@ BELOW = {
     },
     "tuning": {"compile", "core", "models", "targets"},
     "bundle": {"core", "lock", "models", "runtimes", "targets", "wheels"},
+    "publication": {"core", "lock", "runtimes", "targets", "wheels"},
     "results": {"core", "models"},
     "reference": {"core", "formats", "models"},
     "examples": {"formats", "models"},
@@ -88,7 +89,7 @@ BELOW = {
     "tasks": {
         *("accuracy", "commandline", "compile", "core", "examples", "formats", "images"),
         "inspection",
-        *("lock", "models"),
+        *("lock", "models", "publication"),
         *("report", "results", "runtimes", "samples", "targets", "tuning", "wheels"),
         "workstation",
     },
