@@ -178,7 +178,7 @@ SEEDS = {
     ),
     "a switch that outlives its agent": Seed(
         file="deploy/agent/commit_confirmed.py",
-        good="    if heard and os.read(ear, 1):", bad="    if heard:",
+        good="    if heard and os.read(ear, 1) == CONFIRMED:", bad="    if heard:",
         test=CONFIRMED, only="killed_undoes",
     ),
     "a venv compared by names and sizes": Seed(

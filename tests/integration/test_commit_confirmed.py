@@ -164,9 +164,9 @@ def test_the_only_device_that_is_lost_is_an_error_of_its_own(
 ) -> None:
     rollback = Session.rollback
 
-    def lossy(self: Session) -> SwitchedBack:
+    def lossy(self: Session, to: str = "") -> SwitchedBack:
         sshd.drop_links()
-        return rollback(self)
+        return rollback(self, to)
 
     monkeypatch.setattr(Session, "rollback", lossy)
     with connection.connect(sshd.device) as conn, pytest.raises(OutcomeUnknown, match="lost while"):

@@ -60,7 +60,11 @@ def test_every_conversion_was_checked(digits: ModelManifest) -> None:
 def test_the_card_names_every_file_that_is_there(bench: Bench, digits: ModelManifest) -> None:
     folder = bench.out / "digits-cnn" / "b1"
     library = digits.libraries["rv64gc"]["O3"]
-    files = [digits.graph(PLAIN), digits.samples, digits.tflite["fp32"], library]
+    assert digits.labels is not None
+    files = [
+        *(digits.graph(PLAIN), digits.samples, digits.labels),
+        *(digits.tflite["fp32"], library),
+    ]
     for file in files:
         assert store.digest_file(folder / file.file) == file.sha256
     statement = f"{library.file}{provenance.SUFFIX}"
