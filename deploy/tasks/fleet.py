@@ -16,7 +16,7 @@ from invoke import Context, task
 
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import JSON, Fleet, OrderedFleet
+from toolchain.commandline.options import JSON, Fleet, OrderedFleet, Whole
 from toolchain.core.errors import FleetError
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ def probe(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     help=ORDERED_HELP
     | {
         "model": "models to send, separated by commas; all that are compiled when left out",
+        "variant": "variants such as fp32,int8; all that were made when left out",
+        "opt-level": "levels of compiled libraries, separated by commas; all when left out",
+        "samples": "inputs of each model to compare outputs on, there; all when 0",
         "dry-run": "show what would be done and change nothing",
     }
 )
@@ -75,7 +78,10 @@ def probe(_: Context, *, fleet: Fleet, json: bool = False) -> None:
 def deploy(
     _: Context,
     model: str = "",
+    variant: str = "",
+    opt_level: str = "",
     *,
+    samples: int = Whole(0),
     fleet: OrderedFleet,
     dry_run: bool = False,
     json: bool = False,
@@ -85,10 +91,13 @@ def deploy(
     from deploy.release import rollout
     from toolchain import targets
     from toolchain.bundle import assemble, compiled_models
+    from toolchain.bundle.choice import Choice, narrowed
     from toolchain.core import signing
 
+    levels = options.numbers("opt-level", opt_level)
+    wanted = Choice(variants=options.names(variant), opt_levels=levels)
     limits, devices = _limits(fleet), selection.devices(fleet)
-    names, wanted = sorted({d.target for d in devices}), options.names(model)
+    names = sorted({d.target for d in devices})
 
     def show_plan(name: str, plan: Plan) -> None:
         rows = [[str(n), step] for n, step in enumerate(plan.steps, start=1)]
@@ -111,7 +120,8 @@ def deploy(
         bundles = {}
         with console.step(f"bundle for {', '.join(names)}"):
             for target in map(targets.target, names):
-                made = assemble.to_send(target, compiled_models.chosen(target, wanted))
+                there = compiled_models.chosen(target, options.names(model))
+                made = assemble.to_send(target, narrowed(there, target, wanted), samples)
                 bundles[target.name] = held.enter_context(made)
             signing.seal_bundles({f: assemble.load(f).release for f in bundles.values()})
         if dry_run:

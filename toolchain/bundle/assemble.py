@@ -19,6 +19,7 @@ from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain import runtimes, targets
+from toolchain.bundle import choice
 from toolchain.core import paths, plugins, process
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.field_types import Sha256
@@ -170,7 +171,7 @@ def release_id(fields: dict[str, object]) -> str:
 
 
 @contextmanager
-def to_send(target: Target, models: Sequence[ModelManifest]) -> Iterator[Path]:
+def to_send(target: Target, models: Sequence[ModelManifest], samples: int = 0) -> Iterator[Path]:
     """`make` for who sends it: the bundle as a folder that is there until the block ends.
 
     The one in dist/ takes another's place as soon as the same models are bundled otherwise, also in
@@ -180,17 +181,20 @@ def to_send(target: Target, models: Sequence[ModelManifest]) -> Iterator[Path]:
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside, prefix=f".{process.own_name()}-") as folder:
         own = Path(folder) / "bundle"
-        make(target, models, own)
+        make(target, models, own, samples)
         yield own
 
 
-def make(target: Target, models: Sequence[ModelManifest], own: Path | None = None) -> Path:
+def make(
+    target: Target, models: Sequence[ModelManifest], own: Path | None = None, samples: int = 0
+) -> Path:
     """Gather a bundle into dist/bundles/<target>/<models>/.
 
     Args:
         target: the device's target.
         models: the manifests of those to send, from `compiled_models.chosen`.
         own: where the caller wants one too, beside it on the disk.
+        samples: inferences of each model that go along; 0 is all.
 
     Returns:
         the bundle's folder.
@@ -206,7 +210,7 @@ def make(target: Target, models: Sequence[ModelManifest], own: Path | None = Non
     with store.scratch() as scratch:
         folder = scratch / "bundle"
         requires = _wheels(folder / "wheels", target, store, models)
-        bundled = [_model(manifest, folder, target) for manifest in models]
+        bundled = [_model(manifest, folder, target, samples) for manifest in models]
         _runner(folder / "runner", target)
         (folder / "requirements.txt").write_text(_requirements(folder / "wheels"))
         files = [
@@ -329,7 +333,7 @@ def _requirements(folder: Path) -> str:
     return "".join(lines)
 
 
-def _model(manifest: ModelManifest, folder: Path, target: Target) -> BundledModel:
+def _model(manifest: ModelManifest, folder: Path, target: Target, samples: int) -> BundledModel:
     """Copy what the device needs of a model: its manifest, samples, references and artifacts."""
     source = place.folder_of(manifest.model, manifest.batch)
     relative = place.folder_of(manifest.model, manifest.batch, Path("models")).as_posix()
@@ -347,6 +351,7 @@ def _model(manifest: ModelManifest, folder: Path, target: Target) -> BundledMode
                 resolution=f"run: invoke compile --model {manifest.model} --target {target.name}",
             ) from error
     _refuse_newer(manifest, into, target)
+    manifest = choice.with_fewer_samples(manifest, into, samples)
     manifest.for_device(target.name).save(into)
     return BundledModel(
         model=manifest.model,

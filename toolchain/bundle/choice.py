@@ -1,0 +1,131 @@
+"""Which of what was made of a model a bundle takes: forms, levels, and how many samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolchain import runtimes
+from toolchain.core.errors import UsageError
+from toolchain.models import manifest as model_manifest
+from toolchain.models.manifest import ModelManifest
+from toolchain.models.samples_file import INPUT, OUTPUT
+from toolchain.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which forms go along; what is empty takes all there is.
+
+    Attributes:
+        variants: their names.
+        opt_levels: of compiled libraries; a runtime that has no levels is left alone.
+    """
+
+    variants: Sequence[str] = ()
+    opt_levels: Sequence[int] = ()
+
+
+def narrowed(
+    manifests: Sequence[ModelManifest], target: Target, choice: Choice
+) -> list[ModelManifest]:
+    """The manifests without what is not chosen.
+
+    Args:
+        manifests: of the models to send.
+        target: the devices'.
+        choice: of all of them.
+
+    Raises:
+        UsageError: something chosen was not made of any model, or nothing is left of one.
+    """
+    made = [artifact for m in manifests for _, artifact in runtimes.executed(m, target)]
+    _refuse_unknown("variant", choice.variants, {a.variant for a in made})
+    levels = {a.opt_level for a in made if a.opt_level is not None}
+    _refuse_unknown("opt level", choice.opt_levels, levels)
+    kept = [_narrowed(manifest, target, choice) for manifest in manifests]
+    for manifest in kept:
+        if not runtimes.executed(manifest, target):
+            raise UsageError(
+                f"{manifest.model}, batch {manifest.batch}: nothing is left of it by this choice",
+                resolution="choose a variant that it has, or leave it out by --model",
+            )
+    return kept
+
+
+def _refuse_unknown(what: str, wanted: Sequence[object], known: set[Any]) -> None:
+    there = ", ".join(map(str, sorted(known)))
+    if unknown := [one for one in wanted if one not in known]:
+        raise UsageError(
+            f"no model has {what} {unknown[0]} here",
+            resolution=f"there is: {there or 'none'}; `invoke compile` makes more",
+        )
+
+
+def _narrowed(manifest: ModelManifest, target: Target, choice: Choice) -> ModelManifest:
+    def wanted(variant: str, level: int | None) -> bool:
+        return (not choice.variants or variant in choice.variants) and (
+            not choice.opt_levels or level is None or level in choice.opt_levels
+        )
+
+    libraries = {
+        name: one
+        for name, one in manifest.libraries.get(target.name, {}).items()
+        if wanted(one.variant, one.opt_level)
+    }
+    artifacts = {
+        runtime: [one for one in of if wanted(one.variant, one.opt_level)]
+        for runtime, of in manifest.artifacts.items()
+    }
+    return manifest.model_copy(
+        update={
+            "tflite": {v: one for v, one in manifest.tflite.items() if wanted(v, None)},
+            "references": {v: one for v, one in manifest.references.items() if wanted(v, None)},
+            "libraries": {target.name: libraries} if libraries else {},
+            "artifacts": {runtime: of for runtime, of in artifacts.items() if of},
+        }
+    )
+
+
+def with_fewer_samples(manifest: ModelManifest, folder: Path, inferences: int) -> ModelManifest:
+    """Shorten a bundled model's samples and references, in their folder.
+
+    Args:
+        manifest: the model's; its files are in the folder.
+        folder: the model's in the bundle.
+        inferences: how many are kept, and those that their last sequence lacks; 0 keeps all.
+
+    Returns:
+        the manifest with the files as they are then.
+    """
+    steps = manifest.state.steps if manifest.state else 1
+    kept = -(-inferences // steps) * steps
+    samples = manifest.samples
+    if not kept or kept * manifest.batch >= samples.count:
+        return manifest
+    for file in (samples, *manifest.references.values()):
+        _shorten(folder / file.file, kept, manifest.batch)
+    record = model_manifest.record
+    fewer = {**record(folder, samples.file).model_dump(), "count": kept * manifest.batch}
+    references = {name: record(folder, f.file) for name, f in manifest.references.items()}
+    return manifest.model_copy(
+        update={"samples": samples.model_copy(update=fewer), "references": references}
+    )
+
+
+def _shorten(path: Path, inferences: int, batch: int) -> None:
+    """Keep an array's first inferences; those of schema 1, and labels, are counted by samples."""
+    if path.suffix == ".npy":
+        np.save(path, np.load(path, allow_pickle=False)[: inferences * batch], allow_pickle=False)
+        return
+    with np.load(path, allow_pickle=False) as arrays:
+        kept = {
+            key: arrays[key][: inferences * (1 if key.startswith((INPUT, OUTPUT)) else batch)]
+            for key in arrays
+        }
+    with path.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **kept)
