@@ -70,3 +70,12 @@ def test_a_disk_without_second_names_has_a_copy(
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     assemble._share(str(tmp_path / "one"), str(tmp_path / "two"))
     assert (tmp_path / "two").read_text() == "x"
+
+
+def test_many_models_have_a_folder_that_a_disk_takes(tmp_path: Path) -> None:
+    models = {f"a-network-of-some-length-{number}" for number in range(40)}
+    name = assemble._name(models)
+    (tmp_path / name).mkdir()
+    assert name.startswith("a-network-of-some-length-0+")
+    assert name != assemble._name(models | {"another"})
+    assert assemble._name({"b", "a"}) == "a+b"

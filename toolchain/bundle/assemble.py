@@ -33,6 +33,7 @@ from toolchain.targets import Target
 from toolchain.wheels.recipe import PYTHON_SINCE
 
 MANIFEST = "manifest.json"
+NAME_LENGTH = 150  # of a bundle's folder; a disk takes 255 bytes
 # where the runner finds the modules of runtimes
 BACKENDS = "edgewright_runner/backends"
 
@@ -204,8 +205,7 @@ def make(
         UsageError: no set of wheels runs all of these models, or a runtime lacks its twin.
     """
     store = Store()
-    name = "+".join(sorted({manifest.model for manifest in models})) or "runtime"
-    final = paths.dist() / "bundles" / target.name / name
+    final = paths.dist() / "bundles" / target.name / _name({m.model for m in models})
     final.parent.mkdir(parents=True, exist_ok=True)
     with store.scratch() as scratch:
         folder = scratch / "bundle"
@@ -236,6 +236,12 @@ def make(
         (folder / MANIFEST).write_text(json.dumps(fields, indent=1, sort_keys=True))
         _put(folder, final, store, own)
     return final
+
+
+def _name(models: set[str]) -> str:
+    """The folder's name: the models', as many as a disk takes."""
+    full = "+".join(sorted(models)) or "runtime"
+    return full if len(full) <= NAME_LENGTH else f"{full[:NAME_LENGTH]}+{digest_of(full)[:8]}"
 
 
 def _put(folder: Path, final: Path, store: Store, own: Path | None = None) -> None:
