@@ -7,8 +7,6 @@ medians lie apart. Emulated times are not compared; their classes and instructio
 
 from __future__ import annotations
 
-import itertools
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +17,10 @@ from rich.table import Table
 
 from toolchain.core.errors import BenchError, UsageError
 from toolchain.report import formatting
-from toolchain.results import measurement
+from toolchain.results import measurement, statistics
 from toolchain.results.configuration import Configuration
 from toolchain.results.disturbances import disturbances
 
-BLOCKS = 8
-FEWEST = 2 * BLOCKS  # times that a run needs for its noise to be judged
 SAME_INSTRUCTIONS = 1e-3  # two starts of one job were seen to differ by less
 
 _Job = tuple[str, Configuration]
@@ -154,18 +150,12 @@ def _by_instructions(before: float, after: float) -> Verdict:
 
 
 def _by_times(before: Sequence[int], after: Sequence[int]) -> Verdict:
-    if min(len(before), len(after)) < FEWEST:
+    if min(len(before), len(after)) < statistics.FEWEST:
         return "too few samples"
-    first, second = blocks(before), blocks(after)
+    first, second = statistics.blocks(before), statistics.blocks(after)
     if max(second) < min(first):
         return "faster"
     return "slower" if min(second) > max(first) else "within noise"
-
-
-def blocks(times: Sequence[int]) -> list[float]:
-    """The median of each of `BLOCKS` consecutive parts."""
-    ends = [round(n * len(times) / BLOCKS) for n in range(BLOCKS + 1)]
-    return [statistics.median(times[a:b]) for a, b in itertools.pairwise(ends)]
 
 
 def _other_classes(

@@ -53,6 +53,13 @@ def mebibytes(size: float) -> str:
     return f"{number(size / MIB)} MiB"
 
 
+def size(of: int) -> str:
+    """The size of a file, in the unit that suits it."""
+    if of < 1 << 10:
+        return f"{of} bytes"
+    return mebibytes(of) if of >= MIB else f"{number(of / (1 << 10))} KiB"
+
+
 def when(result: measurement.Result) -> str:
     """When a result was measured, in UTC."""
     return f"{result.started.astimezone(UTC):%Y-%m-%d %H:%M}"
@@ -232,17 +239,28 @@ def instruction_ratios(result: measurement.Result) -> list[str]:
 def comparisons(result: measurement.Result) -> list[str]:
     """For each model and variant, how the best time of each runtime stands to the best of all.
 
-    Empty for an emulated device.
+    Empty for an emulated device; threads beyond the cores count for nothing.
     """
     if result.emulated:
         return []
-    timed = ((m, m.timing()) for m in result.measurements if m.status == "ok")
+    good = [m for m in result.measurements if m.status == "ok" and m.threads <= result.device.cores]
+    timed = ((m, m.timing()) for m in good)
     return [
-        f"{title(fast)}: {configuration(slow.configuration)} takes "
-        f"{number(measurement.latency_ratio((result, slow), (result, fast)))} times as long as "
-        f"{configuration(fast.configuration)}"
+        f"{title(fast)}: {_compared(slow, fast)}"
         for (_, fast), (_, slow) in _best((t.latency_ns, m) for m, t in timed if t is not None)
     ]
+
+
+def _compared(slow: measurement.Measurement, fast: measurement.Measurement) -> str:
+    factor = statistics.factor(slow.samples_ns, fast.samples_ns)
+    slower, faster = configuration(slow.configuration), configuration(fast.configuration)
+    if factor.low is None or factor.high is None:
+        few = "of too few times to tell it from noise"
+        return f"{slower} takes {number(factor.value)} times as long as {faster}, {few}"
+    span = f"({number(factor.low)} to {number(factor.high)})"
+    if not factor.beyond_noise:
+        return f"{slower} and {faster} take the same time within noise {span}"
+    return f"{slower} takes {number(factor.value)} times {span} as long as {faster}"
 
 
 def _best(scores: Iterable[_Scored]) -> Iterator[tuple[_Scored, _Scored]]:
@@ -262,9 +280,16 @@ def latency(m: measurement.Measurement, milliseconds: float) -> str:
     return number(milliseconds) + ("*" if disturbances(m) else "")
 
 
-def notes(m: measurement.Measurement) -> list[str]:
-    """What a reader should know about a measurement beside its numbers."""
+def notes(m: measurement.Measurement, cores: int) -> list[str]:
+    """What a reader should know about a measurement beside its numbers.
+
+    Args:
+        m: the measurement.
+        cores: of the device.
+    """
     lines = [f"disturbed: {cause}" for cause in disturbances(m)]
+    if m.threads > cores:
+        lines.append(f"{threads(m.threads)} on {cores} cores wait for each other")
     timing = m.timing()
     if timing is not None and timing.kept < MANY:
         lines.append(f"{timing.kept} samples only")

@@ -14,12 +14,14 @@ from toolchain.accuracy.metric_values import MetricRun
 from toolchain.models.manifest import ModelManifest
 from toolchain.report import (
     accuracy_section,
+    answers,
     comparison,
     formatting,
     measurement_rows,
     metric_section,
     summary,
 )
+from toolchain.report.answers import NO_LIMITS, Limits
 from toolchain.report.charts import batch_chart, latency_chart, runtime_style, variant_chart
 from toolchain.report.failures import Failed
 from toolchain.results import measurement, statistics
@@ -36,7 +38,10 @@ ACCURACY = (
     "Thick bar: top-1 on the device; thin bar: top-5; each with its 95 % Wilson interval. Dashed "
     "line: top-1 of the reference on the same inputs."
 )
-MEMORY = "Of the job’s whole process, Python and numpy included."
+MEMORY = (
+    "What the model adds to its process: the peak, less what Python, numpy and the runtime took "
+    "before it was loaded."
+)
 EMULATORS_MEMORY = "Under emulation the emulator’s own memory is in it."
 
 
@@ -87,6 +92,7 @@ def render(
     manifests: Sequence[ModelManifest] = (),
     failed: Sequence[Failed] = (),
     compared: Compared | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> str:
     """The page as HTML.
 
@@ -97,6 +103,7 @@ def render(
         manifests: of measured models that this machine still has.
         failed: from `failures.collect`.
         compared: two results side by side.
+        limits: what a configuration keeps to that is recommended.
     """
     measured = {m.runtime for result in results for m in result.measurements}
     measured |= {subject.runtime for run in runs for subject in run.subjects}
@@ -112,6 +119,7 @@ def render(
         summary=summary,
         accuracies=accuracy_section,
         metrics=metric_section,
+        rows=measurement_rows,
         mark=measurement.EMULATED,
         emulated=formatting.any_emulated(results),
         real=formatting.any_real(results),
@@ -121,6 +129,11 @@ def render(
         judged=judged,
         failed=failed,
         compared=compared,
+        answered=[
+            (result, found)
+            for result in results
+            if (found := answers.answers(result, runs, limits))
+        ],
         sections=[
             _section(result, f"h{number}", manifests) for number, result in enumerate(results)
         ],
@@ -159,7 +172,7 @@ def _section(result: measurement.Result, key: str, manifests: Sequence[ModelMani
             figures=[model.accuracy() for model in models if model.labelled],
         ),
         Plots(
-            heading="Peak memory",
+            heading="Memory",
             caption=MEMORY + (" " + EMULATORS_MEMORY if result.emulated else ""),
             figures=[model.memory() for model in models if model.weighed],
         ),
@@ -199,8 +212,9 @@ class _Model:
 
     @property
     def weighed(self) -> list[tuple[measurement.Measurement, int]]:
-        """What has a peak of memory, in bytes."""
-        return [(m, m.peak_rss_bytes) for m in self.measurements if m.peak_rss_bytes]
+        """What has its own memory, in bytes."""
+        owned = ((m, measurement_rows.own_memory(m)) for m in self.measurements)
+        return [(m, own) for m, own in owned if own]
 
     @property
     def labelled(self) -> list[tuple[measurement.Measurement, measurement.Accuracy]]:
@@ -223,7 +237,7 @@ class _Model:
         return latency_chart.bars(title, bars, emulated=self.emulated, key=key)
 
     def memory(self) -> str:
-        """The peaks of memory."""
+        """What each takes of memory."""
         bars = [
             latency_chart.Bar(
                 label=formatting.configuration(m.configuration),
@@ -233,7 +247,7 @@ class _Model:
             )
             for m, peak in self.weighed
         ]
-        title, key = f"{self.title}: peak memory", f"{self.key}p"
+        title, key = f"{self.title}: memory", f"{self.key}p"
         return latency_chart.bars(title, bars, emulated=False, key=key)
 
     def accuracy(self) -> str:

@@ -87,6 +87,13 @@ def accuracy_of(accuracy: measurement.Accuracy) -> statistics.Proportion:
     return statistics.wilson(accuracy.correct, accuracy.total)
 
 
+def own_memory(m: measurement.Measurement) -> int | None:
+    """Bytes that a model takes besides Python, numpy and its runtime; None where it isn't known."""
+    if m.peak_rss_bytes is None or m.base_rss_bytes is None:
+        return None
+    return max(0, m.peak_rss_bytes - m.base_rss_bytes)
+
+
 def _times(m: measurement.Measurement, *, emulated: bool) -> dict[str, float | None]:
     """The columns of times, by name: those of the other kind are empty."""
     timing = m.timing()

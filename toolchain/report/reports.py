@@ -27,6 +27,7 @@ from toolchain.core.store import write_atomically
 from toolchain.models.manifest import ModelManifest
 from toolchain.report import (
     accuracy_section,
+    answers,
     csv_file,
     failures,
     formatting,
@@ -34,7 +35,9 @@ from toolchain.report import (
     measurement_rows,
     summary,
 )
+from toolchain.report.answers import NO_LIMITS, Limits
 from toolchain.report.html_page import Compared
+from toolchain.report.measurement_rows import MIB, own_memory
 from toolchain.results import measurement
 
 NARROW = 100
@@ -53,12 +56,24 @@ class Built:
     json: Path
 
 
-def show(results: Sequence[measurement.Result], console: Console) -> None:
+def show(
+    results: Sequence[measurement.Result],
+    console: Console,
+    *,
+    runs: Sequence[Run] = (),
+    limits: Limits = NO_LIMITS,
+) -> None:
     """Print the table of each result, and the mark when any is emulated."""
-    console.print(rendered(results, narrow=console.width < NARROW))
+    console.print(rendered(results, narrow=console.width < NARROW, runs=runs, limits=limits))
 
 
-def rendered(results: Sequence[measurement.Result], *, narrow: bool = False) -> RenderableType:
+def rendered(
+    results: Sequence[measurement.Result],
+    *,
+    narrow: bool = False,
+    runs: Sequence[Run] = (),
+    limits: Limits = NO_LIMITS,
+) -> RenderableType:
     """A report as the terminal shows it; a narrow one leaves some columns out.
 
     Raises:
@@ -69,6 +84,7 @@ def rendered(results: Sequence[measurement.Result], *, narrow: bool = False) -> 
     if any(result.emulated and not result.counted for result in results):
         parts.append(Panel(Text(formatting.WARNING, style="bold"), style="bold red"))
     for result in results:
+        parts += _answers(result, runs, limits)
         if result.counted:
             parts.append(_counts(result))
         else:
@@ -84,6 +100,7 @@ def build(
     judged: Sequence[MetricRun] = (),
     manifests: Sequence[ModelManifest] = (),
     compared: Compared | None = None,
+    limits: Limits = NO_LIMITS,
     folder: Path | None = None,
     name: str = "report",
 ) -> Built:
@@ -95,6 +112,7 @@ def build(
         judged: what other metrics said of such images.
         manifests: of models that were converted here; what they say was not made is told.
         compared: two of the results, side by side.
+        limits: what a configuration keeps to that is recommended.
         folder: where to; reports/ when not given.
         name: the files' name without the ending.
 
@@ -116,6 +134,7 @@ def build(
         "schema": 2,
         "emulated": emulated,
         "warning": formatting.WARNING if emulated else None,
+        "answers": _answers_plain(results, runs, limits),
         "rows": [asdict(row) for row in flat],
         "accuracy": [asdict(row) for row in accuracy],
         "metrics": [run.model_dump(mode="json", by_alias=True) for run in judged],
@@ -123,8 +142,9 @@ def build(
         "changes": [asdict(change) for change in compared.changes] if compared else [],
     }
     text = html_page.render(
-        results, runs=runs, judged=judged, manifests=manifests, failed=failed, compared=compared
-    )
+        results, runs=runs, judged=judged, manifests=manifests, failed=failed,
+        compared=compared, limits=limits,
+    )  # fmt: skip
     write_atomically(built.html, text.encode())
     write_atomically(built.csv, csv_file.dump(measurement_rows.Row, flat).encode())
     write_atomically(built.accuracy_csv, csv_file.dump(accuracy_section.Row, accuracy).encode())
@@ -132,11 +152,31 @@ def build(
     return built
 
 
+def _answers_plain(
+    results: Sequence[measurement.Result], runs: Sequence[Run], limits: Limits
+) -> list[dict[str, Any]]:
+    return [
+        {"host": result.host, "counted": result.counted, **asdict(answer)}
+        for result in results
+        for answer in answers.answers(result, runs, limits)
+    ]
+
+
 def _need(shown: Sequence[object]) -> None:
     if not shown:
         raise BenchError(
             "there are no results to report", resolution="run `invoke bench --host NAME` first"
         )
+
+
+def _answers(
+    result: measurement.Result, runs: Sequence[Run], limits: Limits
+) -> Iterator[RenderableType]:
+    """Which configuration of each network to take, before all figures."""
+    for answer in answers.answers(result, runs, limits):
+        yield Text.assemble((f"{answer.title} on {result.host}: ", "bold"), answer.sentence)
+        for best in answer.best:
+            yield Text(f"  {best.what}: {best.configuration}, {best.value}")
 
 
 def _speed(result: measurement.Result, *, narrow: bool) -> Table:
@@ -150,7 +190,7 @@ def _speed(result: measurement.Result, *, narrow: bool) -> Table:
     times = NARROW_TIMES if narrow else TIMES
     for name in times:
         table.add_column(name, justify="right", style=style, no_wrap=True)
-    table.add_column("Peak\nMiB", justify="right", no_wrap=True)
+    table.add_column("Memory\nMiB", justify="right", no_wrap=True)
     for m, name in _named(result):
         timing = m.timing()
         shown = dict.fromkeys(TIMES, "-")
@@ -169,7 +209,7 @@ def _speed(result: measurement.Result, *, narrow: bool) -> Table:
             *(name, _runtime(m), str(m.threads)),
             *([measurement.EMULATED] if result.emulated else []),
             *(shown[column] for column in times),
-            formatting.number(m.peak_rss_bytes / measurement_rows.MIB) if m.peak_rss_bytes else "-",
+            "-" if (own := own_memory(m)) is None else formatting.number(own / MIB),
         )
     return table
 
@@ -254,5 +294,8 @@ def _below(result: measurement.Result) -> list[RenderableType]:
         if m.error is not None:
             failure = f"{name} failed ({m.error.stage}): {m.error.kind}: {m.error.message}"
             lines.append(Text(failure, style="bold red"))
-        lines += [Text(f"{name}: {note}", style="yellow") for note in formatting.notes(m)]
+        lines += [
+            Text(f"{name}: {note}", style="yellow")
+            for note in formatting.notes(m, result.device.cores)
+        ]
     return lines

@@ -7,6 +7,7 @@ dl-benchmark, `delete_incorrect_time`, `three_sigma_rule`, `calculate_latency`,
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 FLOOR_NS = 1_000
 SIGMAS = 3.0
 CONFIDENCE = 0.95
+BLOCKS = 8
+FEWEST = 2 * BLOCKS  # times that a run needs for its noise to be judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,47 @@ def percentile(values: Sequence[float], percent: float) -> float:
     low = math.floor(position)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+def blocks(times: Sequence[int]) -> list[float]:
+    """The median of each of `BLOCKS` consecutive parts: how much a run drifted."""
+    ends = [round(n * len(times) / BLOCKS) for n in range(BLOCKS + 1)]
+    return [statistics.median(times[a:b]) for a, b in itertools.pairwise(ends)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factor:
+    """How many times as long one thing takes as another.
+
+    Attributes:
+        value: the ratio of the medians.
+        low, high: what the noise of both runs leaves open: the ratios of their least and greatest
+            medians of blocks. None where one has fewer than `FEWEST` times.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether the two are known to differ."""
+        return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
+
+
+def factor(times: Sequence[int], others: Sequence[int]) -> Factor:
+    """How many times as long as the others some times are.
+
+    Args:
+        times: of inferences, in nanoseconds, in the order measured, at least one.
+        others: the same of what they are compared with.
+    """
+    value = statistics.median(within_sigmas(times)) / statistics.median(within_sigmas(others))
+    if min(len(times), len(others)) < FEWEST:
+        return Factor(value=value, low=None, high=None)
+    mine, theirs = blocks(times), blocks(others)
+    low, high = min(mine) / max(theirs), max(mine) / min(theirs)
+    return Factor(value=value, low=min(low, value), high=max(high, value))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from invoke import Context, task
 from toolchain import formats
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, Models, Whole
+from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, Limit, Models, Whole
 from toolchain.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -243,6 +243,8 @@ def _show_checks(manifests: Sequence[ModelManifest]) -> None:
     help={
         "host": "devices, separated by commas; all with results when left out",
         "all": "every result rather than the latest of each device, network and configuration",
+        "under": "recommend nothing that takes longer, in ms; 0 is no limit",
+        "within": "recommend nothing that loses more points of top-1 than that",
         "compare": "two results, separated by a comma: files or names in results/, or hosts",
         "json": JSON,
     }
@@ -253,14 +255,19 @@ def report(
     host: str = "",
     all: bool = False,  # noqa: A002
     compare: str = "",
+    *,
+    under: float = Limit(0),
+    within: str = "",
     json: bool = False,
 ) -> None:
     """Show results as a table and write them as HTML, CSV and JSON to reports/."""
     from toolchain.accuracy import counts, metric_values
     from toolchain.core import paths
     from toolchain.report import accuracy_section, metric_section, reports
+    from toolchain.report.answers import Limits
     from toolchain.results import measurement
 
+    limits = Limits(under_ms=under or None, within=Limit(within) if within else None)
     if compare:
         _compare(compare, json=json)
         return
@@ -272,12 +279,14 @@ def report(
     judged = metric_values.load_all(paths.results() / "metrics", console.note)
     judged = [r for r in judged if not hosts or r.host in hosts]
     found = found if all else measurement.latest(found)
-    built = reports.build(found, runs=runs, judged=judged, manifests=_manifests(found))
+    built = reports.build(
+        found, runs=runs, judged=judged, manifests=_manifests(found), limits=limits
+    )
     if json:
         console.out.file.write(built.json.read_text())
     else:
         if found:
-            reports.show(found, console.out)
+            reports.show(found, console.out, runs=runs, limits=limits)
         for run in runs:
             title = f"{run.model} on {run.host}: {run.dataset}"
             console.show_table(title, accuracy_section.COLUMNS, accuracy_section.rows(run))

@@ -1,0 +1,240 @@
+"""What a reader wants to know first: which configuration of a network to take on a device.
+
+Of times only real devices say that; of an emulated one counted instructions do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from toolchain.accuracy.counts import Run
+from toolchain.models.variants import PLAIN
+from toolchain.report import formatting
+from toolchain.report.formatting import mebibytes, milliseconds, number, percent, size
+from toolchain.report.measurement_rows import own_memory
+from toolchain.results import measurement, statistics
+from toolchain.results.configuration import Configuration
+from toolchain.results.measurement import Measurement
+
+HARDLY = 0.005  # points of accuracy that are not worth a word
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a configuration must keep to; None asks for nothing.
+
+    Attributes:
+        under_ms: the median of its times, in ms.
+        within: percentage points of top-1 that it may lose against its source's.
+    """
+
+    under_ms: float | None = None
+    within: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best configuration by one measure.
+
+    Attributes:
+        what: such as fastest.
+        configuration: in words.
+        value: in words.
+    """
+
+    what: str
+    configuration: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Of one network at one batch on one device.
+
+    Attributes:
+        title: the network.
+        sentence: which configuration to take, and why.
+        best: by each measure that is known, where there is a choice.
+    """
+
+    title: str
+    sentence: str
+    best: list[Best] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shares:
+    """Top-1 of a configuration on the device, and of the same variant here."""
+
+    there: float
+    here: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    """A good measurement; `cost` is what its speed is judged by: ns, or instructions."""
+
+    measured: Measurement
+    cost: float
+    top1: _Shares | None
+
+    @property
+    def words(self) -> str:
+        return formatting.configuration(self.measured.configuration)
+
+    @property
+    def form(self) -> tuple[str, str]:
+        return self.measured.runtime, self.measured.variant
+
+
+def answers(
+    result: measurement.Result, runs: Sequence[Run] = (), limits: Limits = NO_LIMITS
+) -> list[Answer]:
+    """An answer for each network of a result, in its order.
+
+    Args:
+        result: of one device.
+        runs: accuracy on images of the user's, which counts before that on a model's own samples.
+        limits: what a configuration must keep to.
+    """
+    if result.emulated and not result.counted:
+        return []
+    shares = _of_images(result, runs)
+    by: dict[str, list[_Candidate]] = {}
+    for m in result.measurements:
+        candidate = _candidate(result, m, shares.get((m.model, m.configuration)))
+        if candidate is not None:
+            by.setdefault(formatting.title(m), []).append(candidate)
+    return [_answer(title, found, limits, counted=result.counted) for title, found in by.items()]
+
+
+def _of_images(
+    result: measurement.Result, runs: Sequence[Run]
+) -> dict[tuple[str, Configuration], _Shares]:
+    return {
+        (run.model, subject.configuration): _Shares(
+            there=counts.top1 / counts.total, here=counts.reference_top1 / counts.total
+        )
+        for run in runs
+        if run.host == result.host
+        for subject in run.subjects
+        if (counts := subject.sum()) is not None and counts.total
+    }
+
+
+def _candidate(
+    result: measurement.Result, m: Measurement, images: _Shares | None
+) -> _Candidate | None:
+    """A measurement that may be recommended: it ended well, and gives what its reference does."""
+    known = images is not None or m.accuracy is not None
+    wrong = m.parity is not None and not m.parity.holds and not known
+    if m.status != "ok" or wrong or m.threads > result.device.cores:
+        return None
+    timing = m.timing()
+    cost = timing.latency_ns if timing else None
+    if result.counted:
+        cost = m.instructions.each if m.instructions else None
+    if cost is None:
+        return None
+    if images is None and m.accuracy is not None:
+        total = m.accuracy.total
+        images = _Shares(
+            there=m.accuracy.correct / total, here=m.accuracy.reference_correct / total
+        )
+    return _Candidate(measured=m, cost=cost, top1=images)
+
+
+def _answer(title: str, found: Sequence[_Candidate], limits: Limits, *, counted: bool) -> Answer:
+    source = max((c.top1.here for c in found if c.top1 and c.form[1] == PLAIN), default=None)
+    fitting = [c for c in found if _fits(c, source, limits, counted=counted)]
+    if not fitting:
+        return Answer(title=title, sentence=f"nothing keeps to {_asked(limits)}", best=_best(found))
+    taken = min(fitting, key=lambda c: c.cost)
+    others = [c for c in fitting if c.form != taken.form]
+    cost = f"{taken.cost / 1e6:,.3f} M instructions" if counted else milliseconds(taken.cost)
+    parts = [f"take {taken.words}: {cost}"]
+    if others:
+        rival = min(others, key=lambda c: c.cost)
+        parts.append(_by_count(taken, rival) if counted else _by_time(taken, rival))
+    if taken.top1 is not None and source is not None:
+        parts.append(_loss(100 * (source - taken.top1.there)))
+    return Answer(title=title, sentence=", ".join(parts), best=_best(fitting))
+
+
+def _fits(candidate: _Candidate, source: float | None, limits: Limits, *, counted: bool) -> bool:
+    if limits.under_ms is not None and (counted or candidate.cost / 1e6 > limits.under_ms):
+        return False
+    if limits.within is None:
+        return True
+    if candidate.top1 is None or source is None:
+        return False
+    # a share is a float: half a thousandth of a point is no loss
+    return 100 * (source - candidate.top1.there) <= limits.within + 5e-4
+
+
+def _asked(limits: Limits) -> str:
+    said = []
+    if limits.under_ms is not None:
+        said.append(f"{number(limits.under_ms)} ms")
+    if limits.within is not None:
+        said.append(f"{number(limits.within)} points of its source's top-1, as far as it is known")
+    return " and ".join(said)
+
+
+def _by_time(taken: _Candidate, rival: _Candidate) -> str:
+    factor = statistics.factor(rival.measured.samples_ns, taken.measured.samples_ns)
+    if factor.low is None or factor.high is None:
+        return (
+            f"{number(factor.value)} times faster than {rival.words}, of too few times to be sure"
+        )
+    if not factor.beyond_noise:
+        return f"within noise as fast as {rival.words}"
+    span = f"{number(factor.low)} to {number(factor.high)}"
+    return f"{number(factor.value)} times faster ({span}) than {rival.words}"
+
+
+def _by_count(taken: _Candidate, rival: _Candidate) -> str:
+    return f"where {rival.words} takes {number(rival.cost / taken.cost)} times as many"
+
+
+def _loss(points: float) -> str:
+    if abs(points) < HARDLY:
+        return "as accurate as its source"
+    return f"for {number(points)} points" if points > 0 else f"{number(-points)} points above it"
+
+
+def _best(found: Sequence[_Candidate]) -> list[Best]:
+    """The best by each measure, where there is more than one to choose from."""
+    if len(found) < 2:
+        return []
+    sized = [c for c in found if c.measured.artifact]
+    weighed = [c for c in found if own_memory(c.measured) is not None]
+    judged = [c for c in found if c.top1]
+    best = []
+    if sized:
+        least = min(sized, key=lambda c: (_size(c), c.cost))
+        best.append(Best(what="smallest", configuration=least.words, value=size(_size(least))))
+    if weighed:
+        lean = min(weighed, key=lambda c: (_memory(c), c.cost))
+        best.append(Best(what="leanest", configuration=lean.words, value=mebibytes(_memory(lean))))
+    if judged:
+        right = max(judged, key=lambda c: (_top1(c), -c.cost))
+        said = percent(_top1(right))
+        best.append(Best(what="most accurate", configuration=right.words, value=said))
+    return best
+
+
+def _size(candidate: _Candidate) -> int:
+    return candidate.measured.artifact.size if candidate.measured.artifact else 0
+
+
+def _memory(candidate: _Candidate) -> int:
+    return own_memory(candidate.measured) or 0
+
+
+def _top1(candidate: _Candidate) -> float:
+    return candidate.top1.there if candidate.top1 else 0.0
