@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from invoke import Collection, Context, task
 
-from deploy.tasks import accuracy, boards, fleet
+from deploy.tasks import accuracy, boards, export, fleet
 from deploy.tasks import measure as device
 from deploy.tasks import run as inference
 from toolchain.commandline import console
@@ -44,8 +44,8 @@ ns = Collection(
     make.lock,
     model.models, inspection.inspect, boards.add_board,
     model.canvases, model.convert, model.compile, example.example, model.report, fleet.probe,
-    fleet.deploy, fleet.releases, fleet.rollback, fleet.keys, inference.run, device.bench,
-    accuracy.accuracy, device.tune,
+    fleet.deploy, export.export, fleet.releases, fleet.rollback, fleet.keys, inference.run,
+    device.bench, accuracy.accuracy, device.tune,
     device.schemas, make.verify, quickstart,
 )  # fmt: skip
 _emulator = Collection("emulator")

@@ -1,0 +1,55 @@
+"""A bundle as a folder or an archive of its own, with a program that installs it on a device.
+
+It needs neither this tool nor SSH there: for boards that are reached by a memory card, an image
+builder or someone else's deployment.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tarfile
+from pathlib import Path
+
+from toolchain.core import paths
+from toolchain.core.errors import UsageError
+
+PROGRAM = paths.ROOT / "deploy" / "agent" / "programs" / "install.py"
+ARCHIVE = ".tar.gz"
+
+
+def export(bundle: Path, name: str, to: Path) -> Path:
+    """Write a bundle with its installer.
+
+    Args:
+        bundle: its folder.
+        name: of the folder inside an archive.
+        to: a file that ends in .tar.gz, or a folder that is not there yet or is empty. The same
+            bundle gives the same bytes.
+
+    Returns:
+        what was written.
+
+    Raises:
+        UsageError: something is there already.
+    """
+    if to.exists() and (to.is_file() or any(to.iterdir())):
+        raise UsageError(f"{to} is there already", resolution="name a path that is not there yet")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    if not to.name.endswith(ARCHIVE):
+        shutil.copytree(bundle, to, dirs_exist_ok=True)
+        shutil.copyfile(PROGRAM, to / PROGRAM.name)
+        return to
+    files = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
+    files = {place: path for place, path in files.items() if path.is_file()}
+    with (
+        to.open("xb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for place, path in sorted({**files, PROGRAM.name: PROGRAM}.items()):
+            entry = tarfile.TarInfo(f"{name}/{place}")
+            entry.size = path.stat().st_size
+            with path.open("rb") as stream:
+                tar.addfile(entry, stream)
+    return to
