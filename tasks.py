@@ -13,7 +13,7 @@ from deploy.tasks import run as inference
 from toolchain.commandline import console
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import DEFAULT_TARGET, Amount
-from toolchain.tasks import example, inspection, publication
+from toolchain.tasks import example, history, inspection, publication
 from toolchain.tasks import machine as make
 from toolchain.tasks import models as model
 from toolchain.workstation import leftovers
@@ -43,7 +43,8 @@ ns = Collection(
     make.doctor, make.setup, make.clean, make.build_images, make.build_wheels, publication.publish,
     make.lock,
     model.models, inspection.inspect, boards.add_board,
-    model.canvases, model.convert, model.compile, example.example, model.report, fleet.probe,
+    model.canvases, model.convert, model.compile, example.example, model.report,
+    history.history, fleet.probe,
     fleet.deploy, export.export, fleet.releases, fleet.rollback, fleet.keys, inference.run,
     device.bench, accuracy.accuracy, device.tune,
     device.schemas, make.verify, quickstart,

@@ -94,7 +94,7 @@ def compare(first: measurement.Result, second: measurement.Result) -> list[Chang
         )
     before, after = _by_job(first), _by_job(second)
     return [
-        _change(job, before.get(job), after.get(job), emulated=first.emulated)
+        change(job, before.get(job), after.get(job), emulated=first.emulated)
         for job in dict.fromkeys([*before, *after])
     ]
 
@@ -103,13 +103,21 @@ def _by_job(result: measurement.Result) -> dict[_Job, measurement.Measurement]:
     return {(m.model, m.configuration): m for m in result.measurements}
 
 
-def _change(
-    job: _Job,
+def change(
+    job: tuple[str, Configuration],
     first: measurement.Measurement | None,
     second: measurement.Measurement | None,
     *,
     emulated: bool,
 ) -> Change:
+    """What one job came to from the first to the second time that it was measured.
+
+    Args:
+        job: the model and how it was run.
+        first: its first measurement; None where there is none.
+        second: its second.
+        emulated: whether their times are an emulator's, which are not compared.
+    """
     before, after = _value(first, emulated=emulated), _value(second, emulated=emulated)
     if first is None or second is None:
         verdict: Verdict = "missing"
@@ -181,13 +189,13 @@ def table(
     for name in ("verdict", "other classes", "same file"):
         shown.add_column(name)
     styles = {"faster": "green", "slower": "bold red"}
-    for change in changes:
+    for one in changes:
         shown.add_row(
-            change.what,
-            *(formatting.perhaps(v) for v in (change.before, change.after, change.ratio)),
-            change.verdict,
-            "-" if change.classes is None else str(change.classes),
-            {True: "yes", False: "no", None: "-"}[change.same_file],
-            style=styles.get(change.verdict, ""),
+            one.what,
+            *(formatting.perhaps(v) for v in (one.before, one.after, one.ratio)),
+            one.verdict,
+            "-" if one.classes is None else str(one.classes),
+            {True: "yes", False: "no", None: "-"}[one.same_file],
+            style=styles.get(one.verdict, ""),
         )
     return shown

@@ -1,0 +1,126 @@
+"""Results over time: what counts as a regression, and the files that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from invoke import Context
+
+from tests.support import measured
+from tests.support.measured import MS
+from toolchain.report.over_time import files, series
+from toolchain.results import measurement
+from toolchain.results.measurement import Measurement, Result
+from toolchain.tasks import history as task
+
+
+def at(day: int, *measurements: Measurement, host: str = "board") -> Result:
+    moved = measured.STARTED + timedelta(days=day)
+    result = measured.result(*measurements, host=host)
+    return result.model_copy(update={"started": moved, "finished": moved})
+
+
+def took(ms: float, **changes: object) -> Measurement:
+    times = [int(ms * MS * (1 + 0.01 * (n % 3 - 1))) for n in range(32)]
+    return measured.measurement(samples_ns=times, **changes)
+
+
+def days(*of: float) -> list[Result]:
+    return [at(day, took(ms)) for day, ms in enumerate(of)]
+
+
+def verdicts(results: Sequence[Result]) -> list[str | None]:
+    (one,) = series.histories(results)
+    return [run.change.verdict if run.change else None for run in one.runs]
+
+
+def test_each_run_is_held_against_the_one_before() -> None:
+    assert verdicts(days(2, 2, 4, 4, 1)) == [
+        None,
+        "within noise",
+        "slower",
+        "within noise",
+        "faster",
+    ]
+
+
+def test_runs_are_in_the_order_of_time_whatever_order_they_come_in() -> None:
+    assert verdicts(list(reversed(days(2, 2, 4)))) == [None, "within noise", "slower"]
+
+
+def test_a_disturbed_run_is_nothing_to_hold_another_against() -> None:
+    swapped = measured.snapshot(9, swapped_pages=500)
+    conditions = {"before": measured.snapshot(0), "after": swapped}
+    disturbed = took(8, conditions=conditions)
+    results = [at(0, took(2)), at(1, disturbed), at(2, took(2))]
+    assert verdicts(results) == [None, "disturbed", "within noise"]
+
+
+@pytest.mark.parametrize(("percent", "count"), [(0, 1), (40, 1), (60, 0)])
+def test_a_regression_is_slower_by_more_than_asked(percent: float, count: int) -> None:
+    found = series.regressions(series.histories(days(2, 3)), percent)
+    assert len(found) == count
+    assert all("50.0 % more: 2.00 to 3.00 ms" in one.why for one in found)
+
+
+def test_only_the_newest_run_counts() -> None:
+    assert series.regressions(series.histories(days(2, 4, 4)), 5) == []
+
+
+def test_lost_accuracy_is_a_regression() -> None:
+    def right(correct: int) -> Measurement:
+        return took(2, accuracy={
+            "total": 100, "available": 100, "correct": correct, "correct_top5": 100,
+            "reference_correct": 90,
+        })  # fmt: skip
+
+    histories = series.histories([at(0, right(90)), at(1, right(83))])
+    (found,) = series.regressions(histories, 5)
+    assert found.why == "7.00 points of top-1 less"
+    assert series.regressions(histories, 8) == []
+
+
+def test_emulated_times_have_no_history() -> None:
+    assert series.histories([measured.result(took(2), emulated=True)]) == []
+
+
+def test_the_files_name_what_got_worse(tmp_path: Path) -> None:
+    results = [*days(2, 3), at(0, took(1), host="<other>")]
+    found = series.histories(results)
+    worse = series.regressions(found, 5)
+    files.page(found, worse, tmp_path / "history.html")
+    page = (tmp_path / "history.html").read_text()
+    assert "What got worse" in page
+    assert "<other>" not in page
+    assert "&lt;other&gt;" in page
+    files.junit(found, worse, tmp_path / "junit.xml")
+    written = ET.parse(tmp_path / "junit.xml").getroot()  # noqa: S314 - our own file
+    suites = {suite.get("name"): suite for suite in written}
+    assert suites["board"].get("failures") == "1"
+    assert suites["<other>"].get("failures") == "0"
+    assert suites["board"].find("testcase/failure") is not None
+    first = files.markdown(found, worse).splitlines()[2]
+    assert first.startswith("| board |")
+    assert "50.0 % more" in first
+
+
+def test_the_task_ends_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_DIST", str(tmp_path))
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv(task.SUMMARY, str(summary))
+    for result in days(2, 3):
+        measurement.save(result, tmp_path / "results")
+    task.history.body(Context())
+    with pytest.raises(SystemExit) as ended:
+        task.history.body(Context(), fail_on_regression="5%", junit=str(tmp_path / "j.xml"))
+    assert ended.value.code == 1
+    task.history.body(Context(), fail_on_regression="60")
+    assert "worse: digits-cnn, TFLite fp32, 1 thread on board" in capsys.readouterr().err
+    assert summary.read_text().count("| board |") == 3
+    assert (tmp_path / "j.xml").is_file()
