@@ -66,6 +66,10 @@ converter = tf.lite.TFLiteConverter.from_concrete_functions(
     [counting.call.get_concrete_function()], counting)
 converter.experimental_enable_resource_variables = True
 open(folder + "/counting.tflite", "wb").write(converter.convert())
+spectrum = tf.function(
+    lambda x: tf.math.imag(tf.signal.rfft(x)), input_signature=[tf.TensorSpec((1, 64))])
+converter = tf.lite.TFLiteConverter.from_concrete_functions([spectrum.get_concrete_function()])
+open(folder + "/spectrum.tflite", "wb").write(converter.convert())
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 traced = tf.function(lambda x: plain(x, training=False)).get_concrete_function(
     tf.TensorSpec((None, 8, 8, 3), tf.float32))
@@ -194,6 +198,12 @@ def test_a_file_that_keeps_its_state_in_itself_goes_to_tensorflow_lite_alone(
     assert set(made.tflite) == {"fp32"}
     assert "keeps its state in itself" in made.missing["tvm"]
     assert "VAR_HANDLE" in made.missing["tvm"]
+
+
+def test_an_operator_that_onnx_lacks_is_named_and_the_file_kept(own: Path, tmp_path: Path) -> None:
+    made = Bench(root=tmp_path).convert(of(own, "spectrum.tflite"))
+    assert set(made.tflite) == {"fp32"}
+    assert "ONNX has no operator for TensorFlow Lite's IMAG, RFFT2D" in made.missing["tvm"]
 
 
 def test_a_users_tflite_file_is_used_with_its_open_batch_fixed(own: Path, tmp_path: Path) -> None:

@@ -89,3 +89,11 @@ def test_a_variant_without_a_graph_says_why() -> None:
         made.graph("int8")
     assert caught.value.detail == "no operator"
     assert "tvm int8" not in made.with_variant("int8", a_part()).missing
+
+
+def test_a_network_without_a_graph_says_why_and_where_it_runs() -> None:
+    made = a_manifest().model_copy(update={"onnx": None, "missing": {"tvm": "no operator"}})
+    with pytest.raises(UsageError, match="no ONNX graph of variant fp32") as caught:
+        made.graph("fp32")
+    assert caught.value.detail == "no operator"
+    assert "other forms" in caught.value.resolution

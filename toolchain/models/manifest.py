@@ -263,10 +263,12 @@ class ModelManifest(_Part):
         """
         graph = self.onnx if variant == PLAIN else self.graphs.get(variant)
         if graph is None:
+            why = [reason for key, reason in self.missing.items() if _is_of(variant, key)]
+            again = f"run: invoke convert --model {self.model} --variant {variant}"
             raise UsageError(
                 f"{self.model}, batch {self.batch}: there is no ONNX graph of variant {variant}",
-                detail="\n".join(why for key, why in self.missing.items() if _is_of(variant, key)),
-                resolution=f"run: invoke convert --model {self.model} --variant {variant}",
+                detail="\n".join(why),
+                resolution="deploy it for the runtimes that take its other forms" if why else again,
             )
         return graph
 
@@ -367,7 +369,7 @@ def missing_key(form: str, variant: str = PLAIN) -> str:
 
 
 def _is_of(variant: str, key: str) -> bool:
-    return key.partition(" ")[2] == variant
+    return key.partition(" ")[2] == ("" if variant == PLAIN else variant)
 
 
 def _with(files: dict[str, F], name: str, file: F | None) -> dict[str, F]:

@@ -280,19 +280,22 @@ def latency(m: measurement.Measurement, milliseconds: float) -> str:
     return number(milliseconds) + ("*" if disturbances(m) else "")
 
 
-def notes(m: measurement.Measurement, cores: int) -> list[str]:
+def notes(result: measurement.Result, m: measurement.Measurement) -> list[str]:
     """What a reader should know about a measurement beside its numbers.
 
     Args:
+        result: that it is of; what disturbed an emulator's times is of no interest.
         m: the measurement.
-        cores: of the device.
     """
-    lines = [f"disturbed: {cause}" for cause in disturbances(m)]
-    if m.threads > cores:
-        lines.append(f"{threads(m.threads)} on {cores} cores wait for each other")
-    timing = m.timing()
-    if timing is not None and timing.kept < MANY:
-        lines.append(f"{timing.kept} samples only")
+    lines = []
+    if not result.emulated:
+        lines += [f"disturbed: {cause}" for cause in disturbances(m)]
+        if m.threads > result.device.cores:
+            cores = result.device.cores
+            lines.append(f"{threads(m.threads)} on {cores} cores wait for each other")
+        timing = m.timing()
+        if timing is not None and timing.kept < MANY:
+            lines.append(f"{timing.kept} samples only")
     if m.delegated is not None and m.delegated.taken < m.delegated.total:
         lines.append(f"{m.delegated.total - m.delegated.taken} nodes were not delegated")
     if m.parity is not None and not m.parity.holds:

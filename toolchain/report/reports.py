@@ -294,8 +294,5 @@ def _below(result: measurement.Result) -> list[RenderableType]:
         if m.error is not None:
             failure = f"{name} failed ({m.error.stage}): {m.error.kind}: {m.error.message}"
             lines.append(Text(failure, style="bold red"))
-        lines += [
-            Text(f"{name}: {note}", style="yellow")
-            for note in formatting.notes(m, result.device.cores)
-        ]
+        lines += [Text(f"{name}: {note}", style="yellow") for note in formatting.notes(result, m)]
     return lines

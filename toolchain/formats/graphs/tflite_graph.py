@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 import tensorflow as tf
 import tf2onnx
-from onnx import numpy_helper, version_converter
+from onnx import defs, numpy_helper, version_converter
 from onnx.reference import ReferenceEvaluator
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
@@ -202,15 +202,23 @@ def to_onnx(path: Path, name: str, wanted: Signature) -> onnx.ModelProto:
         _rename(made, value.name, tensor.name)
     for value, tensor in zip(made.graph.output, wanted.outputs, strict=True):
         _rename(made, value.name, tensor.name)
-    unknown = sorted({n.op_type for n in made.graph.node if n.op_type.startswith("TFL_")})
+    unknown = {n.op_type for n in made.graph.node if not (n.domain or defs.has(n.op_type))}
     if unknown:
+        named = ", ".join(sorted(name.removeprefix("TFL_") for name in unknown))
         raise ModelError(
-            f"ONNX has no operator for TensorFlow Lite's {', '.join(unknown)}",
+            f"ONNX has no operator for TensorFlow Lite's {named}",
             resolution="run this form by TensorFlow Lite alone",
         )
     fold_shapes(made)
-    onnx.checker.check_model(made)
-    return onnx.shape_inference.infer_shapes(made)
+    try:
+        onnx.checker.check_model(made)
+        return onnx.shape_inference.infer_shapes(made)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(
+            "the ONNX graph that tf2onnx made of the TFLite form breaks ONNX's rules",
+            detail=str(error)[:2000],
+            resolution="run this form by TensorFlow Lite alone",
+        ) from error
 
 
 def with_shapes(content: bytes, shapes: Sequence[tuple[int, ...]]) -> bytes:
@@ -299,6 +307,7 @@ def fold_shapes(model: onnx.ModelProto) -> None:
     """
     constants = {t.name: t for t in model.graph.initializer}
     known: dict[str, npt.NDArray[np.generic]] = {}
+    found: list[npt.NDArray[np.generic]] | None
     for node in list(model.graph.node):
         if node.op_type == "Shape":
             inferred = onnx.shape_inference.infer_shapes(model).graph
@@ -315,13 +324,26 @@ def fold_shapes(model: onnx.ModelProto) -> None:
                 for name in node.input
                 if name
             }
-            found = ReferenceEvaluator(node).run(None, given)
+            found = _evaluated(node, given)
+            if found is None:
+                continue
         else:
             continue
         model.graph.node.remove(node)
         for name, value in zip(node.output, found, strict=True):
             known[name] = value
             model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+
+
+def _evaluated(
+    node: onnx.NodeProto, given: dict[str, npt.NDArray[np.generic]]
+) -> list[npt.NDArray[np.generic]] | None:
+    """What a node of constants gives; None where ONNX's reference fails, as it may in any way."""
+    try:
+        found: list[npt.NDArray[np.generic]] = ReferenceEvaluator(node).run(None, given)
+    except Exception:  # noqa: BLE001 - numpy's own; whoever takes the graph says what is wrong
+        return None
+    return found
 
 
 def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
