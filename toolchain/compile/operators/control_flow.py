@@ -32,7 +32,7 @@ def _if(graph: Graph, node: onnx.NodeProto) -> bool:
         return False
     said = attributes(node)
     body = said["then_branch"] if bool(condition.reshape(-1)[0]) else said["else_branch"]
-    _named(graph, node.output, _copied(graph, body, []))
+    _named(graph, node.output, copied(graph, body, []))
     return True
 
 
@@ -45,7 +45,7 @@ def _loop(graph: Graph, node: onnx.NodeProto) -> bool:
         return False
     for turn in range(turns):
         given = [graph.const(_int64(turn)), graph.const(_true()), *carried]
-        _, *results = _copied(graph, body, given)
+        _, *results = copied(graph, body, given)
         carried, extra = results[: len(carried)], results[len(carried) :]
         for values, value in zip(scanned, extra, strict=True):
             values.append(graph.over_axes("Unsqueeze", value, [0]))
@@ -120,7 +120,7 @@ def _scan(graph: Graph, node: onnx.NodeProto) -> bool:
             )
             for value, axis, back in zip(sequences, axes, backward, strict=True)
         ]
-        results = _copied(graph, body, [*states, *given])
+        results = copied(graph, body, [*states, *given])
         states = results[: len(states)]
         for values, value, axis in zip(scanned, results[len(states) :], out_axes, strict=True):
             values.append(graph.over_axes("Unsqueeze", value, [axis]))
@@ -153,7 +153,7 @@ def _scan_of_batches(graph: Graph, node: onnx.NodeProto) -> bool:
         mine = [_taken(graph, value, sample) for value in sequences]
         steps: list[list[str]] = [[] for _ in scanned]
         for turn in range(shape[1]):
-            results = _copied(graph, body, [*now, *(_taken(graph, v, turn) for v in mine)])
+            results = copied(graph, body, [*now, *(_taken(graph, v, turn) for v in mine)])
             now = results[: len(now)]
             for kept, value in zip(steps, results[len(now) :], strict=True):
                 kept.append(graph.over_axes("Unsqueeze", value, [0]))
@@ -172,7 +172,7 @@ def _taken(graph: Graph, value: str, index: int) -> str:
     return graph.emit("Gather", [value, graph.const(_int64(index))], axis=0)
 
 
-def _copied(graph: Graph, body: onnx.GraphProto, given: list[str]) -> list[str]:
+def copied(graph: Graph, body: onnx.GraphProto, given: list[str]) -> list[str]:
     """A body's nodes, beside the graph's own; the names of its outputs there."""
     names = {value.name: source for value, source in zip(body.input, given, strict=True)}
     for tensor in body.initializer:
@@ -185,7 +185,7 @@ def _copied(graph: Graph, body: onnx.GraphProto, given: list[str]) -> list[str]:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         _renamed(copy, names)
-        copy.name = graph.fresh("node")
+        copy.name = graph.fresh(node.name or "node")
         graph.made.append(copy)
         if copy.op_type == "Constant":
             graph.know(copy)

@@ -43,7 +43,8 @@ class Graph:
         self.made: list[onnx.NodeProto] = []
         self._count = 0
         self.names = set[str]() if names is None else names
-        self.names |= {name for node in self.proto.node for name in node.output} | set(self.values)
+        self.names |= {name for node in self.proto.node for name in node.output}
+        self.names |= set(self.values) | set(self.constants)
 
     def know(self, node: onnx.NodeProto) -> None:
         """Take what a Constant node holds as a constant."""

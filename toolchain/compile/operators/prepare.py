@@ -10,13 +10,14 @@ changes. A graph that needs none of it keeps its nodes and their order.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import onnx
 from onnx import inliner, shape_inference, version_converter
 
 from toolchain.compile import operators
 from toolchain.compile.operators import (
+    branches,
     folding,
     functions,
     narrow_types,
@@ -65,6 +66,7 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     folding.name_constants(prepared)
     prepared = _inferred(prepared)
     narrow_types.carry(prepared)
+    chosen: dict[str, onnx.NodeProto] = {}
     for _ in range(TURNS):
         folding.name_constants(prepared)
         prepared = _inferred(prepared)
@@ -75,8 +77,9 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
             prepared = _inferred(inlined)
         if folding.fold(prepared):
             prepared, changed = _inferred(prepared), True
-        if not (_rewritten(prepared) or changed):
+        if not (_rewritten(prepared, rules()) or changed or _selected(prepared, chosen)):
             break
+    branches.refuse_unequal(Graph(prepared), chosen)
     _refuse_without_elements(prepared, model)
     safe_indices.bound(prepared)
     return prepared
@@ -111,9 +114,20 @@ def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     return shape_inference.infer_shapes(model, data_prop=True)
 
 
-def _rewritten(model: onnx.ModelProto) -> bool:
+def _selected(model: onnx.ModelProto, chosen: dict[str, onnx.NodeProto]) -> bool:
+    """Compute both branches of each If that is left, in place; whether there was one."""
+    left = [node for node in model.graph.node if node.op_type == "If"]
+    for node in left:
+        origin = onnx.NodeProto(op_type=node.op_type, name=node.name)
+        origin.input.extend(node.input)
+        origin.output.extend(node.output)
+        chosen |= dict.fromkeys(node.output, origin)
+    return bool(left) and _rewritten(model, {"If": branches.select})
+
+
+def _rewritten(model: onnx.ModelProto, known: Mapping[str, Rule]) -> bool:
     """Apply each node's rule, in place; whether one changed the graph."""
-    graph, known = Graph(model), rules()
+    graph = Graph(model)
     kept: list[onnx.NodeProto] = []
     changed = False
     for node in list(graph.proto.node):
