@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 from tests.support.mirror import Mirror
 from toolchain.core.store import Store
 from toolchain.lock import pins
+
+# before anything imports ONNX Runtime, whose published wheels report to their maker
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # how long an example takes is the machine's affair: others run beside it
 settings.register_profile("house", deadline=None)

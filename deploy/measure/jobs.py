@@ -5,15 +5,17 @@ Jobs are made of the manifests of the release itself: what is measured is what i
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.measure.runner_protocol import Connection, Job, JobSignature, command
 from toolchain import runtimes, targets
 from toolchain.core.errors import BenchError, CommandError, UsageError
-from toolchain.models.manifest import ModelManifest, in_order
+from toolchain.models.manifest import GRAPH, ModelManifest, in_order, missing_key
+from toolchain.runtimes import Runtime
 
 ANSWER_S = 120.0
 # how a shell, and `timeout`, end for a program that is not there or can't be run
@@ -61,6 +63,7 @@ class Selection:
     threads: Sequence[int] = (1,)
 
 
+ALL = "all"  # as a runtime: every one there is
 EVERYTHING = Selection()
 
 
@@ -97,6 +100,9 @@ def plan(there: Deployed, selection: Selection = EVERYTHING) -> list[Job]:
     """
     if any(threads < 1 for threads in selection.threads):
         raise UsageError("a thread count is at least 1")
+    if ALL in selection.runtimes:
+        selection = replace(selection, runtimes=())
+    _refuse_runtimes(there, selection.runtimes)
     jobs = [
         job
         for threads in selection.threads
@@ -123,6 +129,59 @@ def plan(there: Deployed, selection: Selection = EVERYTHING) -> list[Job]:
             resolution="`invoke deploy --host NAME` sends models to it",
         )
     return chosen
+
+
+def left_out(there: Deployed, selection: Selection) -> list[str]:
+    """Which runtimes do not run which of the chosen models: a line for each reason.
+
+    Nothing unless all runtimes were asked for.
+
+    Args:
+        there: what is deployed.
+        selection: what is measured.
+    """
+    if ALL not in selection.runtimes:
+        return []
+    lines = []
+    target = targets.target(there.target)
+    for runtime in runtimes.all_runtimes().values():
+        if why := runtime.unsupported(target):
+            lines.append(f"{runtime.title}: {why}")
+            continue
+        reasons: dict[str, list[str]] = defaultdict(list)
+        for model in (m.manifest for m in there.models):
+            wanted = not selection.models or model.model in selection.models
+            if wanted and not runtime.artifacts(model, target.name):
+                reasons[_why(runtime, model)].append(f"{model.model} (batch {model.batch})")
+        lines += [f"{runtime.title} without {', '.join(of)}: {why}" for why, of in reasons.items()]
+    return lines
+
+
+def _why(runtime: Runtime, model: ModelManifest) -> str:
+    """Why a deployed model has nothing for a runtime."""
+    key = GRAPH if runtime.has_opt_levels else runtime.name
+    return model.missing.get(missing_key(key)) or (
+        "nothing for it was deployed; `invoke convert` or `invoke compile`, then `invoke deploy`"
+    )
+
+
+def _refuse_runtimes(there: Deployed, names: Sequence[str]) -> None:
+    """Refuse a runtime that there isn't, or that the device can't have or take its models by."""
+    target = targets.target(there.target)
+    for name in names:
+        runtime = runtimes.runtime(name)
+        if why := runtime.unsupported(target):
+            raise UsageError(why, resolution="measure the others: --runtime all")
+        manifests = [model.manifest for model in there.models]
+        if manifests and not any(runtime.artifacts(one, target.name) for one in manifests):
+            raise UsageError(
+                f"nothing on the device runs under {runtime.title}",
+                detail="\n".join(
+                    f"{one.model}, batch {one.batch}: {_why(runtime, one)}" for one in manifests
+                ),
+                resolution="`invoke deploy --host NAME` sends more; --runtime all takes what is "
+                "there",
+            )
 
 
 def _choices(

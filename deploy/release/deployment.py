@@ -21,6 +21,7 @@ from deploy.release import preflight, wheel_compatibility
 from deploy.release.agent_answers import SelfCheck
 from deploy.release.agent_session import AGENT, Session, open_session
 from deploy.release.plan import Installed, Outcome, Plan, RolledBack, make_plan
+from deploy.release.preflight import DeviceFacts
 from deploy.ssh.connection import Connection
 from toolchain.bundle import assemble
 from toolchain.bundle.assemble import Manifest
@@ -53,15 +54,12 @@ def plan(conn: Connection, folder: Path) -> Plan:
         ConnectionFailed: the link dropped.
     """
     with open_session(conn) as session:
-        return _checked_plan(conn, session, folder, assemble.load(folder))
+        facts, folder = preflight.met(session, conn.device, folder)
+        return _checked_plan(conn, session, facts, folder, assemble.load(folder))
 
 
 def deploy(
-    conn: Connection,
-    folder: Path,
-    *,
-    keep: int = KEEP,
-    say: Say = lambda _: None,
+    conn: Connection, folder: Path, *, keep: int = KEEP, say: Say = lambda _: None
 ) -> Outcome:
     """Probe a device, refuse it or bring it to a bundle's release.
 
@@ -78,10 +76,11 @@ def deploy(
         OutcomeUnknown: the link dropped while it switched.
         ConnectionFailed: the link dropped; the old release still runs.
     """
-    manifest = assemble.load(folder)
     say("looking at the device")
     with open_session(conn) as session:
-        planned = _checked_plan(conn, session, folder, manifest)
+        facts, folder = preflight.met(session, conn.device, folder)
+        manifest = assemble.load(folder)
+        planned = _checked_plan(conn, session, facts, folder, manifest)
         program = conn.device.program
         if planned.action == "unchanged" and program and not session.runs():
             say("starting its program")
@@ -220,18 +219,19 @@ def _attend(session: Session, program: Program) -> None:
         )
 
 
-def _checked_plan(conn: Connection, session: Session, folder: Path, manifest: Manifest) -> Plan:
+def _checked_plan(
+    conn: Connection, session: Session, facts: DeviceFacts, folder: Path, manifest: Manifest
+) -> Plan:
     """A plan for a device that can run the bundle.
 
     Raises:
         DeviceRefused: it can't.
     """
-    modules = manifest.requires.modules
-    facts = preflight.ask(session, conn.device, modules=modules)
     planned = _plan(session, conn.device, manifest)
     if planned.action == "install":
         contents = wheel_compatibility.contents(folder, manifest.release)
-        broken = session.imports([name for name in modules if facts.modules.get(name)])
+        modules = [name for name in manifest.requires.modules if facts.modules.get(name)]
+        broken = session.imports(modules)
         preflight.check(facts, manifest, contents=contents, broken=broken)
     else:
         preflight.check(facts, manifest, needed=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,7 @@ from deploy.release.agent_session import Session, open_session
 from deploy.release.wheel_compatibility import Content
 from deploy.ssh.connection import Connection
 from toolchain import targets
+from toolchain.bundle import assemble, by_python
 from toolchain.bundle.assemble import Manifest, Requires
 from toolchain.core.errors import DeviceRefused
 from toolchain.targets import compatible_programs, instruction_sets
@@ -116,6 +118,18 @@ def ask(session: Session, device: Device, *, modules: Sequence[str]) -> DeviceFa
     before = time.time()
     answer = session.look(modules)
     return read_facts(device, answer, before=before, after=time.time())
+
+
+def met(session: Session, device: Device, bundle: Path) -> tuple[DeviceFacts, Path]:
+    """What a device is, and which of a bundle's folders it is sent: that for its Python.
+
+    Raises:
+        DeviceRefused: its answer can't be read.
+        BuildError: the bundle can't be used.
+        ConnectionFailed: the link dropped.
+    """
+    facts = ask(session, device, modules=assemble.load(bundle).requires.modules)
+    return facts, by_python.fitting(bundle, facts.python)
 
 
 def read_facts(device: Device, answer: Any, *, before: float, after: float) -> DeviceFacts:

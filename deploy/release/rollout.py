@@ -12,7 +12,7 @@ from deploy.release import deployment, preflight
 from deploy.release.fleet import Attempt, Done, Work
 from deploy.release.plan import Installed, Outcome, Plan, RolledBack, Trusting
 from deploy.release.preflight import DeviceFacts
-from toolchain.bundle import assemble
+from toolchain.bundle import assemble, by_python
 from toolchain.core.errors import ConnectionFailed, DeviceRefused, OutcomeUnknown, ReleaseError
 
 
@@ -74,12 +74,12 @@ def deployed(bundles: Mapping[str, Path]) -> Work[Outcome]:
                 outcome = deployment.deploy(conn, folder, say=attempt.say)
                 return Done(outcome, outcome.status)
         except OutcomeUnknown as lost:
-            return Done(_asked_again(attempt, assemble.load(folder).release, lost))
+            return Done(_asked_again(attempt, folder, lost))
 
     return work
 
 
-def _asked_again(attempt: Attempt, wanted: str, lost: OutcomeUnknown) -> Outcome:
+def _asked_again(attempt: Attempt, bundle: Path, lost: OutcomeUnknown) -> Outcome:
     """The outcome on a device that was lost while it switched, and runs the release after all.
 
     Raises:
@@ -90,6 +90,8 @@ def _asked_again(attempt: Attempt, wanted: str, lost: OutcomeUnknown) -> Outcome
     try:
         with attempt.connect() as conn:
             attempt.say("asking what it runs")
+            own = by_python.fitting(bundle, preflight.probe(conn).python)
+            wanted = assemble.load(own).release
             longest = deployment.confirm_within(attempt.device.program)
             folder = deployment.running_in(conn, wanted, wait=2 * longest)
     except (ConnectionFailed, DeviceRefused, ReleaseError) as error:

@@ -11,6 +11,8 @@ import io
 import re
 import zipfile
 import zlib
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -132,7 +134,8 @@ def problems(contents: tuple[Content, ...], device: Runs) -> list[Problem]:
     """What a device can't run: what is wrong, and what to do about it."""
     supported = _supported(device)
     wrong = []
-    for content in contents:
+    unserved = _unserved(contents, supported)
+    for content in (one for one in contents if _project(one) not in unserved):
         if content.broken:
             wrong.append(f"{content.name}: {content.broken}")
             continue
@@ -144,7 +147,32 @@ def problems(contents: tuple[Content, ...], device: Runs) -> list[Problem]:
         for path, code in content.code:
             wrong += [f"{content.name}: {path} {w}" for w in _misfits(code, content, device)]
     remedy = f"build the wheels for {device.machine} again: invoke build-wheels, then deploy"
-    return [(what, remedy) for what in wrong]
+    return [*((what, remedy) for what in wrong), *_for_no_python(unserved, device)]
+
+
+def _for_no_python(projects: Sequence[str], device: Runs) -> list[Problem]:
+    remedy = "send it without that runtime (--runtime names the others), or have it use another "
+    return [
+        (
+            f"{project} has no wheel that fits its Python {device.python} and glibc {device.glibc}",
+            f"{remedy}Python: edgewright.python",
+        )
+        for project in projects
+    ]
+
+
+def _unserved(contents: tuple[Content, ...], supported: set[Tag]) -> list[str]:
+    """The projects of which there are several wheels, each for some devices, and none for this."""
+    tags: dict[str, list[frozenset[Tag]]] = defaultdict(list)
+    for content in contents:
+        if content.tags and not content.broken:
+            tags[_project(content)].append(content.tags)
+    return [p for p, of in tags.items() if len(of) > 1 and not any(t & supported for t in of)]
+
+
+def _project(content: Content) -> str:
+    """The project of a wheel, by its name."""
+    return content.name.partition("-")[0]
 
 
 def _misfits(code: Code, content: Content, device: Runs) -> list[str]:

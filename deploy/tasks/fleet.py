@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from invoke import Context, task
 
+from toolchain import runtimes
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import JSON, Fleet, OrderedFleet, Whole
@@ -67,6 +68,7 @@ def probe(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     help=ORDERED_HELP
     | {
         "model": "models to send, separated by commas; all that are compiled when left out",
+        "runtime": f"{', '.join(runtimes.names())}; all that have a form when left out",
         "variant": "variants such as fp32,int8; all that were made when left out",
         "opt-level": "levels of compiled libraries, separated by commas; all when left out",
         "samples": "inputs of each model to compare outputs on, there; all when 0",
@@ -81,6 +83,7 @@ def deploy(
     variant: str = "",
     opt_level: str = "",
     *,
+    runtime: str = "",
     samples: int = Whole(0),
     fleet: OrderedFleet,
     dry_run: bool = False,
@@ -90,12 +93,13 @@ def deploy(
     from deploy.inventory import selection
     from deploy.release import rollout
     from toolchain import targets
-    from toolchain.bundle import assemble, compiled_models
+    from toolchain.bundle import assemble, by_python, compiled_models
     from toolchain.bundle.choice import Choice, narrowed
     from toolchain.core import signing
 
     levels = options.numbers("opt-level", opt_level)
-    wanted = Choice(variants=options.names(variant), opt_levels=levels)
+    executed_by = options.names(runtime)
+    wanted = Choice(runtimes=executed_by, variants=options.names(variant), opt_levels=levels)
     limits, devices = _limits(fleet), selection.devices(fleet)
     names = sorted({d.target for d in devices})
 
@@ -120,10 +124,11 @@ def deploy(
         bundles = {}
         with console.step(f"bundle for {', '.join(names)}"):
             for target in map(targets.target, names):
-                there = compiled_models.chosen(target, options.names(model))
+                there = compiled_models.chosen(target, options.names(model), executed_by)
                 made = assemble.to_send(target, narrowed(there, target, wanted), samples)
                 bundles[target.name] = held.enter_context(made)
-            signing.seal_bundles({f: assemble.load(f).release for f in bundles.values()})
+            every = [f for of in bundles.values() for f in (of, *by_python.split(of))]
+            signing.seal_bundles({folder: assemble.load(folder).release for folder in every})
         if dry_run:
             _work("deploy", devices, rollout.planned(bundles), limits, plans, json=json)
         else:

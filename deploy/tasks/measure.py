@@ -46,7 +46,11 @@ QUIET_DEVICE = "wait until nobody else works on the device, and until it has lit
 class Deployed:
     """Which of what is deployed, but for models, batches and threads."""
 
-    runtime: str = option("", f"{', '.join(runtimes.names())}; all that are deployed when left out")
+    runtime: str = option(
+        "",
+        f"{', '.join(runtimes.names())}, or all, which says why others don't run; all that are "
+        "deployed when left out",
+    )
     variant: str = option("", "variants such as fp32,int8; all that are deployed when left out")
     opt_level: str = option(
         "", "levels of compiled libraries, separated by commas; all when left out"
@@ -194,7 +198,6 @@ def bench(
             settings=settings,
             counted=count_instructions,
         )
-        counter = emulator.counter(host, say) if count_instructions else None
         result, path = benchmark.run(
             conn,
             host=host,
@@ -203,14 +206,15 @@ def bench(
             settings=settings,
             jobs=deployed.plan(release, selection),
             before=before,
-            counter=counter,
+            counter=emulator.counter(host, say) if count_instructions else None,
             progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
         )
     if json:
         console.show_json(result.model_dump(mode="json", by_alias=True))
     elif not quiet:
         reports.show([result], console.out)
-    for line in filter(None, [benchmark.crowded(result), f"samples: {path}"]):
+    skipped = deployed.left_out(release, selection)
+    for line in filter(None, [*skipped, benchmark.crowded(result), f"samples: {path}"]):
         console.note(line)
 
 

@@ -68,7 +68,7 @@ def test_a_disk_without_second_names_has_a_copy(
 
     (tmp_path / "one").write_text("x")
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    assemble._share(str(tmp_path / "one"), str(tmp_path / "two"))
+    assemble.share(str(tmp_path / "one"), str(tmp_path / "two"))
     assert (tmp_path / "two").read_text() == "x"
 
 

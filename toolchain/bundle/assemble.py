@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from packaging.utils import parse_wheel_filename
-from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain import runtimes, targets
-from toolchain.bundle import choice
+from toolchain.bundle import choice, wheels
 from toolchain.core import paths, plugins, process
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.field_types import Sha256
 from toolchain.core.store import Store, digest_file, digest_of
-from toolchain.lock import fetch, pins
 from toolchain.models import manifest as model_manifest
 from toolchain.models import place
 from toolchain.models.manifest import ModelManifest
@@ -209,10 +207,18 @@ def make(
     final.parent.mkdir(parents=True, exist_ok=True)
     with store.scratch() as scratch:
         folder = scratch / "bundle"
-        requires = _wheels(folder / "wheels", target, store, models)
+        lowest = wheels.copy(folder / "wheels", target, store, models)
+        requires = Requires(
+            machine=target.machine,
+            python=PYTHON_SINCE,
+            glibc=lowest.glibc,
+            glibcxx=lowest.glibcxx,
+            cpu=target.cpu,
+            modules=["numpy"],
+        )
         bundled = [_model(manifest, folder, target, samples) for manifest in models]
         _runner(folder / "runner", target)
-        (folder / "requirements.txt").write_text(_requirements(folder / "wheels"))
+        (folder / "requirements.txt").write_text(wheels.requirements(folder / "wheels"))
         files = [
             File(
                 path=p.relative_to(folder).as_posix(),
@@ -251,10 +257,10 @@ def _put(folder: Path, final: Path, store: Store, own: Path | None = None) -> No
             _replace(folder, final)
         if own is not None:
             # its files are never written to again, so they may be the same ones
-            shutil.copytree(final, own, copy_function=_share)
+            shutil.copytree(final, own, copy_function=share)
 
 
-def _share(source: str, target: str) -> None:
+def share(source: str, target: str) -> None:
     """Give a file a second name; where the disk has no such names, a copy."""
     try:
         Path(target).hardlink_to(source)
@@ -307,38 +313,6 @@ def _runner(into: Path, target: Target) -> None:
             )
 
 
-def _wheels(into: Path, target: Target, store: Store, models: Sequence[ModelManifest]) -> Requires:
-    """Copy what every runtime of the target needs installed; what all of it asks of a device."""
-    from toolchain.wheels import build as wheels
-
-    into.mkdir(parents=True)
-    glibc = glibcxx = Version("0")
-    needed = [runtime.wheels(target, models) for runtime in runtimes.serving(target)]
-    for wheel in wheels.published(target, dict.fromkeys(n for of in needed for n in of.built)):
-        shutil.copyfile(wheel.path, into / wheel.path.name)
-        glibc = max(glibc, Version(wheel.versions.get("GLIBC", "0")))
-        glibcxx = max(glibcxx, Version(wheel.versions.get("GLIBCXX", "0")))
-    for name in dict.fromkeys(n for of in needed for n in of.pinned):
-        pin = pins.source(name)
-        shutil.copyfile(fetch.path_of(pin, store), into / pin.file_name)
-    return Requires(
-        machine=target.machine,
-        python=PYTHON_SINCE,
-        glibc=str(glibc),
-        glibcxx=str(glibcxx),
-        cpu=target.cpu,
-        modules=["numpy"],
-    )
-
-
-def _requirements(folder: Path) -> str:
-    lines = []
-    for wheel in sorted(folder.iterdir()):
-        name, version, _, _ = parse_wheel_filename(wheel.name)
-        lines.append(f"{name}=={version} --hash=sha256:{digest_file(wheel)}\n")
-    return "".join(lines)
-
-
 def _model(manifest: ModelManifest, folder: Path, target: Target, samples: int) -> BundledModel:
     """Copy what the device needs of a model: its manifest, samples, references and artifacts."""
     source = place.folder_of(manifest.model, manifest.batch)
@@ -358,7 +332,9 @@ def _model(manifest: ModelManifest, folder: Path, target: Target, samples: int) 
             ) from error
     _refuse_newer(manifest, into, target)
     manifest = choice.with_fewer_samples(manifest, into, samples)
-    manifest.for_device(target.name).save(into)
+    served = {runtime.name for runtime in runtimes.serving(target)}
+    here = {name: of for name, of in manifest.artifacts.items() if name in served}
+    manifest.model_copy(update={"artifacts": here}).for_device(target.name).save(into)
     return BundledModel(
         model=manifest.model,
         batch=manifest.batch,
@@ -382,8 +358,13 @@ def _executables(manifest: ModelManifest, target: Target, folder: str) -> list[E
         )
         for runtime, artifact in runtimes.executed(manifest, target)
     ]
+    last = {name for name, one in runtimes.all_runtimes().items() if one.makes_artifacts}
     return sorted(
-        found, key=lambda e: (e.runtime != said, e.variant != PLAIN, e.runtime, -(e.opt_level or 0))
+        found,
+        key=lambda e: (
+            *(e.runtime != said, e.variant != PLAIN, e.runtime in last, e.runtime),
+            -(e.opt_level or 0),
+        ),
     )
 
 

@@ -22,10 +22,12 @@ class Choice:
     """Which forms go along; what is empty takes all there is.
 
     Attributes:
+        runtimes: their names.
         variants: their names.
         opt_levels: of compiled libraries; a runtime that has no levels is left alone.
     """
 
+    runtimes: Sequence[str] = ()
     variants: Sequence[str] = ()
     opt_levels: Sequence[int] = ()
 
@@ -43,16 +45,20 @@ def narrowed(
     Raises:
         UsageError: something chosen was not made of any model, or nothing is left of one.
     """
+    for name in choice.runtimes:
+        if why := runtimes.runtime(name).unsupported(target):
+            raise UsageError(why, resolution="leave it out of --runtime")
     made = [artifact for m in manifests for _, artifact in runtimes.executed(m, target)]
     _refuse_unknown("variant", choice.variants, {a.variant for a in made})
     levels = {a.opt_level for a in made if a.opt_level is not None}
     _refuse_unknown("opt level", choice.opt_levels, levels)
     kept = [_narrowed(manifest, target, choice) for manifest in manifests]
-    for manifest in kept:
+    for before, manifest in zip(manifests, kept, strict=True):
         if not runtimes.executed(manifest, target):
             raise UsageError(
                 f"{manifest.model}, batch {manifest.batch}: nothing is left of it by this choice",
-                resolution="choose a variant that it has, or leave it out by --model",
+                detail="\n".join(f"{form}: {why}" for form, why in before.missing.items()),
+                resolution="choose a runtime and a variant that it has, or leave it out by --model",
             )
     return kept
 
@@ -67,24 +73,28 @@ def _refuse_unknown(what: str, wanted: Sequence[object], known: set[Any]) -> Non
 
 
 def _narrowed(manifest: ModelManifest, target: Target, choice: Choice) -> ModelManifest:
-    def wanted(variant: str, level: int | None) -> bool:
-        return (not choice.variants or variant in choice.variants) and (
-            not choice.opt_levels or level is None or level in choice.opt_levels
+    def wanted(runtime: str, variant: str, level: int | None = None) -> bool:
+        return (
+            (not choice.runtimes or runtime in choice.runtimes)
+            and (not choice.variants or variant in choice.variants)
+            and (not choice.opt_levels or level is None or level in choice.opt_levels)
         )
 
     libraries = {
         name: one
         for name, one in manifest.libraries.get(target.name, {}).items()
-        if wanted(one.variant, one.opt_level)
+        if wanted("tvm", one.variant, one.opt_level)
     }
     artifacts = {
-        runtime: [one for one in of if wanted(one.variant, one.opt_level)]
+        runtime: [one for one in of if wanted(runtime, one.variant, one.opt_level)]
         for runtime, of in manifest.artifacts.items()
     }
+    variants = choice.variants
+    references = manifest.references.items()
     return manifest.model_copy(
         update={
-            "tflite": {v: one for v, one in manifest.tflite.items() if wanted(v, None)},
-            "references": {v: one for v, one in manifest.references.items() if wanted(v, None)},
+            "tflite": {v: one for v, one in manifest.tflite.items() if wanted("tflite", v)},
+            "references": {v: one for v, one in references if not variants or v in variants},
             "libraries": {target.name: libraries} if libraries else {},
             "artifacts": {runtime: of for runtime, of in artifacts.items() if of},
         }

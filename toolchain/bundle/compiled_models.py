@@ -12,12 +12,16 @@ from toolchain.models.manifest import FILE, GRAPH, ModelManifest, missing_key
 from toolchain.targets import Target
 
 
-def chosen(target: Target, names: Sequence[str]) -> list[ModelManifest]:
+def chosen(
+    target: Target, names: Sequence[str], executed_by: Sequence[str] = ()
+) -> list[ModelManifest]:
     """The manifests of the project's models for which something was made for a target.
 
     Args:
         target: the devices'.
         names: of models, each at all its batches; every model when empty.
+        executed_by: names of runtimes; a model that one of these takes as it was converted need not
+            be compiled.
 
     Raises:
         UsageError: nothing was made for the target of a model that is named.
@@ -28,7 +32,7 @@ def chosen(target: Target, names: Sequence[str]) -> list[ModelManifest]:
         for folder in place.all_folders()
         if not names or folder.parent.name in names
     ]
-    made = [manifest for manifest in manifests if _is_made_for(target, manifest)]
+    made = [m for m in manifests if _is_made_for(target, m) or _is_taken(target, m, executed_by)]
     missing = set(names) - {manifest.model for manifest in made}
     if missing:
         name = min(missing)
@@ -53,8 +57,17 @@ def _loaded(folder: Path) -> ModelManifest:
 def _is_made_for(target: Target, manifest: ModelManifest) -> bool:
     """Whether something was made for a target, or nothing can be and others take the network."""
     executed = runtimes.executed(manifest, target)
+    converted = [manifest.onnx, *manifest.graphs.values(), *manifest.tflite.values()]
+    by_conversion = {file.file for file in converted if file is not None}
     if any(
-        artifact.target == target.name or runtime.makes_artifacts for runtime, artifact in executed
+        artifact.target == target.name
+        or (runtime.makes_artifacts and artifact.file.file not in by_conversion)
+        for runtime, artifact in executed
     ):
         return True
     return bool(executed) and missing_key(GRAPH) in manifest.missing
+
+
+def _is_taken(target: Target, manifest: ModelManifest, by: Sequence[str]) -> bool:
+    """Whether one of these runtimes executes a model as conversion left it."""
+    return any(runtime.name in by for runtime, _ in runtimes.executed(manifest, target))

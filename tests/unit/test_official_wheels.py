@@ -1,0 +1,171 @@
+"""Wheels that a project publishes itself: which a bundle takes, and which a device is sent."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from deploy.measure import jobs
+from deploy.measure.jobs import Deployed, DeployedModel, Selection
+from deploy.release import wheel_compatibility
+from tests.support.bundles import make_bundle
+from tests.support.manifests import SHA, a_manifest
+from tests.support.probed import device_facts
+from toolchain import runtimes, targets
+from toolchain.bundle import assemble, by_python, compiled_models, wheels
+from toolchain.bundle.choice import Choice, narrowed
+from toolchain.core.errors import UsageError
+from toolchain.lock import pins
+from toolchain.models.manifest import ModelManifest, Tflite
+from toolchain.wheels import official
+
+RV64GC, AARCH64, X86_64 = (targets.target(name) for name in ("rv64gc", "aarch64", "x86_64"))
+ORT = runtimes.runtime("onnxruntime")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+def a_network() -> ModelManifest:
+    """A network that conversion has made every form of."""
+    file = Tflite(file="fp32.tflite", sha256=SHA, size=1)
+    return a_manifest().model_copy(update={"tflite": {"fp32": file}})
+
+
+def a_wheel(python: str) -> tuple[str, bytes]:
+    """The path and the bytes of a small wheel for one Python."""
+    tag = f"cp{python.replace('.', '')}"
+    return f"wheels/native-1.0-{tag}-{tag}-manylinux_2_28_x86_64.whl", python.encode()
+
+
+def entered(manifest: ModelManifest, folder: Path = Path()) -> ModelManifest:
+    return ORT.make(folder, manifest, lambda _: None)
+
+
+@pytest.mark.parametrize("target", [AARCH64, X86_64])
+def test_the_lock_has_a_wheel_for_every_python(target: targets.Target) -> None:
+    names = official.names("onnxruntime", target)
+    files = [pins.source(name).file_name for name in names]
+    assert {by_python.only_python(file) for file in files} == set(PYTHONS)
+    assert all(target.machine in file for file in files)
+    assert ORT.wheels(target, []).pinned == names
+    assert ORT.unsupported(target) == ""
+
+
+def test_a_target_without_wheels_is_told_which_targets_have_them() -> None:
+    assert ORT.unsupported(RV64GC).startswith("onnxruntime has no wheel for rv64gc; it has them")
+    assert "aarch64" in ORT.unsupported(RV64GC)
+    assert "x86_64" in ORT.unsupported(RV64GC)
+    with pytest.raises(UsageError, match="onnxruntime has no wheel for rv64gc"):
+        narrowed([], RV64GC, Choice(runtimes=["onnxruntime"]))
+
+
+@pytest.mark.parametrize(
+    ("wheel", "python"),
+    [
+        ("a-1-cp313-cp313-manylinux_2_28_x86_64.whl", "3.13"),
+        ("a-1-cp39-cp39-manylinux_2_28_x86_64.whl", "3.9"),
+        ("a-1-cp311-abi3-manylinux_2_28_x86_64.whl", ""),
+        ("a-1-py3-none-any.whl", ""),
+        ("a-1-py2.py3-none-any.whl", ""),
+    ],
+)
+def test_a_wheels_name_says_which_python_it_serves(wheel: str, python: str) -> None:
+    assert by_python.only_python(wheel) == python
+
+
+def test_each_python_has_a_bundle_with_its_own_wheels(tmp_path: Path) -> None:
+    native = dict(map(a_wheel, PYTHONS))
+    folder = make_bundle(tmp_path / "bundle", extra=native, also_wheels=list(native))
+    made = by_python.split(folder)
+    assert [one.name for one in made] == [f"bundle-python{python}" for python in PYTHONS]
+    whole = assemble.load(folder)
+    for python, own in zip(PYTHONS, made, strict=True):
+        manifest = assemble.load(own)
+        assert manifest.wheels == ["wheels/tiny-1.0-py3-none-any.whl", a_wheel(python)[0]]
+        assert {path.name for path in (own / "wheels").iterdir()} == {
+            Path(path).name for path in manifest.wheels
+        }
+        assert (own / "requirements.txt").read_text().count("native==1.0") == 1
+        assert manifest.release != whole.release
+        assert by_python.fitting(folder, f"{python}.2") == own
+    # no file of the whole one was written through its other name
+    assert assemble.load(folder) == whole
+    assert by_python.fitting(folder, "3.15.0") == folder
+
+
+def test_where_every_wheel_serves_every_python_there_is_one_bundle(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "bundle")
+    assert by_python.split(folder) == []
+    assert by_python.fitting(folder, "3.13.5") == folder
+
+
+def test_pip_is_told_every_wheel_of_a_release_in_one_line(tmp_path: Path) -> None:
+    for python in PYTHONS:
+        path, content = a_wheel(python)
+        (tmp_path / Path(path).name).write_bytes(content)
+    (line,) = wheels.requirements(tmp_path).splitlines()
+    assert line.startswith("native==1.0 --hash=sha256:")
+    assert line.count("--hash=") == len(PYTHONS)
+
+
+def test_a_python_that_no_wheel_serves_is_refused_in_one_line(tmp_path: Path) -> None:
+    files = []
+    for python in PYTHONS[:2]:
+        name = Path(a_wheel(python)[0]).name
+        tag = "-".join(name.removesuffix(".whl").split("-")[2:])
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("native-1.0.dist-info/WHEEL", f"Tag: {tag}\n")
+        files.append(wheel_compatibility.read_wheel(tmp_path / name))
+    facts = device_facts(machine="x86_64", python="3.15.0", glibc="2.41")
+    ((what, remedy),) = wheel_compatibility.problems(tuple(files), facts)
+    assert what == "native has no wheel that fits its Python 3.15.0 and glibc 2.41"
+    assert "--runtime" in remedy
+
+
+def test_every_graph_of_a_network_is_an_artifact() -> None:
+    made = entered(a_manifest())
+    assert [a.variant for a in ORT.artifacts(made, "aarch64")] == ["fp32"]
+    assert entered(made) == made
+    assert made.plain() == a_manifest().plain()
+
+
+def test_a_network_is_sent_where_its_runtime_is_named() -> None:
+    made = entered(a_network())
+    assert not compiled_models._is_made_for(AARCH64, made)
+    assert compiled_models._is_taken(AARCH64, made, ["onnxruntime"])
+    assert not compiled_models._is_taken(RV64GC, made, ["onnxruntime"])
+    (chosen,) = narrowed([made], AARCH64, Choice(runtimes=["onnxruntime"]))
+    assert [runtime.name for runtime, _ in runtimes.executed(chosen, AARCH64)] == ["onnxruntime"]
+    (others,) = narrowed([made], AARCH64, Choice(runtimes=["tflite"]))
+    assert [runtime.name for runtime, _ in runtimes.executed(others, AARCH64)] == ["tflite"]
+
+
+def there(target: str, manifest: ModelManifest) -> Deployed:
+    model = DeployedModel(folder="models/net/b1", card=manifest)
+    return Deployed(release="r", target=target, models=[model])
+
+
+def test_all_runtimes_measures_what_is_there_and_says_why_others_do_not_run() -> None:
+    everything = Selection(runtimes=["all"])
+    on_riscv = there("rv64gc", a_network())
+    assert {job.runtime for job in jobs.plan(on_riscv, everything)} == {"tflite"}
+    lines = jobs.left_out(on_riscv, everything)
+    assert any(line.startswith("ONNX Runtime: onnxruntime has no wheel") for line in lines)
+    assert any(
+        line.startswith("TVM without net (batch 1): nothing for it was deployed") for line in lines
+    )
+    refused = a_network().with_missing("tvm", "Conv is not known")
+    assert "TVM without net (batch 1): Conv is not known" in jobs.left_out(
+        there("rv64gc", refused), everything
+    )
+    assert jobs.left_out(on_riscv, Selection()) == []
+
+
+def test_a_runtime_that_a_device_cannot_have_is_told_with_those_that_have_it() -> None:
+    with pytest.raises(UsageError, match="onnxruntime has no wheel for rv64gc; it has them for"):
+        jobs.plan(there("rv64gc", a_network()), Selection(runtimes=["onnxruntime"]))
+    with pytest.raises(UsageError, match="unknown runtime: onnx"):
+        jobs.plan(there("rv64gc", a_network()), Selection(runtimes=["onnx"]))
+    with pytest.raises(UsageError, match="nothing on the device runs under ONNX Runtime"):
+        jobs.plan(there("aarch64", a_network()), Selection(runtimes=["onnxruntime"]))

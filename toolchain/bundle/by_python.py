@@ -1,0 +1,95 @@
+"""One bundle for each Python: of wheels that serve one Python alone, a device is sent its own.
+
+The bundle of a target has those for every Python; beside it stands one for each of them, made of
+the same files, with a release id of its own. Where all wheels serve every Python there is the one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from packaging.utils import parse_wheel_filename
+
+from toolchain.bundle import assemble, wheels
+from toolchain.core.store import digest_file
+
+WHEELS, REQUIREMENTS = "wheels", "requirements.txt"
+
+
+def split(folder: Path) -> list[Path]:
+    """Make the bundles for each Python beside a bundle; none where one serves all.
+
+    Args:
+        folder: the bundle, of the caller's own.
+    """
+    names = [path.name for path in sorted((folder / WHEELS).iterdir())]
+    pythons = sorted({python for name in names if (python := only_python(name))})
+    return [_for(python, folder, names) for python in pythons]
+
+
+def fitting(folder: Path, python: str) -> Path:
+    """The bundle that a device with a Python is sent: its own, or the one that serves all.
+
+    Args:
+        folder: the bundle.
+        python: the version, such as 3.13.5.
+    """
+    own = _beside(folder, ".".join(python.split(".")[:2]))
+    return own if own.is_dir() else folder
+
+
+def only_python(wheel: str) -> str:
+    """The one Python that a wheel serves, such as 3.13; empty when there are more.
+
+    Args:
+        wheel: the name of its file.
+    """
+    tags = parse_wheel_filename(wheel)[3]
+    abis = {tag.abi for tag in tags if tag.abi == tag.interpreter}
+    if len(abis) != 1 or any(tag.abi not in abis for tag in tags):
+        return ""
+    (abi,) = abis
+    return f"{abi[2]}.{abi[3:]}"
+
+
+def _beside(folder: Path, python: str) -> Path:
+    return folder.with_name(f"{folder.name}-python{python}")
+
+
+def _for(python: str, folder: Path, names: Iterable[str]) -> Path:
+    own = _beside(folder, python)
+    shutil.copytree(folder, own, copy_function=assemble.share)
+    foreign = {name for name in names if only_python(name) not in ("", python)}
+    fit = {_project(name) for name in names if name not in foreign}
+    # a project that has nothing for this Python keeps what it has, so that the device is refused
+    for name in (name for name in foreign if _project(name) in fit):
+        (own / WHEELS / name).unlink()
+    fields = json.loads((own / assemble.MANIFEST).read_text())
+    _replace(own / REQUIREMENTS, wheels.requirements(own / WHEELS))
+    files = [
+        {**of, **_as_it_is(own / of["path"])}
+        for of in fields["files"]
+        if (own / of["path"]).is_file()
+    ]
+    there = [path for path in fields["wheels"] if (own / path).is_file()]
+    fields |= {"files": files, "wheels": there}
+    fields["release"] = assemble.release_id(fields)
+    _replace(own / assemble.MANIFEST, json.dumps(fields, indent=1, sort_keys=True))
+    return own
+
+
+def _as_it_is(path: Path) -> dict[str, object]:
+    return {"sha256": digest_file(path), "size": path.stat().st_size}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file anew: its bytes are those of the other bundles too."""
+    path.unlink()
+    path.write_text(text)
+
+
+def _project(wheel: str) -> str:
+    return parse_wheel_filename(wheel)[0]
