@@ -7,9 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from toolchain.core.errors import ModelError
+from toolchain.core.errors import ModelError, UsageError
 from toolchain.formats import shapes
-from toolchain.formats.graphs.onnx_graph import OnnxNetwork, rounds
+from toolchain.formats.graphs.onnx_graph import OnnxNetwork, is_open, rounds, sized
+from toolchain.formats.signature import Tensor
 
 FLOAT = TensorProto.FLOAT
 
@@ -94,3 +95,65 @@ def test_a_graph_whose_other_branch_contradicts_the_sizes_stays_as_it_is() -> No
 def test_a_graph_that_rounds_is_known_by_its_operators(operator: str, *, expected: bool) -> None:
     graph = helper.make_graph([helper.make_node(operator, ["a"], ["b"])], "net", [], [])
     assert rounds(helper.make_model(graph)) == expected
+
+
+def chosen_by(rate: onnx.ValueInfoProto) -> onnx.ModelProto:
+    """Relu where the rate is 16000; another graph of another rank where it isn't."""
+
+    def branch(name: str, node: onnx.NodeProto) -> onnx.GraphProto:
+        out = helper.make_tensor_value_info(name, FLOAT, None)
+        return helper.make_graph([node], name, [], [out])
+
+    sixteen = helper.make_tensor("sixteen", TensorProto.INT64, [], [16000])
+    nodes = [
+        helper.make_node("Constant", [], ["sixteen"], value=sixteen),
+        helper.make_node("Equal", ["sr", "sixteen"], ["is_sixteen"]),
+        helper.make_node(
+            "If", ["is_sixteen"], ["y"],
+            then_branch=branch("a", helper.make_node("Relu", ["images"], ["a"])),
+            else_branch=branch("b", helper.make_node("Flatten", ["images"], ["b"], axis=1)),
+        ),
+    ]  # fmt: skip
+    return model(nodes, image(1, 3, "height", "width"), rate)
+
+
+def test_an_input_that_is_held_is_none_and_chooses_its_branch() -> None:
+    rate = helper.make_tensor_value_info("sr", TensorProto.INT64, [])
+    network = OnnxNetwork(chosen_by(rate)).holding({"sr": 16000})
+    assert [one.name for one in network.signature.inputs] == ["images"]
+    assert "If" not in {node.op_type for node in network.model.graph.node}
+    x = np.array([[[[-1.0]], [[2.0]], [[3.0]]]], np.float32)
+    assert network.run({"images": x})["y"].tolist() == [[[[0.0]], [[2.0]], [[3.0]]]]
+
+
+def test_one_number_fills_an_input_of_known_shape() -> None:
+    offset = helper.make_tensor_value_info("offset", FLOAT, [3, 1, 1])
+    added = helper.make_node("Add", ["images", "offset"], ["y"])
+    held = OnnxNetwork(model([added], image(1, 3, 2, 2), offset)).holding({"offset": 2})
+    assert held.run({"images": np.zeros((1, 3, 2, 2), np.float32)})["y"].tolist() == [
+        [[[2.0, 2.0], [2.0, 2.0]]] * 3
+    ]
+
+
+@pytest.mark.parametrize(
+    ("constants", "said"),
+    [
+        ({"rate": 1}, "rate: the model has no such input"),
+        ({"sr": "sixteen"}, "sr can't be sixteen"),
+        ({"sr": [1, 2]}, "sr is 2, and the model's input is scalar"),
+        ({"images": 1}, r"images is scalar, and the model's input is 1x3x"),
+    ],
+)
+def test_what_can_not_be_held_is_refused(constants: dict[str, object], said: str) -> None:
+    rate = helper.make_tensor_value_info("sr", TensorProto.INT64, [])
+    with pytest.raises(UsageError, match=said):
+        OnnxNetwork(chosen_by(rate)).holding(constants)
+
+
+def test_a_graph_that_its_runtime_takes_only_open_is_compiled_with_its_sizes() -> None:
+    opened = chosen_by(helper.make_tensor_value_info("sr", TensorProto.INT64, []))
+    assert is_open(opened)
+    made = sized(opened, [Tensor(name="images", shape=(1, 3, 4, 5))])
+    (images, _) = made.graph.input
+    assert [d.dim_value for d in images.type.tensor_type.shape.dim] == [1, 3, 4, 5]
+    assert not is_open(made)

@@ -258,7 +258,12 @@ def _built(
         what = f"compiling {name} ({plan.variant}) for {target} at O{level}"
         graph = plan.present.graph(plan.variant)
         prepared = preparation.prepared(
-            plan.folder / graph.file, graph.sha256, where, what=what, progress=progress
+            plan.folder / graph.file,
+            graph.sha256,
+            where,
+            what=what,
+            inputs=plan.present.inputs,
+            progress=progress,
         )
         # a compiler elsewhere sees the folder of the model, and the one that it fills, alone
         copied = made / preparation.PREPARED

@@ -7,7 +7,7 @@ inline all of this; so graphs are prepared before it is asked.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from toolchain.core import fingerprint, plugins, worker
 from toolchain.core.confinement import Rights
 from toolchain.core.store import Store
 from toolchain.core.worker import Job, Progress
+from toolchain.formats.signature import Tensor
 
 PREPARED = "prepared.onnx"
 TOOLS = ("onnx", "onnxruntime", "numpy")
@@ -26,12 +27,15 @@ class PreparationRequest:
     """One graph.
 
     Attributes:
-        onnx: the graph, of known shapes.
+        onnx: the graph.
         folder: takes the prepared one.
+        inputs: its inputs with their shapes, for a graph that leaves some open; of known shapes
+            when empty.
     """
 
     onnx: Path
     folder: Path
+    inputs: tuple[Tensor, ...] = ()
 
     def rights(self) -> Rights:
         """The graph, which is untrusted, and the folder that is filled."""
@@ -49,7 +53,13 @@ def recipe() -> dict[str, object]:
 
 
 def prepared(
-    graph: Path, sha256: str, cache: Store, *, what: str, progress: Progress = worker.silent
+    graph: Path,
+    sha256: str,
+    cache: Store,
+    *,
+    what: str,
+    inputs: Sequence[Tensor] = (),
+    progress: Progress = worker.silent,
 ) -> Path:
     """The graph as `operators.prepare` leaves it, from the store or made now.
 
@@ -58,6 +68,7 @@ def prepared(
         sha256: of that file.
         cache: the store.
         what: the work in words, for the error of a crash.
+        inputs: with their shapes, where the graph may leave some open.
         progress: called with each step.
 
     Raises:
@@ -65,8 +76,13 @@ def prepared(
     """
 
     def make(folder: Path) -> None:
-        request = PreparationRequest(onnx=graph, folder=folder)
+        request = PreparationRequest(onnx=graph, folder=folder, inputs=tuple(inputs))
         worker.call(PREPARE, request, what=what, progress=progress, rights=request.rights())
 
-    inputs: Mapping[str, object] = {"step": "prepare", "onnx": sha256, "recipe": recipe()}
-    return cache.get_or_build(inputs, make).file(PREPARED)
+    key: Mapping[str, object] = {
+        "step": "prepare",
+        "onnx": sha256,
+        "inputs": {tensor.name: tensor.shape for tensor in inputs},
+        "recipe": recipe(),
+    }
+    return cache.get_or_build(key, make).file(PREPARED)

@@ -20,6 +20,8 @@ def prepare_graph(request: PreparationRequest, progress: Progress) -> None:
     """
     progress("preparing the ONNX graph")
     model = onnx.load(request.onnx)
+    if onnx_graph.is_open(model):
+        model = onnx_graph.sized(model, request.inputs)
     try:
         prepared = prepare(model)
         if onnx_graph.rounds(model):  # what rounded may be taken apart by now

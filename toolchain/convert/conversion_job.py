@@ -209,6 +209,8 @@ def opened(spec: ModelSpec, weights: Part, progress: Progress) -> tuple[Network,
     """
     if spec.path is not None:
         network = formats.all_formats()[spec.kind].load(spec.path, progress, spec.signature)
+        if spec.own is not None and spec.own.constants:
+            network = network.holding(spec.own.constants)
         return network, Source(kind=spec.kind, weights=f"file:{spec.digest}")
     progress("starting TensorFlow")
     from toolchain.convert import catalogue_networks

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from toolchain.core.errors import UsageError
+
 if TYPE_CHECKING:
     import numpy.typing as npt
     import onnx
@@ -84,6 +86,21 @@ class Network(ABC):
         """
         del inputs
         return None
+
+    def holding(self, constants: Mapping[str, Any]) -> Network:
+        """The network with some of its inputs held at a value, and so no inputs any more.
+
+        Args:
+            constants: the value of each by its name: a number, a truth value, or nested lists.
+
+        Raises:
+            UsageError: this kind of file can't have it, or the network has no such input of such a
+                value.
+        """
+        raise UsageError(
+            f"[constants] holds inputs of .onnx files alone, not {', '.join(constants)} here",
+            resolution="leave [constants] out, or hold the value where the network is exported",
+        )
 
     def described(self) -> Described | None:
         """What the file says of the meaning of inputs and outputs; None where it says nothing."""

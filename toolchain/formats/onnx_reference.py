@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
     import onnx
     import onnxruntime
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 
-def session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
+def session(
+    model: onnx.ModelProto | bytes, simplified: Path | None = None
+) -> onnxruntime.InferenceSession:
     """A session on one thread that computes float32 on rounded numbers.
 
     Args:
         model: the graph, or its serialised bytes.
+        simplified: takes the graph with what is constant in it computed, branches among it.
 
     Raises:
         Exception: what ONNX Runtime raises for a graph that it can't load; its errors share no
@@ -35,6 +40,9 @@ def session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if simplified is not None:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(simplified)
     serialised = model if isinstance(model, bytes) else model.SerializeToString()
     return onnxruntime.InferenceSession(serialised, options, providers=["CPUExecutionProvider"])
 

@@ -32,6 +32,8 @@ def read(request: ReadingRequest, progress: Progress) -> Reading:
     spec = request.spec
     assert spec.path is not None
     network = formats.all_formats()[spec.kind].load(spec.path, progress, spec.signature)
+    if spec.own is not None and spec.own.constants:
+        network = network.holding(spec.own.constants)
     own = None if spec.own is None else spec.own.state
     known = state.known(network.signature, own)
     found = Reading(

@@ -14,6 +14,9 @@
     [shape]                      # of inputs whose sizes are open
     images = "1x3x640x640"
 
+    [constants]                  # inputs of an .onnx file that are held at a value
+    sr = 16000
+
     [state]                      # inputs that are outputs of the inference before
     h = "hn"
 
@@ -62,6 +65,8 @@ class OwnEntry(BaseModel):
     shape: dict[str, tuple[PositiveInt, ...]] = Field(
         default_factory=dict, exclude_if=lambda shapes: not shapes
     )
+    # a number, a truth value or nested lists for each input that is none any more
+    constants: dict[str, Any] = Field(default_factory=dict, exclude_if=lambda held: not held)
     # the output of each input that has a state; empty where it is said that there is none
     state: dict[str, str] | None = Field(default=None, exclude_if=lambda said: said is None)
     preprocessing: Preprocessing | None = None

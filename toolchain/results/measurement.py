@@ -24,6 +24,8 @@ EMULATED = "EMULATED"
 # What an output that is no list of scores may differ by before it is marked: over its largest value,
 # a few steps of 8 bits, which the check after conversion allows too; of its own scale; whole numbers.
 APART, STEPS, DIFFERING = 0.05, 3, 0.05
+# What sums of float32 near 1 are rounded by, a few times: sigmoids and softmaxes are no truer.
+ROUNDED = 4 * 2.0**-24
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -130,7 +132,7 @@ class OutputParity(_Part):
             return False
         if self.differing is not None:
             return self.differing <= DIFFERING
-        return self.max_abs <= max(APART * self.reference_max_abs, STEPS * (self.step or 0))
+        return self.max_abs <= max(APART * self.reference_max_abs, STEPS * (self.step or 0), ROUNDED)
 
 
 class Parity(_Part):

@@ -89,7 +89,12 @@ def search(
     graph = manifest.graph(variant)
     request = SearchRequest(
         onnx=preparation.prepared(
-            folder / graph.file, graph.sha256, store, what=what, progress=progress
+            folder / graph.file,
+            graph.sha256,
+            store,
+            what=what,
+            inputs=manifest.inputs,
+            progress=progress,
         ),
         target=target,
         tvm=tvm,

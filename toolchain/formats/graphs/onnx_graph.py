@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from onnx.external_data_helper import uses_external_data
 
 from toolchain.core.errors import ModelError
 from toolchain.formats import onnx_reference
+from toolchain.formats.graphs import onnx_constants, onnx_values
 from toolchain.formats.network import Network
 from toolchain.formats.shapes import Shapes
-from toolchain.formats.signature import OpenTensor, Signature, Tensor
+from toolchain.formats.signature import Signature, Tensor
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -66,6 +67,10 @@ class OnnxNetwork(Network):
             session(self.model)
             return self.model
         return fixed
+
+    def holding(self, constants: Mapping[str, Any]) -> OnnxNetwork:
+        """The graph with these inputs as constants of their own type."""
+        return OnnxNetwork(onnx_constants.held(self.model, constants))
 
     def known_shapes(self, batch: int) -> Shapes:
         """Of a detector that Ultralytics exported: it says the size of its images."""
@@ -203,29 +208,9 @@ def signature(model: onnx.ModelProto) -> Signature:
                 resolution="export it with a shape for each input; sizes may be open",
             )
     return Signature(
-        inputs=tuple(_described(value) for value in model.graph.input),
-        outputs=tuple(_described(value) for value in model.graph.output),
+        inputs=tuple(onnx_values.described(value) for value in model.graph.input),
+        outputs=tuple(onnx_values.described(value) for value in model.graph.output),
     )
-
-
-def _described(value: onnx.ValueInfoProto) -> OpenTensor:
-    kind = value.type.WhichOneof("value")
-    if kind != "tensor_type":
-        return OpenTensor(name=value.name, dims=(), dtype=f"a {str(kind).removesuffix('_type')}")
-    tensor = value.type.tensor_type
-    dims = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
-    name = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-    dtype = {"float": "float32", "double": "float64"}.get(name, name)
-    known = tuple(None if _is_unknown(d) else d for d in dims)
-    return OpenTensor(name=value.name, dims=known, dtype=dtype)
-
-
-def _is_unknown(dim: int | str) -> bool:
-    """Whether a size is one that an exporter didn't know: 0, -1, "?", and tf2onnx's numbers.
-
-    tf2onnx gives each a name of its own (unk__12), also where two are always the same, as batches.
-    """
-    return dim <= 0 if isinstance(dim, int) else re.fullmatch(r"\??|unk__\d+", dim) is not None
 
 
 def exported_size(model: onnx.ModelProto, of: Signature, batch: int) -> dict[str, tuple[int, ...]]:
@@ -254,23 +239,40 @@ def with_shapes(model: onnx.ModelProto, inputs: Sequence[Tensor]) -> onnx.ModelP
     Raises:
         ModelError: a node contradicts the shapes; the error names it.
     """
-    fixed = copy.deepcopy(model)
-    for value, tensor in zip(fixed.graph.input, inputs, strict=True):
-        for dim, size in zip(value.type.tensor_type.shape.dim, tensor.shape, strict=True):
-            dim.dim_value = size
-    # Shapes that were recorded with open sizes would contradict these.
-    del fixed.graph.value_info[:]
-    for value in fixed.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    inferred = shape_inference.infer_shapes(fixed, data_prop=True)
+    inferred = shape_inference.infer_shapes(sized(model, inputs), data_prop=True)
     if all(_is_fixed(value) for value in inferred.graph.output):
         return inferred
     return _with_output_shapes(inferred, inputs)
 
 
+def sized(model: onnx.ModelProto, inputs: Sequence[Tensor]) -> onnx.ModelProto:
+    """A copy whose inputs have these shapes, with nothing said of what follows from them.
+
+    Args:
+        model: the graph.
+        inputs: some of its inputs, by name.
+    """
+    shapes = {tensor.name: tensor.shape for tensor in inputs}
+    fixed = copy.deepcopy(model)
+    for value in fixed.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        for dim, size in zip(dims, shapes.get(value.name, ()), strict=value.name in shapes):
+            dim.dim_value = size
+    # Shapes that were recorded with open sizes would contradict these.
+    del fixed.graph.value_info[:]
+    for value in fixed.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return fixed
+
+
+def is_open(model: onnx.ModelProto) -> bool:
+    """Whether a graph leaves a size of an input open."""
+    return not all(_is_fixed(value) for value in model.graph.input)
+
+
 def _is_fixed(value: onnx.ValueInfoProto) -> bool:
     return value.type.tensor_type.HasField("shape") and all(
-        isinstance(d, int) for d in _described(value).dims
+        isinstance(d, int) for d in onnx_values.described(value).dims
     )
 
 
@@ -305,7 +307,7 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     try:
         return onnx_reference.session(model)
     except Exception as error:  # onnxruntime's exceptions share no public base
-        raise _cant_run(error) from error
+        raise onnx_values.cant_run(error) from error
 
 
 def run(of: onnxruntime.InferenceSession, feeds: Arrays) -> dict[str, Array]:
@@ -325,13 +327,4 @@ def run(of: onnxruntime.InferenceSession, feeds: Arrays) -> dict[str, Array]:
     try:
         return dict(zip(names, map(np.asarray, of.run(names, dict(feeds))), strict=True))
     except Exception as error:  # onnxruntime's exceptions share no public base
-        raise _cant_run(error) from error
-
-
-def _cant_run(error: Exception) -> ModelError:
-    return ModelError(
-        "ONNX Runtime can't run the model",
-        detail=str(error),
-        resolution="where a node contradicts the sizes, give others with --shape or --batch; else "
-        "export the model again with a newer exporter or an opset of at most 21",
-    )
+        raise onnx_values.cant_run(error) from error
