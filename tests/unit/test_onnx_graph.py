@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tests.support.conformance import structures
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.formats import shapes
+from toolchain.formats.graphs import onnx_graph
 from toolchain.formats.graphs.onnx_graph import OnnxNetwork, is_open, rounds, sized
 from toolchain.formats.signature import Tensor
 
@@ -157,3 +161,30 @@ def test_a_graph_that_its_runtime_takes_only_open_is_compiled_with_its_sizes() -
     (images, _) = made.graph.input
     assert [d.dim_value for d in images.type.tensor_type.shape.dim] == [1, 3, 4, 5]
     assert not is_open(made)
+
+
+def test_an_output_whose_shape_comes_of_arithmetic_is_described(tmp_path: Path) -> None:
+    recogniser, inputs = structures.STRUCTURES["text recogniser"]()
+    (output,) = recogniser.graph.output
+    assert not output.type.tensor_type.HasField("shape")
+    onnx.save(recogniser, tmp_path / "text.onnx")
+    network = OnnxNetwork(onnx_graph.load(tmp_path / "text.onnx"))
+    (found,) = network.run(dict(inputs)).values()
+    assert network.signature.outputs[0].dims == found.shape
+
+
+def test_an_output_of_a_shape_that_only_values_say_is_read(tmp_path: Path) -> None:
+    shape = helper.make_tensor_value_info("shape", TensorProto.INT64, ["rank"])
+    made = model([helper.make_node("Reshape", ["images", "shape"], ["y"])], image(2, 3), shape)
+    onnx.save(made, tmp_path / "by-values.onnx")
+    network = OnnxNetwork(onnx_graph.load(tmp_path / "by-values.onnx"))
+    feeds = {"images": np.zeros((2, 3), np.float32), "shape": np.array([3, 2, 1])}
+    assert network.run(feeds)["y"].shape == (3, 2, 1)
+
+
+def test_a_graph_that_breaks_the_rules_is_still_refused(tmp_path: Path) -> None:
+    broken = model([helper.make_node("Relu", ["nowhere"], ["y"])], image(2, 3))
+    onnx.save(broken, tmp_path / "broken.onnx")
+    with pytest.raises(ModelError, match="breaks ONNX's rules") as caught:
+        onnx_graph.load(tmp_path / "broken.onnx")
+    assert "nowhere" in caught.value.detail

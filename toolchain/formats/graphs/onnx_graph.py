@@ -91,18 +91,59 @@ def load(path: Path) -> onnx.ModelProto:
         raise _not_onnx(path, "it has no operators")
     model = shape_inference.infer_shapes(model)  # an output's shape may be left out
     try:
-        onnx.checker.check_model(model)
+        _check(model)
     except onnx.checker.ValidationError as error:
         raise ModelError(
             f"{path.name} breaks ONNX's rules",
             detail=str(error).strip(),
             resolution="export the model again; an operator of your own can't be used",
         ) from error
+    _describe_outputs(model)
     constants = {tensor.name for tensor in model.graph.initializer}
     kept = [value for value in model.graph.input if value.name not in constants]
     del model.graph.input[:]
     model.graph.input.extend(kept)
     return model
+
+
+def _check(model: onnx.ModelProto) -> None:
+    """Hold a model to ONNX's rules, but for outputs whose shape is not said.
+
+    Exporters leave it out where arithmetic over shapes makes it, and ONNX's checker alone minds.
+
+    Raises:
+        onnx.checker.ValidationError: it breaks them.
+    """
+    unsaid = _outputs_without_shape(model)
+    for value in unsaid:
+        value.type.tensor_type.shape.SetInParent()
+    onnx.checker.check_model(model)
+    for value in unsaid:
+        value.type.tensor_type.ClearField("shape")
+
+
+def _outputs_without_shape(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    return [
+        value
+        for value in model.graph.output
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+
+
+def _describe_outputs(model: onnx.ModelProto) -> None:
+    """Give outputs without a shape the one that ONNX Runtime finds by folding, where it finds one.
+
+    Raises:
+        ModelError: ONNX Runtime can't load the model; the error names the node.
+    """
+    unsaid = _outputs_without_shape(model)
+    if not unsaid:
+        return
+    found = {output.name: output.shape for output in session(model).get_outputs()}
+    for value in unsaid:
+        if found[value.name]:  # else a scalar, or what only an inference shows
+            kind = value.type.tensor_type.elem_type
+            value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, kind, found[value.name]))
 
 
 def rounds(model: onnx.ModelProto) -> bool:
