@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolchain.commandline import console
-from toolchain.commandline.terminal import Terminal, visible
+from toolchain.commandline.terminal import Terminal, size, visible
 from toolchain.core import paths
 from toolchain.core.errors import BenchError
 
@@ -203,3 +203,10 @@ def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
         running.send_signal(signal.SIGHUP)
         assert running.stdout.read() == "cleaned up\n"
     assert running.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(88_400, "88.4 kB"), (999_999, "1000.0 kB"), (1_390_000, "1.4 MB")]
+)
+def test_a_small_file_is_not_said_to_be_empty(count: int, said: str) -> None:
+    assert size(count) == said

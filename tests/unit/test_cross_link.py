@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ from toolchain.compile import cross_link
 from toolchain.core.errors import BuildError
 from toolchain.core.store import Store
 from toolchain.images import build, engine
+from toolchain.images.build_container import Mount
 
 
 def test_the_image_is_built_in_sight_of_the_compilation_that_waits_for_it(
@@ -28,3 +31,35 @@ def test_the_image_is_built_in_sight_of_the_compilation_that_waits_for_it(
     with pytest.raises(BuildError, match="no image"):
         linker.link([], tmp_path / "out.so", told.append)
     assert told == ["installing packages"]
+
+
+def test_a_network_without_functions_is_linked_from_its_source_in_c(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands: list[list[str]] = []
+
+    class FakeContainer:
+        def call(self, command: list[str]) -> None:
+            commands.append(command)
+            (folder / "out.so").write_bytes(b"library")
+
+    class FakeEngine:
+        @contextmanager
+        def container(
+            self, _tag: str, *, mounts: list[Mount], **_: object
+        ) -> Iterator[FakeContainer]:
+            nonlocal folder
+            folder = Path(mounts[0].source)
+            yield FakeContainer()
+
+    folder = tmp_path
+    monkeypatch.setattr(engine, "Engine", FakeEngine)
+    monkeypatch.setattr(build, "build", lambda *_, **__: SimpleNamespace(tag="image"))
+    objects = [tmp_path / "devc.o", tmp_path / "lib0.c"]
+    for item in objects:
+        item.write_text(";")
+    linker = cross_link.linker(targets.target("rv64gc"), Store(tmp_path / "store"))
+    linker.link(objects, tmp_path / "library.so", lambda _: None)
+    (command,) = commands
+    assert [Path(part).name for part in command if "/link/" in part][:2] == ["0.o", "1.c"]
+    assert (tmp_path / "library.so").read_bytes() == b"library"

@@ -84,3 +84,8 @@ def _seen(character: str) -> bool:
 def _picture(character: str) -> str:
     code = ord(character)
     return chr(CONTROL_PICTURES + code) if code < 0x20 else REPLACEMENT
+
+
+def size(count: int) -> str:
+    """Bytes in words: kB below a million, MB from there."""
+    return f"{count / 1e3:.1f} kB" if count < 1_000_000 else f"{count / 1e6:.1f} MB"

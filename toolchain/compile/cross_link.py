@@ -47,7 +47,7 @@ def linker(target: Target, store: Store) -> Linker:
         if tag is None:
             tag = build.build(spec, engine, store, progress=progress).tag
         with store.scratch() as scratch, _container(engine, tag, scratch) as executor:
-            names = [f"{number}.o" for number in range(len(objects))]
+            names = [f"{number}{item.suffix}" for number, item in enumerate(objects)]
             for name, item in zip(names, objects, strict=True):
                 shutil.copyfile(item, scratch / name)
             executor.call(_command(target, names, "out.so"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from invoke import Context, task
 
 from toolchain import formats
-from toolchain.commandline import console, options
+from toolchain.commandline import console, options, terminal
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, Limit, Models, Whole
 from toolchain.core.errors import ModelError, UsageError
@@ -163,7 +163,7 @@ def _show_libraries(manifests: Sequence[ModelManifest], target: str) -> None:
             str(manifest.batch),
             name,
             library.file,
-            f"{library.size / 1e6:.1f} MB",
+            terminal.size(library.size),
             str(library.tuned or "-"),
         ]
         for manifest in manifests
