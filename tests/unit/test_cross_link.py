@@ -37,22 +37,21 @@ def test_a_network_without_functions_is_linked_from_its_source_in_c(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     commands: list[list[str]] = []
+    folders: list[Path] = []
 
     class FakeContainer:
         def call(self, command: list[str]) -> None:
             commands.append(command)
-            (folder / "out.so").write_bytes(b"library")
+            (folders[-1] / "out.so").write_bytes(b"library")
 
     class FakeEngine:
         @contextmanager
         def container(
             self, _tag: str, *, mounts: list[Mount], **_: object
         ) -> Iterator[FakeContainer]:
-            nonlocal folder
-            folder = Path(mounts[0].source)
+            folders.append(Path(mounts[0].source))
             yield FakeContainer()
 
-    folder = tmp_path
     monkeypatch.setattr(engine, "Engine", FakeEngine)
     monkeypatch.setattr(build, "build", lambda *_, **__: SimpleNamespace(tag="image"))
     objects = [tmp_path / "devc.o", tmp_path / "lib0.c"]
