@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -229,7 +230,7 @@ def test_a_job_that_hangs_is_ended(release: Path, tmp_path: Path) -> None:
     found = measure(release, hang, timeout_s=2)
     assert failure_of(found).kind == "timeout"
     assert failure_of(found).stage == "warm up"
-    assert not alive(int(pid_file.read_text()))
+    wait_until(lambda: not alive(int(pid_file.read_text())))
 
 
 def test_an_exception_of_the_runtime_is_the_jobs_error(release: Path) -> None:
@@ -297,10 +298,13 @@ def test_a_runner_nobody_listens_to_ends_and_takes_its_job_along(
     assert process.wait(timeout=20) == 1
     assert process.stderr is not None
     process.stderr.close()
-    assert not alive(int(pid_file.read_text()))
+    wait_until(lambda: not alive(int(pid_file.read_text())))
 
 
-def test_a_runner_told_to_end_takes_its_job_along(release: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_runner_that_is_ended_takes_its_job_along(
+    release: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     pid_file = tmp_path / "pid"
     process = start(release)
     assert process.stdin is not None
@@ -310,9 +314,9 @@ def test_a_runner_told_to_end_takes_its_job_along(release: Path, tmp_path: Path)
     process.stdin.close()
     process.stdin = None
     wait_until(lambda: pid_file.exists() and bool(pid_file.read_text()))
-    process.terminate()
+    process.send_signal(number)
     process.communicate(timeout=20)
-    assert not alive(int(pid_file.read_text()))
+    wait_until(lambda: not alive(int(pid_file.read_text())))
 
 
 def test_a_spec_that_is_none_is_said_in_one_line(release: Path) -> None:

@@ -6,9 +6,12 @@ there too, from C, so their prints are sent to standard error first.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,6 +21,7 @@ from edgewright_runner import backends, counting, watch
 from edgewright_runner.samples import Samples
 
 PROGRESS_S = 1.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 DEFAULTS: dict[str, float] = {
     "budget_s": 10.0,  # timed inferences go on until they took this long together
     "min_samples": 3,  # but there are never fewer
@@ -62,6 +66,7 @@ class Reporter:
 
 def main() -> int:
     """Run the job that standard input describes; the exit code is 1 when it failed."""
+    end_with_parent()
     stream = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     reporter = Reporter(stream)
@@ -78,6 +83,19 @@ def main() -> int:
     stream.flush()
     # Runtimes' thread pools have been seen to crash while Python shuts down; all is said by now.
     os._exit(0)
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it ends, however that ends.
+
+    A job is a session of its own: what kills its runner at once, as whoever measures does, would
+    leave it computing. Where there is no such call it is left to its runner.
+    """
+    parent = os.getppid()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def measure(job: Json, reporter: Reporter) -> None:
