@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.measure.runner_protocol import Connection, Job, JobSignature, command
 from toolchain import runtimes, targets
+from toolchain.bundle.choice import ALL
 from toolchain.core.errors import BenchError, CommandError, UsageError
 from toolchain.models.manifest import GRAPH, ModelManifest, in_order, missing_key
 from toolchain.runtimes import Runtime
@@ -63,7 +64,6 @@ class Selection:
     threads: Sequence[int] = (1,)
 
 
-ALL = "all"  # as a runtime: every one there is
 EVERYTHING = Selection()
 
 

@@ -68,7 +68,7 @@ def probe(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     help=ORDERED_HELP
     | {
         "model": "models to send, separated by commas; all that are compiled when left out",
-        "runtime": f"{', '.join(runtimes.names())}; all that have a form when left out",
+        "runtime": f"{', '.join(runtimes.names())}, or all (docs/reference/runtimes.md)",
         "variant": "variants such as fp32,int8; all that were made when left out",
         "opt-level": "levels of compiled libraries, separated by commas; all when left out",
         "samples": "inputs of each model to compare outputs on, there; all when 0",

@@ -67,13 +67,13 @@ def test_the_example_of_a_runtime_is_one_where_there_are_wheels_for_it(
     examples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = pins.source("cython")  # any will do: its name alone is looked at
-    monkeypatch.setattr(pins, "sources", lambda: {"ai-edge-litert-arm64": entry})
-    litert = runtimes.runtime("litert")
+    monkeypatch.setattr(pins, "sources", lambda: {"ai-edge-litert-nightly-arm64": entry})
+    litert = runtimes.runtime("litert_nightly")
     arm, risc_v = targets.target("aarch64"), targets.target("rv64gc")
     assert litert in runtimes.serving(arm)
     assert litert not in runtimes.serving(risc_v)
     assert litert.unsupported(risc_v) == "there is no wheel for riscv64"
-    assert litert.wheels(arm, []).pinned == ("ai-edge-litert-arm64",)
+    assert litert.wheels(arm, []).pinned == ("ai-edge-litert-nightly-arm64",)
 
 
 def test_the_examples_twin_on_the_device_runs_a_model(
@@ -87,7 +87,7 @@ def test_the_examples_twin_on_the_device_runs_a_model(
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", interpreter)
     model = tmp_path / "model.tflite"
     model.write_text(json.dumps({"scale": 2.0}))
-    twin: Backend = imported(examples / "backends/litert.py").Backend(threads=1)
+    twin: Backend = imported(examples / "backends/litert_nightly.py").Backend(threads=1)
     twin.load(str(model))
     twin.bind({"inputs": [{"name": "x"}], "outputs": [{"name": "y"}]})
     x = np.ones((1, 3), np.float32)

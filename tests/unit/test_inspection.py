@@ -84,6 +84,7 @@ def test_a_file_is_described_and_nothing_is_made_of_it(tmp_path: Path) -> None:
     assert found.reading.costs is not None
     assert found.reading.costs.multiply_adds == 8 * 8 * 8 * 27
     assert found.runtimes == {
+        "litert": inspection.LATER,
         "onnxruntime": inspection.LATER,
         "tflite": inspection.LATER,
         "tvm": inspection.TAKEN,

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
+from edgewright_runner import backends
 
 from deploy.measure import jobs
 from deploy.measure.jobs import Deployed, DeployedModel, Selection
@@ -144,6 +150,46 @@ def test_a_network_is_sent_where_its_runtime_is_named() -> None:
 def there(target: str, manifest: ModelManifest) -> Deployed:
     model = DeployedModel(folder="models/net/b1", card=manifest)
     return Deployed(release="r", target=target, models=[model])
+
+
+def named(manifest: ModelManifest, *asked: str) -> list[str]:
+    """The runtimes that a device gets a model for when these are asked for."""
+    (kept,) = narrowed([manifest], AARCH64, Choice(runtimes=asked))
+    return [runtime.name for runtime, _ in runtimes.executed(kept, AARCH64)]
+
+
+def test_wheels_of_tens_of_megabytes_go_along_when_asked_for_or_needed() -> None:
+    made = runtimes.runtime("litert").make(Path(), entered(a_network()), lambda _: None)
+    assert named(made) == ["tflite"]
+    assert named(made, "all") == ["litert", "onnxruntime", "tflite"]
+    assert named(made, "litert") == ["litert"]
+    assert named(made, "tflite", "onnxruntime") == ["onnxruntime", "tflite"]
+    # nothing else takes it
+    assert named(entered(a_manifest())) == ["onnxruntime"]
+    # where none serves, the card says nothing of them
+    (riscv,) = narrowed([made], RV64GC, Choice())
+    assert (riscv.artifacts, riscv.tflite) == ({}, made.tflite)
+
+
+def test_litert_runs_the_files_of_tensorflow_lite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runtimes.runtime("litert").make(Path(), a_network(), lambda _: None)
+    (artifact,) = runtimes.runtime("litert").artifacts(made, "aarch64")
+    assert artifact.file.file == a_network().tflite["fp32"].file
+    fakes = Path(__file__).with_name("fake_runtimes")
+    monkeypatch.syspath_prepend(str(fakes))
+    interpreter = importlib.import_module("tflite_runtime.interpreter")
+    monkeypatch.setitem(sys.modules, "tflite_runtime", None)  # it does without
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", ModuleType("ai_edge_litert"))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", interpreter)
+    (tmp_path / "model.tflite").write_text(json.dumps({"scale": 2.0}))
+    backend = backends.open_runtime("litert", 1)
+    backend.load(str(tmp_path / "model.tflite"))
+    backend.bind({"inputs": [{"name": "x"}], "outputs": [{"name": "y"}]})
+    backend.set_inputs({"x": np.ones((1, 3), np.float32)})
+    backend.run()
+    assert (backend.outputs()["y"] == 2).all()
 
 
 def test_all_runtimes_measures_what_is_there_and_says_why_others_do_not_run() -> None:

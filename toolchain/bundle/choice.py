@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ from toolchain.models.manifest import ModelManifest
 from toolchain.models.samples_file import INPUT, OUTPUT
 from toolchain.targets import Target
 
+ALL = "all"  # as a runtime: every one that takes a model
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which forms go along; what is empty takes all there is.
+    """Which forms go along; what is empty takes all there is, but for runtimes.
 
     Attributes:
-        runtimes: their names.
+        runtimes: their names, or `all`. When empty those that are made here, and of those that
+            bring published wheels of tens of megabytes one, where none of the others takes a model.
         variants: their names.
         opt_levels: of compiled libraries; a runtime that has no levels is left alone.
     """
@@ -45,14 +48,17 @@ def narrowed(
     Raises:
         UsageError: something chosen was not made of any model, or nothing is left of one.
     """
-    for name in choice.runtimes:
+    for name in (one for one in choice.runtimes if one != ALL):
         if why := runtimes.runtime(name).unsupported(target):
             raise UsageError(why, resolution="leave it out of --runtime")
     made = [artifact for m in manifests for _, artifact in runtimes.executed(m, target)]
     _refuse_unknown("variant", choice.variants, {a.variant for a in made})
     levels = {a.opt_level for a in made if a.opt_level is not None}
     _refuse_unknown("opt level", choice.opt_levels, levels)
-    kept = [_narrowed(manifest, target, choice) for manifest in manifests]
+    kept = [
+        _narrowed(manifest, target, replace(choice, runtimes=_sent(manifest, target, choice)))
+        for manifest in manifests
+    ]
     for before, manifest in zip(manifests, kept, strict=True):
         if not runtimes.executed(manifest, target):
             raise UsageError(
@@ -61,6 +67,15 @@ def narrowed(
                 resolution="choose a runtime and a variant that it has, or leave it out by --model",
             )
     return kept
+
+
+def _sent(manifest: ModelManifest, target: Target, choice: Choice) -> list[str]:
+    """The names of the runtimes that a model is sent for."""
+    taking = dict.fromkeys(runtime for runtime, _ in runtimes.executed(manifest, target))
+    if choice.runtimes:
+        return [one.name for one in taking if {one.name, ALL} & {*choice.runtimes}]
+    large = [one.name for one in taking if one.makes_artifacts and one.wheels(target, []).pinned]
+    return [one.name for one in taking if one.name not in large] or large[:1]
 
 
 def _refuse_unknown(what: str, wanted: Sequence[object], known: set[Any]) -> None:
@@ -75,11 +90,15 @@ def _refuse_unknown(what: str, wanted: Sequence[object], known: set[Any]) -> Non
 def _narrowed(manifest: ModelManifest, target: Target, choice: Choice) -> ModelManifest:
     def wanted(runtime: str, variant: str, level: int | None = None) -> bool:
         return (
-            (not choice.runtimes or runtime in choice.runtimes)
+            runtime in choice.runtimes
             and (not choice.variants or variant in choice.variants)
             and (not choice.opt_levels or level is None or level in choice.opt_levels)
         )
 
+    # a user's runtime may execute these files as they are
+    known = runtimes.all_runtimes()
+    as_converted = [n for n in choice.runtimes if n != "tvm" and not known[n].makes_artifacts]
+    variants = choice.variants
     libraries = {
         name: one
         for name, one in manifest.libraries.get(target.name, {}).items()
@@ -89,11 +108,11 @@ def _narrowed(manifest: ModelManifest, target: Target, choice: Choice) -> ModelM
         runtime: [one for one in of if wanted(runtime, one.variant, one.opt_level)]
         for runtime, of in manifest.artifacts.items()
     }
-    variants = choice.variants
+    tflite = manifest.tflite.items() if as_converted else ()
     references = manifest.references.items()
     return manifest.model_copy(
         update={
-            "tflite": {v: one for v, one in manifest.tflite.items() if wanted("tflite", v)},
+            "tflite": {v: one for v, one in tflite if not variants or v in variants},
             "references": {v: one for v, one in references if not variants or v in variants},
             "libraries": {target.name: libraries} if libraries else {},
             "artifacts": {runtime: of for runtime, of in artifacts.items() if of},

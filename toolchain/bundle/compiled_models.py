@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolchain import runtimes
+from toolchain.bundle.choice import ALL
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.models import place
 from toolchain.models.manifest import FILE, GRAPH, ModelManifest, missing_key
@@ -70,4 +71,6 @@ def _is_made_for(target: Target, manifest: ModelManifest) -> bool:
 
 def _is_taken(target: Target, manifest: ModelManifest, by: Sequence[str]) -> bool:
     """Whether one of these runtimes executes a model as conversion left it."""
-    return any(runtime.name in by for runtime, _ in runtimes.executed(manifest, target))
+    return any(
+        runtime.name in by or ALL in by for runtime, _ in runtimes.executed(manifest, target)
+    )

@@ -6,6 +6,7 @@ fixed, of another kind of model what it was turned into and checked as.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toolchain.core.errors import ModelError
@@ -18,54 +19,75 @@ if TYPE_CHECKING:
     from toolchain.models.manifest import File, ModelManifest
     from toolchain.targets import Target
 
-# On PyPI; also the recipe's name where a wheel is built here.
-PROJECT = "onnxruntime"
 
+@dataclass(frozen=True, kw_only=True)
+class ByPublishedWheels(Runtime):
+    """A runtime that executes what conversion leaves, by the wheels that its project publishes.
 
-class OnnxRuntime(Runtime):
-    """What conversion leaves as `onnx` and `graphs` in a model's manifest."""
+    Attributes:
+        project: on PyPI.
+        form: what it executes, in prose.
+    """
+
+    project: str
+    form: str
+
+    def forms(self, manifest: ModelManifest) -> Mapping[str, File]:
+        """The file of each variant that has one."""
+        raise NotImplementedError
 
     def make(
         self, folder: Path, manifest: ModelManifest, progress: Callable[[str], None]
     ) -> ModelManifest:
-        """Enter the graphs that are there; nothing is written.
+        """Enter the files that are there; nothing is written.
 
         Raises:
-            ModelError: the network has no ONNX form.
+            ModelError: the network has no such form.
         """
-        from toolchain.models.manifest import GRAPH, RuntimeArtifact, missing_key
+        from toolchain.models.manifest import RuntimeArtifact
 
         del folder, progress
         others = {name: of for name, of in manifest.artifacts.items() if name != self.name}
         made = manifest.model_copy(update={"artifacts": others})
-        if manifest.onnx is None:
-            why = manifest.missing.get(missing_key(GRAPH), "")
-            raise ModelError(f"there is no ONNX form of it{f': {why}' if why else ''}")
-        for variant, graph in _graphs(manifest).items():
-            entered = RuntimeArtifact(**graph.model_dump(), variant=variant)
-            made = made.with_artifact(self.name, entered)
+        forms = self.forms(manifest)
+        if not forms:
+            raise ModelError(f"it has no {self.form}")
+        known = set(RuntimeArtifact.model_fields)
+        for variant, file in forms.items():
+            fields = file.model_dump(include=known)
+            made = made.with_artifact(self.name, RuntimeArtifact(**fields, variant=variant))
         return made
 
     def unsupported(self, target: Target) -> str:
         """Wherever there is no wheel."""
         from toolchain.wheels import official
 
-        return official.none_for(PROJECT, target)
+        return official.none_for(self.project, target)
 
     def wheels(self, target: Target, manifests: Sequence[ModelManifest]) -> Wheels:
         """The project's own, one for each Python that it serves."""
         from toolchain.wheels import official
 
         del manifests
-        return Wheels(pinned=official.names(PROJECT, target))
+        return Wheels(pinned=official.names(self.project, target))
 
 
-def _graphs(manifest: ModelManifest) -> Mapping[str, File]:
-    """The ONNX graph of each variant that has one."""
-    from toolchain.models.variants import PLAIN
+class OnnxRuntime(ByPublishedWheels):
+    """What conversion leaves as `onnx` and `graphs` in a model's manifest."""
 
-    assert manifest.onnx is not None
-    return {PLAIN: manifest.onnx, **manifest.graphs}
+    def forms(self, manifest: ModelManifest) -> Mapping[str, File]:
+        """The ONNX graph of each variant that has one."""
+        from toolchain.models.variants import PLAIN
+
+        plain = {} if manifest.onnx is None else {PLAIN: manifest.onnx}
+        return {**plain, **manifest.graphs}
 
 
-RUNTIME = OnnxRuntime(name=PROJECT, label="ORT", title="ONNX Runtime", makes_artifacts=True)
+RUNTIME = OnnxRuntime(
+    name="onnxruntime",
+    label="ORT",
+    title="ONNX Runtime",
+    project="onnxruntime",
+    form="ONNX graph",
+    makes_artifacts=True,
+)

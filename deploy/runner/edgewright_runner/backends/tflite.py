@@ -15,15 +15,19 @@ class Backend:
     """An interpreter with its default delegate."""
 
     def __init__(self, threads: int) -> None:
+        self._interpreter_class = self._imported()
+        self._threads = threads
+        self._interpreter: Any = None
+
+    def _imported(self) -> Any:
+        """The class of interpreters."""
         try:
             from tflite_runtime.interpreter import Interpreter
         except ModuleNotFoundError as error:
             if not str(error.name).startswith("tflite_runtime"):
                 raise
             from ai_edge_litert.interpreter import Interpreter
-        self._interpreter_class: Any = Interpreter
-        self._threads = threads
-        self._interpreter: Any = None
+        return Interpreter
 
     def load(self, path: str) -> None:
         """Read the model, apply the default delegate, allocate."""
