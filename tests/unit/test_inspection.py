@@ -86,6 +86,7 @@ def test_a_file_is_described_and_nothing_is_made_of_it(tmp_path: Path) -> None:
     assert found.runtimes == {
         "litert": inspection.LATER,
         "onnxruntime": inspection.LATER,
+        "openvino": inspection.LATER,
         "tflite": inspection.LATER,
         "tvm": inspection.TAKEN,
     }

@@ -25,7 +25,6 @@ from toolchain.bundle.choice import Choice, narrowed
 from toolchain.core.errors import UsageError
 from toolchain.lock import pins
 from toolchain.models.manifest import ModelManifest, Tflite
-from toolchain.wheels import official
 
 RV64GC, AARCH64, X86_64 = (targets.target(name) for name in ("rv64gc", "aarch64", "x86_64"))
 ORT = runtimes.runtime("onnxruntime")
@@ -49,13 +48,14 @@ def entered(manifest: ModelManifest, folder: Path = Path()) -> ModelManifest:
 
 
 @pytest.mark.parametrize("target", [AARCH64, X86_64])
-def test_the_lock_has_a_wheel_for_every_python(target: targets.Target) -> None:
-    names = official.names("onnxruntime", target)
+@pytest.mark.parametrize("name", ["litert", "onnxruntime", "openvino"])
+def test_the_lock_has_a_wheel_for_every_python(name: str, target: targets.Target) -> None:
+    runtime = runtimes.runtime(name)
+    names = runtime.wheels(target, []).pinned
     files = [pins.source(name).file_name for name in names]
     assert {by_python.only_python(file) for file in files} == set(PYTHONS)
     assert all(target.machine in file for file in files)
-    assert ORT.wheels(target, []).pinned == names
-    assert ORT.unsupported(target) == ""
+    assert runtime.unsupported(target) == ""
 
 
 def test_a_target_without_wheels_is_told_which_targets_have_them() -> None:

@@ -17,7 +17,8 @@ def of_target(target: Target, only: Sequence[str], store: Store, into: Path) -> 
 
     Args:
         target: what they are for.
-        only: recipes; when empty all that the target's runtimes need, and the pinned wheels too.
+        only: recipes; when empty all that the target's runtimes need, and the pinned wheels too,
+            but not a runtime that its project publishes itself.
         store: where the pinned ones are, or are fetched to.
         into: a folder of the caller's, where the pinned ones are put under their names.
 
@@ -29,7 +30,9 @@ def of_target(target: Target, only: Sequence[str], store: Store, into: Path) -> 
     built = [wheel.path for wheel in build.published(target, only or runtimes.wheels_built(target))]
     if only:
         return built
-    needed = [one.wheels(target, []).pinned for one in runtimes.serving(target)]
+    needed = [
+        one.wheels(target, []).pinned for one in runtimes.serving(target) if not one.makes_artifacts
+    ]
     pinned = [pins.source(name) for name in dict.fromkeys(n for names in needed for n in names)]
     for pin in pinned:
         link = into / pin.file_name

@@ -72,7 +72,7 @@ class ByPublishedWheels(Runtime):
         return Wheels(pinned=official.names(self.project, target))
 
 
-class OnnxRuntime(ByPublishedWheels):
+class OfOnnxGraphs(ByPublishedWheels):
     """What conversion leaves as `onnx` and `graphs` in a model's manifest."""
 
     def forms(self, manifest: ModelManifest) -> Mapping[str, File]:
@@ -83,7 +83,7 @@ class OnnxRuntime(ByPublishedWheels):
         return {**plain, **manifest.graphs}
 
 
-RUNTIME = OnnxRuntime(
+RUNTIME = OfOnnxGraphs(
     name="onnxruntime",
     label="ORT",
     title="ONNX Runtime",
