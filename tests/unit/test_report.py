@@ -17,7 +17,7 @@ from rich.console import Console
 from tests.support import evaluated, measured
 from toolchain.core.errors import BenchError
 from toolchain.report import comparison, csv_file, formatting, html_page, reports, summary
-from toolchain.report.charts import variant_chart
+from toolchain.report.charts import runtime_style, variant_chart
 from toolchain.results import measurement
 
 REAL = measured.result(measured.measurement(), measured.tvm(), measured.failed())
@@ -349,8 +349,15 @@ def test_several_runtimes_are_each_held_against_the_best_and_the_first() -> None
         [("abacus fp32", "4.00", "TFLite fp32")],
     ]
     ratios = summary.ratios(found)
-    assert [(r.runtime, r.baseline) for r in ratios] == [("tflite", "abacus"), ("tvm", "abacus")]
-    assert [r.by_batch[1] for r in ratios] == pytest.approx([4, 4 / 3])
+    assert [(r.runtime, r.baseline) for r in ratios] == [("tvm", "tflite"), ("abacus", "tflite")]
+    assert [r.by_batch[1] for r in ratios] == pytest.approx([1 / 3, 1 / 4])
+
+
+def test_published_runtimes_leave_the_baseline_and_the_colours_of_the_others_alone() -> None:
+    names = ["openvino", "abacus", "tvm", "onnxruntime", "tflite"]
+    assert runtime_style.in_order(names) == ["tflite", "tvm", "onnxruntime", "openvino", "abacus"]
+    first = list(runtime_style.colours(names))[:2]
+    assert first == ["--runtime-tflite", "--runtime-tvm"]
 
 
 @pytest.mark.parametrize("name", ["=1+2", "+1", "-1", "@SUM(A1)", "\t=1"])

@@ -30,7 +30,8 @@ class Ratio:
         model: the network.
         variant: of it.
         runtime: whose throughput it is.
-        baseline: what it is divided by: the first by name of the runtimes that ran the variant.
+        baseline: what it is divided by: the first of the runtimes that ran the variant, in the
+            order of `runtime_style.in_order`.
         mean: geometric mean of the ratio over the batches.
         by_batch: the ratio at each batch that both ran.
     """
@@ -84,7 +85,7 @@ def ratios(result: results.Result) -> list[Ratio]:
 
 
 def _ratios(model: str, variant: str, fastest: dict[str, dict[int, float]]) -> Iterator[Ratio]:
-    baseline, *others = sorted(fastest)
+    baseline, *others = runtime_style.in_order(fastest)
     for runtime in others:
         both = sorted(fastest[runtime].keys() & fastest[baseline].keys())
         by_batch = {batch: fastest[runtime][batch] / fastest[baseline][batch] for batch in both}

@@ -45,6 +45,15 @@ def title(name: str) -> str:
     return name if known is None else known.title
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Runtimes as they are compared: those of conversion and compilation, others, unknown ones."""
+    known = all_runtimes()
+    return sorted(
+        names,
+        key=lambda name: (name not in known, name in known and known[name].makes_artifacts, name),
+    )
+
+
 def variable(name: str) -> str:
     """The CSS colour of a runtime, for the page that defines `colours` of it."""
     return f"var(--runtime-{name})"
@@ -56,7 +65,7 @@ def colours(measured: Iterable[str]) -> dict[str, Colour]:
     Args:
         measured: runtimes of results; those that this version knows have theirs in any case.
     """
-    known = list(all_runtimes())
+    known = in_order(all_runtimes())
     names = [*known, *sorted(set(measured) - set(known))]
     return {
         f"--runtime-{name}": COLOURS[number % len(COLOURS)] for number, name in enumerate(names)
