@@ -25,6 +25,7 @@ from toolchain.bundle.choice import Choice, narrowed
 from toolchain.core.errors import UsageError
 from toolchain.lock import pins
 from toolchain.models.manifest import ModelManifest, Tflite
+from toolchain.runtimes import Wheels
 
 RV64GC, AARCH64, X86_64 = (targets.target(name) for name in ("rv64gc", "aarch64", "x86_64"))
 ORT = runtimes.runtime("onnxruntime")
@@ -215,3 +216,15 @@ def test_a_runtime_that_a_device_cannot_have_is_told_with_those_that_have_it() -
         jobs.plan(there("rv64gc", a_network()), Selection(runtimes=["onnx"]))
     with pytest.raises(UsageError, match="nothing on the device runs under ONNX Runtime"):
         jobs.plan(there("aarch64", a_network()), Selection(runtimes=["onnxruntime"]))
+
+
+def test_a_runtime_whose_wheel_is_built_here_is_no_other_than_one_whose_wheel_is_pinned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = entered(a_network())
+    monkeypatch.setattr(type(ORT), "unsupported", lambda *_: "")
+    monkeypatch.setattr(type(ORT), "wheels", lambda *_: Wheels(built=("onnxruntime",)))
+    (kept,) = narrowed([made], RV64GC, Choice())
+    assert [runtime.name for runtime, _ in runtimes.executed(kept, RV64GC)] == ["tflite"]
+    (asked,) = narrowed([made], RV64GC, Choice(runtimes=["onnxruntime"]))
+    assert [runtime.name for runtime, _ in runtimes.executed(asked, RV64GC)] == ["onnxruntime"]

@@ -24,8 +24,8 @@ class Choice:
     """Which forms go along; what is empty takes all there is, but for runtimes.
 
     Attributes:
-        runtimes: their names, or `all`. When empty those that are made here, and of those that
-            bring published wheels of tens of megabytes one, where none of the others takes a model.
+        runtimes: their names, or `all`. When empty those of conversion and compilation, and of
+            those that bring large wheels of their own one, where none of the others takes a model.
         variants: their names.
         opt_levels: of compiled libraries; a runtime that has no levels is left alone.
     """
@@ -74,7 +74,8 @@ def _sent(manifest: ModelManifest, target: Target, choice: Choice) -> list[str]:
     taking = dict.fromkeys(runtime for runtime, _ in runtimes.executed(manifest, target))
     if choice.runtimes:
         return [one.name for one in taking if {one.name, ALL} & {*choice.runtimes}]
-    large = [one.name for one in taking if one.makes_artifacts and one.wheels(target, []).pinned]
+    bare = runtimes.Wheels()
+    large = [r.name for r in taking if r.makes_artifacts and r.wheels(target, []) != bare]
     return [one.name for one in taking if one.name not in large] or large[:1]
 
 
