@@ -151,7 +151,7 @@ def test_images_are_not_turned_around_rounding() -> None:
 
 def test_weights_stay_int8_and_packed_by_four() -> None:
     steps = integers(3, 3, 6, 8)
-    packed = quantization._packed(steps)
+    packed = quantization.packed(steps)
     assert packed.shape == (3, 3, 2, 8, 4)
     assert packed.dtype == np.int8
     for channel in range(6):

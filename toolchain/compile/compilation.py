@@ -1,4 +1,4 @@
-"""ONNX to a TVM library for a target, checked on this machine, linked by the caller.
+"""A network to a TVM library for a target, checked on this machine, linked by the caller.
 
 `compile_model` is the plan and the cache; the work is done by `work` in a process of its own, so
 that TVM is imported only when there is something to do. What the optimisation levels mean stands
@@ -19,6 +19,7 @@ from toolchain.compile.compilation_request import (
     COMPILE,
     OBJECTS,
     CompilationRequest,
+    Flatbuffer,
     TileRecord,
     compile_surely,
 )
@@ -140,6 +141,7 @@ class LibraryPlan:
                 **self.compiler.identity,
             },
             "onnx": self.present.graph(self.variant).sha256,
+            **_of_flatbuffer(self.present, self.variant),
             "samples": self.present.samples.sha256,
             "target": self.target.tvm(),
             "caches": self.target.caches.model_dump(),
@@ -164,6 +166,20 @@ class LibraryPlan:
             tuned=dict(self.tiles),
             check_in_parallel=check_in_parallel,
             folder=into,
+            flatbuffer=self.flatbuffer(),
+        )
+
+    def flatbuffer(self) -> Flatbuffer | None:
+        """The variant's TensorFlow Lite form, if it has one."""
+        form, present = self.present.tflite.get(self.variant), self.present
+        if form is None:
+            return None
+        inputs = manifest.in_order(present.inputs, form.inputs)
+        outputs = manifest.in_order(present.outputs, form.outputs)
+        return Flatbuffer(
+            file=self.folder / form.file,
+            inputs=tuple(tensor.name for tensor in inputs),
+            outputs=tuple(tensor.name for tensor in outputs),
         )
 
 
@@ -277,9 +293,17 @@ def _built(
 
 
 def _needed(present: ModelManifest, variant: str) -> list[manifest.File]:
-    """The files that a compilation reads: the graph, the samples, what a variant gave for them."""
-    reference = present.references.get(variant)
-    return [present.graph(variant), present.samples, *([reference] if reference else [])]
+    """The files that a compilation reads: both forms, the samples, what a variant gave for them."""
+    others = (present.references.get(variant), present.tflite.get(variant))
+    return [present.graph(variant), present.samples, *(file for file in others if file)]
+
+
+def _of_flatbuffer(present: ModelManifest, variant: str) -> dict[str, object]:
+    """What of a variant's TensorFlow Lite form decides a library."""
+    form = present.tflite.get(variant)
+    if form is None:
+        return {}
+    return {"flatbuffer": form.sha256, "orders": [form.inputs, form.outputs]}
 
 
 def _state(plan: LibraryPlan, made: ModelManifest, linked: Mapping[str, object]) -> None:

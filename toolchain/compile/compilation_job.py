@@ -42,16 +42,12 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
     progress("starting TVM")
     import tvm
 
-    from toolchain.compile import onnx_import, onnx_simplify, pipeline
+    from toolchain.compile import pipeline
     from toolchain.compile.tir import search_space
     from toolchain.compile.tir.register_blocking import Tile
 
-    progress("importing the ONNX graph")
-    model = onnx.load(request.onnx)
-    if opt_level >= 1:
-        model = onnx_simplify.simplify(model)
-    module = onnx_import.from_onnx(model)
     target = tvm.target.Target(request.target)
+    module, rounds = _imported(request, target, progress)
     progress("optimising the graph")
     tried = forked_worker.attempt if request.careful else None
     with _named_failure(opt_level):
@@ -79,7 +75,7 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
             progress("compiling for this machine")
         here, _ = _executable(lowered, host_target(), opt_level, tuned, refused["here"])
         progress("checking against the source")
-        check = _check(here, request, onnx_graph.rounds(model))
+        check = _check(here, request, rounds)
         made = copy.result() if made is None else made
     if made.tuned:
         progress(f"with tiles that tuning found: {made.tuned} functions")
@@ -88,6 +84,40 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
     (folder / "check.json").write_text(check.model_dump_json(exclude_none=True))
     (folder / "tuned.json").write_text(json.dumps({"functions": made.tuned}))
     return made
+
+
+def _imported(request: CompilationRequest, target: Any, progress: Progress) -> tuple[Any, bool]:
+    """The network in Relax, and whether it rounds while it runs.
+
+    From the TensorFlow Lite form where that computes in integers and each of its operators is
+    known; else from the ONNX graph, and a line says why.
+    """
+    from toolchain.compile import onnx_import, onnx_simplify
+    from toolchain.compile.quantized import importer
+    from toolchain.compile.quantized.network import NotImportedError
+    from toolchain.compile.tir import target_code
+
+    of = request.flatbuffer
+    if of is not None:
+        dot = target_code.dot_product(target) if request.opt_level >= 3 else None
+        try:
+            module = importer.from_tflite(
+                of.file.read_bytes(),
+                request.inputs,
+                request.outputs,
+                (of.inputs, of.outputs),
+                dot,
+            )
+            if module is not None:
+                progress("importing the quantised TFLite form")
+                return module, True
+        except NotImportedError as error:
+            progress(f"not in integers, but by the ONNX graph: {error}")
+    progress("importing the ONNX graph")
+    model = onnx.load(request.onnx)
+    if request.opt_level >= 1:
+        model = onnx_simplify.simplify(model)
+    return onnx_import.from_onnx(model), onnx_graph.rounds(model)
 
 
 def _export(executable: Any, objects: Path) -> None:

@@ -37,6 +37,15 @@ class TileRecord(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flatbuffer:
+    """A network's TensorFlow Lite form, and the names of its inputs and outputs in its order."""
+
+    file: Path
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompilationRequest:
     """One network for one target.
 
@@ -55,6 +64,7 @@ class CompilationRequest:
         folder: takes `objects/`, `check.json` and `tuned.json`.
         state: of the network.
         careful: whether to try in copies of the process what took one down.
+        flatbuffer: its TensorFlow Lite form, which is imported instead where it is quantised.
     """
 
     onnx: Path
@@ -71,10 +81,12 @@ class CompilationRequest:
     folder: Path
     state: State | None = None
     careful: bool = False
+    flatbuffer: Flatbuffer | None = None
 
     def rights(self) -> Rights:
         """What the job that does it may reach."""
-        read = (self.onnx, self.samples, self.reference)
+        flatbuffer = self.flatbuffer.file if self.flatbuffer else None
+        read = (self.onnx, self.samples, self.reference, flatbuffer)
         return Rights(read=tuple(p for p in read if p is not None), write=(self.folder,))
 
 

@@ -165,17 +165,17 @@ class _IntegerProducts(PyExprMutator):  # type: ignore[misc] # TVM is untyped
 
     def _sums(self, call: Any, x: _Input, w: _Weights, convolution: bool) -> Any:
         emit = self.builder_.emit
-        packed = relax.const(_packed(w.steps))
+        by_four = relax.const(packed(w.steps))
         if not convolution:
             return emit(
-                self.builder_.call_te(_dense, x.steps, packed, primfunc_name_hint="dense_int8")
+                self.builder_.call_te(dot_dense, x.steps, by_four, primfunc_name_hint="dense_int8")
             )
         top, left, bottom, right = [int(p) for p in call.attrs.padding]
         return emit(
             self.builder_.call_te(
-                _conv2d,
+                dot_conv2d,
                 x.steps,
-                packed,
+                by_four,
                 ((0, top, left, 0), (0, bottom, right, 0)),
                 x.zero,
                 [int(s) for s in call.attrs.strides],
@@ -232,7 +232,7 @@ class _IntegerProducts(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         return self.lookup_binding(expression) if isinstance(expression, relax.Var) else expression
 
 
-def _packed(steps: Integers) -> Integers:
+def packed(steps: Integers) -> Integers:
     """[..., inputs, outputs] as [..., inputs / 4, outputs, 4], filled up with zeros."""
     *window, inputs, outputs = steps.shape
     missing = -inputs % DEPTH
@@ -241,7 +241,7 @@ def _packed(steps: Integers) -> Integers:
     return np.ascontiguousarray(np.swapaxes(split, -1, -2))
 
 
-def _conv2d(
+def dot_conv2d(
     x: te.Tensor,
     w: te.Tensor,
     pads: tuple[tuple[int, ...], tuple[int, ...]],
@@ -270,7 +270,7 @@ def _conv2d(
     return te.compute((batch, high, wide, outputs), at, name="conv2d_int8")
 
 
-def _dense(x: te.Tensor, w: te.Tensor) -> te.Tensor:
+def dot_dense(x: te.Tensor, w: te.Tensor) -> te.Tensor:
     """int32 sums of a matrix product: x [..., C] int8, w [C / 4, K, 4] int8."""
     *outer, inputs = (int(size) for size in x.shape)
     steps, outputs, _ = (int(size) for size in w.shape)

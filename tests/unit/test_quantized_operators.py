@@ -1,0 +1,189 @@
+"""Each quantised operator in integers, against TensorFlow Lite's reference kernels.
+
+The bound is that of the product: one step of the output's scale on 99 of 100 values, two on the
+others. What is computed by the reference's own integers is the same to the bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support import tflite_models
+from tests.support.quantized_operators import (
+    RELU,
+    SAME,
+    VALID,
+    binary,
+    check,
+    steps,
+    unary,
+    unit,
+    wide,
+)  # fmt: skip
+from tests.support.tflite_models import Operator, Tensor, constant
+from toolchain.compile.quantized import importer, network
+
+
+def pool(name: str, padding: int, size: int, stride: int, out: int, kind: str = "int8") -> bytes:
+    zero = 0 if kind == "int16" else 5
+    return unary(
+        name,
+        steps(1, 9, 9, 6, kind=kind, zero=zero),
+        steps(1, out, out, 6, kind=kind, zero=zero),
+        "Pool2DOptions",
+        {
+            "padding": padding,
+            "strideW": stride,
+            "strideH": stride,
+            "filterWidth": size,
+            "filterHeight": size,
+        },
+    )
+
+
+A, B = steps(1, 5, 6, 7), steps(1, 5, 6, 7, scale=0.031, zero=-20)
+OTHERS = {
+    "ADD": binary("ADD", A, B, steps(1, 5, 6, 7, scale=0.07, zero=9)),
+    "ADD, relu": binary(
+        "ADD", A, B, steps(1, 5, 6, 7, scale=0.07, zero=-9), fusedActivationFunction=RELU
+    ),
+    "ADD, broadcast": binary("ADD", A, steps(7, scale=0.2), steps(1, 5, 6, 7, scale=0.2)),
+    "ADD, uint8": binary(
+        "ADD",
+        steps(4, 9, kind="uint8", zero=120),
+        steps(4, 9, kind="uint8", zero=100, scale=0.01),
+        steps(4, 9, kind="uint8", zero=128, scale=0.06),
+    ),
+    "ADD, int16": binary(
+        "ADD",
+        wide(4, 9, scale=0.0003),
+        wide(4, 9, scale=0.0002),
+        wide(4, 9, scale=0.0004),
+        potScaleInt16=False,
+    ),
+    "SUB": binary("SUB", A, B, steps(1, 5, 6, 7, scale=0.07, zero=9)),
+    "MUL": binary("MUL", A, B, steps(1, 5, 6, 7, scale=0.2, zero=9)),
+    "MUL, broadcast": binary(
+        "MUL", A, steps(1, 1, 1, 7, scale=0.01), steps(1, 5, 6, 7, scale=0.04)
+    ),
+    "MUL, int16": binary(
+        "MUL",
+        wide(4, 9, scale=0.0003),
+        wide(4, 9, scale=0.0002),
+        wide(4, 9, scale=0.001),
+    ),
+    "MAXIMUM": binary("MAXIMUM", A, A, A),
+    "MINIMUM": binary("MINIMUM", A, A, A),
+    "AVERAGE_POOL_2D, same": pool("AVERAGE_POOL_2D", SAME, 3, 2, 5),
+    "AVERAGE_POOL_2D, valid": pool("AVERAGE_POOL_2D", VALID, 4, 1, 6),
+    "AVERAGE_POOL_2D, uint8": pool("AVERAGE_POOL_2D", SAME, 3, 1, 9, "uint8"),
+    "AVERAGE_POOL_2D, int16": pool("AVERAGE_POOL_2D", SAME, 3, 2, 5, "int16"),
+    "MAX_POOL_2D, same": pool("MAX_POOL_2D", SAME, 3, 2, 5),
+    "MAX_POOL_2D, valid": pool("MAX_POOL_2D", VALID, 2, 2, 4),
+    "MEAN": unary(
+        "MEAN", A, steps(1, 7, scale=0.02, zero=-4), "ReducerOptions", {"keepDims": False},
+        axes=np.array([1, 2], np.int32),
+    ),
+    "MEAN, axes kept": unary(
+        "MEAN", A, steps(1, 1, 1, 7, scale=0.02, zero=-4), "ReducerOptions", {"keepDims": True},
+        axes=np.array([1, 2], np.int32),
+    ),
+    "QUANTIZE": unary("QUANTIZE", Tensor(shape=(6, 50), kind="float32"), steps(6, 50)),
+    "QUANTIZE, uint8": unary(
+        "QUANTIZE", Tensor(shape=(6, 50), kind="float32"), steps(6, 50, kind="uint8", zero=100)
+    ),
+    "QUANTIZE, int16": unary(
+        "QUANTIZE", Tensor(shape=(6, 50), kind="float32"), wide(6, 50, scale=0.0002)
+    ),
+    "QUANTIZE, from steps": unary("QUANTIZE", steps(6, 50), steps(6, 50, scale=0.08, zero=-3)),
+    "DEQUANTIZE": unary("DEQUANTIZE", steps(6, 50), Tensor(shape=(6, 50), kind="float32")),
+    "RELU": unary("RELU", steps(6, 50), steps(6, 50, scale=0.03, zero=-128)),
+    "RELU6": unary("RELU6", steps(6, 50), steps(6, 50, scale=0.03, zero=-128)),
+    "RELU_N1_TO_1": unary("RELU_N1_TO_1", steps(6, 50, scale=0.01), steps(6, 50, scale=0.008)),
+    "PADV2": tflite_models.model(
+        {
+            "x": A,
+            "widths": constant(np.array([[0, 0], [1, 0], [0, 2], [0, 0]], np.int32)),
+            "value": Tensor(
+                shape=(1,), scale=[0.05], zero=[3], value=np.array([77], np.int8)
+            ),
+            "y": steps(1, 6, 8, 7),
+        },
+        [
+            Operator(
+                name="PADV2", inputs=["x", "widths", "value"], outputs=["y"],
+                options="PadV2Options", settings={},
+            )
+        ],
+    ),
+    "LEAKY_RELU": unary(
+        "LEAKY_RELU", steps(6, 50), steps(6, 50, scale=0.04, zero=-30), "LeakyReluOptions",
+        {"alpha": 0.1},
+    ),
+    "RESHAPE": unary(
+        "RESHAPE", A, steps(5, 42), "ReshapeOptions", {"newShape": [5, 42]},
+        shape=np.array([5, 42], np.int32),
+    ),
+    "SQUEEZE": unary("SQUEEZE", A, steps(5, 6, 7), "SqueezeOptions", {"squeezeDims": [0]}),
+    "EXPAND_DIMS": unary(
+        "EXPAND_DIMS", steps(4, 5), steps(4, 1, 5), "ExpandDimsOptions", {},
+        axis=np.array(1, np.int32),
+    ),
+    "PAD": unary(
+        "PAD", A, steps(1, 7, 9, 7), "PadOptions", {},
+        widths=np.array([[0, 0], [1, 1], [1, 2], [0, 0]], np.int32),
+    ),
+    "TRANSPOSE": unary(
+        "TRANSPOSE", A, steps(1, 7, 5, 6), "TransposeOptions", {},
+        order=np.array([0, 3, 1, 2], np.int32),
+    ),
+    "CONCATENATION": tflite_models.model(
+        {"a": A, "b": A, "y": steps(1, 5, 6, 14)},
+        [
+            Operator(
+                name="CONCATENATION", inputs=["a", "b"], outputs=["y"],
+                options="ConcatenationOptions", settings={"axis": -1},
+            )
+        ],
+        inputs=["a", "b"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_other_operators_are_the_references_to_the_bit(case: str) -> None:
+    check(OTHERS[case], case)
+
+
+ROUNDED = {
+    "SOFTMAX": unary(
+        "SOFTMAX", steps(20, 10, scale=0.1), unit(20, 10), "SoftmaxOptions", {"beta": 1.0}
+    ),
+    "SOFTMAX, uint8": unary(
+        "SOFTMAX", steps(20, 10, kind="uint8", scale=0.05, zero=90),
+        steps(20, 10, kind="uint8", scale=1 / 256, zero=0), "SoftmaxOptions", {"beta": 1.0},
+    ),
+    "LOGISTIC": unary("LOGISTIC", steps(6, 50), unit(6, 50)),
+    "TANH": unary("TANH", steps(6, 50, scale=0.02), steps(6, 50, scale=1 / 128, zero=0)),
+    "HARD_SWISH": unary("HARD_SWISH", steps(6, 50), steps(6, 50, scale=0.04, zero=-110)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ROUNDED)
+def test_functions_of_real_numbers_are_within_the_bound(case: str) -> None:
+    """The reference computes these in fixed point, by series of its own."""
+    check(ROUNDED[case], case, exact=False)
+
+
+def test_every_operator_that_is_known_has_a_case() -> None:
+    tried = {
+        operator.name
+        for case in (*OTHERS.values(), *ROUNDED.values())
+        for operator in network.read(case).operators
+    }
+    assert importer.RULES.keys() - tried == {
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "FULLY_CONNECTED",
+    }

@@ -1,0 +1,69 @@
+"""What of a .tflite file is read, and what is refused by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.quantized_operators import generator, imported, steps, unary
+from tests.support.tflite_models import Tensor
+from toolchain.compile.quantized import importer, network
+from toolchain.compile.quantized.network import NotImportedError
+from toolchain.core.errors import ModelError
+from toolchain.formats import signature
+
+A = steps(3, 4)
+WHOLE = unary("RESHAPE", A, steps(4, 3), shape=np.array([4, 3], np.int32))
+
+
+def test_an_operator_that_is_not_known_is_named() -> None:
+    content = unary("ABS", A, A)
+    with pytest.raises(NotImportedError, match="operator ABS"):
+        imported(content)
+
+
+def test_a_float_network_is_left_alone() -> None:
+    x = Tensor(shape=(2, 3), kind="float32")
+    content = unary("RELU", x, x)
+    given = [signature.Tensor(name="x", shape=(2, 3), dtype="float32")]
+    assert importer.from_tflite(content, given, given, (["x"], ["x"])) is None
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero", "why"),
+    [
+        ([0.0], [0], "zero, negative or not finite"),
+        ([float("nan")], [0], "zero, negative or not finite"),
+        ([0.1, 0.2], [0, 0], "2 scales along axis 0"),
+        ([0.1], [0, 0], "1 scales and 2 zero points"),
+    ],
+)
+def test_a_quantisation_parameter_that_cannot_be_one_is_refused_by_name(
+    scale: list[float], zero: list[int], why: str
+) -> None:
+    x = Tensor(shape=(3, 4), scale=scale, zero=zero)
+    with pytest.raises(ModelError) as caught:
+        network.read(unary("RELU", x, A))
+    assert "operator RELU, tensor x" in caught.value.detail
+    assert why in caught.value.detail
+
+
+@pytest.mark.parametrize("kept", [4, 20, 200, 0.5, 0.9])
+def test_a_file_that_was_cut_short_is_refused(kept: float) -> None:
+    whole = WHOLE
+    size = int(kept if kept > 1 else kept * len(whole))
+    with pytest.raises((ModelError, NotImportedError)):
+        network.read(whole[:size])
+
+
+def test_no_change_of_a_byte_does_more_than_refuse() -> None:
+    whole = WHOLE
+    draw = generator("bytes")
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for place in draw.integers(0, len(whole), 3):
+            damaged[place] = draw.integers(0, 256)
+        try:
+            network.read(bytes(damaged))
+        except (ModelError, NotImportedError):
+            continue

@@ -1,0 +1,1 @@
+"""Quantised networks in integers: a .tflite file to Relax, with TensorFlow Lite's arithmetic."""

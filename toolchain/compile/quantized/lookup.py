@@ -1,0 +1,126 @@
+"""Functions of one step: computed here for each step that there is, and looked up.
+
+RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH, LOGISTIC, TANH, ... of int8 and uint8, and
+SOFTMAX, whose exponentials are of one step too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm import relax, te, tirx
+
+from toolchain.compile.quantized.emitter import ACTIVATIONS, Emitter, steps_of
+from toolchain.compile.quantized.fixed_point import Factor, scaled
+from toolchain.compile.quantized.network import Operator, Tensor
+
+BYTES = ("int8", "uint8")
+Steps = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
+
+
+def real_function(of: Callable[[Reals], Reals]) -> Callable[[Emitter, Operator], list[Any]]:
+    """The rule of an operator that is a function of real numbers, rounded to the nearest step."""
+
+    def rule(emitter: Emitter, operator: Operator) -> list[Any]:
+        x, to = emitter.rounded(operator, 0, BYTES), emitter.rounded_output(operator, BYTES)
+        reals = ((_steps(x) - x.zero) * float(x.scale)).astype(np.float64)
+        table = np.floor(of(reals) / float(to.scale) + 0.5).astype(np.int64) + to.zero
+        return [_looked_up(emitter, operator, table, to)]
+
+    return rule
+
+
+def relu(emitter: Emitter, operator: Operator) -> list[Any]:
+    """RELU, RELU6 and RELU_N1_TO_1: requantised, then clamped (activations.cc, ReluPrepare)."""
+    x, to = emitter.rounded(operator, 0, BYTES), emitter.rounded_output(operator, BYTES)
+    least, most = ACTIVATIONS[{"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}[operator.name]]
+    factor = Factor.of(float(x.scale) / float(to.scale))
+    table = scaled(_steps(x) - x.zero, factor) + to.zero
+    if least is not None:
+        table = np.maximum(table, steps_of(least, to))
+    if most is not None:
+        table = np.minimum(table, steps_of(most, to))
+    return [_looked_up(emitter, operator, table, to)]
+
+
+def leaky_relu(emitter: Emitter, operator: Operator) -> list[Any]:
+    """LEAKY_RELU: a factor for each sign (activations.cc, LeakyReluPrepare)."""
+    x, to = emitter.rounded(operator, 0, BYTES), emitter.rounded_output(operator, BYTES)
+    alpha = operator.real(0)
+    one = Factor.of(float(x.scale) / float(to.scale))
+    slope = Factor.of(abs(float(x.scale) * alpha / float(to.scale)))
+    steps = _steps(x) - x.zero
+    below = scaled(steps if alpha >= 0 else -steps, slope)
+    table = np.where(steps >= 0, scaled(steps, one), below) + to.zero
+    return [_looked_up(emitter, operator, table, to)]
+
+
+def softmax(emitter: Emitter, operator: Operator) -> list[Any]:
+    """SOFTMAX over the last axis: exponentials looked up, summed in float32."""
+    x, to = emitter.rounded(operator, 0, BYTES), emitter.rounded_output(operator)
+    beta = operator.real(0)
+    span = np.arange(256)
+    table = np.exp(-float(x.scale) * beta * span).astype(np.float32)
+    wide = emitter.emit(relax.op.astype(emitter.value(operator, 0), "int32"))
+    most = emitter.emit(relax.op.max(wide, axis=-1, keepdims=True))
+    below = emitter.emit(relax.op.subtract(most, wide))
+    powers = emitter.call(_take, below, relax.const(table), 0, name="exponential")
+    total = emitter.emit(relax.op.sum(powers, axis=-1, keepdims=True))
+    info = np.iinfo(to.kind)
+
+    def divide(powers: te.Tensor, total: te.Tensor) -> te.Tensor:
+        step = tirx.const(float(to.scale), "float32")
+
+        def at(*index: Any) -> Any:
+            share = powers[index] / (total[(*index[:-1], 0)] * step)
+            whole = (share + tirx.const(0.5, "float32")).astype("int32") + to.zero
+            low, high = tirx.const(int(info.min), "int32"), tirx.const(int(info.max), "int32")
+            return tirx.Min(tirx.Max(whole, low), high).astype(to.kind)
+
+        return te.compute(powers.shape, at, name="share")
+
+    return [emitter.call(divide, powers, total, name="share")]
+
+
+def _steps(x: Tensor) -> Steps:
+    """Every step that a tensor can have, from the least."""
+    info = np.iinfo(x.kind)
+    return np.arange(int(info.min), int(info.max) + 1)
+
+
+def _looked_up(emitter: Emitter, operator: Operator, table: Steps, to: Tensor) -> Any:
+    """The output, by a table of what each step of the input becomes."""
+    x, info = emitter.given(operator, 0), np.iinfo(to.kind)
+    stored = relax.const(np.clip(table, info.min, info.max).astype(to.kind))
+    least = int(np.iinfo(x.kind).min)
+    name = operator.name.lower()
+    return emitter.call(_take, emitter.value(operator, 0), stored, least, name=name)
+
+
+def _take(x: te.Tensor, table: te.Tensor, least: int) -> te.Tensor:
+    """table[x - least] for each value."""
+    return te.compute(x.shape, lambda *index: table[x[index].astype("int32") - least], name="take")
+
+
+def _sigmoid(x: Reals) -> Reals:
+    return 1 / (1 + np.exp(-x))
+
+
+def _hard_swish(x: Reals) -> Reals:
+    return x * np.clip(x + 3, 0, 6) / 6
+
+
+RULES: Mapping[str, Any] = {
+    "RELU": relu,
+    "RELU6": relu,
+    "RELU_N1_TO_1": relu,
+    "LEAKY_RELU": leaky_relu,
+    "LOGISTIC": real_function(_sigmoid),
+    "TANH": real_function(np.tanh),
+    "HARD_SWISH": real_function(_hard_swish),
+    "SOFTMAX": softmax,
+}

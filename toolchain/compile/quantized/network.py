@@ -1,0 +1,253 @@
+"""A .tflite file's only graph as it is imported: tensors with their rounding, and operators.
+
+The tables are those of TensorFlow Lite's schema.fbs, version 3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from toolchain.compile.quantized import flatbuffer
+from toolchain.compile.quantized.flatbuffer import Table
+from toolchain.compile.quantized.operator_names import NAMES
+from toolchain.core.errors import ModelError
+
+# By TensorType's numbers; what isn't here (strings, resources, four bits) can't be imported.
+TYPES = {
+    0: "float32",
+    1: "float16",
+    2: "int32",
+    3: "uint8",
+    4: "int64",
+    6: "bool",
+    7: "int16",
+    9: "int8",
+    10: "float64",
+}
+ROUNDED = ("int8", "uint8", "int16")
+CUSTOM = 32
+# The fields of each table, by their place in the schema.
+OPERATOR_CODES, SUBGRAPHS, BUFFERS = 1, 2, 4  # of Model
+TENSORS, INPUTS, OUTPUTS, OPERATORS = 0, 1, 2, 3  # of SubGraph
+LARGEST = 1 << 31  # bytes of a tensor
+
+
+class NotImportedError(Exception):
+    """The network has something that isn't imported here: what, by operator and tensor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounding:
+    """What a tensor's integers stand for: scale * (steps - zero).
+
+    Attributes:
+        scale: one for all, or one for each index of `axis`; finite and above 0.
+        zero: as many.
+        axis: of the channels.
+    """
+
+    scale: npt.NDArray[np.float32]
+    zero: npt.NDArray[np.int64]
+    axis: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """A tensor of the graph; `value` where it is a constant, `rounding` where it is quantised."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    value: npt.NDArray[np.generic] | None
+    rounding: Rounding | None
+    is_variable: bool
+
+    @property
+    def scale(self) -> np.float32:
+        """Of a tensor that has one for all its values.
+
+        Raises:
+            NotImportedError: it has none, or several.
+        """
+        if self.rounding is None or self.rounding.scale.size != 1:
+            raise NotImportedError(f"tensor {self.name} has no single scale")
+        found: np.float32 = self.rounding.scale[0]
+        return found
+
+    @property
+    def zero(self) -> int:
+        """The zero point of a tensor that has one scale."""
+        assert self.rounding is not None
+        return int(self.rounding.zero[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """An operator: `inputs` and `outputs` are indices of tensors, -1 for one that is left out."""
+
+    name: str
+    number: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Table | None
+
+    def option(self, field: int, form: str, default: float = 0) -> int:
+        """A whole number of its options by its place there."""
+        return int(self.options.number(field, form, default)) if self.options else int(default)
+
+    def real(self, field: int, default: float = 0) -> float:
+        """A float32 of its options."""
+        return float(self.options.number(field, "f", default)) if self.options else default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The graph, its operators in the order in which they run."""
+
+    tensors: tuple[Tensor, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    operators: tuple[Operator, ...]
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether an operator computes in steps: it takes or makes some that are no constant."""
+        return any(
+            self.tensors[n].rounding is not None and self.tensors[n].value is None
+            for operator in self.operators
+            for n in (*operator.inputs, *operator.outputs)
+            if n >= 0
+        )
+
+
+def read(content: bytes) -> Network:
+    """The network of a file.
+
+    Args:
+        content: its bytes.
+
+    Raises:
+        ModelError: the file is damaged, or a quantisation parameter can't be one; the error names
+            operator and tensor.
+        NotImportedError: it has several graphs, open sizes, or types that aren't imported here.
+    """
+    try:
+        return _read(content)
+    except (flatbuffer.DamagedError, IndexError, OverflowError, TypeError) as error:
+        raise ModelError(
+            "the TFLite file is damaged",
+            detail=str(error),
+            resolution="copy it again, or convert the model again",
+        ) from error
+
+
+def _read(content: bytes) -> Network:
+    model = flatbuffer.root(content)
+    graphs = list(model.tables(SUBGRAPHS))
+    if len(graphs) != 1:
+        raise NotImportedError(f"the file has {len(graphs)} graphs")
+    (graph,) = graphs
+    buffers = list(model.tables(BUFFERS))
+    described = [_described(table) for table in graph.tables(TENSORS)]
+    codes = [_name(code) for code in model.tables(OPERATOR_CODES)]
+    operators = tuple(
+        Operator(
+            name=codes[int(table.number(0, "I"))],
+            number=number,
+            inputs=_indices(table, 1, len(described)),
+            outputs=_indices(table, 2, len(described)),
+            options=table.table(4),
+        )
+        for number, table in enumerate(graph.tables(OPERATORS))
+    )
+    users = {n: operator for operator in operators for n in (*operator.outputs, *operator.inputs)}
+    tensors = tuple(
+        _tensor(table, buffers, users.get(number)) for number, table in enumerate(described)
+    )
+    return Network(
+        tensors=tensors,
+        inputs=_indices(graph, INPUTS, len(tensors)),
+        outputs=_indices(graph, OUTPUTS, len(tensors)),
+        operators=operators,
+    )
+
+
+def _described(table: Table) -> Table:
+    signature = table.array(7, "int32")
+    if (signature < 0).any():
+        raise NotImportedError(f"tensor {table.text(3)} has open sizes")
+    return table
+
+
+def _indices(table: Table, field: int, tensors: int) -> tuple[int, ...]:
+    found = tuple(int(n) for n in table.array(field, "int32"))
+    if any(n < -1 or n >= tensors for n in found):
+        raise flatbuffer.DamagedError(f"tensors {found}, of {tensors}")
+    return found
+
+
+def _name(code: Table) -> str:
+    # files of before there were more than 127 have the older field alone
+    number = max(int(code.number(0, "b")), int(code.number(3, "i")))
+    if number == CUSTOM:
+        return code.text(1) or "CUSTOM"
+    return NAMES[number] if 0 <= number < len(NAMES) else f"operator {number}"
+
+
+def _tensor(table: Table, buffers: list[Table], user: Operator | None) -> Tensor:
+    name, shape = table.text(3), tuple(int(size) for size in table.array(0, "int32"))
+    number = int(table.number(1, "b"))
+    if number not in TYPES:
+        raise NotImportedError(f"tensor {name} is of type {number}")
+    kind = TYPES[number]
+    if any(size < 0 for size in shape):
+        raise flatbuffer.DamagedError(f"tensor {name} has sizes {shape}")
+    count = math.prod(shape)
+    if count * np.dtype(kind).itemsize > LARGEST:
+        raise flatbuffer.DamagedError(f"tensor {name} of {count} values")
+    held = buffers[int(table.number(2, "I"))].array(0, "uint8")
+    value = None
+    if held.size:
+        if held.size != count * np.dtype(kind).itemsize:
+            raise flatbuffer.DamagedError(f"tensor {name} has {held.size} bytes for {shape}")
+        value = held.view(kind).reshape(shape)
+    described = table.table(4)
+    return Tensor(
+        name=name,
+        shape=shape,
+        kind=kind,
+        value=value,
+        rounding=_rounding(described, name, shape, user)
+        if described is not None and kind in ROUNDED
+        else None,
+        is_variable=bool(table.number(5, "b")),
+    )
+
+
+def _rounding(
+    table: Table, name: str, shape: tuple[int, ...], user: Operator | None
+) -> Rounding | None:
+    scale, zero = table.array(2, "float32"), table.array(3, "int64")
+    axis = int(table.number(6, "i"))
+    if not scale.size:
+        return None
+    if not zero.size:
+        zero = np.zeros(scale.size, np.int64)
+    why = ""
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        why = "a scale that is zero, negative or not finite"
+    elif zero.size != scale.size:
+        why = f"{scale.size} scales and {zero.size} zero points"
+    elif scale.size > 1 and (not 0 <= axis < len(shape) or scale.size != shape[axis]):
+        why = f"{scale.size} scales along axis {axis} of {shape}"
+    if why:
+        raise ModelError(
+            "a quantisation parameter of the TFLite file can't be used",
+            detail=f"operator {user.name if user else 'none'}, tensor {name}: {why}",
+            resolution="convert the model again",
+        )
+    return Rounding(scale=scale, zero=zero, axis=axis)
