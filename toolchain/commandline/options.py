@@ -34,6 +34,8 @@ class Amount(float):
         Exit: it is none.
     """
 
+    expected = "a number above 0"
+
     def __new__(cls, typed: object) -> Self:
         """The number in a text, or a number that is one already."""
         try:
@@ -41,7 +43,7 @@ class Amount(float):
         except ValueError:
             number = math.nan
         if not (math.isfinite(number) and cls.allows(number)):
-            raise _refused(f"a number above 0 is expected, not {typed}")
+            raise _refused(f"{cls.expected} is expected, not {typed}")
         return super().__new__(cls, number)
 
     @classmethod
@@ -52,6 +54,8 @@ class Amount(float):
 
 class Limit(Amount):
     """An amount that may be left out: 0, the default, is no limit."""
+
+    expected = "a number, 0 or more,"
 
     @classmethod
     def allows(cls, number: float) -> bool:
