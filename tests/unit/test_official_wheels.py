@@ -24,6 +24,7 @@ from toolchain.bundle import assemble, by_python, compiled_models, wheels
 from toolchain.bundle.choice import Choice, narrowed
 from toolchain.core.errors import UsageError
 from toolchain.lock import pins
+from toolchain.models import place
 from toolchain.models.manifest import ModelManifest, Tflite
 from toolchain.runtimes import Wheels
 
@@ -228,3 +229,21 @@ def test_a_runtime_whose_wheel_is_built_here_is_no_other_than_one_whose_wheel_is
     assert [runtime.name for runtime, _ in runtimes.executed(kept, RV64GC)] == ["tflite"]
     (asked,) = narrowed([made], RV64GC, Choice(runtimes=["onnxruntime"]))
     assert [runtime.name for runtime, _ in runtimes.executed(asked, RV64GC)] == ["onnxruntime"]
+
+
+@pytest.mark.usefixtures("own_output")
+def test_a_network_that_a_runtime_cannot_take_is_told_with_the_reason() -> None:
+    made = entered(a_manifest()).with_missing("tflite", "Mod has no counterpart")
+    folder = place.folder_of(made.model, made.batch)
+    folder.mkdir(parents=True)
+    made.save(folder)
+    (chosen,) = compiled_models.chosen(X86_64, ["net"], ["onnxruntime"])
+    assert chosen == made
+    with pytest.raises(UsageError, match="model net has no form that runs under tflite") as caught:
+        compiled_models.chosen(X86_64, ["net"], ["tflite"])
+    assert caught.value.detail == "tflite: Mod has no counterpart"
+    with pytest.raises(UsageError, match="onnxruntime has no wheel for rv64gc"):
+        compiled_models.chosen(RV64GC, ["net"], ["onnxruntime"])
+    # what was only not compiled yet is told so
+    with pytest.raises(UsageError, match="model net is not compiled for x86_64"):
+        compiled_models.chosen(X86_64, ["net"], ["tvm"])

@@ -48,9 +48,7 @@ def narrowed(
     Raises:
         UsageError: something chosen was not made of any model, or nothing is left of one.
     """
-    for name in (one for one in choice.runtimes if one != ALL):
-        if why := runtimes.runtime(name).unsupported(target):
-            raise UsageError(why, resolution="leave it out of --runtime")
+    refuse_unsupported(choice.runtimes, target)
     made = [artifact for m in manifests for _, artifact in runtimes.executed(m, target)]
     _refuse_unknown("variant", choice.variants, {a.variant for a in made})
     levels = {a.opt_level for a in made if a.opt_level is not None}
@@ -67,6 +65,17 @@ def narrowed(
                 resolution="choose a runtime and a variant that it has, or leave it out by --model",
             )
     return kept
+
+
+def refuse_unsupported(names: Sequence[str], target: Target) -> None:
+    """Refuse runtimes that were asked for and can't run on a target.
+
+    Raises:
+        UsageError: there is none of a name, or it has nothing for the target.
+    """
+    for name in (one for one in names if one != ALL):
+        if why := runtimes.runtime(name).unsupported(target):
+            raise UsageError(why, resolution="leave it out of --runtime")
 
 
 def _sent(manifest: ModelManifest, target: Target, choice: Choice) -> list[str]:

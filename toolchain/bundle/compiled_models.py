@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolchain import runtimes
-from toolchain.bundle.choice import ALL
+from toolchain.bundle.choice import ALL, refuse_unsupported
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.models import place
 from toolchain.models.manifest import FILE, GRAPH, ModelManifest, missing_key
@@ -25,9 +25,11 @@ def chosen(
             be compiled.
 
     Raises:
-        UsageError: nothing was made for the target of a model that is named.
+        UsageError: nothing was made for the target of a model that is named, or a runtime can't run
+            there.
         ModelError: a manifest can't be used.
     """
+    refuse_unsupported(executed_by, target)
     manifests = [
         _loaded(folder)
         for folder in place.all_folders()
@@ -37,6 +39,7 @@ def chosen(
     missing = set(names) - {manifest.model for manifest in made}
     if missing:
         name = min(missing)
+        _refuse_untaken(name, [m for m in manifests if m.model == name], executed_by)
         raise UsageError(
             f"model {name} is not compiled for {target.name}",
             resolution=f"run: invoke compile --model {name} --target {target.name}",
@@ -67,6 +70,27 @@ def _is_made_for(target: Target, manifest: ModelManifest) -> bool:
     ):
         return True
     return bool(executed) and missing_key(GRAPH) in manifest.missing
+
+
+def _refuse_untaken(
+    name: str, manifests: Sequence[ModelManifest], executed_by: Sequence[str]
+) -> None:
+    """Refuse a converted model that none of the runtimes asked for takes, whatever is compiled."""
+    if not manifests or not executed_by or ALL in executed_by:
+        return
+    keys = {GRAPH if (r := runtimes.runtime(by)).has_opt_levels else r.name for by in executed_by}
+    reasons = {
+        f"{key}: {manifest.missing[missing_key(key)]}"
+        for manifest in manifests
+        for key in sorted(keys)
+        if missing_key(key) in manifest.missing
+    }
+    if len(reasons) >= len(keys):
+        raise UsageError(
+            f"model {name} has no form that runs under {', '.join(executed_by)}",
+            detail="\n".join(sorted(reasons)),
+            resolution="name another runtime: --runtime all sends what there is",
+        )
 
 
 def _is_taken(target: Target, manifest: ModelManifest, by: Sequence[str]) -> bool:
