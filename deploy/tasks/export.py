@@ -16,6 +16,7 @@ from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, Whole
         "to": "a file that ends in .tar.gz, or a folder",
         "target": f"{TARGET}; {DEFAULT_TARGET} when left out",
         "model": "models, separated by commas; all that are compiled when left out",
+        "runtime": "runtimes, or all; those of conversion and compilation when left out",
         "variant": "variants such as fp32,int8; all that were made when left out",
         "opt-level": "levels of compiled libraries, separated by commas; all when left out",
         "samples": "inputs of each model that go along; all when 0",
@@ -29,6 +30,7 @@ def export(
     to: str = "",
     target: str = DEFAULT_TARGET,
     model: str = "",
+    runtime: str = "",
     variant: str = "",
     opt_level: str = "",
     samples: int = Whole(1),
@@ -42,9 +44,10 @@ def export(
 
     path = Path(options.required("to", to, "my-network.tar.gz")).expanduser()
     levels = options.numbers("opt-level", opt_level)
-    wanted = Choice(variants=options.names(variant), opt_levels=levels)
-    chosen = targets.target(target)
-    there = narrowed(compiled_models.chosen(chosen, options.names(model)), chosen, wanted)
+    executed_by, chosen = options.names(runtime), targets.target(target)
+    wanted = Choice(runtimes=executed_by, variants=options.names(variant), opt_levels=levels)
+    made = compiled_models.chosen(chosen, options.names(model), executed_by)
+    there = narrowed(made, chosen, wanted)
     with (
         console.step(f"bundle for {target} into {path}"),
         assemble.to_send(chosen, there, samples) as folder,

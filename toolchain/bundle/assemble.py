@@ -376,6 +376,7 @@ def _refuse_newer(manifest: ModelManifest, folder: Path, target: Target) -> None
                 f"{manifest.model}: {runtime.title} on devices has not all that "
                 f"{artifact.file.file} needs",
                 detail="\n".join(lacks),
-                resolution="convert what the file was made of (conversion here takes no newer "
-                "operators), or write it anew by an older converter",
+                resolution="send it for other runtimes (--runtime tvm, litert, ...), convert what "
+                "the file was made of (conversion here takes no newer operators), or write it anew "
+                "by an older converter",
             )
