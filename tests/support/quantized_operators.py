@@ -16,6 +16,7 @@ from tests.support.tflite_models import Operator, Tensor, constant
 from toolchain.compile import compilation_job, pipeline
 from toolchain.compile.quantized import importer, network
 from toolchain.formats import signature
+from toolchain.targets.instruction_sets import DotProduct
 
 SAME, VALID = 0, 1
 NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
@@ -35,7 +36,7 @@ def drawn(tensor: network.Tensor, name: str) -> Array:
     return found.astype(tensor.kind)
 
 
-def imported(content: bytes) -> tvm.IRModule:
+def imported(content: bytes, dot: DotProduct | None = None) -> tvm.IRModule:
     read = network.read(content)
 
     def described(numbers: tuple[int, ...], what: str) -> list[signature.Tensor]:
@@ -50,25 +51,36 @@ def imported(content: bytes) -> tvm.IRModule:
 
     inputs, outputs = described(read.inputs, "in"), described(read.outputs, "out")
     orders = [t.name for t in inputs], [t.name for t in outputs]
-    module = importer.from_tflite(content, inputs, outputs, orders)
+    module = importer.from_tflite(content, inputs, outputs, orders, dot)
     assert module is not None
     return module
 
 
-def compiled(content: bytes, given: list[Array], level: int = 3) -> list[Array]:
+def compiled(
+    content: bytes, given: list[Array], level: int = 3, dot: DotProduct | None = None
+) -> list[Array]:
     """What our form gives, compiled for this machine."""
     here = compilation_job.host_target()
-    scheduled, _ = pipeline.schedule(pipeline.lower(imported(content), here, level), here, level)
+    scheduled, _ = pipeline.schedule(
+        pipeline.lower(imported(content, dot), here, level), here, level
+    )
     main = relax.VirtualMachine(pipeline.build(scheduled, here), tvm.cpu())["main"]
     result = main(*map(tvm.runtime.tensor, given))
     return [t.numpy() for t in ([result] if hasattr(result, "numpy") else result)]
 
 
-def check(content: bytes, name: str, *, exact: bool = True, level: int = 3) -> None:
+def check(
+    content: bytes,
+    name: str,
+    *,
+    exact: bool = True,
+    level: int = 3,
+    dot: DotProduct | None = None,
+) -> None:
     read = network.read(content)
     given = [drawn(read.tensors[number], name) for number in read.inputs]
     expected = tflite_models.reference(content, given)
-    found = compiled(content, given, level)
+    found = compiled(content, given, level, dot)
     for number, one, other in zip(read.outputs, expected, found, strict=True):
         assert one.shape == other.shape
         assert one.dtype == other.dtype

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tvm
 from tvm import relax
 
 from tests.support import tflite_models
+from tests.support.networks import NEON
 from tests.support.quantized_operators import (
     NONE,
     RELU,
@@ -25,6 +27,9 @@ from tests.support.quantized_operators import (
 )  # fmt: skip
 from tests.support.tflite_models import Operator, Tensor, constant
 from toolchain.compile import compilation_job, pipeline
+from toolchain.compile.tir import target_code
+
+DOTS: dict[str, object] = {**NEON, "mcpu": "cortex-a76", "mattr": ["+neon", "+dotprod"]}
 
 
 def products(
@@ -192,6 +197,26 @@ def test_products_are_the_references_to_the_bit(case: str) -> None:
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_every_level_computes_the_same(level: int) -> None:
     check(CONVOLUTIONS["3x3, same, stride 2"], "levels", level=level)
+
+
+OF_FOUR = [
+    "convolution, 3x3, same, stride 2",
+    "convolution, 1x1, relu6",
+    "convolution, dilated, relu",
+    "convolution, sums that no float32 holds",
+    "dense, per channel",
+    "dense, of an image, no bias",
+]
+
+
+@pytest.mark.parametrize("case", OF_FOUR)
+def test_products_of_four_int8_at_once_are_the_references_too(case: str) -> None:
+    """As they are for a target with an instruction for them, here by loops."""
+    dot = target_code.dot_product(tvm.target.Target(DOTS))
+    assert dot is not None
+    names = [v.name_hint for v in imported(PRODUCTS[case], dot).get_global_vars()]
+    assert any(name.endswith("int8") for name in names)
+    check(PRODUCTS[case], case, dot=dot)
 
 
 def test_weights_stay_int8() -> None:

@@ -63,6 +63,22 @@ def extremum(emitter: Emitter, operator: Operator) -> list[Any]:
     return [_broadcast(emitter, operator, of, operator.name.lower())]
 
 
+def prelu(emitter: Emitter, operator: Operator) -> list[Any]:
+    """PRELU: below its zero point, the input's steps times those of alpha (reference/prelu.h)."""
+    x, alpha, to = _sides(emitter, operator)
+    above = scaling(Factor.of(float(x.scale) / float(to.scale)), Channelwise())
+    below = scaling(Factor.of(float(x.scale * alpha.scale / to.scale)), Channelwise())
+    info = np.iinfo(to.kind)
+
+    def at(value: Any, slope: Any) -> Any:
+        steps = value.astype("int32") - x.zero
+        product = below([], None, steps * (slope.astype("int32") - alpha.zero))
+        whole = tirx.Select(steps >= 0, above([], None, steps), product)
+        return clamped(whole + to.zero, int(info.min), int(info.max), to.kind)
+
+    return [_broadcast(emitter, operator, at, "prelu")]
+
+
 def quantize(emitter: Emitter, operator: Operator) -> list[Any]:
     """QUANTIZE: float32 to steps, halves away from zero; or steps to those of another scale."""
     x, to = emitter.given(operator, 0), emitter.rounded_output(operator)
@@ -152,6 +168,7 @@ RULES: Mapping[str, Any] = {
     "MUL": multiplication,
     "MAXIMUM": extremum,
     "MINIMUM": extremum,
+    "PRELU": prelu,
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
 }

@@ -13,7 +13,16 @@ import tvm
 from tvm import relax
 
 from toolchain.compile import tvm_versions
-from toolchain.compile.quantized import elementwise, lookup, movement, network, pooling, products
+from toolchain.compile.quantized import (
+    elementwise,
+    lookup,
+    movement,
+    network,
+    pooling,
+    products,
+    resizing,
+    slicing,
+)
 from toolchain.compile.quantized.emitter import Emitter
 from toolchain.compile.quantized.network import Network, NotImportedError
 from toolchain.core.errors import ModelError
@@ -23,7 +32,7 @@ from toolchain.targets.instruction_sets import DotProduct
 Rule = Callable[[Emitter, network.Operator], list[Any]]
 RULES: Mapping[str, Rule] = {
     name: rule
-    for family in (elementwise, lookup, movement, pooling, products)
+    for family in (elementwise, lookup, movement, pooling, products, resizing, slicing)
     for name, rule in family.RULES.items()
 }
 

@@ -17,7 +17,7 @@ from toolchain.compile.quantized.network import ROUNDED, NotImportedError, Opera
 def reshape(emitter: Emitter, operator: Operator) -> list[Any]:
     """RESHAPE, SQUEEZE and EXPAND_DIMS: the shape is that of the output."""
     x, to = emitter.given(operator, 0), emitter.made(operator)
-    _alike(operator, x, to)
+    refuse_other_scales(operator, x, to)
     if math.prod(x.shape) != math.prod(to.shape):
         raise NotImportedError(f"{operator.name} of {x.shape} to {to.shape}")
     return [emitter.emit(relax.op.reshape(emitter.value(operator, 0), to.shape))]
@@ -49,7 +49,7 @@ def concatenation(emitter: Emitter, operator: Operator) -> list[Any]:
 def pad(emitter: Emitter, operator: Operator) -> list[Any]:
     """PAD with the zero point, PADV2 with a value."""
     x, to = emitter.given(operator, 0), emitter.made(operator)
-    _alike(operator, x, to)
+    refuse_other_scales(operator, x, to)
     widths = emitter.constant(operator, 1)
     if widths.shape != (len(x.shape), 2) or (widths < 0).any():
         raise NotImportedError(f"{operator.name} by {widths.tolist()}")
@@ -63,7 +63,7 @@ def pad(emitter: Emitter, operator: Operator) -> list[Any]:
 def transpose(emitter: Emitter, operator: Operator) -> list[Any]:
     """TRANSPOSE by a constant order."""
     x, order = emitter.given(operator, 0), emitter.constant(operator, 1).reshape(-1).tolist()
-    _alike(operator, x, emitter.made(operator))
+    refuse_other_scales(operator, x, emitter.made(operator))
     if sorted(order) != list(range(len(x.shape))):
         raise NotImportedError(f"{operator.name} by {order}")
     return [emitter.emit(relax.op.permute_dims(emitter.value(operator, 0), order))]
@@ -77,7 +77,7 @@ def _same(x: Tensor, to: Tensor) -> bool:
     return x.scale == to.scale and x.zero == to.zero
 
 
-def _alike(operator: Operator, x: Tensor, to: Tensor) -> None:
+def refuse_other_scales(operator: Operator, x: Tensor, to: Tensor) -> None:
     """Refuse an operator that would have to change values.
 
     Raises:

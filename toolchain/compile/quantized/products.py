@@ -42,6 +42,10 @@ class Weights:
         fits = self.steps.min() >= least and self.steps.max() <= most
         return relax.const(self.steps.astype(np.int8) if fits else self.steps)
 
+    def reversed(self) -> Weights:
+        """The same [R, S, ...] with rows and columns from the last to the first."""
+        return Weights(steps=np.ascontiguousarray(self.steps[::-1, ::-1]), scale=self.scale)
+
     def largest(self, x: Tensor) -> int:
         """What no sum of them over steps of an input can exceed."""
         info = np.iinfo(x.kind)
@@ -53,7 +57,7 @@ class Weights:
 def convolution(emitter: Emitter, operator: Operator) -> list[Any]:
     """CONV_2D: x [N, H, W, C] by w [K, R, S, C / groups]."""
     x, to = emitter.rounded(operator, 0), emitter.rounded_output(operator)
-    weights = _weights(emitter, operator, (1, 2, 3, 0))
+    weights = constant_weights(emitter, operator, (1, 2, 3, 0))
     rows, columns, depth, outputs = _sizes(weights, 4)
     if depth < 1 or x.shape[-1] % depth or outputs % (x.shape[-1] // depth):
         raise NotImportedError(f"{operator.name}: {x.shape[-1]} channels by {depth}")
@@ -69,31 +73,37 @@ def convolution(emitter: Emitter, operator: Operator) -> list[Any]:
             quantization.dot_conv2d, emitter.value(operator, 0), packed, around, x.zero,
             list(strides), list(dilation), name="conv2d_int8",
         )  # fmt: skip
-        return [_finished(emitter, operator, sums, weights, to, corrected=True, activation=3)]
-    kind = _accumulator(weights, x)
+        return [finished(emitter, operator, sums, weights, to, corrected=True, activation=3)]
+    kind = accumulator(weights, x)
     image = padded(emitter, emitter.centred(operator, 0, kind), pads)
     sums = emitter.call(
         _conv2d, image, weights.stored(), strides, dilation, groups, kind, name="conv2d"
     )
-    return [_finished(emitter, operator, sums, weights, to, activation=3)]
+    return [finished(emitter, operator, sums, weights, to, activation=3)]
+
+
+def convolved(emitter: Emitter, image: Any, weights: Weights, kind: str) -> Any:
+    """Sums of a convolution without strides, of an image that is centred and padded already."""
+    once = (1, 1)
+    return emitter.call(_conv2d, image, weights.stored(), once, once, 1, kind, name="conv2d")
 
 
 def depthwise(emitter: Emitter, operator: Operator) -> list[Any]:
     """DEPTHWISE_CONV_2D: x [N, H, W, C] by w [1, R, S, C * multiplier]."""
     x, to = emitter.rounded(operator, 0), emitter.rounded_output(operator)
-    weights = _weights(emitter, operator, (0, 1, 2, 3))
+    weights = constant_weights(emitter, operator, (0, 1, 2, 3))
     one, rows, columns, outputs = _sizes(weights, 4)
     if one != 1 or not x.shape[-1] or outputs % x.shape[-1]:
         raise NotImportedError(f"{operator.name}: {x.shape[-1]} channels to {outputs}")
     strides = operator.option(2, "i"), operator.option(1, "i")
     dilation = operator.option(6, "i", 1), operator.option(5, "i", 1)
     pads = padding(operator, x, (rows, columns), strides, dilation)
-    kind = _accumulator(weights, x)
+    kind = accumulator(weights, x)
     image = padded(emitter, emitter.centred(operator, 0, kind), pads)
     sums = emitter.call(
         _depthwise, image, weights.stored(), strides, dilation, kind, name="depthwise_conv2d"
     )
-    return [_finished(emitter, operator, sums, weights, to, activation=4)]
+    return [finished(emitter, operator, sums, weights, to, activation=4)]
 
 
 def dense(emitter: Emitter, operator: Operator) -> list[Any]:
@@ -101,7 +111,7 @@ def dense(emitter: Emitter, operator: Operator) -> list[Any]:
     x, to = emitter.rounded(operator, 0), emitter.rounded_output(operator)
     if operator.option(1, "b"):
         raise NotImportedError(f"{operator.name} has shuffled weights")
-    weights = _weights(emitter, operator, (1, 0))
+    weights = constant_weights(emitter, operator, (1, 0))
     depth, outputs = _sizes(weights, 2)
     count = math.prod(x.shape)
     if not depth or count % depth or count // depth * outputs != math.prod(to.shape):
@@ -111,12 +121,12 @@ def dense(emitter: Emitter, operator: Operator) -> list[Any]:
         packed = relax.const(quantization.packed(weights.steps.astype(np.int8)))
         matrix = emitter.emit(relax.op.reshape(emitter.value(operator, 0), rows))
         sums = emitter.call(quantization.dot_dense, matrix, packed, name="dense_int8")
-        steps = _finished(emitter, operator, sums, weights, to, corrected=True)
+        steps = finished(emitter, operator, sums, weights, to, corrected=True)
     else:
-        kind = _accumulator(weights, x)
+        kind = accumulator(weights, x)
         matrix = emitter.emit(relax.op.reshape(emitter.centred(operator, 0, kind), rows))
         sums = emitter.call(_dense, matrix, weights.stored(), kind, name="dense")
-        steps = _finished(emitter, operator, sums, weights, to)
+        steps = finished(emitter, operator, sums, weights, to)
     return [emitter.emit(relax.op.reshape(steps, to.shape))]
 
 
@@ -161,7 +171,7 @@ def _sizes(weights: Weights, rank: int) -> tuple[int, ...]:
     return weights.steps.shape
 
 
-def _weights(emitter: Emitter, operator: Operator, order: tuple[int, ...]) -> Weights:
+def constant_weights(emitter: Emitter, operator: Operator, order: tuple[int, ...]) -> Weights:
     """The constant weights of an operator, their axes in an order that has the channels last."""
     tensor, value = emitter.given(operator, 1), emitter.constant(operator, 1)
     rounding = tensor.rounding
@@ -185,7 +195,7 @@ def _fits(dot: DotProduct | None, x: Tensor, weights: Weights) -> bool:
     return bool(inside) and weights.largest(x) < LONG
 
 
-def _accumulator(weights: Weights, x: Tensor) -> str:
+def accumulator(weights: Weights, x: Tensor) -> str:
     """The type in which sums of products are exact."""
     largest = weights.largest(x)
     if largest < EXACT:
@@ -193,7 +203,7 @@ def _accumulator(weights: Weights, x: Tensor) -> str:
     return "int32" if largest < LONG else "int64"
 
 
-def _finished(
+def finished(
     emitter: Emitter,
     operator: Operator,
     sums: Any,
@@ -202,22 +212,24 @@ def _finished(
     *,
     corrected: bool = False,
     activation: int = 0,
+    places: tuple[int, int] = (0, 2),
 ) -> Any:
     """Sums as steps of the output.
 
     Args:
         emitter: of the graph.
-        operator: with its input at 0, and its bias at 2.
+        operator: what is computed.
         sums: [..., K].
         weights: of the products.
         to: the output.
         corrected: whether the input's zero point is to be taken from the sums.
         activation: the field of the operator's options that has its activation.
+        places: of its input and its bias.
     """
-    x = emitter.given(operator, 0)
+    x = emitter.given(operator, places[0])
     bias, long = np.zeros(weights.steps.shape[-1], np.int64), x.kind == "int16"
-    if emitter.has(operator, 2):
-        found = emitter.constant(operator, 2)
+    if emitter.has(operator, places[1]):
+        found = emitter.constant(operator, places[1])
         if found.shape != bias.shape or found.dtype not in (np.int32, np.int64):
             raise NotImportedError(f"{operator.name}: a bias {found.dtype} {found.shape}")
         bias, long = found.astype(np.int64), found.dtype == np.int64
