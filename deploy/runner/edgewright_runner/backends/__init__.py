@@ -56,6 +56,24 @@ def typed(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
+def paired(
+    tensors: list[dict[str, Any]], described: list[Any], what: str
+) -> list[tuple[dict[str, Any], Any]]:
+    """What the signature says of each tensor, and what the runtime does.
+
+    Args:
+        tensors: the signature's, in the order that the file has them.
+        described: the runtime's.
+        what: input or output, for the error.
+
+    Raises:
+        ValueError: there are more of one than of the other.
+    """
+    if len(tensors) != len(described):
+        raise ValueError(f"the model has {len(described)} {what}s, {len(tensors)} were expected")
+    return list(zip(tensors, described, strict=True))
+
+
 def names() -> list[str]:
     """The runtimes that there is a module for."""
     return [found.name for found in pkgutil.iter_modules(__path__)]

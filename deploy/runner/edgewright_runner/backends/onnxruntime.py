@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgewright_runner.backends import typed
+from edgewright_runner.backends import paired, typed
 
 DISTRIBUTIONS = ("onnxruntime", "edgewright-onnxruntime")
 ERRORS_ALONE = 3  # of its log's levels
@@ -38,8 +38,8 @@ class Backend:
 
     def bind(self, signature: dict[str, Any]) -> None:
         """Put the names beside the graph's, which are in the same order."""
-        self._inputs = _paired(signature["inputs"], self._session.get_inputs(), "input")
-        self._outputs = _paired(signature["outputs"], self._session.get_outputs(), "output")
+        self._inputs = paired(signature["inputs"], self._session.get_inputs(), "input")
+        self._outputs = paired(signature["outputs"], self._session.get_outputs(), "output")
         self._wanted = [of.name for _, of in self._outputs]
 
     def set_inputs(self, arrays: dict[str, np.ndarray]) -> None:
@@ -63,15 +63,6 @@ class Backend:
     def delegated(self) -> dict[str, int] | None:
         """ONNX Runtime's providers are no delegates, and there is one."""
         return None
-
-
-def _paired(
-    tensors: list[dict[str, Any]], described: list[Any], what: str
-) -> list[tuple[dict[str, Any], Any]]:
-    """What the signature says of each tensor, and what the session does."""
-    if len(tensors) != len(described):
-        raise ValueError(f"the model has {len(described)} {what}s, {len(tensors)} were expected")
-    return list(zip(tensors, described, strict=True))
 
 
 def _dtype(of: str) -> np.dtype[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgewright_runner.backends import typed
+from edgewright_runner.backends import paired, typed
 
 DISTRIBUTIONS = ("openvino",)
 
@@ -38,8 +38,8 @@ class Backend:
     def bind(self, signature: dict[str, Any]) -> None:
         """Put the names beside the graph's tensors, which are in the same order."""
         inputs, outputs = self._described
-        self._inputs = _paired(signature["inputs"], inputs, "input")
-        self._outputs = _paired(signature["outputs"], outputs, "output")
+        self._inputs = paired(signature["inputs"], inputs, "input")
+        self._outputs = paired(signature["outputs"], outputs, "output")
 
     def set_inputs(self, arrays: dict[str, np.ndarray]) -> None:
         """Copy one inference's inputs in."""
@@ -61,12 +61,3 @@ class Backend:
     def delegated(self) -> dict[str, int] | None:
         """OpenVINO has no delegates."""
         return None
-
-
-def _paired(
-    tensors: list[dict[str, Any]], described: list[Any], what: str
-) -> list[tuple[dict[str, Any], Any]]:
-    """What the signature says of each tensor, and what the compiled graph does."""
-    if len(tensors) != len(described):
-        raise ValueError(f"the model has {len(described)} {what}s, {len(tensors)} were expected")
-    return list(zip(tensors, described, strict=True))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgewright_runner.backends import typed
+from edgewright_runner.backends import paired, typed
 
 DISTRIBUTIONS = ("tflite-runtime", "ai-edge-litert")
 
@@ -38,8 +38,8 @@ class Backend:
     def bind(self, signature: dict[str, Any]) -> None:
         """Put the names beside the interpreter's tensors."""
         inputs, outputs = self._interpreter.get_input_details, self._interpreter.get_output_details
-        self._inputs = _paired(signature["inputs"], inputs(), "input")
-        self._outputs = _paired(signature["outputs"], outputs(), "output")
+        self._inputs = paired(signature["inputs"], inputs(), "input")
+        self._outputs = paired(signature["outputs"], outputs(), "output")
 
     def set_inputs(self, arrays: dict[str, np.ndarray]) -> None:
         """Copy one inference's inputs in."""
@@ -62,15 +62,6 @@ class Backend:
         """How many of the graph's nodes a delegate took; None when the runtime can't tell."""
         details = getattr(self._interpreter, "_get_ops_details", None)
         return delegated_nodes(details()) if details is not None else None
-
-
-def _paired(
-    tensors: list[dict[str, Any]], details: list[dict[str, Any]], what: str
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """What the signature says of each tensor, and what the interpreter does."""
-    if len(tensors) != len(details):
-        raise ValueError(f"the model has {len(details)} {what}s, {len(tensors)} were expected")
-    return list(zip(tensors, details, strict=True))
 
 
 def delegated_nodes(ops: list[dict[str, Any]]) -> dict[str, int]:
