@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support.conformance.verdict import in_a_line
 from toolchain.core import paths
 
 PAGE = paths.ROOT / "docs" / "reference" / "operators.md"
@@ -71,13 +72,8 @@ def _summary(verdicts: Sequence[Mapping[str, object]], last: int) -> list[str]:
     others = [v for v in verdicts if v["level"] == last and v["result"] != "right"]
     if others:
         lines += ["", f"What is not right at O{last}:", ""]
-        lines += [f"- {v['name']}, {v['result']}: {_in_a_line(str(v['why']))}" for v in others]
+        lines += [f"- {v['name']}, {v['result']}: {in_a_line(str(v['why']))}" for v in others]
     return lines
-
-
-def _in_a_line(why: str) -> str:
-    """A reason as text of a page, whatever it quotes."""
-    return " ".join(why.split()).replace("<", "&lt;").replace("|", "\\|")
 
 
 def main() -> int:

@@ -65,3 +65,8 @@ def compared(case: Case, outputs: Sequence[Array]) -> tuple[str, str]:
         if not np.allclose(found, wanted, rtol=relative, atol=absolute, equal_nan=True):
             return "wrong", "other values"
     return "right", ""
+
+
+def in_a_line(why: str) -> str:
+    """A reason as text of a page, whatever it quotes."""
+    return " ".join(why.split()).replace("<", "&lt;").replace("|", "\\|")

@@ -134,7 +134,7 @@ def _rewritten(model: onnx.ModelProto, known: Mapping[str, Rule]) -> bool:
         own = node.domain in ("", "ai.onnx")
         rule = known.get(node.op_type if own else f"{node.domain}.{node.op_type}")
         graph.made.clear()
-        if rule is not None and rule(graph, node):
+        if rule is not None and _applied(rule, graph, node):
             kept += graph.made
             changed = True
         else:
@@ -144,6 +144,20 @@ def _rewritten(model: onnx.ModelProto, known: Mapping[str, Rule]) -> bool:
         graph.proto.node.extend(kept)
         _forget(graph.proto, {name for node in kept for name in node.output})
     return changed
+
+
+def _applied(rule: Rule, graph: Graph, node: onnx.NodeProto) -> bool:
+    """Whether a rule changed the graph.
+
+    Raises:
+        ModelError: the rule met what can't be: shapes that contradict each other, attributes that
+            are not there; the error names the node.
+    """
+    try:
+        return rule(graph, node)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        why = f"its shapes or attributes contradict each other ({type(error).__name__}: {error})"
+        raise refusal.of(node, why) from error
 
 
 def _forget(proto: onnx.GraphProto, there: set[str]) -> None:

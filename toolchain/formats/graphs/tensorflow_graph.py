@@ -21,6 +21,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tf2onnx.graph import GraphUtil
 
 from toolchain.core.errors import ModelError
+from toolchain.formats.graphs import tf2onnx_operators
 from toolchain.formats.shapes import tensors_of
 from toolchain.formats.signature import Signature, Tensor
 
@@ -200,6 +201,7 @@ def to_onnx(graph: Any, name: str, signature: Signature) -> onnx.ModelProto:
             output_names=sinks,
             opset=OPSET,
             tensors_to_rename=names,
+            custom_op_handlers=dict(tf2onnx_operators.HANDLERS),
         )
         return _without_transposes(made)
     except Exception as error:  # tf2onnx raises ValueError, RuntimeError, KeyError, ...

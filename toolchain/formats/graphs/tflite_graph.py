@@ -28,7 +28,9 @@ from toolchain.core.errors import ModelError
 from toolchain.formats.graphs import (
     onnx_graph,
     tensorflow_graph,
+    tf2onnx_operators,
     tflite_metadata,
+    tflite_operators,
     tflite_signature,
 )
 from toolchain.formats.network import Described, Network
@@ -43,6 +45,7 @@ VARIABLES = {
     name: getattr(schema.BuiltinOperator, name)
     for name in ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 }
+OPSET_BITWISE = 18  # the first that has BitwiseXor
 OPSET_INT16 = 21  # the first whose QuantizeLinear knows int16
 
 
@@ -186,8 +189,13 @@ def to_onnx(path: Path, name: str, wanted: Signature) -> onnx.ModelProto:
         ModelError: it has operators that tf2onnx doesn't know; the error names them.
     """
     tensorflow_graph.settle_tf2onnx()
+    bitwise = "BITWISE_XOR" in tflite_operators.counted(path.read_bytes())
     try:
-        made, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+        made, _ = tf2onnx.convert.from_tflite(
+            str(path),
+            opset=OPSET_BITWISE if bitwise else OPSET,
+            custom_op_handlers=dict(tf2onnx_operators.HANDLERS),
+        )
     except Exception as error:  # tf2onnx raises ValueError, KeyError, RuntimeError, ...
         raise ModelError(
             "the TFLite form can't be converted to ONNX, and so not be compiled by TVM",
@@ -195,6 +203,7 @@ def to_onnx(path: Path, name: str, wanted: Signature) -> onnx.ModelProto:
             resolution="run this form by TensorFlow Lite alone",
         ) from error
     made.graph.name = name
+    tf2onnx_operators.write_out(made)
     if _has_int16(made):
         _fold_long_biases(made)
         made = version_converter.convert_version(made, OPSET_INT16)
@@ -240,8 +249,9 @@ def with_shapes(content: bytes, shapes: Sequence[tuple[int, ...]]) -> bytes:
         for tensor in graph.tensors
         if tensor.shapeSignature is not None and -1 in list(tensor.shapeSignature)
     ]
-    if not opened:
-        return content
+    inputs = [model.subgraphs[0].tensors[index] for index in model.subgraphs[0].inputs]
+    if not any(tensor is one for tensor in opened for one in inputs):
+        return content  # what is open depends on values
     if all(list(tensor.shapeSignature).index(-1) == 0 for tensor in opened) and all(
         list(tensor.shapeSignature).count(-1) == 1 for tensor in opened
     ):
@@ -348,11 +358,22 @@ def _evaluated(
 
 def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
     """Give a tensor of the graph another name; TFLite's are long and of the source's layers."""
-    for node in model.graph.node:
+    _rename_within(model.graph, old, new)
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        if value.name == old:
+            value.name = new
+
+
+def _rename_within(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """The same in its nodes, and in bodies that read it from outside."""
+    for node in graph.node:
         for names in (node.input, node.output):
             for index, name in enumerate(names):
                 if name == old:
                     names[index] = new
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        if value.name == old:
-            value.name = new
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _rename_within(attribute.g, old, new)
+                for value in attribute.g.output:
+                    if value.name == old:
+                        value.name = new
