@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from toolchain import runtimes
 from toolchain.compile import cross_link, source_compiler
-from toolchain.compile.compilation import Compiler, LibraryPlan, Linker, compile_model
+from toolchain.compile.compilation import Compiler, LibraryPlan, Linker, compile_model, needed
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.core import paths, process, provenance
 from toolchain.core.errors import BuildError, CommandError, UsageError
@@ -216,8 +216,7 @@ def _library_again(claim: Claim, path: Path, store: Store) -> Again:
     def again(scratch: Path, say: Say) -> str:
         copy = scratch / "model"
         copy.mkdir()
-        reference = [f.file for v, f in present.references.items() if v == variant]
-        for name in (CARD, present.graph(variant).file, present.samples.file, *reference):
+        for name in (CARD, *(file.file for file in needed(present, variant))):
             shutil.copyfile(folder / name, copy / name)
         # the compiler's and linker's images are taken from the store; what they make is not
         linker, by = parts(store, say)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.manifests import SHA, a_manifest
+from toolchain.compile import compilation
 from toolchain.core.errors import UsageError
 from toolchain.models import variants
 from toolchain.models.checks import Check
@@ -15,9 +16,9 @@ def a_file(name: str, sha: str = SHA) -> File:
     return File(file=name, sha256=sha, size=1)
 
 
-def a_part(sha: str = SHA, graph: bool = True) -> VariantPart:
+def a_part(sha: str = SHA, graph: bool = True, tflite: str = SHA) -> VariantPart:
     return VariantPart(
-        tflite=Tflite(**a_file("int8.tflite").model_dump(), compressed=1),
+        tflite=Tflite(**a_file("int8.tflite", tflite).model_dump(), compressed=1),
         reference=a_file("reference-int8.npy"),
         graph=a_file("int8.onnx", sha) if graph else None,
         checks=[a_check("tflite")],
@@ -51,6 +52,19 @@ def with_libraries(manifest: ModelManifest) -> ModelManifest:
 def test_all_are_eight_in_the_order_of_the_table() -> None:
     assert len(variants.chosen(["all"])) == 8
     assert variants.chosen(["int8", "fp32"]) == ["fp32", "int8"]
+
+
+def test_a_library_goes_with_the_file_that_its_integers_are_read_from() -> None:
+    made = with_libraries(a_manifest().with_variant("int8", a_part()))
+    again = made.with_variant("int8", a_part(tflite="1" * 64))
+    assert list(again.libraries["x86_64"]) == ["O3"]
+
+
+def test_all_that_a_compilation_reads_is_checked_and_copied_where_it_is_done_again() -> None:
+    made = a_manifest().with_variant("int8", a_part())
+    names = {file.file for file in compilation.needed(made, "int8")}
+    assert names == {"int8.onnx", "int8.tflite", "reference-int8.npy", "samples.npz"}
+    assert {file.file for file in compilation.needed(made, "fp32")} == {"model.onnx", "samples.npz"}
 
 
 def test_an_unknown_variant_is_answered_with_the_known_ones() -> None:

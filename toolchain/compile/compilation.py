@@ -227,7 +227,7 @@ def compile_model(
     plan = LibraryPlan.of(
         folder, target, opt_level, linker=linker, compiler=by, variant=variant, tuned=tuned or {}
     )
-    _refuse_changed(folder, _needed(plan.present, variant))
+    _refuse_changed(folder, needed(plan.present, variant))
     entry = _built(plan, where, check_in_parallel=check_in_parallel, progress=progress)
     made = _publish(plan, where, entry)
     _state(plan, made, plan.inputs())
@@ -292,8 +292,12 @@ def _built(
     return where.get_or_build(linked, link)
 
 
-def _needed(present: ModelManifest, variant: str) -> list[manifest.File]:
-    """The files that a compilation reads: both forms, the samples, what a variant gave for them."""
+def needed(present: ModelManifest, variant: str) -> list[manifest.File]:
+    """The files that a compilation reads: both forms, the samples, what a variant gave for them.
+
+    Raises:
+        UsageError: there is no ONNX graph of the variant.
+    """
     others = (present.references.get(variant), present.tflite.get(variant))
     return [present.graph(variant), present.samples, *(file for file in others if file)]
 
@@ -322,7 +326,7 @@ def _state(plan: LibraryPlan, made: ModelManifest, linked: Mapping[str, object])
         },
         inputs=linked,
     )
-    materials = [Material(name=file.file, sha256=file.sha256) for file in _needed(made, variant)]
+    materials = [Material(name=file.file, sha256=file.sha256) for file in needed(made, variant)]
     if image := plan.linker.image():
         materials.append(provenance.image(image))
     text = provenance.statement(claim, materials).encode()

@@ -275,14 +275,14 @@ class ModelManifest(_Part):
     def with_variant(self, variant: str, part: VariantPart) -> ModelManifest:
         """The manifest with a variant's files, in the place of its older ones.
 
-        Libraries of the variant go when they are of another graph, and so do artifacts of other
-        runtimes, which may be made of its TFLite file too.
+        Libraries of the variant, and artifacts of other runtimes, go when they are of another graph
+        or TFLite file: they may be made of either.
         """
         kept = {key: why for key, why in self.missing.items() if not _is_of(variant, key)}
-        same_graph = part.graph == self.graphs.get(variant)
-        same = same_graph and part.tflite == self.tflite.get(variant)
+        same = part.graph == self.graphs.get(variant)
+        same = same and part.tflite == self.tflite.get(variant)
         libraries = {
-            target: {n: lib for n, lib in levels.items() if same_graph or lib.variant != variant}
+            target: {n: lib for n, lib in levels.items() if same or lib.variant != variant}
             for target, levels in self.libraries.items()
         }
         return self.model_copy(
