@@ -214,7 +214,7 @@ def _start(root: str, command: list[str]) -> None:
         os.replace(log, log + ".1")
     with open(log, "ab") as stream:
         begun = subprocess.run(
-            [sys.executable, "-S", "-E", "-c", BEGIN, *map(os.path.expanduser, command)],
+            [sys.executable, "-I", "-S", "-c", BEGIN, *map(os.path.expanduser, command)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stream,

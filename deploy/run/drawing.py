@@ -17,6 +17,7 @@ from toolchain.core.errors import UsageError
 
 GOLDEN = 0.618034  # of the circle of hues: colours that follow each other differ most
 OVER = 0.55  # of a mask's colour over the picture
+LONGEST = 40  # characters of a label
 SMALL = 320  # pixels of a picture's longer side, up to which it is drawn larger
 Pixels = npt.NDArray[np.uint8]
 
@@ -29,12 +30,12 @@ def boxes(picture: Pixels, found: Sequence[Box]) -> PIL.Image.Image:
     size = max(11, round(max(image.size) / 45))
     for box in reversed(found):
         colour = _colour(box.number)
-        left, top, right, bottom = (
-            edge * times for edge in (box.left, box.top, box.right, box.bottom)
-        )
+        # beyond the picture it would take as long as it is large, and show nothing
+        left, right = (_within(x * times, image.width + line, line) for x in (box.left, box.right))
+        top, bottom = (_within(y * times, image.height + line, line) for y in (box.top, box.bottom))
         edges = (left, top, max(right, left), max(bottom, top))
         draw.rectangle(edges, outline=colour, width=line)
-        text = f"{box.label} {box.score:.2f}"
+        text = f"{box.label[:LONGEST]} {box.score:.2f}"
         place = max(left, 0), max(top - size - 4, 0)
         draw.rectangle(draw.textbbox(place, text, font_size=size), fill=colour)
         draw.text(place, text, fill="white", font_size=size)
@@ -66,6 +67,10 @@ def save(image: PIL.Image.Image, path: Path) -> None:
         raise UsageError(
             f"{path} can't be written", detail=str(error), resolution="--out found.png"
         ) from error
+
+
+def _within(edge: float, most: float, line: int) -> float:
+    return min(max(edge, -line), most)
 
 
 def _canvas(picture: Pixels) -> tuple[PIL.Image.Image, int]:

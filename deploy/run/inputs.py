@@ -6,6 +6,7 @@ on the device.
 
 from __future__ import annotations
 
+import struct
 import wave
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ import PIL.ImageOps
 from toolchain.accuracy.dataset import ENDINGS
 from toolchain.core.errors import UsageError
 from toolchain.formats.signature import Tensor
-from toolchain.models.samples_file import INPUT
+from toolchain.models.samples_file import INPUT, UNREADABLE
 
 Array = npt.NDArray[Any]
 SOUNDS, ARRAYS, ARRAY = ".wav", ".npz", ".npy"
@@ -117,7 +118,8 @@ def _sound(path: Path) -> npt.NDArray[np.float64]:
         with wave.open(str(path), "rb") as opened:
             form = opened.getframerate(), 8 * opened.getsampwidth()
             channels, frames = opened.getnchannels(), opened.readframes(opened.getnframes())
-    except (wave.Error, EOFError, OSError) as error:
+    # a size that can't be is a RuntimeError to wave
+    except (wave.Error, EOFError, OSError, RuntimeError, struct.error) as error:
         raise UsageError(
             f"{path.name} is no sound that can be read",
             detail=str(error),
@@ -128,7 +130,8 @@ def _sound(path: Path) -> npt.NDArray[np.float64]:
             f"{path.name} has {form[0]} samples a second of {form[1]} bits",
             resolution=f"convert it: sox {path.name} -r {RATE} -b 16 converted.wav",
         )
-    mixed = np.frombuffer(frames, "<i2").reshape(-1, channels).mean(axis=1) / 32768
+    whole = len(frames) // (2 * channels) * channels  # a recording may have been cut short
+    mixed = np.frombuffer(frames, "<i2", whole).reshape(-1, channels).mean(axis=1) / 32768
     return np.asarray(mixed, np.float64)
 
 
@@ -167,22 +170,33 @@ def _arrays(path: Path, inputs: Sequence[Tensor], fed: Sequence[str]) -> Iterato
 
 def _loaded(path: Path, inputs: Sequence[Tensor]) -> dict[str, Array]:
     """The arrays of a file by the names of inputs; `in:NAME` is NAME, as in samples.npz."""
-    if path.stat().st_size > MOST_BYTES:
-        raise UsageError(f"{path.name} is larger than {MOST_BYTES >> 20} MiB")
     known = {tensor.name for tensor in inputs}
     try:
+        if _size(path) > MOST_BYTES:
+            raise UsageError(
+                f"{path.name} holds more than {MOST_BYTES >> 20} MiB",
+                resolution="give its inputs in several files",
+            )
         opened = np.load(path, allow_pickle=False)
         if isinstance(opened, np.ndarray):
             return {inputs[0].name: opened}
         with opened as arrays:
             names = {key.removeprefix(INPUT): key for key in arrays.files}
             return {name: arrays[key] for name, key in names.items() if name in known}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise UsageError(
             f"{path.name} holds no arrays that can be read",
             detail=str(error),
             resolution="write it by numpy.savez('in.npz', NAME=array)",
         ) from error
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file of arrays, unpacked."""
+    if path.suffix.lower() == ARRAY:
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
 
 
 def _inferences(path: Path, tensor: Tensor, array: Array) -> int | None:

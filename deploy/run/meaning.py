@@ -107,7 +107,7 @@ class Reader:
             return []
         (found,) = real.values()
         row = found.reshape(-1)
-        best = np.argsort(-row, kind="stable")[: self._top]
+        best = np.argsort(-row.astype(np.float64), kind="stable")[: self._top]
         return [Score(label=self.label(int(n)), number=int(n), score=float(row[n])) for n in best]
 
     def _boxes(self, outputs: Mapping[str, Array], picture: Array) -> list[Box]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import signal
 import subprocess
 import sys
@@ -32,6 +34,16 @@ def wait_for(lines: list[str], count: int) -> None:
     deadline = time.monotonic() + 10
     while len(lines) < count and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def test_json_has_null_for_what_is_no_finite_number(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_json({"a": [math.nan, 1.5], "b": {"c": (math.inf, -math.inf)}})
+
+    def refused(word: str) -> float:
+        raise AssertionError(word)
+
+    told = json.loads(capsys.readouterr().out, parse_constant=refused)
+    assert told == {"a": [None, 1.5], "b": {"c": [None, None]}}
 
 
 def test_a_silent_step_still_says_that_it_runs(lines: list[str]) -> None:

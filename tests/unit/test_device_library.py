@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from edgewright_device import EdgewrightError, InputError, MeaningError, Network
 from edgewright_device import pictures as on_device
 from edgewright_runner import backends
 
+from tests.support.damage import damaged
 from tests.support.device_releases import Arrays, NumpyBackend, release, tensor
 from toolchain.accuracy.sharding import shards_job
 from toolchain.models.preprocessing import Preprocessing, Spectrogram
@@ -201,6 +203,32 @@ def test_a_sound_becomes_the_spectrogram_that_the_samples_have(
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes((sound * 32767).astype("<i2").tobytes())
     assert np.abs(net(tmp_path / "a.wav")["y"] - wanted).max() < 0.2
+
+
+def test_damaged_sounds_and_arrays_are_read_or_refused(tmp_path: Path, opened: Opened) -> None:
+    net = opened(doubled, [tensor("x", 1, 4)], [tensor("y", 1, 4)])
+    sound, array = tmp_path / "a.wav", tmp_path / "a.npy"
+    with wave.open(str(sound), "wb") as file:
+        file.setparams((2, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(400))
+    np.save(array, np.zeros(4, np.float32))
+    rng = random.Random(23)  # noqa: S311 (the same each time)
+    for path in (sound, array):
+        content, refused = path.read_bytes(), 0
+        for _ in range(400):
+            path.write_bytes(damaged(content, rng))
+            try:
+                net.taken(path)
+            except InputError:
+                refused += 1
+        assert refused > 100, path.name
+
+
+def test_the_best_class_is_that_of_the_greatest_score_of_any_type(opened: Opened) -> None:
+    net = opened(
+        lambda _: {"y": np.array([[0, 1, 0]], np.uint8)}, [tensor("x", 1, 4)], [tensor("y", 1, 3)]
+    )
+    assert net.classify(np.zeros(4, np.float32))[0] == ("class 1", 1.0)
 
 
 def test_boxes_are_in_pixels_of_the_picture(opened: Opened) -> None:

@@ -19,9 +19,11 @@ LIBRARY = {"runner/edgewright_device/__init__.py": b"def load(*_, **__): return 
 CODE = "import tiny, edgewright_device; print(tiny.WORKS)"
 
 
-def installed(folder: Path) -> subprocess.CompletedProcess[str]:
+def installed(folder: Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(folder / "install.py")]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, cwd=home, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def an_export(tmp_path: Path, requires: dict[str, Any] | None = None) -> Path:
@@ -39,6 +41,15 @@ def test_it_installs_where_it_lies_and_again(tmp_path: Path) -> None:
     assert str(python) in done.stdout
     found = subprocess.run([python, "-c", CODE], capture_output=True, text=True, check=True)
     assert found.stdout == "True\n"
+
+
+def test_a_file_where_it_is_called_is_no_module_of_what_it_starts(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("json", "signal", "email", "logging"):
+        (home / f"{name}.py").write_text("raise SystemExit('not the library')\n")
+    done = installed(an_export(tmp_path), home)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_archive_holds_the_same_and_has_the_same_bytes_again(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +155,50 @@ def test_a_box_s_own_score_counts_where_there_is_one() -> None:
 def test_outputs_that_are_no_yolo_heads_are_refused() -> None:
     with pytest.raises(box_decoding.OtherHeadError, match="not a YOLO head's"):
         box_decoding.decoded({"found": np.zeros((7, 9), np.float32)}, YOLO, 10, SIZE)
+
+
+def test_of_an_output_that_claims_everything_the_first_boxes_stay_at_once() -> None:
+    rows = np.ones((8400, 84), np.float32)
+    rows[:, :2] = np.stack(np.divmod(np.arange(8400), 100), axis=1) * 10
+    how = Detection(head="yolo", score=0.25, overlap=0.45, most=300)
+    started = time.process_time()
+    found = box_decoding.decoded({"found": rows}, how, 80, SIZE)
+    assert time.process_time() - started < 20  # by comparing each with all before it, hours
+    assert found.scores.tolist() == [1.0] * 300
+
+
+def test_the_boxes_that_stay_are_those_of_comparing_each_with_all() -> None:
+    rng = np.random.default_rng(23)
+    rows = rng.random((200, 7)) * [60, 30, 12, 12, 1, 1, 1]
+    how = Detection(head="yolo", score=0.2, overlap=0.3, most=40)
+    found = box_decoding.decoded({"found": rows}, how, 3, SIZE)
+    kept: list[tuple[float, int, list[float]]] = []
+    places = [(row, number) for row in range(200) for number in range(3)]
+    for row, number in sorted(places, key=lambda place: -rows[place[0], 4 + place[1]]):
+        x, y, wide, tall = rows[row, :4]
+        box = [x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2]
+        rivals = [other for _, n, other in kept if n == number]
+        if rows[row, 4 + number] >= 0.2 and all(iou(box, other) <= 0.3 for other in rivals):
+            kept.append((rows[row, 4 + number], number, box))
+    assert found.classes.tolist() == [number for _, number, _ in kept[:40]]
+    np.testing.assert_allclose(found.corners, [box for _, _, box in kept[:40]])
+
+
+def iou(one: list[float], other: list[float]) -> float:
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    tall = min(one[3], other[3]) - max(one[1], other[1])
+    both = max(wide, 0) * max(tall, 0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return both / (sum(areas) - both)
+
+
+def test_a_box_that_is_nowhere_is_left_out() -> None:
+    given = detections(
+        (10, 10, 8, 8, 0.9, 0.0, 0.0), (math.nan, 10, 8, 8, 0.9, 0.0, 0.0),
+        (10, math.inf, 8, 8, 0.9, 0.0, 0.0), (40, 10, 8, 8, math.inf, math.nan, 0.0),
+    )  # fmt: skip
+    found = box_decoding.decoded(given, YOLO, 3, SIZE)
+    np.testing.assert_allclose(found.corners, [[6, 6, 14, 14]])
 
 
 def annotated(folder: Path, sides: tuple[int, int]) -> list[Labelled]:

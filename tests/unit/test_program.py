@@ -117,6 +117,17 @@ def test_a_program_that_ended_is_not_waited_for(root: str) -> None:
         assert "no weights" in caught.value.fields["detail"]
 
 
+def test_a_file_in_the_home_is_no_module_of_what_starts_it(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    (home / "signal.py").write_text("raise SystemExit('not the library')\n")
+    restarted(root, program(["sleep", "60"]))
+    assert service.running(root) is not None
+
+
 def test_a_restart_ends_the_one_before_with_all_that_it_started(root: str) -> None:
     inner = Path(root, "inner")
     script = f"(trap '' TERM; exec sleep 60) & echo $! > {inner}; sleep 60"

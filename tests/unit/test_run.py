@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import wave
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,12 @@ def unusable(tmp_path: Path, name: str) -> Path:
         np.savez(path, x=np.zeros((2, 5)))
     elif name == "type.npz":
         np.savez(path, x=np.zeros(4, np.complex64))
+    elif name == "claims.npy":
+        np.save(path, np.zeros(0))
+        path.write_bytes(path.read_bytes().replace(b"(0,), }" + b" " * 12, b"(1000000000000,), }"))
+    elif name == "grows.npz":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("x.npy", bytes(inputs.MOST_BYTES + 1))
     elif name == "pickled.npy":
         np.save(path, np.array([{}]), allow_pickle=True)
     elif name == "empty":
@@ -278,6 +285,8 @@ def unusable(tmp_path: Path, name: str) -> Path:
         ("rate.wav", "44100 samples a second"),
         ("bad.npz", "holds no arrays that can be read"),
         ("pickled.npy", "holds no arrays that can be read"),
+        ("claims.npy", "holds no arrays that can be read"),
+        ("grows.npz", "holds more than 256 MiB"),
         ("other.npz", "has none of the model's inputs"),
         ("shape.npz", r"x has shape \(2, 5\)"),
         ("type.npz", "x is complex64"),
@@ -345,6 +354,15 @@ def test_rounded_scores_are_told_as_the_numbers_that_they_stand_for() -> None:
     told = reader(Metadata(task="classification"), [output], ["a", "b", "c"])
     meaning = told.meaning({"y": np.array([[0, 4, 2]], np.int8)}, an_item())
     assert [(s.label, s.score) for s in meaning.scores] == [("b", 3.0), ("c", 2.0)]
+
+
+@pytest.mark.parametrize(
+    "output", [Tensor(name="y", shape=(1, 3), dtype=t) for t in ("uint8", "bool", "int64")]
+)
+def test_the_best_class_is_that_of_the_greatest_score_of_any_type(output: Tensor) -> None:
+    told = reader(Metadata(task="classification"), [output])
+    meaning = told.meaning({"y": np.array([[0, 1, 0]], output.dtype)}, an_item())
+    assert [(s.number, s.score) for s in meaning.scores] == [(1, 1.0), (0, 0.0)]
 
 
 def test_a_box_is_shown_beside_the_one_of_the_same_place_here() -> None:

@@ -95,11 +95,13 @@ def decoded(
         corners, scores = _of_ssd(outputs, int(how.background), classes, size)
     else:
         corners, scores = _of_yolo(outputs, how, classes)
-    place, of_class = np.nonzero(scores >= how.score)
+    # a box without finite edges is nowhere
+    somewhere = np.isfinite(corners).all(axis=1, keepdims=True)
+    place, of_class = np.nonzero((scores >= how.score) & somewhere & np.isfinite(scores))
     kept = scores[place, of_class]
     order = np.argsort(-kept, kind="stable")
     found = Boxes(corners=corners[place][order], scores=kept[order], classes=of_class[order])
-    chosen = suppressed(found, how.overlap)[: how.most]
+    chosen = suppressed(found, how.overlap, how.most)
     return Boxes(
         corners=found.corners[chosen], scores=found.scores[chosen], classes=found.classes[chosen]
     )
@@ -159,19 +161,31 @@ def _rows(outputs: Mapping[str, npt.NDArray[np.generic]], length: int) -> Array:
     )
 
 
-def suppressed(boxes: Boxes, overlap: float) -> list[int]:
-    """Which boxes stay when of two of a class that overlap by more the worse goes."""
+def suppressed(boxes: Boxes, overlap: float, most: int) -> list[int]:
+    """Which boxes stay when of two of a class that overlap by more the worse goes.
+
+    It takes at most `most` looks at a class, however many boxes an output claims.
+
+    Args:
+        boxes: the surest first.
+        overlap: IoU.
+        most: how many stay at most.
+    """
     kept: list[int] = []
+    stays = np.ones(len(boxes.scores), np.bool_)
+    members = {number: np.flatnonzero(boxes.classes == number) for number in set(boxes.classes)}
     areas = np.prod(np.maximum(boxes.corners[:, 2:] - boxes.corners[:, :2], 0), axis=1)
     for number in range(len(boxes.scores)):
-        rivals = [other for other in kept if boxes.classes[other] == boxes.classes[number]]
-        if rivals:
-            others = boxes.corners[rivals]
-            low = np.maximum(others[:, :2], boxes.corners[number, :2])
-            high = np.minimum(others[:, 2:], boxes.corners[number, 2:])
-            both = np.prod(np.maximum(high - low, 0), axis=1)
-            either = areas[rivals] + areas[number] - both
-            if (both > overlap * either).any():
-                continue
+        if len(kept) == most:
+            break
+        if not stays[number]:
+            continue
         kept.append(number)
+        rivals = members[boxes.classes[number]]
+        others = boxes.corners[rivals]
+        low = np.maximum(others[:, :2], boxes.corners[number, :2])
+        high = np.minimum(others[:, 2:], boxes.corners[number, 2:])
+        both = np.prod(np.maximum(high - low, 0), axis=1)
+        either = areas[rivals] + areas[number] - both
+        stays[rivals[both > overlap * either]] = False
     return kept

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import re
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
@@ -75,8 +76,17 @@ def ask(question: str) -> str:
 
 
 def show_json(value: object) -> None:
-    """A result for programs, on stdout."""
-    sys.stdout.write(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    """A result for programs, on stdout; JSON has null alone for what is no finite number."""
+    text = json.dumps(_finite(value), indent=1, sort_keys=True, allow_nan=False)
+    sys.stdout.write(text + "\n")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,12 @@ from toolchain.formats.signature import Tensor
 
 Array = npt.NDArray[Any]
 INPUT, OUTPUT = "in:", "out:"
+# what numpy, its parser of a head and Python's zip reader raise for a damaged file, and for a head
+# that claims more than there is
+UNREADABLE = (
+    *(OSError, ValueError, EOFError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error),
+    *(struct.error, KeyError, TypeError, AttributeError, OverflowError, RuntimeError, MemoryError),
+)
 
 
 def keyed(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:

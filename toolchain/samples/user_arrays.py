@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolchain.core.errors import ModelError
+from toolchain.models.samples_file import UNREADABLE
 from toolchain.samples.public_images import Inputs
 
 HOW = "save it with numpy.savez(FILE, x=inputs, labels=classes)"
@@ -23,7 +24,7 @@ def arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as loaded:
             return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         raise ModelError(
             f"{path.name} can't be read as .npz", detail=str(error), resolution=HOW
         ) from error

@@ -39,7 +39,15 @@ def main() -> int:
     python = HERE / "venv" / "bin" / "python"
     shutil.rmtree(HERE / "venv", ignore_errors=True)
     venv.EnvBuilder(system_site_packages=True, symlinks=True).create(HERE / "venv")
-    pip = [str(python), "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-input"]
+    pip = [
+        str(python),
+        "-E",
+        "-m",
+        "pip",
+        "--isolated",
+        "--disable-pip-version-check",
+        "--no-input",
+    ]
     offline = ["--no-cache-dir", "--no-index", "--require-hashes", "--no-deps"]
     wheels = ["--find-links", str(HERE / "wheels"), "-r", str(HERE / manifest["requirements"])]
     done = ran([*pip, "install", "--quiet", *offline, *wheels])
@@ -98,9 +106,9 @@ def damaged(files: list[dict[str, Any]]) -> list[str]:
 
 
 def ran(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """A command's end with all that it said."""
+    """A command's end with all that it said; what lies where it was called is no module of it."""
     return subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
 
 

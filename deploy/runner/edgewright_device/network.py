@@ -188,7 +188,7 @@ class Network:
         if len(found) != 1 or found[0].size < 2 or self.batch != 1:
             raise MeaningError(f"{self.name} gives no row of scores", "call it for its arrays")
         scores = found[0].reshape(-1)
-        best = np.argsort(-scores, kind="stable")[:top]
+        best = np.argsort(-scores.astype(np.float64), kind="stable")[:top]
         return [(self.label(int(number)), float(scores[number])) for number in best]
 
     def detect(self, given: Any, score: float = 0.25) -> list[Box]:
@@ -339,7 +339,8 @@ def _array_in(path: Path) -> np.ndarray:
     """
     try:
         array: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    # a damaged head may be no Python, or claim more than the memory holds
+    except Exception as error:
         raise InputError(f"{path} holds no array: {error}", "write it by numpy.save") from error
     return array
 

@@ -5,6 +5,7 @@ A file is 16-bit PCM in WAVE form (RIFF), read by the standard library.
 
 from __future__ import annotations
 
+import struct
 import wave
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,16 @@ def decoded(path: Path) -> np.ndarray:
                 opened.getframerate(), opened.getsampwidth(), opened.getnchannels(),
             )  # fmt: skip
             frames = opened.readframes(opened.getnframes())
-    except (wave.Error, EOFError, OSError) as error:
+    # a size that can't be is a RuntimeError to wave
+    except (wave.Error, EOFError, OSError, RuntimeError, struct.error) as error:
         raise InputError(f"{path} is no sound: {error}", "give a .wav file of PCM") from error
     if rate != RATE or width != 2:
         raise InputError(
             f"{path} has {rate} samples of {8 * width} bits a second",
             f"convert it to {RATE} samples of 16 bits a second",
         )
-    samples = np.frombuffer(frames, "<i2").reshape(-1, channels)
+    whole = len(frames) // (2 * channels) * channels  # a recording may have been cut short
+    samples = np.frombuffer(frames, "<i2", whole).reshape(-1, channels)
     mixed: np.ndarray = samples.mean(axis=1) / 32768
     return mixed
 

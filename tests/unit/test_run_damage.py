@@ -1,0 +1,61 @@
+"""What was damaged or made up, on its way to a run's inputs and its pictures."""
+
+from __future__ import annotations
+
+import random
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+
+from deploy.run import drawing, inputs
+from deploy.run.meaning import Box
+from tests.support.damage import damaged
+from toolchain.core.errors import UsageError
+from toolchain.formats.signature import Tensor
+
+X = Tensor(name="x", shape=(1, 4))
+
+
+def inputs_of_each_kind(tmp_path: Path) -> list[Path]:
+    """A sound in stereo, and arrays in each form."""
+    sound, one, some, packed = (tmp_path / n for n in ("a.wav", "a.npy", "a.npz", "packed.npz"))
+    with wave.open(str(sound), "wb") as file:
+        file.setparams((2, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(400))
+    np.save(one, np.zeros(4, np.float32))
+    np.savez(some, x=np.zeros(4, np.float32))
+    np.savez_compressed(packed, x=np.random.default_rng(1).random((50, 4)))
+    return [sound, one, some, packed]
+
+
+def test_damaged_sounds_and_arrays_are_read_or_refused(tmp_path: Path) -> None:
+    rng = random.Random(23)  # noqa: S311 (the same each time)
+    for whole in inputs_of_each_kind(tmp_path):
+        content, refused = whole.read_bytes(), 0
+        for _ in range(400):
+            whole.write_bytes(damaged(content, rng))
+            try:
+                inputs.read(whole, [X], [])
+            except UsageError:
+                refused += 1
+        assert refused > 100, whole.name
+
+
+def test_a_recording_that_was_cut_short_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
+    sound = inputs_of_each_kind(tmp_path)[0]
+    sound.write_bytes(sound.read_bytes()[:-3])
+    (item,) = inputs.read(sound, [X], [])
+    assert item.sound is not None
+    assert item.sound.shape == (99,)
+
+
+def test_an_edge_that_a_device_made_up_is_drawn_at_the_pictures_own() -> None:
+    far = Box(label="x" * 10_000, number=0, score=0.5, left=-3e9, top=9, right=3e9, bottom=1e300)
+    pixels = np.zeros((480, 640, 3), np.uint8)
+    started = time.process_time()
+    image = drawing.boxes(pixels, [far])
+    assert time.process_time() - started < 10
+    assert image.getpixel((320, 9)) != (0, 0, 0)
+    assert image.getpixel((0, 240)) == (0, 0, 0)
