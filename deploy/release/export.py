@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 
 from toolchain.core import paths
@@ -36,10 +37,19 @@ def export(bundle: Path, name: str, to: Path) -> Path:
     if to.exists() and (to.is_file() or any(to.iterdir())):
         raise UsageError(f"{to} is there already", resolution="name a path that is not there yet")
     to.parent.mkdir(parents=True, exist_ok=True)
+    # it has its name when it is whole: half of one would look like any other
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as scratch:
+        begun = Path(scratch) / to.name
+        _write(bundle, name, begun)
+        begun.replace(to)
+    return to
+
+
+def _write(bundle: Path, name: str, to: Path) -> None:
     if not to.name.endswith(ARCHIVE):
-        shutil.copytree(bundle, to, dirs_exist_ok=True)
+        shutil.copytree(bundle, to)
         shutil.copyfile(PROGRAM, to / PROGRAM.name)
-        return to
+        return
     files = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
     files = {place: path for place, path in files.items() if path.is_file()}
     with (
@@ -52,4 +62,3 @@ def export(bundle: Path, name: str, to: Path) -> Path:
             entry.size = path.stat().st_size
             with path.open("rb") as stream:
                 tar.addfile(entry, stream)
-    return to

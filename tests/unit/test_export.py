@@ -66,6 +66,17 @@ def test_an_archive_holds_the_same_and_has_the_same_bytes_again(tmp_path: Path) 
         assert place.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["there.tar.gz", "there"])
+def test_one_that_is_interrupted_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", extra=LIBRARY)
+    monkeypatch.setattr(export, "PROGRAM", tmp_path / "absent" / "install.py")
+    with pytest.raises(FileNotFoundError):
+        export.export(bundle, "name", tmp_path / "out" / name)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     folder = an_export(tmp_path)
     with pytest.raises(UsageError, match="is there already"):

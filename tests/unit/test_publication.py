@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import suppress
 from functools import partial
@@ -232,6 +233,36 @@ def test_an_index_of_others_is_left_as_it_is(tmp_path: Path, store: Store) -> No
     with pytest.raises(UsageError, match="did not write"):
         published(store, tmp_path / "index", a_wheel(tmp_path, "a-thing"))
     assert content(tmp_path / "index") == {"simple/index.html": b"theirs"}
+
+
+@pytest.mark.parametrize("link", ["simple", "simple/thing", "packages"])
+def test_a_link_in_an_index_leads_nothing_out_of_it(
+    tmp_path: Path, store: Store, link: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    place = tmp_path / "index" / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="can't be published to") as caught:
+        published(store, tmp_path / "index", a_wheel(tmp_path, "thing"))
+    assert "is a link" in caught.value.detail
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless", "file of others"])
+def test_what_is_no_page_is_not_waited_for(tmp_path: Path, store: Store, kind: str) -> None:
+    page = tmp_path / "index" / "simple" / "thing" / "index.v1_json"
+    page.parent.mkdir(parents=True)
+    secret = tmp_path / "secret"
+    secret.write_text('{"meta": "secret"}')
+    if kind == "pipe":
+        os.mkfifo(page)
+    else:
+        page.symlink_to("/dev/zero" if kind == "endless" else secret)
+    with pytest.raises(UsageError, match="can't be published to") as caught:
+        published(store, tmp_path / "index", a_wheel(tmp_path, "thing"))
+    assert '{"meta"' not in caught.value.detail
 
 
 def test_an_entry_that_leads_elsewhere_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 import zipfile
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import flatbuffers
 import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
+from tests.support.damage import damaged
 from toolchain.formats.graphs import tflite_metadata
 from toolchain.formats.network import Described
 
@@ -55,7 +57,7 @@ def metadata(mean: Sequence[float], std: Sequence[float], labels: str) -> bytes:
     return bytes(b.Output())
 
 
-def a_model(said: bytes, files: dict[str, str]) -> bytes:
+def a_model(said: bytes, files: dict[str, str], method: int = zipfile.ZIP_STORED) -> bytes:
     """A model with such metadata, and files in an archive behind it."""
     held, entry = schema.BufferT(), schema.MetadataT()
     held.data = said
@@ -66,7 +68,7 @@ def a_model(said: bytes, files: dict[str, str]) -> bytes:
     builder.Finish(model.Pack(builder), b"TFL3")
     behind = io.BytesIO(bytes(builder.Output()))
     behind.seek(0, io.SEEK_END)
-    with zipfile.ZipFile(behind, "a") as archive:
+    with zipfile.ZipFile(behind, "a", method) as archive:
         for name, text in files.items():
             archive.writestr(name, text)
     return behind.getvalue()
@@ -115,3 +117,21 @@ def test_damaged_metadata_counts_as_not_said() -> None:
         found = tflite_metadata.read(a_model(bytes(broken), {"labels.txt": "cat\ndog\n"}))
         answers.add(found is None)
     assert answers == {True, False}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_of_labels_ends_no_conversion(method: int) -> None:
+    names = "".join(f"class number {number}\n" for number in range(300))
+    whole = a_model(metadata([127.5], [128.0], "labels.txt"), {"labels.txt": names}, method)
+    chance = random.Random(7)  # noqa: S311 (damage, no secret)
+    labelled = 0
+    for _ in range(1000):
+        found = tflite_metadata.read(damaged(whole, chance))
+        labelled += found is not None and len(found.labels) == 300
+    assert 0 < labelled < 1000
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_normalisation_by_no_finite_number_is_none(number: float) -> None:
+    for mean, std in (([number], [1.0]), ([0.0], [number])):
+        assert tflite_metadata.read(a_model(metadata(mean, std, "a.txt"), {})) is None

@@ -1,11 +1,19 @@
-"""A folder that is published to, by paths below it; each file is whole when it appears."""
+"""A folder that is published to, by paths below it; each file is whole when it appears.
+
+Others may write there too: no link in it is followed, and what is no file is neither read nor
+waited for.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from toolchain.core.errors import UsageError
 from toolchain.core.store import explain_no_space, write_atomically
+
+LARGEST = 1 << 30  # bytes of a file: wheels have hundreds of MiB
 
 
 class Folder:
@@ -22,10 +30,16 @@ class Folder:
         """A file's bytes; None when it isn't there.
 
         Raises:
-            UsageError: it can't be read.
+            UsageError: it can't be read, is no file or lies behind a link.
         """
+        path = self._inside(name)
         try:
-            return (self.root / name).read_bytes()
+            opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            with os.fdopen(opened, "rb") as stream:
+                found = os.fstat(opened)
+                if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+                    raise OSError(f"{path} is no file that was published")
+                return stream.read(found.st_size)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -43,12 +57,25 @@ class Folder:
         """
         if self.read(name) == content:
             return False
+        path = self._inside(name)
         try:
             with explain_no_space(self.root):
-                write_atomically(self.root / name, content)
+                write_atomically(path, content)
         except OSError as error:
             raise self._unusable(error) from error
         return True
+
+    def _inside(self, name: str) -> Path:
+        """Where a file lies.
+
+        Raises:
+            UsageError: a link on the way leads elsewhere.
+        """
+        path = self.root / name
+        for folder in path.parents[: len(Path(name).parts) - 1]:
+            if folder.is_symlink():
+                raise self._unusable(OSError(f"{folder} is a link, to {folder.readlink()}"))
+        return path
 
     def _unusable(self, error: OSError) -> UsageError:
         return UsageError(

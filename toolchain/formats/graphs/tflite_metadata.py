@@ -8,8 +8,11 @@ Nothing is written here, and whatever can't be read counts as not said.
 from __future__ import annotations
 
 import io
+import lzma
+import math
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 
 import flatbuffers
@@ -22,6 +25,10 @@ from toolchain.formats.network import Described
 BUFFER, IDENTIFIER = b"TFLITE_METADATA", b"M001"
 MOST_LABELS = 1 << 20  # bytes of a list of labels
 MOST_ENTRIES = 1000  # of a vector
+# what zipfile raises for damaged archives, and for those that are encrypted or packed otherwise
+UNREADABLE = (
+    zipfile.BadZipFile, KeyError, OSError, RuntimeError, EOFError, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 # The fields of each table, by their place in the schema: 4 + 2 * n is where a vtable has field n.
 SUBGRAPHS = 3  # of ModelMetadata
 INPUTS, OUTPUTS = 2, 3  # of SubGraphMetadata
@@ -99,7 +106,7 @@ def _normalization(graph: Table) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if kind and place and unit.Bytes[kind] == NORMALIZATION:
             options = Table(unit.Bytes, unit.Indirect(place))
             mean, std = _floats(options, MEAN), _floats(options, STD)
-            if mean and std and 0 not in std:
+            if mean and std and 0 not in std and all(map(math.isfinite, mean + std)):
                 return mean, std
     return (), ()
 
@@ -121,6 +128,6 @@ def _packed(content: bytes, name: str) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(name) as packed:
             text = packed.read(MOST_LABELS + 1)
-    except (zipfile.BadZipFile, KeyError, OSError, RuntimeError, NotImplementedError, EOFError):
+    except UNREADABLE:
         return ""
     return text.decode("utf-8", "replace") if len(text) <= MOST_LABELS else ""
