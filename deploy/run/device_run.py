@@ -6,6 +6,7 @@ import base64
 import binascii
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from toolchain.formats.signature import Tensor
 Array = npt.NDArray[Any]
 Json = dict[str, Any]
 LIMIT_S = 1800.0
+MOST_BYTES = 1 << 30  # of what one inference gives
 GROUP_BYTES = 32 << 20  # of inputs that are sent at once
 USERS = ("InputError", "MeaningError", "NotDeployedError")  # errors of edgewright_device
 DEPLOY_AGAIN = "deploy again: `invoke deploy --host NAME`"
@@ -173,6 +175,14 @@ class _Listener:
         self._name, self._items = manifest.model, items
         self._signature = {"outputs": {one.name: one for one in manifest.outputs}}
         self._signature["inputs"] = {t.name: t for t in manifest.inputs} if inputs else {}
+        # shapes are what the device says: what it may fill here has a bound of our own
+        size = sum(_size(t) for tensors in self._signature.values() for t in tensors.values())
+        if size > MOST_BYTES:
+            raise BenchError(
+                f"{self._name} gives {size} bytes an inference, as the device says",
+                detail=f"at most {MOST_BYTES >> 30} GiB is taken",
+                resolution=DEPLOY_AGAIN,
+            )
         self._data: dict[tuple[str, str], bytearray] = {}
         self._ran: list[Ran] = []
 
@@ -251,4 +261,4 @@ class _Listener:
 
 def _size(tensor: Tensor) -> int:
     """Bytes of a tensor."""
-    return int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
+    return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize

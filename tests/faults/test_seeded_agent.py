@@ -61,5 +61,6 @@ def _caught(folder: Path, mutation: tuple[str, str, str], first: str) -> str | N
         try:
             trials[name]()
         except (AssertionError, pytest.fail.Exception, EdgewrightError) as error:
-            return f"{name}: {str(error).splitlines()[0][:110]}"
+            said = str(error).splitlines() or [type(error).__name__]
+            return f"{name}: {said[0][:110]}"
     return None

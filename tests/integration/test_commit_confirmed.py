@@ -15,6 +15,7 @@ from deploy.release import deployment, fleet, rollout
 from deploy.release.agent_answers import SwitchedBack
 from deploy.release.agent_session import Session, open_session
 from deploy.release.fleet import Limits
+from deploy.release.plan import Outcome
 from deploy.ssh import connection
 from tests.support.bundles import make_bundle
 from tests.support.sshd import Sshd, deploy, processes_with, wait_until
@@ -155,6 +156,9 @@ def test_a_device_lost_at_its_switch_is_asked_what_it_runs(
         [sshd.device], rollout.deployed({"rv64gc": folder}), limits=Limits(), show=lambda *_: None
     )
     assert result.status == status, result.plain()
+    if isinstance(result.value, Outcome):  # what it did not say is not known, and no zero
+        assert (result.value.sent, result.value.seconds) == (None, None)
+        assert result.value.sent_in_words() == "unknown"
     new = assemble.load(folder).release[:16]
     assert wait_until(lambda: links(sshd)[0] == (new if at == "after" else two[1]))
 

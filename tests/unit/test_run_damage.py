@@ -8,11 +8,16 @@ import wave
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from deploy.run import drawing, inputs
+from deploy.run import device_run, drawing, inputs
+from deploy.run.deployed_model import Choice, DeployedModel
+from deploy.run.inputs import Item
 from deploy.run.meaning import Box
 from tests.support.damage import damaged
-from toolchain.core.errors import UsageError
+from tests.support.manifests import a_manifest
+from toolchain.bundle.assemble import Executable
+from toolchain.core.errors import BenchError, UsageError
 from toolchain.formats.signature import Tensor
 
 X = Tensor(name="x", shape=(1, 4))
@@ -49,6 +54,27 @@ def test_a_recording_that_was_cut_short_is_taken_as_far_as_it_goes(tmp_path: Pat
     (item,) = inputs.read(sound, [X], [])
     assert item.sound is not None
     assert item.sound.shape == (99,)
+
+
+@pytest.mark.parametrize("shape", [(10**6, 10**6), (2**40, 2**40)])
+def test_a_device_that_says_its_outputs_are_endless_fills_no_memory(
+    shape: tuple[int, ...],
+) -> None:
+    manifest = a_manifest().model_copy(update={"outputs": [Tensor(name="y", shape=shape)]})
+    executable = Executable(runtime="tflite", variant="fp32", file="a", inputs=["x"], outputs=["y"])
+    there = DeployedModel(release="a" * 64, manifest=manifest, executables=(executable,), labels=())
+    with pytest.raises(BenchError, match="bytes an inference"):
+        device_run.run(
+            Silent(), "~/edgewright", there, Choice(executable=executable, threads=1),
+            [Item(name="a", path=Path("a"), arrays={"x": np.zeros(4)})], inputs=False,
+        )  # fmt: skip
+
+
+class Silent:
+    """A device that says nothing."""
+
+    def run(self, *_: object, **__: object) -> str:
+        return ""
 
 
 def test_an_edge_that_a_device_made_up_is_drawn_at_the_pictures_own() -> None:

@@ -72,7 +72,8 @@ def flipped_bits(bench: Bench) -> int:
             bench.agent, bench.root, bench.bundles[2],
             flip=lambda b, n=number, t=turn: flip(b) if next(t) == n - 1 else b,  # type: ignore[misc]
         )  # fmt: skip
-        assert not device.problems(bench.root, bench.bundles, [bench.bundles[2]])
+        wrong = device.problems(bench.root, bench.bundles, [bench.bundles[2]])
+        assert not wrong, f"a bit flipped on the way: {wrong}"
         count += 1
     bench.reset("deploy")
     with pytest.raises(ReleaseError, match="damaged"):
