@@ -160,8 +160,10 @@ def left_out(there: Deployed, selection: Selection) -> list[str]:
 def _why(runtime: Runtime, model: ModelManifest) -> str:
     """Why a deployed model has nothing for a runtime."""
     key = GRAPH if runtime.has_opt_levels else runtime.name
+    makes = "compile" if runtime.has_opt_levels else "convert"
     return model.missing.get(missing_key(key)) or (
-        "nothing for it was deployed; `invoke convert` or `invoke compile`, then `invoke deploy`"
+        f"nothing for it was deployed; `invoke {makes}`, then `invoke deploy --host NAME --runtime "
+        f"{runtime.name}`"
     )
 
 
@@ -179,8 +181,7 @@ def _refuse_runtimes(there: Deployed, names: Sequence[str]) -> None:
                 detail="\n".join(
                     f"{one.model}, batch {one.batch}: {_why(runtime, one)}" for one in manifests
                 ),
-                resolution="`invoke deploy --host NAME` sends more; --runtime all takes what is "
-                "there",
+                resolution="--runtime all measures what is there",
             )
 
 
