@@ -36,7 +36,7 @@ def drawn(tensor: network.Tensor, name: str) -> Array:
     return found.astype(tensor.kind)
 
 
-def imported(content: bytes, dot: DotProduct | None = None) -> tvm.IRModule:
+def imported(content: bytes, dot: DotProduct | None = None, *, widens: bool = True) -> tvm.IRModule:
     read = network.read(content)
 
     def described(numbers: tuple[int, ...], what: str) -> list[signature.Tensor]:
@@ -51,18 +51,23 @@ def imported(content: bytes, dot: DotProduct | None = None) -> tvm.IRModule:
 
     inputs, outputs = described(read.inputs, "in"), described(read.outputs, "out")
     orders = [t.name for t in inputs], [t.name for t in outputs]
-    module = importer.from_tflite(content, inputs, outputs, orders, dot)
+    module = importer.from_tflite(content, inputs, outputs, orders, dot, widens=widens)
     assert module is not None
     return module
 
 
 def compiled(
-    content: bytes, given: list[Array], level: int = 3, dot: DotProduct | None = None
+    content: bytes,
+    given: list[Array],
+    level: int = 3,
+    dot: DotProduct | None = None,
+    *,
+    widens: bool = True,
 ) -> list[Array]:
     """What our form gives, compiled for this machine."""
     here = compilation_job.host_target()
     scheduled, _ = pipeline.schedule(
-        pipeline.lower(imported(content, dot), here, level), here, level
+        pipeline.lower(imported(content, dot, widens=widens), here, level), here, level
     )
     main = relax.VirtualMachine(pipeline.build(scheduled, here), tvm.cpu())["main"]
     result = main(*map(tvm.runtime.tensor, given))
@@ -76,11 +81,12 @@ def check(
     exact: bool = True,
     level: int = 3,
     dot: DotProduct | None = None,
+    widens: bool = True,
 ) -> None:
     read = network.read(content)
     given = [drawn(read.tensors[number], name) for number in read.inputs]
     expected = tflite_models.reference(content, given)
-    found = compiled(content, given, level, dot)
+    found = compiled(content, given, level, dot, widens=widens)
     for number, one, other in zip(read.outputs, expected, found, strict=True):
         assert one.shape == other.shape
         assert one.dtype == other.dtype

@@ -11,7 +11,7 @@ import tvm
 from tvm import relax
 
 from tests.support import tflite_models
-from tests.support.networks import NEON
+from tests.support.networks import NEON, VECTORS, X86
 from tests.support.quantized_operators import (
     NONE,
     RELU,
@@ -26,7 +26,7 @@ from tests.support.quantized_operators import (
     steps,
 )  # fmt: skip
 from tests.support.tflite_models import Operator, Tensor, constant
-from toolchain.compile import compilation_job, pipeline
+from toolchain.compile import pipeline, tvm_versions
 from toolchain.compile.tir import target_code
 
 DOTS: dict[str, object] = {**NEON, "mcpu": "cortex-a76", "mattr": ["+neon", "+dotprod"]}
@@ -219,14 +219,26 @@ def test_products_of_four_int8_at_once_are_the_references_too(case: str) -> None
     check(PRODUCTS[case], case, dot=dot)
 
 
-def test_weights_stay_int8() -> None:
-    module = imported(CONVOLUTIONS["1x1, relu6"])
-    here = compilation_job.host_target()
+@pytest.mark.parametrize(
+    ("target", "kind"), [(X86, "int8"), (DOTS, "int8"), (NEON, "float32"), (VECTORS, "float32")]
+)
+def test_weights_are_int8_where_loading_them_costs_nothing(
+    target: dict[str, object], kind: str
+) -> None:
+    of = tvm.target.Target(target)
+    module = imported(
+        CONVOLUTIONS["1x1, relu6"], target_code.dot_product(of), widens=target_code.widens(of)
+    )
     constants: list[Array] = []
 
     def visit(expression: Any) -> None:
-        if isinstance(expression, relax.Constant):
-            constants.append(expression.data.numpy())
+        if tvm_versions.is_constant(expression):
+            constants.append(tvm_versions.constant_value(expression))
 
-    relax.analysis.post_order_visit(pipeline.lower(module, here, 3)["main"], visit)
-    assert max(constants, key=lambda one: one.size).dtype == np.int8
+    relax.analysis.post_order_visit(pipeline.lower(module, of, 3)["main"], visit)
+    assert max(constants, key=lambda one: one.size).dtype.name == kind
+
+
+def test_float32_weights_give_the_same_integers() -> None:
+    case = "3x3, same, stride 2"
+    check(CONVOLUTIONS[case], case, widens=False)

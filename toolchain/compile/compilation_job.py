@@ -107,6 +107,7 @@ def _imported(request: CompilationRequest, target: Any, progress: Progress) -> t
                 request.outputs,
                 (of.inputs, of.outputs),
                 dot,
+                widens=target_code.widens(target),
             )
             if module is not None:
                 progress("importing the quantised TFLite form")

@@ -38,12 +38,14 @@ class Emitter:
         network: what is imported.
         builder: of Relax.
         dot: the target's instruction for sums of products of int8, if any.
+        widens: whether the target's int8 become float32 as they are loaded.
         values: the expression of each tensor that is computed already.
     """
 
     network: Network
     builder: relax.BlockBuilder
     dot: DotProduct | None
+    widens: bool
     values: dict[int, Any]
     _centred: dict[tuple[int, str], Any] = field(default_factory=dict)
 

@@ -43,8 +43,10 @@ def from_tflite(
     outputs: Sequence[Tensor],
     orders: tuple[Sequence[str], Sequence[str]],
     dot: DotProduct | None = None,
+    *,
+    widens: bool = True,
 ) -> tvm.IRModule | None:
-    """A module with one function, `main`, and the weights as its constants, int8 as in the file.
+    """A module with one function, `main`, and the weights as its constants.
 
     Args:
         content: the file's bytes.
@@ -52,6 +54,8 @@ def from_tflite(
         outputs: the network's, in the order of what `main` gives.
         orders: the names of both in the file's own order.
         dot: the target's instruction for sums of products of int8, if any.
+        widens: whether the target's int8 become float32 as they are loaded; where they don't,
+            weights of what is added in float32 are float32 in the library.
 
     Returns:
         `main`, images in NHWC; None for a network that computes nothing in steps.
@@ -70,7 +74,7 @@ def from_tflite(
     parameters = _parameters(read, inputs, orders[0])
     with builder.function("main", [parameters[tensor.name] for tensor in inputs]):
         with builder.dataflow():
-            emitter = Emitter(network=read, builder=builder, dot=dot, values={})
+            emitter = Emitter(network=read, builder=builder, dot=dot, widens=widens, values={})
             _enter(emitter, inputs, orders[0], parameters)
             for operator in read.operators:
                 _emit(emitter, operator)

@@ -60,6 +60,16 @@ def dot_product(target: tvm.target.Target) -> DotProduct | None:
     return known.dot_product(code)
 
 
+def widens(target: tvm.target.Target) -> bool:
+    """Whether a target's int8 become float32 as they are loaded; see `InstructionSet`.
+
+    Raises:
+        UsageError: no instruction set is known for the target's triple.
+    """
+    known, _ = _described(target)
+    return known.widens
+
+
 def _described(target: tvm.target.Target) -> tuple[InstructionSet, GeneratedCode]:
     attributes = target.attrs
     code = GeneratedCode(

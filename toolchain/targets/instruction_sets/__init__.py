@@ -180,6 +180,8 @@ class InstructionSet:
             there is one anyway.
         cpuinfo: keys that /proc/cpuinfo has with it and with no other; none where there are none to
             count on.
+        widens: whether int8 become float32 as they are loaded, in an instruction or two: then
+            constants of int8 may be used in a loop as they are.
     """
 
     name: str
@@ -187,6 +189,7 @@ class InstructionSet:
     triples: tuple[str, ...]
     float_abi: str = ""
     cpuinfo: frozenset[str] = frozenset()
+    widens: bool = False
 
     def registers(self, code: GeneratedCode) -> Registers:
         """The vector registers that code may use; the short ones, where CPUs differ."""

@@ -51,4 +51,5 @@ INSTRUCTION_SET = X86(
     },
     triples=("x86_64",),
     cpuinfo=frozenset({"vendor_id", "flags"}),
+    widens=True,
 )
