@@ -229,3 +229,21 @@ def earlier() -> dict[str, measurement.Snapshot]:
 def test_counting_hides_no_times() -> None:
     timed, counted = measured.result(host="emu", emulated=True), measured.counted()
     assert measurement.latest([timed, counted, counted]) == [timed, counted]
+
+
+@pytest.mark.parametrize(("max_abs", "holds"), [(1.4e-6, True), (0.3, False), (None, False)])
+def test_another_top_class_is_no_difference_where_two_are_tied(
+    max_abs: float | None, holds: bool
+) -> None:
+    parity = measurement.Parity(
+        count=8, available=8, max_abs=max_abs, reference_max_abs=0.9, top1_agree=5
+    )
+    assert parity.holds is holds
+
+
+def test_a_sigmoid_near_nothing_is_not_judged_finer_than_it_is_computed() -> None:
+    def output(max_abs: float) -> measurement.OutputParity:
+        return measurement.OutputParity(name="y", max_abs=max_abs, reference_max_abs=9e-8)
+
+    assert output(5.8e-8).holds
+    assert not output(5e-7).holds
