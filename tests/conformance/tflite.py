@@ -32,6 +32,7 @@ built here. What TensorFlow's own TensorFlow Lite gives is right: within 1e-3 of
 operator, *failed* another one, *wrong* other values, which no compilation keeps. Where nothing
 stands, the converter makes no such file. Not here are operators that it writes for open sizes alone
 (`RANK`, `SHAPE`, `SQUEEZE`), that draw at random, and those of strings, tables and variables.
+Under TVM each goes through ONNX here, int8 with numbers rounded around each operator.
 `python -m tests.conformance.tflite --wheel FOLDER` writes this page.
 """
 SECONDS = 120

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:[\\s\\S]*Interpreter is deprecat
 
 MENDED = (
     "BITWISE_XOR", "FLOOR_DIV", "FLOOR_MOD", "GELU", "IF", "MATRIX_DIAG", "MATRIX_SET_DIAG",
-    "PRELU", "RANGE", "RELU_N1_TO_1", "WHERE",
+    "PRELU", "RANGE", "RELU_N1_TO_1", "RIGHT_SHIFT", "WHERE",
 )  # fmt: skip
 
 

@@ -204,7 +204,7 @@ OTHER: dict[str, tuple[Function, tuple[Array, ...]]] = {
     "REDUCE_ALL": (lambda x: tf.reduce_all(x, 1), (TRUTHS,)),
     "REDUCE_ANY": (lambda x: tf.reduce_any(x, 1), (TRUTHS,)),
     "RFFT2D": (lambda x: tf.abs(tf.signal.rfft2d(x)), (_floats(1, 4, 8),)),
-    "RIGHT_SHIFT": (tf.bitwise.right_shift, (_ints(64, 9, -8, 33), _ints(2, 1, 1, 3))),
+    "RIGHT_SHIFT": (lambda x: tf.bitwise.right_shift(x, [2, 1, 1, 3]), (_ints(64, 9, -7, 33),)),
     "RSQRT": (tf.math.rsqrt, (ABOVE,)),
     "SCATTER_ND": (
         lambda u: tf.scatter_nd([[1], [3]], u, [5, 8]),

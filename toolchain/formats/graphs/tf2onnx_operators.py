@@ -1,9 +1,9 @@
 """Operators that tf2onnx 1.17 takes wrongly or not at all, as ONNX says them.
 
-Its FloorDiv and FloorMod of integers round to zero: -5 // 2 came out as -2 and -5 % 2 as -1. Its
-MatrixDiag has shapes that contradict each other, and it lacks MatrixSetDiag. What
-it doesn't know of TensorFlow Lite's it leaves in the graph by their names there: GELU and
-RELU_N1_TO_1 are written out.
+Its FloorDiv and FloorMod of integers round to zero (-5 // 2 came out as -2 and -5 % 2 as -1), its
+RightShift forgets the sign, its MatrixDiag has shapes that contradict each other, and it lacks
+MatrixSetDiag. What it doesn't know of TensorFlow Lite's it leaves in the graph by their names
+there: GELU and RELU_N1_TO_1 are written out.
 """
 
 from __future__ import annotations
@@ -43,6 +43,20 @@ def _floor_div(graph: Any, node: Any, name: str, arguments: Sequence[Any]) -> No
     _replace(graph, node, name, "Div", (whole.output[0], y))
 
 
+def _right_shift(graph: Any, node: Any, name: str, arguments: Sequence[Any]) -> None:
+    """With the sign of x: the quotient by a power of two, rounded down; float64 holds 32 bits."""
+    del arguments
+    kind = graph.get_dtype(node.output[0])
+    two = graph.make_const(name + "/two", np.array(2, np.float64)).output[0]
+    x, count = (
+        graph.make_node("Cast", (value,), attr={"to": TensorProto.DOUBLE}).output[0]
+        for value in node.input
+    )
+    power = graph.make_node("Pow", (two, count))
+    whole = graph.make_node("Floor", graph.make_node("Div", (x, power.output[0])).output)
+    _replace(graph, node, name, "Cast", whole.output, to=kind)
+
+
 def _matrix_diag(graph: Any, node: Any, name: str, arguments: Sequence[Any]) -> None:
     """Rows as the diagonals of squares of zeros."""
     del arguments
@@ -74,11 +88,13 @@ def _numpy_type(graph: Any, x: str) -> Any:
     return helper.tensor_dtype_to_np_dtype(graph.get_dtype(x))
 
 
-def _replace(graph: Any, node: Any, name: str, operator: str, inputs: Sequence[str]) -> None:
+def _replace(
+    graph: Any, node: Any, name: str, operator: str, inputs: Sequence[str], **said: int
+) -> None:
     """Put another operator in a node's place, under its name and that of its output."""
     outputs, shapes, types = node.output, node.output_shapes, node.output_dtypes
     graph.remove_node(name)
-    graph.make_node(operator, inputs, name=name, outputs=outputs, shapes=shapes, dtypes=types)
+    graph.make_node(operator, inputs, said, outputs=outputs, name=name, shapes=shapes, dtypes=types)
 
 
 HANDLERS: dict[str, tuple[Any, list[Any]]] = {
@@ -86,6 +102,7 @@ HANDLERS: dict[str, tuple[Any, list[Any]]] = {
     "FloorMod": (_floor_mod, []),
     "MatrixDiag": (_matrix_diag, []),
     "MatrixSetDiag": (_matrix_set_diag, []),
+    "RightShift": (_right_shift, []),
 }
 
 
