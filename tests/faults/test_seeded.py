@@ -273,6 +273,23 @@ SEEDS = {
         good="except (OSError, ValueError):  # bytes", bad="except OSError:  # bytes",
         test="tests/unit/test_tuning_search.py", only="something_else",
     ),
+    "a home among the modules of what starts a program": Seed(
+        file="deploy/agent/service.py", good='[sys.executable, "-I", "-S", "-c", BEGIN,',
+        bad='[sys.executable, "-S", "-E", "-c", BEGIN,', test="tests/unit/test_program.py",
+        only="a_file_in_the_home",
+    ),
+    "a link in an index followed": Seed(
+        file="toolchain/publication/folder.py", good="if folder.is_symlink():",
+        bad="if not folder.name:", test="tests/unit/test_publication.py", only="a_link_in_an_index",
+    ),
+    "outputs as large as a device says": Seed(
+        file="deploy/run/device_run.py", good="if size > MOST_BYTES:", bad="if size < 0:",
+        test="tests/unit/test_run_damage.py", only="endless",
+    ),
+    "boxes that are nowhere": Seed(
+        file="toolchain/accuracy/box_decoding.py", good=" & somewhere & np.isfinite(scores)",
+        bad="", test="tests/unit/test_metrics.py", only="nowhere",
+    ),
 }  # fmt: skip
 
 
