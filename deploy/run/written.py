@@ -229,10 +229,14 @@ def files(
         raise UsageError(f"{out.name} is no file for {what}", resolution=OUT)
     folder = out or paths.results() / "runs" / manifest.model
     written = []
-    for one, meaning in zip(ran, meanings, strict=True):
+    stems = [Path(one.item.name).stem for one in ran]
+    for one, meaning, stem in zip(ran, meanings, stems, strict=True):
         if meaning.boxes is None and meaning.mask is None:
             continue
-        path = out if out and suffix else folder / f"{Path(one.item.name).stem}.png"
+        name = stem if stems.count(stem) == 1 else one.item.name
+        path = out if out and suffix else folder / f"{name}.png"
+        if path.resolve() in {each.item.path.resolve() for each in ran}:
+            raise UsageError(f"{path} is an input, and is not written over", resolution=OUT)
         _draw(one, meaning, path)
         written.append(path)
     if out is not None and not suffix and not all(drawn):

@@ -8,12 +8,13 @@ import wave
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
-from deploy.run import device_run, drawing, inputs
+from deploy.run import device_run, drawing, inputs, written
 from deploy.run.deployed_model import Choice, DeployedModel
 from deploy.run.inputs import Item
-from deploy.run.meaning import Box
+from deploy.run.meaning import Box, Meaning
 from tests.support.damage import damaged
 from tests.support.manifests import a_manifest
 from toolchain.bundle.assemble import Executable
@@ -75,6 +76,21 @@ class Silent:
 
     def run(self, *_: object, **__: object) -> str:
         return ""
+
+
+def test_a_drawing_takes_neither_an_inputs_place_nor_anothers(tmp_path: Path) -> None:
+    meaning, ran = Meaning(boxes=[]), []
+    for name in ("cat.jpg", "cat.png", "dog.png"):
+        PIL.Image.new("RGB", (5, 3)).save(tmp_path / name)
+        (item,) = inputs.read(tmp_path / name, [Tensor(name="x", shape=(1, 3, 5, 3))], [])
+        ran.append(device_run.Ran(item=item, seconds=0.1, outputs={}, inputs={}))
+    found = written.files(a_manifest(), ran, [meaning] * 3, tmp_path / "found")
+    assert [path.name for path in found] == ["cat.jpg.png", "cat.png.png", "dog.png"]
+    before = (tmp_path / "dog.png").read_bytes()
+    for out in (tmp_path, tmp_path / "dog.png"):
+        with pytest.raises(UsageError, match="not written over"):
+            written.files(a_manifest(), ran[2:], [meaning], out)
+    assert (tmp_path / "dog.png").read_bytes() == before
 
 
 def test_an_edge_that_a_device_made_up_is_drawn_at_the_pictures_own() -> None:
