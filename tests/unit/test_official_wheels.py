@@ -6,16 +6,19 @@ import importlib
 import json
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 from edgewright_runner import backends
+from packaging.utils import parse_wheel_filename
 
 from deploy.measure import jobs
 from deploy.measure.jobs import Deployed, DeployedModel, Selection
 from deploy.release import wheel_compatibility
+from deploy.release.wheel_compatibility import Content
 from tests.support.bundles import make_bundle
 from tests.support.manifests import SHA, a_manifest
 from tests.support.probed import device_facts
@@ -27,6 +30,8 @@ from toolchain.lock import pins
 from toolchain.models import place
 from toolchain.models.manifest import ModelManifest, Tflite
 from toolchain.runtimes import Wheels
+from toolchain.wheels import official
+from toolchain.wheels.elf import Code
 
 RV64GC, AARCH64, X86_64 = (targets.target(name) for name in ("rv64gc", "aarch64", "x86_64"))
 ORT = runtimes.runtime("onnxruntime")
@@ -129,6 +134,20 @@ def test_a_python_that_no_wheel_serves_is_refused_in_one_line(tmp_path: Path) ->
     ((what, remedy),) = wheel_compatibility.problems(tuple(files), facts)
     assert what == "native has no wheel that fits its Python 3.15.0 and glibc 2.41"
     assert "--runtime" in remedy
+
+
+@pytest.mark.parametrize(("glibc", "refused"), [("2.41", 0), ("2.31", 1)])
+def test_a_pinned_wheel_is_held_against_what_its_code_asks_for(glibc: str, refused: int) -> None:
+    (name,) = [n for n in official.names("ai-edge-litert", AARCH64) if "cp313" in n]
+    file = pins.source(name).file_name
+    code = Code(machine="EM_AARCH64", bits=64, little=True, flags=0, versions={"GLIBC": "2.34"})
+    device = device_facts(machine="aarch64", python="3.13.5", glibc=glibc)
+    tags = parse_wheel_filename(file)[3]
+    wheel = Content(name=file, tags=tags, code=(("a.so", code),))
+    assert len(wheel_compatibility.problems((wheel,), device)) == refused
+    # one of ours that says less than it asks for is refused wherever it goes
+    ours = replace(wheel, name=file.replace("2.3.0", "2.3.1"))
+    assert len(wheel_compatibility.problems((ours,), device)) == refused + 1
 
 
 def test_every_graph_of_a_network_is_an_artifact() -> None:
