@@ -35,8 +35,7 @@ from toolchain.core.errors import (
     UsageError,
 )
 
-KEEP = 3
-TRIES = 2
+KEEP, TRIES = 3, 2
 CONFIRM_WITHIN = 60.0
 
 Say = Callable[[str], None]
@@ -395,4 +394,7 @@ def _restart(session: Session, program: Program) -> None:
 
 def whoami() -> str:
     """Who is at work: user, machine, process."""
-    return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getpid()}"
+    user: object = os.getuid()
+    with suppress(KeyError, OSError):  # a container's user may have no name
+        user = getpass.getuser()
+    return f"{user}@{socket.gethostname()}, process {os.getpid()}"

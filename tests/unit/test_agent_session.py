@@ -12,7 +12,7 @@ from typing import Any, Self, cast
 import pytest
 
 from deploy.inventory.reading import Device
-from deploy.release import agent_session
+from deploy.release import agent_session, deployment
 from deploy.release.agent_session import Session, open_session
 from deploy.ssh.connection import Connection
 from deploy.ssh.remote_process import RemoteProcess
@@ -194,3 +194,13 @@ def test_an_agent_that_ended_is_a_lost_connection() -> None:
     with pytest.raises(ConnectionFailed, match="ended") as caught:
         session(None).confirm()
     assert caught.value.detail == "Traceback"
+
+
+def test_a_user_without_a_name_is_at_work_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(user: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {user}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert deployment.whoami().startswith(f"{os.getuid()}@")
