@@ -28,10 +28,12 @@ HEAD = """# TensorFlow Lite's operators
 A small file for each builtin operator that TensorFlow's converter writes, as it is (fp32) and
 rounded whole (int8, float32 at its ends), under TVM on x86-64 and the `tflite_runtime` that is
 built here. What TensorFlow's own TensorFlow Lite gives is right: within 1e-3 of a number and
-1e-5, and for int8 within three 255ths of an output's range. *Refused* is an error that names the
-operator, *failed* another one, *wrong* other values, which no compilation keeps. Where nothing
-stands, the converter makes no such file. Not here are operators that it writes for open sizes alone
-(`RANK`, `SHAPE`, `SQUEEZE`), that draw at random, and those of strings, tables and variables.
+1e-5, and for int8 within three 255ths of an output's range. *Refused* is an error that names an
+operator (ONNX's, where a form goes through ONNX) and its node, *failed* another one, *wrong* other
+values, which no compilation keeps. Where nothing stands, the converter makes no such file, or
+TensorFlow's own interpreter can't run it. Not here are operators that it writes as
+others, or for open sizes alone (`RANK`, `SHAPE`, `SQUEEZE`), that draw at random, and those of
+strings, tables and variables.
 Under TVM each goes through ONNX here, int8 with numbers rounded around each operator.
 `python -m tests.conformance.tflite --wheel FOLDER` writes this page.
 """

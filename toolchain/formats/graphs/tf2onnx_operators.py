@@ -1,9 +1,9 @@
 """Operators that tf2onnx 1.17 takes wrongly or not at all, as ONNX says them.
 
 Its FloorDiv and FloorMod of integers round to zero (-5 // 2 came out as -2 and -5 % 2 as -1), its
-RightShift forgets the sign, its MatrixDiag has shapes that contradict each other, and it lacks
-MatrixSetDiag. What it doesn't know of TensorFlow Lite's it leaves in the graph by their names
-there: GELU and RELU_N1_TO_1 are written out.
+MatrixDiag has shapes that contradict each other, and it lacks MatrixSetDiag. What it doesn't know
+of TensorFlow Lite's it leaves in the graph by their names there: GELU and RELU_N1_TO_1 are written
+out.
 """
 
 from __future__ import annotations
@@ -41,20 +41,6 @@ def _floor_div(graph: Any, node: Any, name: str, arguments: Sequence[Any]) -> No
     rest = graph.make_node("Mod", (x, y))
     whole = graph.make_node("Sub", (x, rest.output[0]))
     _replace(graph, node, name, "Div", (whole.output[0], y))
-
-
-def _right_shift(graph: Any, node: Any, name: str, arguments: Sequence[Any]) -> None:
-    """With the sign of x: the quotient by a power of two, rounded down; float64 holds 32 bits."""
-    del arguments
-    kind = graph.get_dtype(node.output[0])
-    two = graph.make_const(name + "/two", np.array(2, np.float64)).output[0]
-    x, count = (
-        graph.make_node("Cast", (value,), attr={"to": TensorProto.DOUBLE}).output[0]
-        for value in node.input
-    )
-    power = graph.make_node("Pow", (two, count))
-    whole = graph.make_node("Floor", graph.make_node("Div", (x, power.output[0])).output)
-    _replace(graph, node, name, "Cast", whole.output, to=kind)
 
 
 def _matrix_diag(graph: Any, node: Any, name: str, arguments: Sequence[Any]) -> None:
@@ -102,7 +88,6 @@ HANDLERS: dict[str, tuple[Any, list[Any]]] = {
     "FloorMod": (_floor_mod, []),
     "MatrixDiag": (_matrix_diag, []),
     "MatrixSetDiag": (_matrix_set_diag, []),
-    "RightShift": (_right_shift, []),
 }
 
 
