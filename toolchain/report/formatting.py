@@ -275,9 +275,9 @@ def _best(scores: Iterable[_Scored]) -> Iterator[tuple[_Scored, _Scored]]:
         yield from ((least, other) for other in others)
 
 
-def latency(m: measurement.Measurement, milliseconds: float) -> str:
-    """A latency in ms, with a mark where something disturbed the measurement."""
-    return number(milliseconds) + ("*" if disturbances(m) else "")
+def latency(result: measurement.Result, m: measurement.Measurement, milliseconds: float) -> str:
+    """A latency in ms, with a mark where `notes` says that something disturbed the measurement."""
+    return number(milliseconds) + ("*" if disturbances(m) and not result.emulated else "")
 
 
 def notes(result: measurement.Result, m: measurement.Measurement) -> list[str]:

@@ -196,7 +196,7 @@ def _speed(result: measurement.Result, *, narrow: bool) -> Table:
         shown = dict.fromkeys(TIMES, "-")
         if timing is not None:
             shown |= {
-                LATENCY: formatting.latency(m, timing.latency_ns / 1e6),
+                LATENCY: formatting.latency(result, m, timing.latency_ns / 1e6),
                 "p90\nms": formatting.number(timing.p90_ns / 1e6),
                 "p99\nms": formatting.number(timing.p99_ns / 1e6),
                 "FPS": formatting.number(timing.fps),
