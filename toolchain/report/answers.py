@@ -13,7 +13,7 @@ from toolchain.models.variants import PLAIN
 from toolchain.report import formatting
 from toolchain.report.formatting import mebibytes, milliseconds, number, percent, size
 from toolchain.report.measurement_rows import own_memory
-from toolchain.results import measurement, statistics
+from toolchain.results import measurement
 from toolchain.results.configuration import Configuration
 from toolchain.results.measurement import Measurement
 
@@ -109,7 +109,7 @@ def answers(
         candidate = _candidate(result, m, shares.get((m.model, m.configuration)))
         if candidate is not None:
             by.setdefault(formatting.title(m), []).append(candidate)
-    return [_answer(title, found, limits, counted=result.counted) for title, found in by.items()]
+    return [_answer(result, title, found, limits) for title, found in by.items()]
 
 
 def _of_images(
@@ -148,7 +148,10 @@ def _candidate(
     return _Candidate(measured=m, cost=cost, top1=images)
 
 
-def _answer(title: str, found: Sequence[_Candidate], limits: Limits, *, counted: bool) -> Answer:
+def _answer(
+    result: measurement.Result, title: str, found: Sequence[_Candidate], limits: Limits
+) -> Answer:
+    counted = result.counted
     source = max((c.top1.here for c in found if c.top1 and c.form[1] == PLAIN), default=None)
     fitting = [c for c in found if _fits(c, source, limits, counted=counted)]
     if not fitting:
@@ -159,7 +162,7 @@ def _answer(title: str, found: Sequence[_Candidate], limits: Limits, *, counted:
     parts = [f"take {taken.words}: {cost}"]
     if others:
         rival = min(others, key=lambda c: c.cost)
-        parts.append(_by_count(taken, rival) if counted else _by_time(taken, rival))
+        parts.append(_by_count(taken, rival) if counted else _by_time(result, taken, rival))
     if taken.top1 is not None and source is not None:
         parts.append(_loss(100 * (source - taken.top1.there)))
     return Answer(title=title, sentence=", ".join(parts), best=_best(fitting))
@@ -185,8 +188,8 @@ def _asked(limits: Limits) -> str:
     return " and ".join(said)
 
 
-def _by_time(taken: _Candidate, rival: _Candidate) -> str:
-    factor = statistics.factor(rival.measured.samples_ns, taken.measured.samples_ns)
+def _by_time(result: measurement.Result, taken: _Candidate, rival: _Candidate) -> str:
+    factor = measurement.latency_ratio((result, rival.measured), (result, taken.measured))
     if factor.low is None or factor.high is None:
         return (
             f"{number(factor.value)} times faster than {rival.words}, of too few times to be sure"

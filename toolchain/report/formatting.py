@@ -246,13 +246,15 @@ def comparisons(result: measurement.Result) -> list[str]:
     good = [m for m in result.measurements if m.status == "ok" and m.threads <= result.device.cores]
     timed = ((m, m.timing()) for m in good)
     return [
-        f"{title(fast)}: {_compared(slow, fast)}"
+        f"{title(fast)}: {_compared(result, slow, fast)}"
         for (_, fast), (_, slow) in _best((t.latency_ns, m) for m, t in timed if t is not None)
     ]
 
 
-def _compared(slow: measurement.Measurement, fast: measurement.Measurement) -> str:
-    factor = statistics.factor(slow.samples_ns, fast.samples_ns)
+def _compared(
+    result: measurement.Result, slow: measurement.Measurement, fast: measurement.Measurement
+) -> str:
+    factor = measurement.latency_ratio((result, slow), (result, fast))
     slower, faster = configuration(slow.configuration), configuration(fast.configuration)
     if factor.low is None or factor.high is None:
         few = "of too few times to tell it from noise"

@@ -339,8 +339,10 @@ def latest(results: list[Result]) -> list[Result]:
     return sorted(found, key=lambda r: (r.started, r.host))
 
 
-def latency_ratio(a: tuple[Result, Measurement], b: tuple[Result, Measurement]) -> float:
-    """How many times the latency of `a` is that of `b`.
+def latency_ratio(
+    a: tuple[Result, Measurement], b: tuple[Result, Measurement]
+) -> statistics.Factor:
+    """How many times the latency of `a` is that of `b`, and what noise leaves open.
 
     Raises:
         BenchError: one is emulated and the other is not, they are of different models, or one
@@ -360,10 +362,9 @@ def latency_ratio(a: tuple[Result, Measurement], b: tuple[Result, Measurement]) 
             detail=f"{measured_a.model} at batch {measured_a.batch}, "
             f"{measured_b.model} at batch {measured_b.batch}",
         )
-    timing_a, timing_b = measured_a.timing(), measured_b.timing()
-    if timing_a is None or timing_b is None:
+    if measured_a.timing() is None or measured_b.timing() is None:
         raise BenchError("a latency is missing: that job has no times to compare")
-    return timing_a.latency_ns / timing_b.latency_ns
+    return statistics.factor(measured_a.samples_ns, measured_b.samples_ns)
 
 
 def _first_errors(error: ValidationError) -> str:

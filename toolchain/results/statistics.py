@@ -136,7 +136,7 @@ def factor(times: Sequence[int], others: Sequence[int]) -> Factor:
         times: of inferences, in nanoseconds, in the order measured, at least one.
         others: the same of what they are compared with.
     """
-    value = statistics.median(within_sigmas(times)) / statistics.median(within_sigmas(others))
+    value = summarise(times, batch=1).latency_ns / summarise(others, batch=1).latency_ns
     if min(len(times), len(others)) < FEWEST:
         return Factor(value=value, low=None, high=None)
     mine, theirs = blocks(times), blocks(others)
