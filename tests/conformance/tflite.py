@@ -34,8 +34,11 @@ values, which no compilation keeps. Where nothing stands, the converter makes no
 TensorFlow's own interpreter can't run it. Not here are operators that it writes as
 others, or for open sizes alone (`RANK`, `SHAPE`, `SQUEEZE`), that draw at random, and those of
 strings, tables and variables.
-Under TVM each goes through ONNX here, int8 with numbers rounded around each operator.
-`python -m tests.conformance.tflite --wheel FOLDER` writes this page.
+Under TVM int8 is computed in integers where each operator of a file is known so, as a compilation
+does; else, as fp32, by way of ONNX, with numbers rounded around each operator.
+The `tflite_runtime` of 2.14 knows no LOG and SQRT of int8, as the converter of TensorFlow 2.21
+writes them (version 2).
+`python -m tests.conformance.tflite --wheel FOLDER` writes this page, in one run.
 """
 SECONDS = 120
 Verdicts = dict[str, dict[str, tuple[str, str]]]

@@ -302,6 +302,17 @@ def test_what_cannot_be_right_is_refused_by_operator_node_and_attribute(
     assert reason in caught.value.detail
 
 
+def test_what_reads_the_boxes_that_are_chosen_is_refused_by_their_operator() -> None:
+    """TVM compiles it for all of them."""
+    model, _ = one("NonMaxSuppression", {"b": BOXES, "s": SCORES}, {"m": ints(3)})
+    chosen = model.graph.node[0].output[0]
+    model.graph.node.append(helper.make_node("Cast", [chosen], ["y"], to=TensorProto.INT32))
+    model.graph.output.append(helper.make_tensor_value_info("y", TensorProto.INT32, None))
+    with pytest.raises(ModelError, match="NonMaxSuppression") as caught:
+        prepare(model)
+    assert f"the_node: Cast reads {chosen}" in caught.value.detail
+
+
 def test_an_output_without_elements_that_tvm_cannot_hold_is_refused() -> None:
     model, _ = one("Reshape", {"x": floats(0, 3)}, {"s": ints(3, 0)}, allowzero=1)
     with pytest.raises(ModelError, match="Reshape") as caught:

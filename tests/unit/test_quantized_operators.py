@@ -42,6 +42,28 @@ def pool(name: str, padding: int, size: int, stride: int, out: int, kind: str = 
     )
 
 
+def compared(name: str) -> bytes:
+    """Steps of two scales that are so near that numbers of both are the same."""
+    return tflite_models.model(
+        {
+            "a": steps(30, 40, zero=-1),
+            "b": steps(30, 40, scale=0.0501, zero=-1),
+            "y": Tensor(shape=(30, 40), kind="bool"),
+        },
+        [
+            Operator(
+                name=name,
+                inputs=["a", "b"],
+                outputs=["y"],
+                options=f"{name.title().replace('_', '')}Options",
+                settings={},
+            )
+        ],
+        inputs=["a", "b"],
+    )
+
+
+AXIS = constant(np.array(-1, np.int32))
 A, B = steps(1, 5, 6, 7), steps(1, 5, 6, 7, scale=0.031, zero=-20)
 OTHERS = {
     "ADD": binary("ADD", A, B, steps(1, 5, 6, 7, scale=0.07, zero=9)),
@@ -163,6 +185,93 @@ OTHERS = {
         ],
         inputs=["a", "b"],
     ),
+    "ARG_MAX": tflite_models.model(
+        {"x": steps(9, 20), "axis": AXIS, "y": Tensor(shape=(9,), kind="int64")},
+        [
+            Operator(
+                name="ARG_MAX", inputs=["x", "axis"], outputs=["y"],
+                options="ArgMaxOptions", settings={"outputType": 4},
+            )
+        ],
+    ),
+    "ARG_MIN": tflite_models.model(
+        {"x": steps(9, 20), "axis": AXIS, "y": Tensor(shape=(9,), kind="int32")},
+        [
+            Operator(
+                name="ARG_MIN", inputs=["x", "axis"], outputs=["y"],
+                options="ArgMinOptions", settings={"outputType": 2},
+            )
+        ],
+    ),
+    "REDUCE_MAX": unary(
+        "REDUCE_MAX", A, steps(1, 7), "ReducerOptions", {"keepDims": False},
+        axes=np.array([1, 2], np.int32),
+    ),
+    "REDUCE_MIN": unary(
+        "REDUCE_MIN", A, steps(1, 5, 6, 1), "ReducerOptions", {"keepDims": True},
+        axes=np.array([-1], np.int32),
+    ),
+    "MATRIX_DIAG": unary("MATRIX_DIAG", steps(3, 8), steps(3, 8, 8), "MatrixDiagOptions", {}),
+    "MATRIX_SET_DIAG": tflite_models.model(
+        {"x": steps(2, 5, 3), "d": steps(2, 3, scale=0.07, zero=-4), "y": steps(2, 5, 3)},
+        [
+            Operator(
+                name="MATRIX_SET_DIAG", inputs=["x", "d"], outputs=["y"],
+                options="MatrixSetDiagOptions", settings={},
+            )
+        ],
+        inputs=["x", "d"],
+    ),
+    "ONE_HOT": tflite_models.model(
+        {
+            "x": steps(3, 4),
+            "axis": AXIS,
+            "i": Tensor(shape=(3,), kind="int64"),
+            "depth": constant(np.array(4, np.int32)),
+            "on": Tensor(shape=(), scale=[1 / 255], zero=[-128], value=np.array(127, np.int8)),
+            "off": Tensor(shape=(), scale=[4e-9], zero=[0], value=np.array(0, np.int8)),
+            "y": steps(4, 3, scale=1 / 255, zero=-128),
+        },
+        [
+            Operator(
+                name="ARG_MAX", inputs=["x", "axis"], outputs=["i"],
+                options="ArgMaxOptions", settings={"outputType": 4},
+            ),
+            Operator(
+                name="ONE_HOT", inputs=["i", "depth", "on", "off"], outputs=["y"],
+                options="OneHotOptions", settings={"axis": 0},
+            ),
+        ],
+    ),
+    "SPARSE_TO_DENSE": tflite_models.model(
+        {
+            "places": constant(np.array([[0, 1], [2, 3], [1, 0], [2, 0]], np.int32)),
+            "shape": constant(np.array([3, 4], np.int32)),
+            "x": steps(4),
+            "rest": Tensor(shape=(), scale=[4e-9], zero=[0], value=np.array(7, np.int8)),
+            "y": steps(3, 4),
+        },
+        [
+            Operator(
+                name="SPARSE_TO_DENSE", inputs=["places", "shape", "x", "rest"], outputs=["y"],
+                options="SparseToDenseOptions", settings={"validateIndices": False},
+            )
+        ],
+    ),
+    **{name: compared(name) for name in elementwise.COMPARISONS},
+    "LESS, uint8, broadcast": tflite_models.model(
+        {
+            "a": steps(1, 6, kind="uint8", zero=120),
+            "b": steps(9, 6, kind="uint8", scale=0.04, zero=99),
+            "y": Tensor(shape=(9, 6), kind="bool"),
+        },
+        [
+            Operator(
+                name="LESS", inputs=["a", "b"], outputs=["y"], options="LessOptions", settings={}
+            )
+        ],
+        inputs=["a", "b"],
+    ),
 }  # fmt: skip
 
 
@@ -181,6 +290,16 @@ ROUNDED = {
     ),
     "LOGISTIC": unary("LOGISTIC", steps(6, 50), unit(6, 50)),
     "TANH": unary("TANH", steps(6, 50, scale=0.02), steps(6, 50, scale=1 / 128, zero=0)),
+    "EXP": unary("EXP", steps(6, 50, scale=0.03), steps(6, 50, scale=0.2, zero=-128)),
+    "EXP, beyond any float32": unary("EXP", steps(40, 50, scale=2), steps(40, 50)),
+    "GELU": unary(
+        "GELU", steps(6, 50, scale=0.03), steps(6, 50, scale=0.03, zero=-100), "GeluOptions",
+        {"approximate": False},
+    ),
+    "GELU, approximate": unary(
+        "GELU", steps(6, 50, scale=0.03), steps(6, 50, scale=0.03, zero=-100), "GeluOptions",
+        {"approximate": True},
+    ),
     "HARD_SWISH": unary("HARD_SWISH", steps(6, 50), steps(6, 50, scale=0.04, zero=-110)),
 }  # fmt: skip
 

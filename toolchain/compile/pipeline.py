@@ -43,7 +43,7 @@ from toolchain.compile.tir.default_schedule import ScheduleRule
 from toolchain.compile.tir.extrema import FROM_INFINITY
 from toolchain.compile.tir.register_blocking import Tile
 from toolchain.compile.tir.trial_builds import Try
-from toolchain.compile.tir.vector_exponential import VECTORISED
+from toolchain.compile.tir.vector_functions import VECTORISED, for_vectors
 from toolchain.targets.instruction_sets import Registers
 
 # Convolutions with channels last, for input and weights: vectors then run along channels at any
@@ -263,6 +263,7 @@ def put_forms(
 
 def for_lowering(function: tirx.PrimFunc, target: tvm.target.Target) -> tirx.PrimFunc:
     """A scheduled function as TVM is to lower it: with RVV, its vectors as they are."""
+    function = for_vectors(function)
     if target_code.registers(target).scalable:
         return function.with_attr("target", _without_features(target))
     return function

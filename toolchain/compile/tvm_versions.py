@@ -15,6 +15,7 @@ SYMBOL = "__tvm_ffi_"  # before a function's name, where compiled code calls it
 
 NEW: Any = getattr(tvm.ir, "GenericConst", None)
 CONSTANT: Any = NEW or relax.Constant
+CALL: Any = tvm.ir.Call if NEW else tvm.tirx.Call
 LOAD: Any = getattr(tvm.ir, "TensorLoad", None) or tvm.tirx.BufferLoad
 
 
@@ -120,8 +121,8 @@ def offset(index: Any, variable: Any) -> int | None:
     return int(found) if isinstance(found, tvm.tirx.IntImm) else None
 
 
-def map_statements(body: tvm.tirx.Stmt, kind: type, by: Callable[[Any], Any]) -> tvm.tirx.Stmt:
-    """A body whose statements of a kind are what a function makes of them."""
+def map_parts(body: tvm.tirx.Stmt, kind: type, by: Callable[[Any], Any]) -> tvm.tirx.Stmt:
+    """A body whose parts of a kind, from the innermost on, are what a function makes of them."""
     if NEW:
         found: tvm.tirx.Stmt = tvm_ffi.structural_map(body, (kind, by))
         return found

@@ -78,6 +78,10 @@ def _names(operator: str, text: str) -> bool:
 
 
 def _by_tvm(network: TfliteNetwork, feeds: dict[str, Array], level: int) -> list[Array]:
+    """As a compilation does: in integers where each operator is known, else by ONNX."""
+    found = pipeline.run_quantised(network.content, network.signature, feeds, level)
+    if found is not None:
+        return found
     inputs = [tensor.fixed(feeds[tensor.name].shape) for tensor in network.signature.inputs]
     return pipeline.run(network.to_onnx(inputs, "operator"), feeds, level)
 

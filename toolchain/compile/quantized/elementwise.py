@@ -1,8 +1,8 @@
-"""ADD, SUB, MUL, MAXIMUM, MINIMUM, QUANTIZE and DEQUANTIZE, value by value."""
+"""ADD, SUB, MUL, MAXIMUM, MINIMUM, comparisons, QUANTIZE and DEQUANTIZE, value by value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,15 @@ from toolchain.compile.quantized.network import ROUNDED, NotImportedError, Opera
 
 # Bits that both sides of a sum are shifted up before they are scaled: kernels/add.cc.
 HEADROOM = {"int8": 20, "uint8": 20, "int16": 15}
+COMPARED = 8  # and of a comparison: kernels/comparisons.cc
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "EQUAL": tirx.EQ,
+    "NOT_EQUAL": tirx.NE,
+    "GREATER": tirx.GT,
+    "GREATER_EQUAL": tirx.GE,
+    "LESS": tirx.LT,
+    "LESS_EQUAL": tirx.LE,
+}
 
 
 def addition(emitter: Emitter, operator: Operator) -> list[Any]:
@@ -61,6 +70,27 @@ def extremum(emitter: Emitter, operator: Operator) -> list[Any]:
         raise NotImportedError(f"{operator.name} of tensors of different scales")
     of = tirx.Max if operator.name == "MAXIMUM" else tirx.Min
     return [_broadcast(emitter, operator, of, operator.name.lower())]
+
+
+def comparison(emitter: Emitter, operator: Operator) -> list[Any]:
+    """EQUAL, GREATER, ...: both sides' steps less their zero points, shifted up, by their scales.
+
+    So numbers of different scales that are nearly the same may be equal, as they are there.
+    """
+    sides = [emitter.rounded(operator, place, ("int8", "uint8")) for place in (0, 1)]
+    if any(float(side.scale) >= 1 for side in sides):
+        raise NotImportedError(f"{operator.name} of steps of 1 or more")
+    scales = [scaling(Factor.of(float(side.scale)), Channelwise()) for side in sides]
+    of = COMPARISONS[operator.name]
+
+    def at(*values: Any) -> Any:
+        left, right = (
+            scale([], None, (value.astype("int32") - side.zero) << COMPARED)
+            for scale, value, side in zip(scales, values, sides, strict=True)
+        )
+        return of(left, right)
+
+    return [_broadcast(emitter, operator, at, operator.name.lower())]
 
 
 def prelu(emitter: Emitter, operator: Operator) -> list[Any]:
@@ -169,6 +199,7 @@ RULES: Mapping[str, Any] = {
     "MAXIMUM": extremum,
     "MINIMUM": extremum,
     "PRELU": prelu,
+    **dict.fromkeys(COMPARISONS, comparison),
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
 }

@@ -1,11 +1,12 @@
 """Functions of one step: computed here for each step that there is, and looked up.
 
-RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH, LOGISTIC, TANH, ... of int8 and uint8, and
+RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH, LOGISTIC, TANH, EXP, ... of int8 and uint8, and
 SOFTMAX, whose exponentials are of one step too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from toolchain.compile.quantized.fixed_point import Factor, scaled
 from toolchain.compile.quantized.network import Operator, Tensor
 
 BYTES = ("int8", "uint8")
+FAR = 2.0**20  # steps: further off than any that is clamped
 Steps = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 
@@ -28,7 +30,9 @@ def real_function(of: Callable[[Reals], Reals]) -> Callable[[Emitter, Operator],
     def rule(emitter: Emitter, operator: Operator) -> list[Any]:
         x, to = emitter.rounded(operator, 0, BYTES), emitter.rounded_output(operator, BYTES)
         reals = ((_steps(x) - x.zero) * float(x.scale)).astype(np.float64)
-        table = np.floor(of(reals) / float(to.scale) + 0.5).astype(np.int64) + to.zero
+        with np.errstate(over="ignore"):  # an infinity is clamped, as all that is too large
+            steps = np.clip(of(reals) / float(to.scale), -FAR, FAR)
+        table = np.floor(steps + 0.5).astype(np.int64) + to.zero
         return [_looked_up(emitter, operator, table, to)]
 
     return rule
@@ -86,6 +90,12 @@ def softmax(emitter: Emitter, operator: Operator) -> list[Any]:
     return [emitter.call(divide, powers, total, name="share")]
 
 
+def gelu(emitter: Emitter, operator: Operator) -> list[Any]:
+    """GELU, by the hyperbolic tangent where its options say approximate."""
+    of = _gelu_by_tanh if operator.option(0, "b") else _gelu
+    return real_function(of)(emitter, operator)
+
+
 def _steps(x: Tensor) -> Steps:
     """Every step that a tensor can have, from the least."""
     info = np.iinfo(x.kind)
@@ -114,6 +124,16 @@ def _hard_swish(x: Reals) -> Reals:
     return x * np.clip(x + 3, 0, 6) / 6
 
 
+def _gelu(x: Reals) -> Reals:
+    upper: Reals = np.array([math.erfc(-value * math.sqrt(0.5)) for value in x])
+    return x * upper / 2
+
+
+def _gelu_by_tanh(x: Reals) -> Reals:
+    bent: Reals = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+    return x * (1 + bent) / 2
+
+
 RULES: Mapping[str, Any] = {
     "RELU": relu,
     "RELU6": relu,
@@ -121,6 +141,8 @@ RULES: Mapping[str, Any] = {
     "LEAKY_RELU": leaky_relu,
     "LOGISTIC": real_function(_sigmoid),
     "TANH": real_function(np.tanh),
+    "EXP": real_function(np.exp),
+    "GELU": gelu,
     "HARD_SWISH": real_function(_hard_swish),
     "SOFTMAX": softmax,
 }

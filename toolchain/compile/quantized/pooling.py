@@ -1,4 +1,4 @@
-"""AVERAGE_POOL_2D, MAX_POOL_2D and MEAN of steps."""
+"""Windows and axes of steps reduced: AVERAGE_POOL_2D, MAX_POOL_2D, MEAN, the largest, the least."""
 
 from __future__ import annotations
 
@@ -81,6 +81,25 @@ def mean(emitter: Emitter, operator: Operator) -> list[Any]:
     return [emitter.emit(relax.op.reshape(made, to.shape))]
 
 
+def extreme(emitter: Emitter, operator: Operator) -> list[Any]:
+    """REDUCE_MAX and REDUCE_MIN of steps of one scale."""
+    _, to = _alike(emitter, operator)
+    of = relax.op.max if operator.name == "REDUCE_MAX" else relax.op.min
+    axes = [int(axis) for axis in emitter.constant(operator, 1).reshape(-1)]
+    wide = emitter.emit(relax.op.astype(emitter.value(operator, 0), "int32"))
+    found = emitter.emit(relax.op.astype(emitter.emit(of(wide, axes)), to.kind))
+    return [emitter.emit(relax.op.reshape(found, to.shape))]
+
+
+def place_of_extreme(emitter: Emitter, operator: Operator) -> list[Any]:
+    """ARG_MAX and ARG_MIN along a constant axis; the first of several."""
+    emitter.rounded(operator, 0)
+    to, axis = emitter.made(operator), int(emitter.constant(operator, 1).reshape(-1)[0])
+    of = relax.op.argmax if operator.name == "ARG_MAX" else relax.op.argmin
+    wide = emitter.emit(relax.op.astype(emitter.value(operator, 0), "int32"))
+    return [emitter.emit(relax.op.astype(emitter.emit(of(wide, axis)), to.kind))]
+
+
 def _alike(emitter: Emitter, operator: Operator) -> tuple[Tensor, Tensor]:
     """The input and the output, which have one scale and zero point."""
     x, to = emitter.rounded(operator, 0), emitter.rounded_output(operator)
@@ -130,4 +149,8 @@ RULES: Mapping[str, Any] = {
     "AVERAGE_POOL_2D": average,
     "MAX_POOL_2D": largest,
     "MEAN": mean,
+    "REDUCE_MAX": extreme,
+    "REDUCE_MIN": extreme,
+    "ARG_MAX": place_of_extreme,
+    "ARG_MIN": place_of_extreme,
 }

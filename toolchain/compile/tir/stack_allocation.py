@@ -29,9 +29,7 @@ def keeping() -> Any:
     """
 
     def keep(function: tirx.PrimFunc, _module: Any, _context: Any) -> tirx.PrimFunc:
-        return function.with_body(
-            tvm_versions.map_statements(function.body, tirx.AllocBuffer, _marked)
-        )
+        return function.with_body(tvm_versions.map_parts(function.body, tirx.AllocBuffer, _marked))
 
     return tirx.transform.prim_func_pass(keep, opt_level=0, name="KeepOnStack")
 

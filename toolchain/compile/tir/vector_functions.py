@@ -1,9 +1,15 @@
-"""Exponentials of vectors as arithmetic.
+"""Functions of vectors: exponentials as arithmetic, and no call that is taken apart again.
 
 LLVM has no vector form of exp, tanh or erf and calls the C library for each lane: EfficientNet-B0,
 whose activations are x * sigmoid(x), spent half its time there. TVM's own polynomials
 (`topi.fast_exp`) name their argument some twenty times; when functions are fused, what is computed
 before stands in each of these places. Here an argument is bound to a variable.
+
+TVM's vectoriser knows of some functions that they take vectors. For any other, such as an arc
+tangent or a test for NaN, it makes a loop over the lanes again, of a body that it has begun to
+rewrite: a variable that an exponential binds there is bound twice then, and it fails ("Let cannot
+bind the same var to two different values"). To the nearest whole number LLVM rounds vectors; a loop
+with another such call and a bound variable is left as one over numbers from the beginning.
 """
 
 from __future__ import annotations
@@ -12,6 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import tvm
 from tvm import relax, te, tirx
 
 from toolchain.compile import tvm_versions
@@ -36,6 +43,11 @@ SMALL = 0.625
 # (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26).
 P = 0.3275911
 ERF = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+
+TAKES_VECTORS = "TVectorizable"  # TVM's attribute of a function
+EFFECT, PURE = "TCallEffectKind", 1  # TVM's of one that only gives a value
+ROUND, LLVM_ROUND = "tirx.nearbyint", "llvm.nearbyint"
+LEFT = ("tirx.reinterpret",)  # that it does know how to make vectors of
 
 
 def _number(value: float) -> Any:
@@ -138,3 +150,48 @@ VECTORISED = {
     "relax.sigmoid": _by(sigmoid),
     "relax.tanh": _by(tanh),
 }
+
+
+def for_vectors(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """A scheduled function, not lowered yet, whose vectorised loops TVM can vectorise.
+
+    Args:
+        function: it is not changed.
+    """
+    rounded = tvm_versions.map_parts(function.body, tvm_versions.CALL, _rounded)
+    return function.with_body(tvm_versions.map_parts(rounded, tirx.For, _over_numbers))
+
+
+def _rounded(call: Any) -> Any:
+    if not _is(call, ROUND):
+        return call
+    return tirx.call_llvm_pure_intrin(tvm_versions.scalar_type(call), LLVM_ROUND, *call.args)
+
+
+def _over_numbers(loop: Any) -> Any:
+    if loop.kind != tirx.ForKind.VECTORIZED or not _binds(loop) or not _has_alone(loop):
+        return loop
+    return tirx.For(loop.loop_var, loop.min, loop.extent, tirx.ForKind.SERIAL, loop.body)
+
+
+def _binds(part: Any) -> bool:
+    found: list[Any] = []
+    tvm_versions.visit(part, tirx.Let, found.append)
+    return bool(found)
+
+
+def _has_alone(part: Any) -> bool:
+    """Whether a function is called that takes one number at a time."""
+    found: list[Any] = []
+
+    def look(call: Any) -> None:
+        of = call.op
+        if isinstance(of, tvm.ir.Op) and of.name not in LEFT and of.get_attr(EFFECT) == PURE:
+            found.extend([] if of.get_attr(TAKES_VECTORS) else [call])
+
+    tvm_versions.visit(part, tvm_versions.CALL, look)
+    return bool(found)
+
+
+def _is(call: Any, name: str) -> bool:
+    return isinstance(call.op, tvm.ir.Op) and call.op.name == name
