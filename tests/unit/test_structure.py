@@ -42,6 +42,7 @@ SPELL_A_RUNTIME = {
     "toolchain/convert/conversion.py": "the same of what is converted",
     "toolchain/formats/tflite_file.py": "a kind of model file has that name too",
     "toolchain/models/manifest.py": "model.json's own words, from before it had `artifacts`",
+    "toolchain/wheels/recipes/onnxruntime.py": "its wheel and its source are called so too",
 }
 
 
@@ -58,6 +59,8 @@ NAMES_ONE = {
     "toolchain/commandline/options.py": {"rv64gc"},
     # a program by which its Debian package is known to be installed
     "toolchain/workstation/setup.py": {"qemu-riscv64-static"},
+    # the machines for which it was tried
+    "toolchain/wheels/recipes/onnxruntime.py": {"riscv64"},
     # the name of another project, its licence's, and the machine that TensorFlow uses it on
     "toolchain/wheels/recipes/tflite_runtime.py": {
         *("neon-2-sse", "LicenseRef-neon-2-sse", "x86_64"),

@@ -219,6 +219,10 @@ def executed(manifest: ModelManifest, target: Target) -> list[tuple[Runtime, Art
 
 
 def wheels_built(target: Target) -> list[str]:
-    """The recipes of all wheels that a device of a target needs, whatever models it is sent."""
-    needed = [recipe for one in serving(target) for recipe in one.wheels(target, []).built]
-    return list(dict.fromkeys(needed))
+    """The recipes of all wheels that a device of a target needs, whatever models it is sent.
+
+    A runtime that makes its artifacts itself is sent with them alone, so its wheel is not among
+    these: it is built when it is named.
+    """
+    every = [one for one in serving(target) if not one.makes_artifacts]
+    return list(dict.fromkeys(recipe for one in every for recipe in one.wheels(target, []).built))

@@ -83,7 +83,23 @@ class OfOnnxGraphs(ByPublishedWheels):
         return {**plain, **manifest.graphs}
 
 
-RUNTIME = OfOnnxGraphs(
+class OnnxRuntime(OfOnnxGraphs):
+    """The project's wheels, and ours where it has none."""
+
+    def unsupported(self, target: Target) -> str:
+        """Wherever there is neither."""
+        from toolchain.wheels import official
+        from toolchain.wheels.recipes import onnxruntime
+
+        return official.none_for(self.project, target, onnxruntime.MACHINES)
+
+    def wheels(self, target: Target, manifests: Sequence[ModelManifest]) -> Wheels:
+        """The project's, one for each Python that it serves, or ours, by the recipe of its name."""
+        published = super().wheels(target, manifests)
+        return published if published.pinned else Wheels(built=(self.project,))
+
+
+RUNTIME = OnnxRuntime(
     name="onnxruntime",
     label="ORT",
     title="ONNX Runtime",

@@ -5,6 +5,8 @@ Nothing here is built or fetched.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 
@@ -27,11 +29,21 @@ def names(project: str, target: Target) -> tuple[str, ...]:
     )
 
 
-def none_for(project: str, target: Target) -> str:
-    """Why nothing of a project can be installed on a target; empty when something can."""
-    if names(project, target):
+def none_for(project: str, target: Target, built: Collection[str] = ()) -> str:
+    """Why nothing of a project can be installed on a target; empty when something can.
+
+    Args:
+        project: on PyPI.
+        target: the devices'.
+        built: machines for which a wheel of it is built here.
+    """
+
+    def has(one: Target) -> bool:
+        return one.machine in built or names(project, one) != ()
+
+    if has(target):
         return ""
-    others = [one.name for one in targets.all_targets().values() if names(project, one)]
+    others = [one.name for one in targets.all_targets().values() if has(one)]
     return (
         f"{project} has no wheel for {target.name}; it has them for {', '.join(others) or 'none'}"
     )
