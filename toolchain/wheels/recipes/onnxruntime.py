@@ -138,8 +138,11 @@ def build(executor: Executor, job: Job) -> None:
 
 
 def _settings(job: Job) -> list[str]:
+    # The entry of its API is in one of its archives, and its own list hides all else.
+    link = [flag for flag in cross_compiler.LINK if "--exclude-libs" not in flag]
     return [
         "-Wno-dev",
+        f"-DCMAKE_SHARED_LINKER_FLAGS={' '.join(link)}",
         "-DCMAKE_VISIBILITY_INLINES_HIDDEN=ON",
         "-DFETCHCONTENT_FULLY_DISCONNECTED=ON",
         "-DFETCHCONTENT_TRY_FIND_PACKAGE_MODE=NEVER",
