@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.mirror import Mirror
+from tests.support.shared_caches import Team
 from toolchain.core.store import Store
 from toolchain.lock import pins
 
@@ -60,3 +61,16 @@ def lock_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(pins, "SOURCES", folder / "sources.toml")
     pins.sources.cache_clear()
     return folder
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """The folder of a team's cache."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def team(tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
+    return Team(tmp_path, str(shared), monkeypatch)

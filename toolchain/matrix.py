@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from toolchain.compile.compilation import TILED, Compiler, Linker, compile_model, note_refusal
+from toolchain.compile.compilation_request import TileRecord
 from toolchain.convert import conversion, runtime_artifacts
 from toolchain.convert import variant_conversion as variant_of
 from toolchain.core.errors import EdgewrightError, ModelError
@@ -106,6 +108,7 @@ def converted(
     forms: Sequence[str],
     step: Step,
     workers: int | None = None,
+    cache: Store | None = None,
 ) -> Outcome:
     """Convert each model at each batch to each form, in dist/models.
 
@@ -115,12 +118,15 @@ def converted(
         forms: variants, from `variants.chosen`; the plain form is made in any case.
         step: shows each.
         workers: conversions at once; the cores that this process may use when not given.
+        cache: the store; this machine's when not given.
     """
+    where = Store() if cache is None else cache
     jobs = [Conversion(spec=spec, batch=batch) for spec in specs for batch in batches]
     # each model's first batch before the others, which wait for the weights that it makes
     order = sorted(jobs, key=lambda job: batches.index(job.batch))
     at_once = max(1, min(len(jobs), workers or _cores(), _memory() // CONVERSION))
-    ended = _side_by_side(order, at_once, step) if at_once > 1 else _in_turn(order, step)
+    run = partial(_side_by_side, at_once=at_once) if at_once > 1 else _in_turn
+    ended = run(order, step=step, cache=where)
     made = Outcome(jobs=len(jobs))
     for job in jobs:
         plain = ended[job.folder]
@@ -135,7 +141,7 @@ def converted(
             try:
                 with step(title) as say:
                     made.manifests[folder] = variant_of.add(
-                        job.spec, job.batch, form, folder, progress=say
+                        job.spec, job.batch, form, folder, progress=say, cache=where
                     )
             except EdgewrightError as error:
                 made.failures.append(Failure(what=title, error=error))
@@ -146,20 +152,22 @@ def converted(
 Plain = dict[Path, ModelManifest | Failure]
 
 
-def _in_turn(jobs: Sequence[Conversion], step: Step) -> Plain:
+def _in_turn(jobs: Sequence[Conversion], step: Step, cache: Store) -> Plain:
     """The plain form of each, by its folder, one after another, a step each."""
     found: Plain = {}
     for job in jobs:
         title = f"convert {job}"
         try:
             with step(title) as say:
-                found[job.folder] = conversion.convert(job.spec, job.batch, progress=say)
+                found[job.folder] = conversion.convert(
+                    job.spec, job.batch, progress=say, cache=cache
+                )
         except EdgewrightError as error:
             found[job.folder] = Failure(what=title, error=error)
     return found
 
 
-def _side_by_side(jobs: Sequence[Conversion], at_once: int, step: Step) -> Plain:
+def _side_by_side(jobs: Sequence[Conversion], at_once: int, step: Step, cache: Store) -> Plain:
     """The plain form of each, by its folder, so many at once, in one step."""
     ended = 0
 
@@ -170,6 +178,7 @@ def _side_by_side(jobs: Sequence[Conversion], at_once: int, step: Step) -> Plain
                 job.spec,
                 job.batch,
                 progress=lambda line: say(f"{ended} of {len(jobs)}; {job}: {line}"),
+                cache=cache,
             )
         except EdgewrightError as error:
             return Failure(what=f"convert {job}", error=error)
@@ -217,6 +226,21 @@ def _failed(job: Compilation, error: EdgewrightError) -> Failure:
     return Failure(what=str(job), error=error)
 
 
+def _title(plan: Sequence[Compilation], target: Target, at_once: int) -> str:
+    """What a step that compiles a plan is called."""
+    if len(plan) == 1:
+        return f"compile {plan[0]}, for {target.name}"
+    return f"compile {len(plan)} libraries for {target.name}, {at_once} at once"
+
+
+def _tuned(
+    plan: Sequence[Compilation], target: Target, compiler: Compiler, where: Store
+) -> dict[str, TileRecord]:
+    """What tuning has found for a target, where a job of a plan takes it."""
+    tiled = any(job.opt_level >= TILED for job in plan)
+    return records.tuned(where, target, compiler.version) if tiled else {}
+
+
 def compiled(
     plan: Sequence[Compilation],
     target: Target,
@@ -225,6 +249,7 @@ def compiled(
     compiler: Compiler,
     workers: int | None = None,
     step: Step,
+    cache: Store | None = None,
 ) -> Outcome:
     """Compile all of a plan, so many at once; the manifests at the end name all that was made.
 
@@ -237,15 +262,13 @@ def compiled(
         compiler: as `compile_model`.
         workers: jobs at once; the cores that this process may use when not given.
         step: shows it.
+        cache: the store; this machine's when not given.
     """
+    where = Store() if cache is None else cache
     done = Outcome(jobs=len(plan))
     cores = workers or _cores()
     at_once = max(1, min(len(plan), cores))
-    title = f"compile {len(plan)} libraries for {target.name}, {at_once} at once"
-    if len(plan) == 1:
-        title = f"compile {plan[0]}, for {target.name}"
-    tiled = any(job.opt_level >= TILED for job in plan)
-    tuned = records.tuned(Store(), target, compiler.version) if tiled else {}
+    tuned = _tuned(plan, target, compiler, where)
     finished = 0
     started = time.monotonic()
 
@@ -261,6 +284,7 @@ def compiled(
                 compiler=compiler,
                 tuned=tuned,
                 check_in_parallel=at_once < cores,
+                cache=where,
                 progress=lambda line: say(f"{finished} of {len(plan)}; {job}: {line}"),
             )
         except EdgewrightError as error:
@@ -269,7 +293,7 @@ def compiled(
             finished += 1
         return None
 
-    with step(title) as say, ThreadPoolExecutor(at_once) as pool:
+    with step(_title(plan, target, at_once)) as say, ThreadPoolExecutor(at_once) as pool:
         results = list(pool.map(lambda job: one(job, say), plan))
         say(f"{len(plan)} in {time.monotonic() - started:.0f} s")
         done.failures += [failure for failure in results if failure is not None]

@@ -289,6 +289,8 @@ def _cold(store: Store, scratch: Path) -> Path:
 def _task(arguments: Sequence[str], cache: Path, output: Path | None, say: Say) -> Any:
     """Run a task as a user would, with a cache of its own and, for a cold one, elsewhere."""
     env = {"EDGEWRIGHT_CACHE": str(cache)}
+    if cache != paths.cache():
+        env |= {"EDGEWRIGHT_SHARED_CACHE": "", "EDGEWRIGHT_SHARE": ""}  # it would be no proof
     if output is not None:
         env["EDGEWRIGHT_DIST"] = str(output)
     command = [sys.executable, "-m", "invoke", *arguments, "--json"]

@@ -15,11 +15,13 @@ import pytest
 from toolchain.core import process
 
 
-def configured(monkeypatch: pytest.MonkeyPatch, folder: Path, config: Path) -> None:
-    """Let `ssh` read this configuration: it looks in the account's home, not in HOME."""
-    program = shutil.which("ssh")
+def configured(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, config: Path, name: str = "ssh"
+) -> None:
+    """Let `ssh` or `sftp` read this configuration: it looks in the account's home, not in HOME."""
+    program = shutil.which(name)
     assert program, "openssh-client is missing: apt-get install openssh-client"
-    wrapper = folder / "bin" / "ssh"
+    wrapper = folder / "bin" / name
     wrapper.parent.mkdir(parents=True)
     wrapper.write_text(f'#!/bin/sh\nexec {program} -F {shlex.quote(str(config))} "$@"\n')
     wrapper.chmod(0o755)

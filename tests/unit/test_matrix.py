@@ -15,6 +15,7 @@ import pytest
 from toolchain import matrix
 from toolchain.convert import conversion, runtime_artifacts
 from toolchain.core.errors import ModelError
+from toolchain.core.store import Store
 from toolchain.models.specification import ModelSpec
 
 SPECS = [ModelSpec(name=name, kind="keras", digest=name) for name in ("one", "two")]
@@ -42,7 +43,7 @@ def converted(monkeypatch: pytest.MonkeyPatch, work: Any, workers: int) -> matri
 def test_as_many_as_asked_for_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     together = threading.Barrier(2, timeout=30)
 
-    def work(spec: ModelSpec, batch: int, progress: matrix.Say) -> Any:
+    def work(spec: ModelSpec, batch: int, progress: matrix.Say, cache: Store) -> Any:
         together.wait()  # broken when nobody else comes
         return SimpleNamespace(model=spec.name, batch=batch)
 
@@ -57,7 +58,7 @@ def test_without_memory_for_two_they_run_in_turn(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(matrix, "_memory", lambda: 2 * matrix.CONVERSION - 1)
     running = threading.Lock()
 
-    def work(spec: ModelSpec, batch: int, progress: matrix.Say) -> Any:
+    def work(spec: ModelSpec, batch: int, progress: matrix.Say, cache: Store) -> Any:
         assert running.acquire(blocking=False), "another one runs"
         time.sleep(0.02)  # so that another one would meet it
         running.release()
@@ -74,7 +75,7 @@ def test_without_memory_for_two_they_run_in_turn(monkeypatch: pytest.MonkeyPatch
 def test_one_that_fails_is_told_and_the_others_are_done(
     monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    def work(spec: ModelSpec, batch: int, progress: matrix.Say) -> Any:
+    def work(spec: ModelSpec, batch: int, progress: matrix.Say, cache: Store) -> Any:
         if (spec.name, batch) == ("one", 8):
             raise ModelError("no")
         return SimpleNamespace(model=spec.name, batch=batch)

@@ -70,6 +70,7 @@ NAMES_ONE = {
 BELOW = {
     "core": set(),
     "commandline": {"core"},
+    "shared_cache": {"core"},
     "targets": {"core"},
     "lock": {"core", "targets"},
     "images": {"core", "lock", "targets"},
@@ -96,7 +97,8 @@ BELOW = {
         *("accuracy", "commandline", "compile", "core", "examples", "formats", "images"),
         "inspection",
         *("lock", "models", "publication"),
-        *("report", "results", "runtimes", "samples", "targets", "tuning", "wheels"),
+        *("report", "results", "runtimes", "samples", "shared_cache", "targets", "tuning"),
+        "wheels",
         "workstation",
     },
 }

@@ -14,6 +14,7 @@ from tests.support.networks import model
 from toolchain import matrix
 from toolchain.commandline import console
 from toolchain.commandline.options import Models
+from toolchain.core.store import Store
 from toolchain.matrix import Outcome
 from toolchain.models.specification import ModelSpec
 from toolchain.tasks import models
@@ -26,7 +27,7 @@ def test_a_form_that_was_not_made_is_told_with_its_reason(
     manifest = a_manifest().with_missing("tflite", "no operator for it")
     outcome = Outcome(manifests={Path("net"): manifest}, jobs=2)
     # no forms: there is nothing to compile
-    monkeypatch.setattr(models, "_converted", lambda _asked: ([], outcome))
+    monkeypatch.setattr(models, "_converted", lambda _asked, _store: ([], outcome))
     said: list[str] = []
     monkeypatch.setattr(console, "note", said.append)
     getattr(models, name)(Context())
@@ -37,20 +38,21 @@ def test_a_form_that_was_not_made_is_told_with_its_reason(
 
 
 def test_several_shapes_of_a_network_are_networks_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
     file = tmp_path / "net.onnx"
     nodes = [helper.make_node("Relu", ["x"], ["y"])]
     onnx.save(model(nodes, (1, 2)), file)
     asked: list[ModelSpec] = []
 
-    def convert(specs: list[ModelSpec], *_others: object) -> Outcome:
+    def convert(specs: list[ModelSpec], *_others: object, cache: Store) -> Outcome:
+        assert cache is store
         asked.extend(specs)
         return Outcome()
 
     monkeypatch.setattr(matrix, "converted", convert)
-    models._converted(Models(model_file=str(file), shape="x=1x2,x=1x4"))
-    models._converted(Models(model_file=str(file), shape="x=1x2"))
+    models._converted(Models(model_file=str(file), shape="x=1x2,x=1x4"), store)
+    models._converted(Models(model_file=str(file), shape="x=1x2"), store)
     assert [(spec.name, dict(spec.shapes)) for spec in asked] == [
         ("net-1x2", {"x": (1, 2)}),
         ("net-1x4", {"x": (1, 4)}),

@@ -1,4 +1,4 @@
-"""Keys that sign releases, and the seals that they make.
+"""Keys that sign releases and entries of a shared cache, and the seals of releases.
 
 A seal says, signed by an ed25519 key: this release, this counter, not after this second. A release
 is named by the hash of its manifest, which holds the hash of every file, so the seal covers all of
@@ -14,9 +14,9 @@ import os
 import time
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from toolchain.core import paths
@@ -101,12 +101,64 @@ def public_key() -> str:
     Raises:
         UsageError: there is no key, or it can't be read.
     """
-    encoded = (
-        _private()
-        .public_key()
-        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    )
-    return f"{encoded.decode()} edgewright"
+    return Signer().public
+
+
+class Signer:
+    """The key, read once: a passphrase is asked for once.
+
+    Raises:
+        UsageError: there is no key, or it can't be read.
+    """
+
+    def __init__(self) -> None:
+        self._key = _private()
+
+    @property
+    def public(self) -> str:
+        """The public key as a line of OpenSSH's."""
+        encoded = self._key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        return f"{encoded.decode()} edgewright"
+
+    def sign(self, domain: bytes, message: bytes) -> str:
+        """A signature, in hexadecimal.
+
+        Args:
+            domain: what the signature is for: the same message is signed for nothing else.
+            message: what is signed.
+        """
+        return self._key.sign(domain + message).hex()
+
+
+def is_public_key(line: str) -> bool:
+    """Whether a line is an ed25519 key as OpenSSH writes it."""
+    return _public(line) is not None
+
+
+def same_key(line: str, other: str) -> bool:
+    """Whether two lines, which are keys, name the same one; what follows it is a remark."""
+    return line.split()[:2] == other.split()[:2]
+
+
+def is_signed(line: str, domain: bytes, message: bytes, signature: object) -> bool:
+    """Whether a public key's owner made a signature.
+
+    Args:
+        line: the public key, as OpenSSH writes it.
+        domain: as for `Signer.sign`.
+        message: as for `Signer.sign`.
+        signature: in hexadecimal, or anything.
+    """
+    key = _public(line)
+    try:
+        if key is None or not isinstance(signature, str):
+            return False
+        key.verify(bytes.fromhex(signature), domain + message)
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 def seal(release: str, *, counter: int, expires: int, key: Ed25519PrivateKey) -> Seal:
@@ -170,6 +222,14 @@ def load(folder: Path) -> Seal | None:
         return None
     except (OSError, ValueError, TypeError, ValidationError) as error:
         raise BuildError(f"{path} can't be used", detail=str(error)) from error
+
+
+def _public(line: str) -> Ed25519PublicKey | None:
+    try:
+        key = serialization.load_ssh_public_key(line.strip().encode())
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, Ed25519PublicKey) else None
 
 
 def _private() -> Ed25519PrivateKey:

@@ -29,6 +29,7 @@ REQUIREMENTS = {
     "requirements": "",
     "requirements-pytorch": "requirements",
     "requirements-onnx2tf": "",
+    "requirements-s3": "requirements",
 }
 NATIVE = "?and(?essential,?architecture({arch}))"
 _INSTALLED = re.compile(

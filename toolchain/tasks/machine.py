@@ -14,7 +14,7 @@ from invoke import Context, task
 
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET, JSON, OS, TARGET, Limit
+from toolchain.commandline.options import DEFAULT_TARGET, JSON, OS, SHARE, TARGET, Limit
 from toolchain.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def clean(_: Context, unused: float = Limit(0), json: bool = False) -> None:
 @task(
     help={
         "tests": "also what the tests alone need",
-        "extra": "pytorch (reads .pt2) or onnx2tf (.tflite of .onnx), and nothing else",
+        "extra": "pytorch (reads .pt2), onnx2tf (.tflite of .onnx) or s3 (a shared cache on S3)",
     }
 )
 @guarded
@@ -129,6 +129,7 @@ def build_images(
         "only": "wheels to build, separated by commas; all when left out",
         "python": "a Python that they must serve, such as 3.12; refused when they don't",
         "glibc": "highest glibc that they may ask for, such as 2.35; the target's when left out",
+        "share": SHARE,
         "json": JSON,
     }
 )
@@ -139,11 +140,13 @@ def build_wheels(
     only: str = "",
     python: str = "",
     glibc: str = "",
+    *,
+    share: bool = False,
     json: bool = False,
 ) -> None:
     """Cross-build the wheels of a target into dist/wheels/<target>/."""
     from toolchain import runtimes, targets
-    from toolchain.core.store import Store
+    from toolchain.shared_cache import shared_store
     from toolchain.wheels import build, recipe
 
     chosen = targets.target(target)
@@ -151,11 +154,11 @@ def build_wheels(
         chosen = chosen.promising(glibc)
     if python:
         recipe.refuse_python(python)
-    built = []
+    store, built = shared_store.opened(console.note, share=share), []
     for name in options.names(only) or runtimes.wheels_built(chosen):
         with console.step(f"wheel {name} for {target}") as say:
             counter = console.counter(say)
-            built.append(build.build(chosen, name, Store(), progress=say, fetched=counter))
+            built.append(build.build(chosen, name, store, progress=say, fetched=counter))
     if json:
         console.show_json([vars(b) | {"path": str(b.path)} for b in built])
         return

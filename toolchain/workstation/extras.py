@@ -1,7 +1,7 @@
-"""What only some users need, installed when it is asked for: PyTorch, and onnx2tf.
+"""What only some users need, installed when it is asked for: PyTorch, onnx2tf, and s3fs.
 
-PyTorch fits beside the rest. onnx2tf pins other versions of TensorFlow, ONNX and NumPy than ours,
-so it lives in a virtual environment of its own and is only ever started as a program.
+PyTorch and s3fs fit beside the rest. onnx2tf pins other versions of TensorFlow, ONNX and NumPy than
+ours, so it lives in a virtual environment of its own and is only ever started as a program.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ EXTRAS = {
             index="check pip's index; PyTorch's CPU build is on its own index, which pip is told "
             "of by PIP_EXTRA_INDEX_URL",
         ),
+        Extra(name="s3", what="keeps a shared cache in a bucket", module="s3fs", apart=False),
         Extra(name="onnx2tf", what="makes .tflite of .onnx and .pt2", module="onnx2tf", apart=True),
     )
 }

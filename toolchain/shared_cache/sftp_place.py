@@ -1,0 +1,108 @@
+"""A folder of another machine, over SFTP, by OpenSSH's own `sftp`.
+
+fsspec's two ways there are not taken. Its `sftp://` believes every host key that it is shown
+(paramiko's AutoAddPolicy); `sshfs` is a third implementation of SSH, which would have to be held to
+the user's `ssh_config`, jump hosts and known hosts as closely as our own was
+(docs/explanation/security.md). Our own connection belongs to devices: it knows the inventory, and
+nothing in toolchain/ imports it. OpenSSH's client reads the user's own settings, talks to the
+agent, passes jump hosts, and judges host keys; here it is told to refuse every one that it does not
+know, and to ask nothing.
+
+`prlimit` holds each file to the size that it may have: sftp itself takes whatever comes.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import unquote, urlsplit
+
+from toolchain.core import process
+from toolchain.core.errors import CommandError, UsageError
+from toolchain.shared_cache.place import Sent, Wanted
+
+OPTIONS = (
+    *("BatchMode=yes", "StrictHostKeyChecking=yes", "UpdateHostKeys=no"),
+    *("ForwardAgent=no", "ClearAllForwardings=yes", "PermitLocalCommand=no"),
+    *("ConnectTimeout=2", "ServerAliveInterval=2", "ServerAliveCountMax=2"),
+)
+PACKAGES = "apt-get install openssh-client"
+# what sftp's commands take as it is
+PLAIN = re.compile(r"[\w./+@%=,: -]+")
+LOST = 255  # ssh's own exit status: there is no connection
+ABSENT = re.compile(r"not found|no such file", re.IGNORECASE)
+DENIED = re.compile(r"permission denied", re.IGNORECASE)
+
+
+class SftpPlace:
+    """A folder of another machine.
+
+    Args:
+        address: such as sftp://user@host:22/srv/cache; /~/cache is below the login's home.
+
+    Raises:
+        UsageError: it can't be used.
+    """
+
+    read_only = ""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        host, user = parts.hostname or "", unquote(parts.username or "")
+        self._root = unquote(parts.path).removeprefix("/~/").rstrip("/")
+        # what begins with - would be an option
+        odd = any(text.startswith("-") or "\n" in text for text in (host, user))
+        if not host or odd or parts.password or not PLAIN.fullmatch(self._root):
+            raise UsageError(
+                f"no shared cache can be at {parts.scheme}://{parts.hostname or ''}{parts.path}",
+                resolution="for example: sftp://user@host/srv/cache, without a password: it is "
+                "OpenSSH that logs in, by a key",
+            )
+        name = f"[{host}]" if ":" in host else host
+        self._destination = f"{user}@{name}" if user else name
+        self._port = ["-P", str(parts.port)] if parts.port else []
+
+    def fetch(self, wanted: Sequence[Wanted]) -> None:
+        """See `Place`."""
+        lines = [f'get "{self._root}/{one.name}" "{one.path.name}"' for one in wanted]
+        limit = ["prlimit", f"--fsize={max(one.limit for one in wanted)}"]
+        self._run(limit, lines, wanted[0].path.parent)
+
+    def send(self, files: Sequence[Sent]) -> None:
+        """See `Place`."""
+        own = process.own_name()
+        lines = [f'-mkdir "{self._root}"']
+        with TemporaryDirectory(prefix="edgewright-") as folder:
+            for number, one in enumerate(files):
+                (Path(folder) / str(number)).symlink_to(one.path.absolute())
+                name, part = f"{self._root}/{one.name}", f"{self._root}/.{own}-{number}.part"
+                above = [str(p) for p in reversed(Path(one.name).parents) if p.name]
+                lines += [f'-mkdir "{self._root}/{folder_name}"' for folder_name in above]
+                lines += [f'put "{number}" "{part}"', f'rename "{part}" "{name}"']
+            self._run([], lines, Path(folder))
+
+    def _run(self, before: Sequence[str], lines: Sequence[str], folder: Path) -> None:
+        if shutil.which("sftp") is None:
+            raise OSError(f"sftp is not installed: {PACKAGES}")
+        options = [part for option in OPTIONS for part in ("-o", option)]
+        command = [*before, "sftp", "-b", "-", *options, *self._port, self._destination]
+        text = "".join(f"{line}\n" for line in lines)
+        try:
+            process.run(command, cwd=folder, env={"LC_ALL": "C"}, input_text=text)
+        except CommandError as error:
+            said = [line.strip() for line in error.output.splitlines()]
+            reason = next((line for line in reversed(said) if _tells(line)), "it can't be reached")
+            if error.returncode != LOST and ABSENT.search(reason):
+                raise FileNotFoundError(reason) from error
+            denied = error.returncode != LOST and DENIED.search(reason)
+            raise (PermissionError if denied else OSError)(reason) from error
+        except BrokenPipeError as error:
+            raise OSError("sftp ended before it was asked for anything") from error
+
+
+def _tells(line: str) -> bool:
+    """Whether a line is more than sftp's echo of a command, and than its goodbye."""
+    return bool(line) and not line.startswith(("sftp>", "Connection closed"))
