@@ -6,14 +6,16 @@ builder or someone else's deployment.
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path
 
 from toolchain.core import paths
-from toolchain.core.errors import UsageError
+from toolchain.core.errors import NoSpaceError, UsageError
 
 PROGRAM = paths.ROOT / "deploy" / "agent" / "programs" / "install.py"
 ARCHIVE = ".tar.gz"
@@ -32,17 +34,35 @@ def export(bundle: Path, name: str, to: Path) -> Path:
         what was written.
 
     Raises:
-        UsageError: something is there already.
+        UsageError: something is there already, or it can't be written.
+        NoSpaceError: the disk is full.
     """
-    if to.exists() and (to.is_file() or any(to.iterdir())):
+    if os.path.lexists(to) and not _is_empty_folder(to):
         raise UsageError(f"{to} is there already", resolution="name a path that is not there yet")
-    to.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        _place(bundle, name, to)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = NoSpaceError if full else UsageError
+        raise kind(
+            f"{to} can't be written", detail=str(error), resolution="name another path by --to"
+        ) from error
+    return to
+
+
+def _is_empty_folder(path: Path) -> bool:
+    """Whether a folder can take its place: one of the user's own, without a link to it."""
+    is_folder = path.is_dir() and not path.is_symlink() and not path.name.endswith(ARCHIVE)
+    return is_folder and not any(path.iterdir())
+
+
+def _place(bundle: Path, name: str, to: Path) -> None:
     # it has its name when it is whole: half of one would look like any other
-    with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as scratch:
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=".export-") as scratch:
         begun = Path(scratch) / to.name
         _write(bundle, name, begun)
         begun.replace(to)
-    return to
 
 
 def _write(bundle: Path, name: str, to: Path) -> None:

@@ -235,13 +235,20 @@ def files(
             continue
         name = stem if stems.count(stem) == 1 else one.item.name
         path = out if out and suffix else folder / f"{name}.png"
-        if path.resolve() in {each.item.path.resolve() for each in ran}:
-            raise UsageError(f"{path} is an input, and is not written over", resolution=OUT)
+        _refuse_input(path, ran)
         _draw(one, meaning, path)
         written.append(path)
     if out is not None and not suffix and not all(drawn):
         written.append(_write_arrays(folder / f"{manifest.model}.npz", ran))
     return written
+
+
+def _refuse_input(path: Path, ran: Sequence[Ran]) -> None:
+    """Refuse to write over an input, whatever other name or link it is reached by."""
+    if path.exists() and any(
+        one.item.path.exists() and path.samefile(one.item.path) for one in ran
+    ):
+        raise UsageError(f"{path} is an input, and is not written over", resolution=OUT)
 
 
 def _draw(ran: Ran, meaning: Meaning, path: Path) -> None:
@@ -254,6 +261,7 @@ def _draw(ran: Ran, meaning: Meaning, path: Path) -> None:
 
 def _write_arrays(path: Path, ran: Sequence[Ran]) -> Path:
     """Each output by its name; of several inputs stacked, (inputs, *shape)."""
+    _refuse_input(path, ran)
     stacked = {
         name: np.stack([one.outputs[name] for one in ran]) if len(ran) > 1 else array
         for name, array in ran[0].outputs.items()

@@ -36,6 +36,8 @@ from toolchain.core import process
 from toolchain.core.errors import BenchError, InventoryError, ModelError
 from toolchain.formats import onnx_file, pytorch_file
 from toolchain.models.manifest import FILE, ModelManifest
+from toolchain.report import answers
+from toolchain.report.over_time import series
 from toolchain.results import measurement
 from toolchain.runtimes import runtime
 
@@ -131,6 +133,12 @@ def listed(path: Path) -> object:
     return [found.host(name) for name in found.names()]
 
 
+def reported(path: Path) -> object:
+    """A result, and what is made of it beside a good one."""
+    results = [measurement.load(path), measured.result()]
+    return answers.answers(results[0]), series.histories(results), measurement.latest(results)
+
+
 def readers(folder: Path) -> dict[str, Reader]:
     """Each of them, by what it reads."""
     key = keygen(folder / "known", "ed25519").read_text().split()
@@ -158,7 +166,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "events of the runner": Reader(
             json.dumps(started()).encode(), _event, (ValueError,), harm=twisted
         ),
-        "results": Reader(result, measurement.load, (BenchError,), harm=twisted),
+        "results": Reader(result, reported, (BenchError,), harm=twisted),
         "manifests of models": Reader(
             a_manifest().dump().encode(), lambda path: ModelManifest.load(path.parent),
             (ModelError,), f"model/{FILE}", twisted,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import runpy
 import sys
@@ -13,16 +14,19 @@ import numpy as np
 import PIL.Image
 import pytest
 from edgewright_runner import backends
+from invoke import Context
 
 from tests.support.device_releases import Arrays, NumpyBackend, release
 from tests.support.manifests import a_manifest
 from toolchain.examples import python_program
 from toolchain.formats.signature import Tensor
 from toolchain.formats.state import Feed, State
+from toolchain.models import place
 from toolchain.models.detection import Detection
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.metadata import Metadata
 from toolchain.models.preprocessing import Preprocessing, Spectrogram
+from toolchain.tasks import example
 
 IMAGE = Tensor(name="x", shape=(1, 8, 8, 3))
 PICTURES = Preprocessing(fit="stretch")
@@ -137,3 +141,35 @@ def test_a_state_goes_from_step_to_step(run: Run) -> None:
     )
     said = run(manifest, lambda given: {"y": given["x"] + given["h"], "hn": given["h"] + 1})
     assert "3 y: (1, 2), 3.0 to 3.0" in said
+
+
+def test_names_and_labels_are_no_lines_of_the_program() -> None:
+    # a Tensor refuses such a name; what is written here doesn't rely on that
+    given, made = (f"{end}\nraise SystemExit('a name ran')\n#" for end in ("h", "hn"))
+    manifest = network(
+        [Tensor(name="x", shape=(1, 2))],
+        [Tensor(name="y", shape=(1, 2))],
+        state=State(feeds=(Feed(input=given, output=made),)),
+        title='a\n"""\nraise SystemExit',
+    )
+    labels = ["\\" * odd + "x" for odd in range(70, 90)] + ['\u2028raise SystemExit\n"""']
+    for label in labels:
+        tree = ast.parse(python_program.program(manifest, [label]))
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.Raise)]
+
+
+def test_a_program_that_is_there_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_DIST", str(tmp_path))
+    manifest = a_manifest()
+    folder = place.folder_of(manifest.model, manifest.batch)
+    folder.mkdir(parents=True)
+    manifest.save(folder)
+    out = tmp_path / "program.py"
+    example.example.body(Context(), model=manifest.model, out=str(out))
+    assert "load(" in out.read_text()
+    out.write_text("mine")
+    with pytest.raises(SystemExit):
+        example.example.body(Context(), model=manifest.model, out=str(out))
+    assert out.read_text() == "mine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_one_that_is_interrupted_leaves_nothing(
 ) -> None:
     bundle = make_bundle(tmp_path / "bundle", extra=LIBRARY)
     monkeypatch.setattr(export, "PROGRAM", tmp_path / "absent" / "install.py")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UsageError, match="can't be written"):
         export.export(bundle, "name", tmp_path / "out" / name)
     assert not list((tmp_path / "out").iterdir())
 
@@ -81,6 +82,23 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     folder = an_export(tmp_path)
     with pytest.raises(UsageError, match="is there already"):
         export.export(tmp_path / "bundle", "name", folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["pipe", "link", "dangling", "empty.tar.gz", "file/there.tar.gz", "a" * 255 + ".tar.gz"]
+)
+def test_what_it_can_not_be_is_refused_and_left(tmp_path: Path, name: str) -> None:
+    bundle = make_bundle(tmp_path / "bundle", extra=LIBRARY)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("mine")
+    for folder in ("empty", "empty.tar.gz"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    (tmp_path / "dangling").symlink_to("elsewhere")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError):
+        export.export(bundle, "name", tmp_path / name)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,15 @@ def test_each_python_has_a_bundle_with_its_own_wheels(tmp_path: Path) -> None:
     assert by_python.fitting(folder, "3.15.0") == folder
 
 
+@pytest.mark.parametrize(
+    "python", ["", "3/x", "3.13/../../etc/x", "../../..", "3." + "9" * 5000, "3.\ud800", "3.\x00"]
+)
+def test_what_a_device_calls_its_python_leads_nowhere_else(tmp_path: Path, python: str) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle-python3").mkdir()
+    assert by_python.fitting(tmp_path / "bundle", python) == tmp_path / "bundle"
+
+
 def test_where_every_wheel_serves_every_python_there_is_one_bundle(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "bundle")
     assert by_python.split(folder) == []

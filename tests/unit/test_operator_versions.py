@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -102,3 +104,30 @@ def test_a_damaged_file_is_read_or_refused(changes: list[tuple[int, int]]) -> No
     for cut in (len(content), len(content) // 2, changes[0][0] if changes else 0):
         with suppress(*tflite.UNREADABLE):
             list(tflite._operators(bytes(content[:cut])))
+
+
+def test_many_operators_of_one_long_name_take_no_time(tmp_path: Path) -> None:
+    """A file in which each kind of operator points to the same name, of a megabyte."""
+    kinds, name = 20_000, 1 << 20
+    codes, listed = 64, 64 + 4 + 4 * kinds
+    content = bytearray(listed + 28 + name)
+    struct.pack_into("<I", content, 0, 16)
+    struct.pack_into("<iI", content, 16, 16 - 40, codes - 20)
+    struct.pack_into("<HHHH", content, 40, 8, 8, 0, 4)
+    struct.pack_into("<I", content, codes, kinds)
+    for place in range(codes + 4, listed, 4):
+        struct.pack_into("<I", content, place, listed - place)
+    struct.pack_into("<ibxxxI", content, listed, -16, 32, 16)
+    struct.pack_into("<HHHH", content, listed + 16, 8, 16, 4, 8)
+    struct.pack_into("<I", content, listed + 24, name)
+    path = tmp_path / "net.tflite"
+    path.write_bytes(content)
+    started = time.process_time()
+    with pytest.raises(ModelError, match="can't be read") as caught:
+        TFLITE.lacks(path)
+    assert "a name of 1048576 bytes" in caught.value.detail
+    assert time.process_time() - started < 2
+    struct.pack_into("<I", content, codes, 1 << 30)
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="can't be read"):
+        TFLITE.lacks(path)

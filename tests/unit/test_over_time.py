@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -124,3 +125,43 @@ def test_the_task_ends_as_asked(
     assert "worse: digits-cnn, TFLite fp32, 1 thread on board" in capsys.readouterr().err
     assert summary.read_text().count("| board |") == 3
     assert (tmp_path / "j.xml").is_file()
+
+
+def test_names_end_no_line_and_begin_no_markup_in_a_cis_files(tmp_path: Path) -> None:
+    name = "a\x1b[2J\x00\ufffe|b\n## <img src=x> [x](http://x) @all `c` \\"
+    results = [
+        result.model_copy(update={"host": name})
+        for result in (at(0, took(2, model=name)), at(1, took(3, model=name)))
+    ]
+    found = series.histories(results)
+    worse = series.regressions(found, 5)
+    files.junit(found, worse, tmp_path / "junit.xml")
+    (suite,) = ET.parse(tmp_path / "junit.xml").getroot()  # noqa: S314 - our own file
+    assert (suite.get("name") or "").startswith(
+        "a\N{SYMBOL FOR ESCAPE}[2J\N{SYMBOL FOR NULL}\ufffd|b"
+    )
+    written = files.markdown(found, worse)
+    assert len(written.splitlines()) == 3
+    row = written.splitlines()[2]
+    assert row.isprintable()
+    assert "<img" not in row
+    assert not re.search(r"(?<!\\)[\[\]@`]", row)
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == len(series.COLUMNS) + 2
+
+
+@pytest.mark.parametrize("where", ["junit", "summary"])
+def test_a_file_that_can_not_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_DIST", str(tmp_path))
+    monkeypatch.delenv(task.SUMMARY, raising=False)
+    for result in days(2, 3):
+        measurement.save(result, tmp_path / "results")
+    (tmp_path / "file").write_text("")
+    path = str(tmp_path / "file" / "out")
+    if where == "summary":
+        monkeypatch.setenv(task.SUMMARY, path)
+    with pytest.raises(SystemExit) as ended:
+        task.history.body(Context(), junit=path if where == "junit" else "")
+    assert ended.value.code == 2
+    assert "can't be written" in capsys.readouterr().err

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from tests.support import measured
 from toolchain.accuracy import counts
+from toolchain.accuracy.counts import Counts
 from toolchain.core.errors import BenchError
 from toolchain.results import measurement
 from toolchain.results.disturbances import disturbances
@@ -248,3 +251,58 @@ def test_a_sigmoid_near_nothing_is_not_judged_finer_than_it_is_computed() -> Non
 
     assert output(5.8e-8).holds
     assert not output(5e-7).holds
+
+
+HUGE, ODD = 10**400, 1 << 63
+MADE_UP: dict[str, tuple[tuple[str | int, ...], object]] = {
+    "a time no float holds": (("measurements", 0, "samples_ns"), [HUGE] * 20),
+    "a time of centuries": (("measurements", 0, "samples_ns"), [ODD] * 20),
+    "a count of 64 bits": (("measurements", 0, "peak_rss_bytes"), ODD),
+    "a batch": (("measurements", 0, "batch"), HUGE),
+    "threads": (("measurements", 0, "threads"), HUGE),
+    "a clock": (("measurements", 0, "conditions", "after", "cpu_khz"), [HUGE]),
+    "cores": (("device", "cores"), HUGE),
+    "more right than there are": (("measurements", 0, "accuracy", "correct"), 501),
+    "none, and some right": (("measurements", 0, "accuracy", "total"), 1),
+    "no zone": (("started",), "2026-11-21T04:05:06"),
+    "before calendars": (("started",), "0001-01-01T00:00:00+14:00"),
+    "after them": (("finished",), "9999-12-31T23:59:59-12:00"),
+    "the same inferences twice": (
+        ("measurements", 0, "instructions"), {"inferences": [5, 5], "totals": [1, 2]},
+    ),
+    "inferences that cost nothing": (
+        ("measurements", 0, "instructions"), {"inferences": [1, 11], "totals": [7, 7]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MADE_UP)
+def test_figures_that_no_report_can_be_made_of_are_refused(tmp_path: Path, case: str) -> None:
+    (*way, last), value = MADE_UP[case]
+    content: Any = json.loads(measured.result().model_dump_json(by_alias=True))
+    at = content
+    for key in way:
+        at = at[key]
+    at[last] = value
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(BenchError, match=r"x\.json"):
+        measurement.load(tmp_path / "x.json")
+
+
+def test_counts_of_more_than_there_are_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    content = (EARLIER / "accuracy-1.json").read_text()
+    assert '"top1": ' in content
+    path.write_text(re.sub(r'"top1": \d+', '"top1": 1000000', content))
+    with pytest.raises(BenchError, match="can't be used"):
+        counts.load(path)
+    with pytest.raises(ValidationError):
+        Counts(total=0, top1=0, top5=0, reference_top1=0, agree=0)
+
+
+def test_a_shard_whose_classes_were_not_compared_counts_for_nothing() -> None:
+    parity = measured.measurement().parity
+    assert parity is not None
+    for agree in (None, 501):
+        made_up = parity.model_copy(update={"top1_agree": agree})
+        assert counts.counts_of(measured.measurement(parity=made_up)) is None

@@ -87,10 +87,26 @@ def test_a_drawing_takes_neither_an_inputs_place_nor_anothers(tmp_path: Path) ->
     found = written.files(a_manifest(), ran, [meaning] * 3, tmp_path / "found")
     assert [path.name for path in found] == ["cat.jpg.png", "cat.png.png", "dog.png"]
     before = (tmp_path / "dog.png").read_bytes()
-    for out in (tmp_path, tmp_path / "dog.png"):
+    (tmp_path / "other.png").hardlink_to(tmp_path / "dog.png")
+    for out in (tmp_path, tmp_path / "dog.png", tmp_path / "other.png"):
         with pytest.raises(UsageError, match="not written over"):
             written.files(a_manifest(), ran[2:], [meaning], out)
     assert (tmp_path / "dog.png").read_bytes() == before
+
+
+def test_arrays_take_no_inputs_place(tmp_path: Path) -> None:
+    path = tmp_path / "net.npz"
+    np.savez(path, x=np.ones(4, np.float32))
+    before = path.read_bytes()
+    (item,) = inputs.read(path, [Tensor(name="x", shape=(4,))], [])
+    ran = [device_run.Ran(item=item, seconds=0.1, outputs={"y": np.zeros(2)}, inputs={})]
+    (tmp_path / "link.npz").symlink_to(path)
+    manifest = a_manifest().model_copy(update={"model": "net"})
+    for out in (path, tmp_path / "link.npz", tmp_path):
+        with pytest.raises(UsageError, match="not written over"):
+            written.files(manifest, ran, [Meaning()], out)
+    assert path.read_bytes() == before
+    assert written.files(manifest, ran, [Meaning()], tmp_path / "found.npz")
 
 
 def test_an_edge_that_a_device_made_up_is_drawn_at_the_pictures_own() -> None:

@@ -119,3 +119,13 @@ def test_a_tensor_that_no_runtime_takes_is_named(dtype: str) -> None:
 
 def test_the_batch_is_known_by_its_name_where_it_does_not_come_first() -> None:
     assert sizes(signature(x=("batch", 8), state=(2, "batch", 16)), 3) == [(3, 8), (2, 3, 16)]
+
+
+@pytest.mark.parametrize("name", ["x\nimport os\n#", "x\x1b[2J", "x\u2028y", "x\x00"])
+def test_a_name_that_is_more_than_a_name_is_refused(name: str) -> None:
+    good, bad = OpenTensor(name="x", dims=(1,)), OpenTensor(name=name, dims=(1,))
+    for inputs, outputs in (((bad,), (good,)), ((good,), (bad,))):
+        with pytest.raises(ModelError, match="control character"):
+            Signature(inputs=inputs, outputs=outputs)
+    with pytest.raises(ValueError, match="no name of a tensor"):
+        bad.fixed((1,))

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import from_json
 
 from toolchain.core import store
 from toolchain.core.errors import BenchError
 from toolchain.results import earlier_schemas
 from toolchain.results.configuration import Configuration, OptLevel, Runtime, Threads
+from toolchain.results.field_types import Count, Positive
 from toolchain.results.folder import usable
 from toolchain.results.measurement import Measurement
-
-Count = Annotated[int, Field(ge=0)]
 
 
 class _Part(BaseModel):
@@ -33,11 +32,17 @@ class Counts(_Part):
     `agree` counts images of which both say the same class.
     """
 
-    total: Count
+    total: Positive
     top1: Count
     top5: Count
     reference_top1: Count
     agree: Count
+
+    @model_validator(mode="after")
+    def _of_all(self) -> Self:
+        if max(self.top1, self.top5, self.reference_top1, self.agree) > self.total:
+            raise ValueError("more are counted than there are")
+        return self
 
 
 class Subject(_Part):
@@ -154,9 +159,11 @@ def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[Run]:
 
 
 def counts_of(measurement: Measurement) -> Counts | None:
-    """What the runner said of one shard; None where it failed before."""
+    """What the runner said of one shard; None where it failed before, or says other than counts."""
     accuracy, parity = measurement.accuracy, measurement.parity
     if measurement.status != "ok" or accuracy is None or parity is None:
+        return None
+    if parity.top1_agree is None or parity.top1_agree > accuracy.total:
         return None
     return Counts(
         total=accuracy.total,

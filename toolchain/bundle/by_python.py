@@ -7,6 +7,7 @@ the same files, with a release id of its own. Where all wheels serve every Pytho
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,9 +36,10 @@ def fitting(folder: Path, python: str) -> Path:
 
     Args:
         folder: the bundle.
-        python: the version, such as 3.13.5.
+        python: the version, such as 3.13.5; what a device says, which may be anything.
     """
-    own = _beside(folder, ".".join(python.split(".")[:2]))
+    known = re.match(r"3\.[0-9]{1,3}(?![0-9])", python)
+    own = _beside(folder, known[0]) if known else folder
     return own if own.is_dir() else folder
 
 

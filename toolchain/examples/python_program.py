@@ -97,14 +97,14 @@ def program(manifest: ModelManifest, labels: Sequence[str]) -> str:
     what, body = _body(metadata, alone=len(own) == 1 and manifest.batch == 1, state=bool(fed))
     indent = 8 if fed else 4
     lines = "\n".join(" " * indent + _array(tensor) for tensor in own)
-    body = body.format(
-        model=json.dumps(manifest.model), inputs=lines, state=" and ".join(fed) or "none"
-    )
+    # names of tensors are the model file's: one with a line break would be lines of the program
+    fed_back = _printable(" and ".join(fed)) or "none"
+    body = body.format(model=json.dumps(manifest.model), inputs=lines, state=fed_back)
     uses = [name for name in ("sys", "np") if f"{name}." in body]
     imports = [{"sys": "import sys", "np": "import numpy as np"}[name] for name in uses]
     usage = f"    edgewright/current/venv/bin/python program.py {what}".rstrip()
     return PROGRAM.format(
-        title=_safe(manifest.title),
+        title=_escaped(_printable(manifest.title)),
         about=_about(manifest, metadata, labels),
         usage=f"\nOn the device, by the release's own Python:\n\n{usage}",
         imports="\n\n".join(imports),
@@ -153,8 +153,8 @@ def _about(manifest: ModelManifest, metadata: Metadata, labels: Sequence[str]) -
         said.append(f"Classes: {names}{more}.")
     for input_name, output in (manifest.state.inputs if manifest.state else {}).items():
         said.append(f"State: {output} goes to {input_name} in the next call, by itself.")
-    lines = [line for one in said for line in textwrap.wrap(_safe(one), WIDTH)]
-    return "\n".join(lines)
+    lines = [line for one in said for line in textwrap.wrap(_printable(one), WIDTH)]
+    return "\n".join(map(_escaped, lines))
 
 
 def _listed(numbers: Sequence[float]) -> str:
@@ -162,7 +162,11 @@ def _listed(numbers: Sequence[float]) -> str:
     return text if len(numbers) == 1 else f"({text})"
 
 
-def _safe(text: str) -> str:
-    """A text that may stand in a docstring: labels are a user's."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    return printable.replace("\\", "\\\\").replace('"', "'")
+def _printable(text: str) -> str:
+    """A text on one line: labels and names are a user's, or a model file's."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _escaped(line: str) -> str:
+    """A line as it may stand in a docstring."""
+    return line.replace("\\", "\\\\").replace('"', "'")

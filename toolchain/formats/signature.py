@@ -7,6 +7,7 @@ the tasks' help is, so nothing heavy is here.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
@@ -28,6 +29,8 @@ Dtype = Literal[
     "uint8",
 ]
 DTYPES: tuple[str, ...] = get_args(Dtype)
+# Of characters: control, half ones, and what ends a line. A name is shown, and stands in files.
+_NO_NAME = {"Cc", "Cs", "Zl", "Zp"}
 Dims = tuple[int | str | None, ...]  # None, or a name, where a dimension is open
 
 
@@ -50,6 +53,15 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: Dtype = "float32"
     quantization: Quantization | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no file of a model is read with.
+
+        Raises:
+            ValueError: the name ends a line, or has a control character.
+        """
+        if not _is_a_line(self.name):
+            raise ValueError(f"{self.name!r} is no name of a tensor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +105,8 @@ class Signature:
         """Refuse what no runtime takes.
 
         Raises:
-            ModelError: an input or output is of another type, its name is there twice, or there is
-                none.
+            ModelError: an input or output is of another type, its name is there twice or has a
+                control character, or there is none.
         """
         for what, tensors in (("input", self.inputs), ("output", self.outputs)):
             _refuse(what, tensors)
@@ -112,6 +124,12 @@ def _refuse(what: str, tensors: Sequence[OpenTensor]) -> None:
             f"the model has no {what}", resolution="export it as a function of tensors"
         )
     for tensor in tensors:
+        if not _is_a_line(tensor.name):
+            raise ModelError(
+                f"the model's {what} {tensor.name!r} has a control character in its name",
+                resolution="export it with names that are words; take no file whose maker you "
+                "don't know",
+            )
         if tensor.dtype not in DTYPES:
             raise ModelError(
                 f"the model's {what} {tensor.name} is {tensor.dtype}, which no runtime takes",
@@ -126,3 +144,7 @@ def _refuse(what: str, tensors: Sequence[OpenTensor]) -> None:
             detail=listed,
             resolution="export it with a name of its own for each",
         )
+
+
+def _is_a_line(name: str) -> bool:
+    return not any(unicodedata.category(character) in _NO_NAME for character in name)

@@ -13,8 +13,8 @@ from toolchain.models import variants
 # attributes, and a runtime that this version doesn't know is shown like any other.
 Runtime = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 OptLevel = Annotated[int, Field(ge=0, le=9)]
-Threads = Annotated[int, Field(ge=1)]
-Batch = Annotated[int, Field(ge=1)]
+Threads = Annotated[int, Field(ge=1, lt=1 << 31)]
+Batch = Annotated[int, Field(ge=1, lt=1 << 31)]
 
 
 class Run(Protocol):

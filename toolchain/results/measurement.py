@@ -7,17 +7,18 @@ measure (deploy/runner does) and doesn't show (report does).
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from toolchain.core.errors import BenchError
 from toolchain.core.new_file import write_new
 from toolchain.results import earlier_schemas, statistics
 from toolchain.results.configuration import Batch, Configuration, OptLevel, Runtime, Threads
+from toolchain.results.field_types import Count, Moment, Positive
 from toolchain.results.folder import usable
 
 EMULATED = "EMULATED"
@@ -30,8 +31,6 @@ ROUNDED = 4 * 2.0**-24
 TIED = 1e-4
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
 
 
 class _Part(BaseModel):
@@ -64,8 +63,8 @@ class Snapshot(_Part):
     """The device's state at one moment: see deploy/runner's `watch`."""
 
     monotonic_ns: Count
-    cpu_khz: list[int] = Field(default_factory=list)
-    cpu_max_khz: list[int] = Field(default_factory=list)
+    cpu_khz: list[Count] = Field(default_factory=list)
+    cpu_max_khz: list[Count] = Field(default_factory=list)
     temperature_c: float | None = None
     throttle_events: Count = 0
     firmware_throttled: Count | None = None
@@ -176,6 +175,12 @@ class Accuracy(_Part):
     correct_top5: Count
     reference_correct: Count
 
+    @model_validator(mode="after")
+    def _of_all(self) -> Self:
+        if max(self.correct, self.correct_top5, self.reference_correct) > self.total:
+            raise ValueError("more correct classes than samples")
+        return self
+
 
 class Failure(_Part):
     """Why a job ended early: its stage, the exception's class or how the process ended."""
@@ -191,6 +196,13 @@ class Instructions(_Part):
 
     inferences: tuple[Positive, Positive]
     totals: tuple[Count, Count]
+
+    @model_validator(mode="after")
+    def _of_more(self) -> Self:
+        (few, many), (less, more) = self.inferences, self.totals
+        if few >= many or less >= more:
+            raise ValueError("more inferences must take more instructions than fewer")
+        return self
 
     @property
     def each(self) -> float:
@@ -262,8 +274,8 @@ class Result(_Part):
     target: str
     release: str
     emulated: bool
-    started: datetime
-    finished: datetime
+    started: Moment
+    finished: Moment
     complete: bool = Field(description="false when the link or the runner ended before its time")
     counted: bool = Field(
         default=False, description="true when instructions were counted and no times taken"

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LIST = Path(__file__).with_name("tflite_operators.txt")
 UNREADABLE = (struct.error, UnicodeDecodeError)
 CUSTOM, CUSTOM_NUMBER = "custom", 32  # in our list, and in the files
+# Of a file's own: every entry may point to the same long name, and each is read with the user's
+# rights. A megabyte of these took 11 s.
+MOST_OPERATORS, LONGEST_NAME = 1 << 16, 1 << 10
 
 
 class TensorFlowLite(Runtime):
@@ -79,7 +82,10 @@ def _operators(content: bytes) -> Iterator[tuple[str, int]]:
     if not codes:
         return
     codes += _at(content, codes, "<I")
-    for index in range(_at(content, codes, "<I")):
+    count = _at(content, codes, "<I")
+    if count > MOST_OPERATORS:
+        raise struct.error(f"it says that it has {count} kinds of operators")
+    for index in range(count):
         entry = codes + 4 + 4 * index
         code = entry + _at(content, entry, "<I")
         short, custom, version, builtin = (_field(content, code, field) for field in range(4))
@@ -90,6 +96,8 @@ def _operators(content: bytes) -> Iterator[tuple[str, int]]:
         if number == CUSTOM_NUMBER and custom:
             custom += _at(content, custom, "<I")
             length = _at(content, custom, "<I")
+            if length > LONGEST_NAME:
+                raise struct.error(f"an operator has a name of {length} bytes")
             name = f"{CUSTOM} {content[custom + 4 : custom + 4 + length].decode()}"
         yield name, _at(content, version, "<i") if version else 1
 

@@ -20,7 +20,7 @@ LANGUAGES = ("python",)
         "model": "the name of a converted model",
         "language": f"of the program: {', '.join(LANGUAGES)}",
         "batch": "the batch size",
-        "out": "the file to write; printed when left out",
+        "out": "the file to write, which is not there yet; printed when left out",
     }
 )
 @guarded
@@ -59,8 +59,15 @@ def example(
     if not out:
         sys.stdout.write(text)
         return
+    path = Path(out).expanduser()
     try:
-        Path(out).write_text(text, "utf-8")
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        # a program that was begun with is changed by whoever has it
+        raise UsageError(
+            f"{path} is there already", resolution="name a path that is not there yet"
+        ) from error
     except OSError as error:
         raise UsageError(f"{out} can't be written", detail=str(error)) from error
-    console.note(f"written: {out}")
+    console.note(f"written: {path}")

@@ -50,11 +50,16 @@ def history(
     worse = series.regressions(found, percent)
     page = paths.reports() / "history.html"
     files.page(found, worse, page)
-    if junit:
-        files.junit(found, worse, Path(junit).expanduser())
-    if summary := os.environ.get(SUMMARY):
-        with Path(summary).open("a") as stream:
-            stream.write(files.markdown(found, worse))
+    try:
+        if junit:
+            files.junit(found, worse, Path(junit).expanduser())
+        if summary := os.environ.get(SUMMARY):
+            with Path(summary).open("a", encoding="utf-8") as stream:
+                stream.write(files.markdown(found, worse))
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or junit} can't be written", detail=str(error)
+        ) from error
     if json:
         content = {
             "histories": [one.plain() for one in found],

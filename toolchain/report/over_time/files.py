@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import itertools
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,12 +12,18 @@ from xml.etree import ElementTree as ET
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from toolchain.commandline.terminal import visible
 from toolchain.core.store import write_atomically
 from toolchain.report import formatting
 from toolchain.report.charts import runtime_style
 from toolchain.report.html_page import TEMPLATES
 from toolchain.report.over_time import chart
 from toolchain.report.over_time.series import COLUMNS, History, Regression, rows
+
+# what XML 1.0 has no characters for beside control ones (https://www.w3.org/TR/xml/#charsets)
+NOT_XML = re.compile("[\ufffe\uffff]")
+# Markdown's within a cell, and what GitHub makes links and mentions of
+MARKS = re.compile(r"([\\`*_\[\]|~@]|:(?=//)|(?<=www)\.)")
 
 
 def page(found: Sequence[History], worse: Sequence[Regression], path: Path) -> None:
@@ -46,14 +54,15 @@ def junit(found: Sequence[History], worse: Sequence[Regression], path: Path) -> 
     for host, of_host in itertools.groupby(found, key=lambda one: one.host):
         ones = list(of_host)
         failed = [one for one in ones if (host, one.what, one.unit) in why]
+        named = _xml(host)
         suite = ET.SubElement(
-            root, "testsuite", name=host, tests=str(len(ones)), failures=str(len(failed))
+            root, "testsuite", name=named, tests=str(len(ones)), failures=str(len(failed))
         )
         for one in ones:
-            name = f"{one.what}, {one.unit}"
-            case = ET.SubElement(suite, "testcase", classname=host, name=name)
+            name = _xml(f"{one.what}, {one.unit}")
+            case = ET.SubElement(suite, "testcase", classname=named, name=name)
             if said := why.get((host, one.what, one.unit)):
-                ET.SubElement(case, "failure", message=said).text = one.last.result
+                ET.SubElement(case, "failure", message=_xml(said)).text = _xml(one.last.result)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, ET.tostring(root, encoding="utf-8", xml_declaration=True))
 
@@ -65,5 +74,16 @@ def markdown(found: Sequence[History], worse: Sequence[Regression]) -> str:
     for one in sorted(found, key=lambda one: id(one) not in bad):
         (row,) = rows([one])
         cells = [*row, bad.get(id(one), "")]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _xml(text: str) -> str:
+    """A text in characters that XML has."""
+    return NOT_XML.sub("\N{REPLACEMENT CHARACTER}", visible(text))
+
+
+def _cell(text: str) -> str:
+    """A text that Markdown shows as it is, on one line: names come from files and devices."""
+    line = _xml(" ".join(text.split()))
+    return MARKS.sub(r"\\\1", html.escape(line, quote=False))
