@@ -9,12 +9,14 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support.shared_caches import (
     INPUTS,
+    KEY,
     TAKEN,
     Team,
     build,
@@ -139,6 +141,31 @@ def test_a_cache_that_is_away_takes_two_seconds_in_all(
         assert took < 2
         (line,) = team.said
         assert line.startswith(f"shared cache {address}: it is done without from here on: ")
+
+
+def test_a_cache_that_is_away_is_waited_for_once_by_all_threads_and_by_who_gives(
+    team: Team, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team.given()
+    monkeypatch.setenv("EDGEWRIGHT_SHARED_CACHE", silent)
+    monkeypatch.setattr(shared_store, "_refuse_read_only", lambda _: None)
+    store = team.machine("giver", share=True)
+    entry = store.entry(KEY)
+    assert entry is not None
+
+    def ask(number: int) -> None:
+        into = team.folder / f"into-{number}"
+        into.mkdir()
+        if number % 2:
+            store._team.give(entry, "wheel", into)
+        else:
+            store._team.take(digest_of(number), "wheel", into, into)
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(8)))
+    assert time.monotonic() - started < 2
+    assert len(team.said) == 1
 
 
 def test_a_password_in_the_address_is_not_printed(

@@ -96,9 +96,10 @@ class SharedCache:
         Returns:
             whether the folder is filled.
         """
-        if self._off or not self._trusted:
-            return False
         with self._lock:
+            # only now: another thread may just have found out that it is away
+            if self._off or not self._trusted:
+                return False
             try:
                 started = time.monotonic()
                 found = self._statement(key, scratch, self._trusted)
@@ -133,13 +134,19 @@ class SharedCache:
                 described = _described(entry)
                 if self._is_there(described, what, scratch):
                     return
-                self._send(entry, what, described, scratch)
-                self._there.add(entry.key)
             except Refused as error:
                 self._say(f"shared cache: {what} {entry.key[:12]} is not given: {error}")
+                return
+            except OSError as error:
+                self._let_alone(error)
+                return
+            try:
+                self._send(entry, what, described, scratch)
             except OSError as error:
                 self._full = True
                 self._say(f"shared cache {self._shown}: nothing is given to it: {_reason(error)}")
+                return
+            self._there.add(entry.key)
 
     def _is_there(self, described: Statement, what: str, scratch: Path) -> bool:
         """Whether the place has an entry that those who trust the project's keys take."""
@@ -202,8 +209,8 @@ class SharedCache:
             return
         arrived = [one.path for one in wanted]
         place = self._place
-        waited(lambda: place.fetch(wanted), lambda: _sizes(arrived), self._patience)
-        self._patience = PATIENCE_S
+        patience, self._patience = self._patience, PATIENCE_S
+        waited(lambda: place.fetch(wanted), lambda: _sizes(arrived), patience)
 
     def _send(self, entry: Entry, what: str, described: Statement, scratch: Path) -> None:
         """Send an entry's files, then its statement: one that is there names nothing that isn't."""
@@ -281,4 +288,4 @@ def _sizes(arrived: Sequence[Path]) -> int:
 
 def _reason(error: OSError) -> str:
     """What an error says, in a line: without the paths of scratch folders."""
-    return (error.strerror or str(error) or type(error).__name__).splitlines()[0]
+    return (error.strerror or str(error) or type(error).__name__).splitlines()[0][:200]
