@@ -7,7 +7,12 @@ reports/ and the inventory are the tests' own.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import openssh
 from tests.support.product import HOST, MODELS, TARGET, Product, emulated, remove_left_behind
 from tests.support.sshd import Sshd
 
@@ -96,3 +102,55 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # pytest's own temporary folders go away; an interrupted run must not leave a device behind
 os.environ.setdefault("PYTHONUNBUFFERED", "1")
+
+
+@pytest.fixture
+def ssh_config(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What sftp reads in place of the account's own configuration."""
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        f"IdentityFile {sshd.folder}/user_key\nIdentitiesOnly yes\n"
+        f"UserKnownHostsFile {sshd.folder}/known_hosts\nGlobalKnownHostsFile none\n"
+    )
+    openssh.configured(monkeypatch, tmp_path / "client", config, "sftp")
+    return config
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server that speaks S3, with a bucket; the address of a folder in it."""
+    if not all(importlib.util.find_spec(name) for name in ("s3fs", "moto")):
+        pytest.skip("the extra s3, and moto[server], are not installed")
+    port = _free_port()
+    for name, value in (
+        ("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}"),
+        ("AWS_ACCESS_KEY_ID", "one"),
+        ("AWS_SECRET_ACCESS_KEY", "two"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            _make_bucket()
+            yield "s3://team/cache"
+        finally:
+            server.terminate()
+
+
+def _free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+def _make_bucket() -> None:
+    import s3fs
+
+    for _ in range(100):
+        try:
+            s3fs.S3FileSystem(skip_instance_cache=True).mkdir("team")
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("moto does not answer")

@@ -8,10 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.made_wheels import a_wheel, install
 from tests.support.product import Product
+from tests.support.sshd import Sshd
 from tests.support.static_server import served
 from toolchain import targets
-from toolchain.core import process
+from toolchain.core import process, signing
+from toolchain.core.errors import UsageError
+from toolchain.core.store import Store, digest_tree
+from toolchain.publication import index
+from toolchain.publication.folder import Folder
+from toolchain.publication.remote_folder import RemoteFolder
 
 TARGET = "x86_64"
 
@@ -44,3 +51,49 @@ def test_pip_installs_the_interpreter_from_a_published_index(
 
     (again,) = product.json(*publish, env=keys)
     assert again == wheel | {"state": "unchanged"}
+
+
+def test_pip_installs_what_was_published_over_sftp(
+    sshd: Sshd, ssh_config: Path, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_KEYS", str(tmp_path / "keys"))
+    signing.make_key()
+    there = tmp_path / "served there"
+    address = f"sftp://127.0.0.1:{sshd.port}{there}"
+    for version, state in (("1.0", "added"), ("1.0", "unchanged"), ("2.0", "added")):
+        wheel = a_wheel(tmp_path, "a-thing", version)
+        with store.scratch() as scratch:
+            into = RemoteFolder(address, scratch)
+            (one,) = index.publish([wheel], into, store, replace=False, say=lambda _: None)
+        assert (one.state, one.signed) == (state, True)
+        assert (there / one.path).read_bytes() == wheel.read_bytes()
+    # the same, file by file, as a folder that is published to
+    here = Folder(tmp_path / "here")
+    for version in ("1.0", "2.0"):
+        wheel = a_wheel(tmp_path, "a-thing", version)
+        index.publish([wheel], here, store, replace=False, say=lambda _: None)
+    assert digest_tree(there) == digest_tree(here.root)
+    with served(there) as (web, _):
+        install(web, "a-thing", tmp_path / "site", "a-thing==1.0")
+    assert (tmp_path / "site" / "a_thing-1.0.dist-info").is_dir()
+    sshd.trust("other_host_key")
+    with store.scratch() as scratch, pytest.raises(UsageError, match="can't be published to") as no:
+        index.publish([wheel], RemoteFolder(address, scratch), store, replace=False, say=print)
+    assert no.value.detail == "Host key verification failed."
+
+
+def test_what_is_published_to_a_bucket_has_its_types(s3: str, tmp_path: Path, store: Store) -> None:
+    import s3fs
+
+    with store.scratch() as scratch:
+        into = RemoteFolder(s3, scratch)
+        wheel = a_wheel(tmp_path, "a-thing")
+        index.publish([wheel], into, store, replace=False, say=lambda _: None)
+    files = s3fs.S3FileSystem(skip_instance_cache=True)
+    page = files.info(f"{s3.removeprefix('s3://')}/simple/a-thing/index.html")
+    assert page["ContentType"] == "text/html"
+
+
+def test_nothing_is_published_to_a_web_server(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="can't be published to"):
+        RemoteFolder("https://wheels.example/", tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pypi_simple import PyPISimple
 
+from tests.support.made_wheels import a_wheel, install
 from tests.support.static_server import served
 from toolchain.core import process, signing
 from toolchain.core.errors import BuildError, CommandError, UsageError
 from toolchain.core.store import Store
 from toolchain.publication import index, signature, simple_repository
+from toolchain.publication.folder import Folder
 from toolchain.publication.index import Published
-from toolchain.wheels import pack
 
-PIP = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-cache-dir"]
 KEYS = st.sampled_from(["meta", "api-version", "name", "versions", "files", "projects"])
 JSON = st.recursive(
     st.none() | st.integers() | st.text(max_size=5),
@@ -39,39 +38,15 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def a_wheel(
-    folder: Path, name: str, version: str = "1.0", *, needs: str = "", says: str = ""
-) -> Path:
-    """A wheel of one module, for any machine, with a statement beside it."""
-    escaped = name.replace("-", "_")
-    stage = folder / f"{escaped}-{version}-stage"
-    info = stage / f"{escaped}-{version}.dist-info"
-    info.mkdir(parents=True, exist_ok=True)
-    lines = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}"]
-    lines += ["Requires-Python: >=3.11,<4", *([f"Requires-Dist: {needs}"] if needs else [])]
-    (info / "METADATA").write_text("\n".join(lines) + "\n")
-    (info / "WHEEL").write_text("Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-    (stage / f"{escaped}.py").write_text(f"SAYS = {says!r}\n")
-    wheel = folder / f"{escaped}-{version}-py3-none-any.whl"
-    pack.pack(stage, wheel, 1_700_000_000)
-    wheel.with_name(f"{wheel.name}.provenance.json").write_text(f'{{"of": "{wheel.name}"}}\n')
-    return wheel
-
-
 def published(
     store: Store, into: Path, *wheels: Path, replace: bool = False
 ) -> dict[str, Published]:
-    said = index.publish(wheels, into, store, replace=replace, say=lambda _: None)
+    said = index.publish(wheels, Folder(into), store, replace=replace, say=lambda _: None)
     return {one.project: one for one in said}
 
 
 def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def install(address: str, project: str, into: Path, *options: str) -> str:
-    where = ["--index-url", f"{address}/simple/", "--target", str(into)]
-    return process.run([*PIP, "install", *where, *options, project])
 
 
 def test_pip_installs_a_project_and_what_it_needs_from_a_server_of_files(

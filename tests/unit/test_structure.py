@@ -86,7 +86,7 @@ BELOW = {
     },
     "tuning": {"compile", "core", "models", "targets"},
     "bundle": {"core", "lock", "models", "runtimes", "targets", "wheels"},
-    "publication": {"core", "lock", "runtimes", "targets", "wheels"},
+    "publication": {"core", "lock", "runtimes", "shared_cache", "targets", "wheels"},
     "results": {"core", "models"},
     "reference": {"core", "formats", "models"},
     "examples": {"formats", "models"},

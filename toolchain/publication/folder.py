@@ -9,11 +9,29 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Protocol
 
 from toolchain.core.errors import UsageError
 from toolchain.core.store import explain_no_space, write_atomically
 
 LARGEST = 1 << 30  # bytes of a file: wheels have hundreds of MiB
+
+
+class Files(Protocol):
+    """Where an index is, by paths below its top."""
+
+    @property
+    def name(self) -> str:
+        """How it is named to the reader."""
+
+    def read(self, name: str) -> bytes | None:
+        """A file's bytes; None when it isn't there."""
+
+    def write(self, name: str, content: bytes) -> bool:
+        """Write a file; whether that changes anything, as far as that is known."""
+
+    def finish(self) -> None:
+        """Have all that was written be there."""
 
 
 class Folder:
@@ -25,6 +43,14 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def name(self) -> str:
+        """Its path, links resolved."""
+        return str(self.root.resolve())
+
+    def finish(self) -> None:
+        """Nothing: each file is there when it is written."""
 
     def read(self, name: str) -> bytes | None:
         """A file's bytes; None when it isn't there.

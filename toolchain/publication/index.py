@@ -20,7 +20,7 @@ from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.provenance import SUFFIX as PROVENANCE_SUFFIX
 from toolchain.core.store import Store, digest_of
 from toolchain.publication import signature
-from toolchain.publication.folder import Folder
+from toolchain.publication.folder import Files
 from toolchain.publication.simple_repository import (
     HTML_NAME,
     JSON_NAME,
@@ -59,7 +59,7 @@ class Published:
 
 
 def publish(
-    files: Iterable[Path], into: Path, store: Store, *, replace: bool, say: Callable[[str], None]
+    files: Iterable[Path], into: Files, store: Store, *, replace: bool, say: Callable[[str], None]
 ) -> list[Published]:
     """Put wheels into an index, with the provenance that lies beside them, and sign both.
 
@@ -67,7 +67,7 @@ def publish(
 
     Args:
         files: the wheels; one may come up more than once.
-        into: the index's folder.
+        into: the index.
         store: for scratch, and so that one process at a time writes to the index.
         replace: whether a wheel may take the place of another of its name with other bytes.
         say: called with each step.
@@ -78,19 +78,18 @@ def publish(
         BuildError: a file is no wheel.
     """
     wheels = _distinct(files)
-    folder = Folder(into)
-    with store.locked(digest_of({"index": str(into.resolve())})):
+    with store.locked(digest_of({"index": into.name})):
         listed = {
-            project: {wheel.filename: wheel for wheel in _listed(folder, project)}
+            project: {wheel.filename: wheel for wheel in _listed(into, project)}
             for project in sorted({wheel.project for wheel in wheels})
         }
-        projects = _projects(folder)
+        projects = _projects(into)
         if not replace:
             _refuse_others(wheels, listed)
         states: dict[str, State] = {}
         for wheel, path in wheels.items():
             say(wheel.filename)
-            _put(folder, wheel, path, store)
+            _put(into, wheel, path, store)
             before = listed[wheel.project].get(wheel.filename)
             states[wheel.filename] = (
                 "added" if before is None else "unchanged" if before == wheel else "replaced"
@@ -98,8 +97,9 @@ def publish(
             listed[wheel.project][wheel.filename] = wheel
         say("pages")
         for project, entries in listed.items():
-            _write_page(folder, page_of(project), project_page(project, entries.values()))
-        _write_page(folder, SIMPLE, root_page([*projects, *listed]))
+            _write_page(into, page_of(project), project_page(project, entries.values()))
+        _write_page(into, SIMPLE, root_page([*projects, *listed]))
+        into.finish()
     return [
         Published(
             project=wheel.project,
@@ -107,7 +107,7 @@ def publish(
             path=wheel.path,
             sha256=wheel.sha256,
             state=states[wheel.filename],
-            signed=folder.read(f"{wheel.path}{signature.SUFFIX}") is not None,
+            signed=into.read(f"{wheel.path}{signature.SUFFIX}") is not None,
         )
         for wheel in wheels
     ]
@@ -159,7 +159,7 @@ def _metadata(path: Path) -> bytes:
         raise BuildError(f"{path} is no wheel", detail=str(error)) from error
 
 
-def _put(folder: Folder, wheel: Wheel, path: Path, store: Store) -> None:
+def _put(folder: Files, wheel: Wheel, path: Path, store: Store) -> None:
     """Write a wheel and what lies beside it."""
     content = path.read_bytes()
     beside = {wheel.path: content, f"{wheel.path}{METADATA_SUFFIX}": _metadata(path)}
@@ -176,12 +176,12 @@ def _put(folder: Folder, wheel: Wheel, path: Path, store: Store) -> None:
         folder.write(name, said)
 
 
-def _write_page(folder: Folder, page: str, forms: dict[str, bytes]) -> None:
+def _write_page(folder: Files, page: str, forms: dict[str, bytes]) -> None:
     for name, content in forms.items():
         folder.write(f"{page}/{name}", content)
 
 
-def _page(folder: Folder, page: str) -> bytes | None:
+def _page(folder: Files, page: str) -> bytes | None:
     """A page's JSON form; None when there is no page.
 
     Raises:
@@ -190,18 +190,18 @@ def _page(folder: Folder, page: str) -> bytes | None:
     text = folder.read(f"{page}/{JSON_NAME}")
     if text is None and folder.read(f"{page}/{HTML_NAME}") is not None:
         raise UsageError(
-            f"{folder.root / page} has an {HTML_NAME} that this command did not write",
+            f"{folder.name}/{page} has an {HTML_NAME} that this command did not write",
             resolution="publish to a folder that is empty or was published to before",
         )
     return text
 
 
-def _listed(folder: Folder, project: str) -> Sequence[Wheel]:
+def _listed(folder: Files, project: str) -> Sequence[Wheel]:
     text = _page(folder, page_of(project))
     return [] if text is None else read_project(text, project)
 
 
-def _projects(folder: Folder) -> Sequence[str]:
+def _projects(folder: Files) -> Sequence[str]:
     text = _page(folder, SIMPLE)
     return [] if text is None else read_root(text)
 

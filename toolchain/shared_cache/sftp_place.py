@@ -67,22 +67,27 @@ class SftpPlace:
 
     def fetch(self, wanted: Sequence[Wanted]) -> None:
         """See `Place`."""
-        lines = [f'get "{self._root}/{one.name}" "{one.path.name}"' for one in wanted]
+        lines = [f"get {self._path(one.name)} {_quoted(one.path.name)}" for one in wanted]
         limit = ["prlimit", f"--fsize={max(one.limit for one in wanted)}"]
         self._run(limit, lines, wanted[0].path.parent)
 
     def send(self, files: Sequence[Sent]) -> None:
         """See `Place`."""
         own = process.own_name()
-        lines = [f'-mkdir "{self._root}"']
+        folders = [f"-mkdir {_quoted(self._root)}"]
+        lines = []
         with TemporaryDirectory(prefix="edgewright-") as folder:
             for number, one in enumerate(files):
                 (Path(folder) / str(number)).symlink_to(one.path.absolute())
-                name, part = f"{self._root}/{one.name}", f"{self._root}/.{own}-{number}.part"
+                part = self._path(f".{own}-{number}.part")
                 above = [str(p) for p in reversed(Path(one.name).parents) if p.name]
-                lines += [f'-mkdir "{self._root}/{folder_name}"' for folder_name in above]
-                lines += [f'put "{number}" "{part}"', f'rename "{part}" "{name}"']
-            self._run([], lines, Path(folder))
+                folders += [f"-mkdir {self._path(name)}" for name in above]
+                lines += [f'put "{number}" {part}', f"rename {part} {self._path(one.name)}"]
+            self._run([], [*dict.fromkeys(folders), *lines], Path(folder))
+
+    def _path(self, name: str) -> str:
+        """A file's path there, as sftp takes it."""
+        return _quoted(f"{self._root}/{name}")
 
     def _run(self, before: Sequence[str], lines: Sequence[str], folder: Path) -> None:
         if shutil.which("sftp") is None:
@@ -101,6 +106,12 @@ class SftpPlace:
             raise (PermissionError if denied else OSError)(reason) from error
         except BrokenPipeError as error:
             raise OSError("sftp ended before it was asked for anything") from error
+
+
+def _quoted(path: str) -> str:
+    if not PLAIN.fullmatch(path):
+        raise OSError(f"sftp can't be told of a path such as {path}")
+    return f'"{path}"'
 
 
 def _tells(line: str) -> bool:
