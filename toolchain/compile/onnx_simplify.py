@@ -117,9 +117,11 @@ def _pad_into_windows(graph: _Graph, node: onnx.NodeProto) -> None:
 def _scale_into_weights(graph: _Graph, node: onnx.NodeProto) -> None:
     """A constant factor for each channel, as batch norm leaves after depthwise convolutions."""
     scale = next((v for v in map(graph.value, node.input) if v is not None), None)
+    if scale is None:
+        return
     (made,) = [n for n in node.input if n not in graph.constants][:1] or [""]
     convolution = next((n for n in graph.graph.node if made in n.output), None)
-    if scale is None or convolution is None or convolution.op_type != "Conv":
+    if convolution is None or convolution.op_type != "Conv":
         return
     parameters = [graph.value(name) for name in convolution.input[1:]]
     if any(p is None for p in parameters) or made in graph.outputs or len(graph.users[made]) != 1:

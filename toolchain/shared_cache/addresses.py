@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from toolchain.core.errors import UsageError
 from toolchain.shared_cache.place import Place
@@ -22,9 +22,10 @@ def address() -> str:
 
 def shown(address: str) -> str:
     """An address as it may be printed: without the user's name, password and what follows a ?."""
-    if "://" not in address:
+    found = urlsplit(address) if SCHEME.match(address) else None
+    if found is None:
         return address
-    return re.sub(r"//[^/]*@", "//", address).partition("?")[0]
+    return urlunsplit((found.scheme, found.netloc.rpartition("@")[2], found.path, "", ""))
 
 
 def place_at(address: str) -> Place:
@@ -65,4 +66,4 @@ def place_at(address: str) -> Place:
 
 
 def _unknown(address: str) -> UsageError:
-    return UsageError(f"{shown(address)} leads nowhere", resolution=EXAMPLES)
+    return UsageError(f"no shared cache can be at {shown(address)}", resolution=EXAMPLES)
