@@ -201,8 +201,20 @@ ADDRESSES = ("cache", "http://x:y/", "a::s3://b/c", "sftp:///x", "sftp://-oProxy
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_that_leads_nowhere_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="no shared cache can be at"):
+    with pytest.raises(UsageError, match="leads nowhere"):
         addresses.place_at(address)
+
+
+SECRET = ("https://ann:secret@h/x?y=secret", "a::s3://ann:secret@b/c", "sftp://u:se@cret@h/x",
+          "http://ann:secret@x:y/")  # fmt: skip
+
+
+@pytest.mark.parametrize("address", SECRET)
+def test_no_form_of_an_address_shows_what_logs_in(address: str) -> None:
+    said = addresses.shown(address)
+    assert "secret" not in said
+    assert "se@cret" not in said
+    assert "://" in said
 
 
 @pytest.mark.parametrize("scheme", ["file://", ""])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from toolchain.core.errors import UsageError
 from toolchain.shared_cache.place import Place
@@ -22,10 +22,9 @@ def address() -> str:
 
 def shown(address: str) -> str:
     """An address as it may be printed: without the user's name, password and what follows a ?."""
-    found = urlsplit(address) if SCHEME.match(address) else None
-    if found is None:
+    if "://" not in address:
         return address
-    return urlunsplit((found.scheme, found.netloc.rpartition("@")[2], found.path, "", ""))
+    return re.sub(r"//[^/]*@", "//", address).partition("?")[0]
 
 
 def place_at(address: str) -> Place:
@@ -66,4 +65,4 @@ def place_at(address: str) -> Place:
 
 
 def _unknown(address: str) -> UsageError:
-    return UsageError(f"no shared cache can be at {shown(address)}", resolution=EXAMPLES)
+    return UsageError(f"{shown(address)} leads nowhere", resolution=EXAMPLES)

@@ -57,7 +57,7 @@ class SftpPlace:
         odd = any(text.startswith("-") or "\n" in text for text in (host, user))
         if not host or odd or parts.password or not PLAIN.fullmatch(self._root):
             raise UsageError(
-                f"no shared cache can be at {parts.scheme}://{parts.hostname or ''}{parts.path}",
+                f"{parts.scheme}://{parts.hostname or ''}{parts.path} leads nowhere",
                 resolution="for example: sftp://user@host/srv/cache, without a password: it is "
                 "OpenSSH that logs in, by a key",
             )
