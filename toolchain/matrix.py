@@ -11,11 +11,12 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from toolchain.compile import compilation
 from toolchain.compile.compilation import TILED, Compiler, Linker, compile_model, note_refusal
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.convert import conversion, runtime_artifacts
@@ -185,12 +186,24 @@ def _side_by_side(jobs: Sequence[Conversion], at_once: int, step: Step, cache: S
         finally:
             ended += 1
 
+    _read_code(jobs)
     with (
         step(f"convert {len(jobs)} networks, {at_once} at once") as say,
         ThreadPoolExecutor(at_once) as pool,
     ):
         made = pool.map(lambda job: one(job, say), jobs)
         return {job.folder: done for job, done in zip(jobs, made, strict=True)}
+
+
+def _read_code(jobs: Sequence[Conversion]) -> None:
+    """Have our code hashed, once for all: CPython 3.11 may fail to parse in two threads at once.
+
+    It then raises "SystemError: AST constructor recursion depth mismatch". What is wrong with a job
+    is told when it is its turn.
+    """
+    for job in jobs:
+        with suppress(EdgewrightError):
+            conversion.identity(job.spec, job.batch)
 
 
 def _cores() -> int:
@@ -253,11 +266,9 @@ def compiled(
 ) -> Outcome:
     """Compile all of a plan, so many at once; the manifests at the end name all that was made.
 
-    What tuning has found for the target is used.
-
     Args:
         plan: from `planned`.
-        target: what to compile for.
+        target: what to compile for, with what tuning has found for it.
         linker: as `compile_model`.
         compiler: as `compile_model`.
         workers: jobs at once; the cores that this process may use when not given.
@@ -269,6 +280,7 @@ def compiled(
     cores = workers or _cores()
     at_once = max(1, min(len(plan), cores))
     tuned = _tuned(plan, target, compiler, where)
+    compilation.code()  # hashed once for all, as `_read_code` does
     finished = 0
     started = time.monotonic()
 

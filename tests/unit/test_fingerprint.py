@@ -114,7 +114,7 @@ def test_a_comment_a_docstring_and_blank_lines_change_no_key(work: str, tree: Pa
 
 
 def test_every_instruction_set_is_in_the_key_of_a_library() -> None:
-    assert fingerprint.of(*WORK["compilation"]) == compilation._code()
+    assert fingerprint.of(*WORK["compilation"]) == compilation.code()
 
 
 def test_what_only_shows_finds_or_runs_a_wheel_is_not_in_its_key() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from toolchain import matrix
 from toolchain.convert import conversion, runtime_artifacts
+from toolchain.core import fingerprint
 from toolchain.core.errors import ModelError
 from toolchain.core.store import Store
 from toolchain.models.specification import ModelSpec
@@ -52,6 +54,25 @@ def test_as_many_as_asked_for_run_at_once(monkeypatch: pytest.MonkeyPatch) -> No
         ("one", 1), ("one", 8), ("two", 1), ("two", 8)
     ]  # fmt: skip
     assert TITLES == ["convert 4 networks, 2 at once"]
+
+
+def test_our_code_is_parsed_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython 3.11 fails now and then where two do at once."""
+    parsing: set[str] = set()
+    parse = ast.parse
+
+    def noted(*args: Any, **named: Any) -> Any:
+        parsing.add(threading.current_thread().name)
+        return parse(*args, **named)
+
+    def work(spec: ModelSpec, batch: int, progress: matrix.Say, cache: Store) -> Any:
+        conversion.identity(spec, batch)
+        return SimpleNamespace(model=spec.name, batch=batch)
+
+    fingerprint._read.cache_clear()
+    monkeypatch.setattr(ast, "parse", noted)
+    converted(monkeypatch, work, workers=2)
+    assert parsing == {threading.main_thread().name}
 
 
 def test_without_memory_for_two_they_run_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

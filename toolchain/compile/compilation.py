@@ -136,7 +136,7 @@ class LibraryPlan:
             "step": "link",
             "link": self.linker.identity,
             "recipe": {
-                "code": _code(),
+                "code": code(),
                 "prepare": preparation.recipe(),
                 **self.compiler.identity,
             },
@@ -335,7 +335,7 @@ def _state(plan: LibraryPlan, made: ModelManifest, linked: Mapping[str, object])
         store.write_atomically(place, text)
 
 
-def _code() -> dict[str, str]:
+def code() -> dict[str, str]:
     """Our own code that decides what comes out; instruction sets are found by their folder."""
     found = plugins.modules(instruction_sets, instruction_sets.KIND)
     return fingerprint.of(COMPILE.module, *(Path(str(module.__file__)) for module in found))
