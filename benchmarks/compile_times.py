@@ -93,7 +93,7 @@ def main() -> None:
         rows.append(
             [name, f"{one.seconds:.1f}", f"{one.processor:.1f}", verdict, one.unscheduled or "none"]
         )
-        console.note(f"{name}: {one.seconds:.1f} s")
+        console.note(f"{name}: {one.seconds:.1f} s, {one.processor:.1f} of processors")
     console.show_table(
         f"compiling for {chosen.target} at O{chosen.opt_level}; goal {GOAL:g} s each",
         ["network", "seconds", "processors' seconds", "", "without a schedule of ours"],

@@ -141,6 +141,15 @@ CASES = {
         (1, 6, 5, 5),
         {"w": random(8, 6, 3, 3), "v": random(8, 4, 3, 3), "u": random(5, 4, 1, 1)},
     ),
+    "taken apart": model(
+        [
+            helper.make_node("Split", ["x"], ["a", "b", "c"], axis=1),
+            helper.make_node("Tanh", ["a"], ["t"]),
+            helper.make_node("Mul", ["t", "b"], ["p"]),
+            helper.make_node("Add", ["p", "c"], ["y"]),
+        ],
+        (2, 51),
+    ),
     "not a network of images": model(
         [helper.make_node("Tanh", ["x"], ["t"]), helper.make_node("MatMul", ["t", "w"], ["y"])],
         (3, 17),

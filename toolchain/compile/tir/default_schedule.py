@@ -85,8 +85,10 @@ class ScheduleRule:
         if len(reductions) > 1:
             raise NotFittingError
         if not reductions:
-            _inline(sch, blocks[:-1])
-            self._elementwise(sch, blocks[-1])
+            given = [b for b in blocks if _gives(sch, b)]  # of a split several
+            _inline(sch, [b for b in blocks if not _gives(sch, b)])
+            for block in given:
+                self._elementwise(sch, block)
             return
         at = next(i for i, b in enumerate(blocks) if _is_reduction(sch, b))
         anchor, before, after = blocks[at], blocks[:at], blocks[at + 1 :]
@@ -350,6 +352,12 @@ def _extent(sch: s_tir.Schedule, loop: Any) -> int:
 def _inline(sch: s_tir.Schedule, blocks: list[Any]) -> None:
     for block in blocks:
         sch.compute_inline(block)
+
+
+def _gives(sch: s_tir.Schedule, block: Any) -> bool:
+    """Whether a block computes an output of the function, which can't be written into another."""
+    (written,) = sch.get(block).writes
+    return tvm_versions.argument_index(sch.mod["main"], written) is not None
 
 
 def _pads(sch: s_tir.Schedule, block: Any) -> bool:
