@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import shutil
 import socket
@@ -10,7 +11,9 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -141,6 +144,35 @@ def test_a_cache_that_is_away_takes_two_seconds_in_all(
         assert took < 2
         (line,) = team.said
         assert line.startswith(f"shared cache {address}: it is done without from here on: ")
+
+
+def test_a_server_that_answers_everything_the_same_is_let_alone(
+    team: Team, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that wants somebody to log in first; and it packs its answer."""
+    answer = gzip.compress(bytes(64 << 20))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setenv("EDGEWRIGHT_SHARED_CACHE", address)
+        store = team.machine("one")
+        for number in range(10):
+            assert store.get_or_build({**INPUTS, "n": number}, build).fresh
+        server.shutdown()
+    assert len(team.said) == 4
+    assert team.said[3].endswith("so it was with 3 entries in a row")
+    assert all("its statement can't be read" in line for line in team.said[:3])
 
 
 def test_a_cache_that_is_away_is_waited_for_once_by_all_threads_and_by_who_gives(

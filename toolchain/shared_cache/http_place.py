@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from toolchain.shared_cache.place import CHUNK, Wanted
 
@@ -25,7 +26,7 @@ class HttpPlace:
     def __init__(self, address: str) -> None:
         self._address = address.rstrip("/")
         self._session = requests.Session()
-        # as they lie there: what is unpacked on the way has no size that can be held to
+        # as they lie there; where a server packs them all the same, nothing is unpacked
         self._session.headers["Accept-Encoding"] = "identity"
 
     def fetch(self, wanted: Sequence[Wanted]) -> None:
@@ -33,7 +34,7 @@ class HttpPlace:
         for one in wanted:
             try:
                 self._one(one)
-            except requests.RequestException as error:
+            except (requests.RequestException, HTTPError) as error:
                 # its own text has an address, and may have a password in it
                 raise OSError(f"it can't be reached ({type(error).__name__})") from error
 
@@ -56,7 +57,7 @@ class HttpPlace:
                 raise OSError(f"it answers {kind}")
             left = wanted.limit
             with wanted.path.open("xb", buffering=0) as sink:
-                for piece in answer.iter_content(CHUNK):
+                for piece in answer.raw.stream(CHUNK, decode_content=False):
                     sink.write(piece[:left])
                     left -= min(left, len(piece))
                     if not left:

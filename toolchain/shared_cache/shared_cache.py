@@ -32,6 +32,8 @@ from toolchain.shared_cache.waiting import waited
 PATIENCE_S, LEAST_S = 1.5, 1.0
 # What sending may take: to begin with, and for so many bytes one second more.
 SEND_S, SEND_RATE = 30.0, 1 << 18
+# Refused entries after which a place is let alone: it may be one that answers everything the same.
+MOST_IN_A_ROW = 3
 STATEMENT = "statement"
 
 
@@ -70,6 +72,7 @@ class SharedCache:
         self._there: set[str] = set()
         # and keys whose entries there are no good, whatever their statements say
         self._refused: set[str] = set()
+        self._in_a_row = 0
 
     @functools.cached_property
     def _place(self) -> Place:
@@ -109,11 +112,15 @@ class SharedCache:
             except Refused as error:
                 self._refused.add(key)
                 self._say(f"shared cache: {what} {key[:12]} is refused, and made here: {error}")
+                self._in_a_row += 1
+                if self._in_a_row == MOST_IN_A_ROW:
+                    self._let_alone(OSError(f"so it was with {MOST_IN_A_ROW} entries in a row"))
                 return False
             except OSError as error:
                 self._let_alone(error)
                 return False
             _move(found, scratch, into)
+            self._in_a_row = 0
             self._there.add(key)
             took = f"{found.size / 1e6:.1f} MB in {time.monotonic() - started:.2f} s"
             self._say(f"shared cache: {what} {key[:12]} is taken, {took}")
