@@ -55,7 +55,13 @@ def test_nothing_is_given_unless_it_is_asked_for(
 
 def test_only_what_takes_long_to_make_is_shared(team: Team, shared: Path) -> None:
     store = team.machine("one", share=True)
-    for inputs in ({"kind": "tree"}, {"kind": "image"}, {"step": "compile"}, {"step": "shards"}):
+    for inputs in (
+        {"kind": "tree"},
+        {"kind": "image"},
+        {"kind": "counter"},
+        {"step": "compile"},
+        {"step": "shards"},
+    ):
         store.get_or_build(inputs, build)
     assert list(shared.iterdir()) == []
     for inputs in ({"step": "convert"}, {"step": "link"}, {"step": "tuned qat"}):
@@ -68,6 +74,16 @@ def test_a_block_that_fills_a_folder_gets_what_the_cache_has(team: Team) -> None
     with team.machine("taker").entry_or_folder(INPUTS) as found:
         assert isinstance(found, Entry)
         assert found.files == given.files
+
+
+def test_what_nothing_asks_for_is_given_where_it_is_here(team: Team, shared: Path) -> None:
+    team.machine("one").give(INPUTS)
+    team.machine("one", share=True).give(INPUTS)
+    assert list(shared.iterdir()) == []
+    team.built("one")
+    team.machine("one", share=True).give(INPUTS)
+    team.built("two")
+    assert team.builds == 1
 
 
 def test_what_raised_is_not_given(team: Team, shared: Path) -> None:

@@ -227,6 +227,23 @@ def test_what_comes_forward_is_waited_for_and_what_only_drips_is_not() -> None:
     assert time.monotonic() - started < 0.5
 
 
+def test_what_comes_too_slowly_is_given_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "EARLY_S", 0.2)
+    monkeypatch.setattr(waiting, "LONGEST_S", 2.0)
+    started = time.monotonic()
+
+    def arrived() -> int:
+        return int((time.monotonic() - started) * 10 * waiting.ENOUGH)
+
+    def work() -> str:
+        time.sleep(0.5)
+        return "whole"
+
+    assert waiting.waited(work, arrived, patience=1, whole=arrived() + 10 * waiting.ENOUGH)
+    with pytest.raises(TimeoutError, match="take too long"):
+        waiting.waited(work, arrived, patience=1, whole=100 * waiting.ENOUGH)
+
+
 ADDRESSES = ("cache", "http://x:y/", "a::s3://b/c", "sftp:///x", "sftp://-oProxyCommand=x/y",
              "sftp://u:password@h/x", 'sftp://h/x"y', "file://host/x", "s3://a\nb")  # fmt: skip
 

@@ -171,7 +171,7 @@ def inputs(spec: ImageSpec) -> dict[str, object]:
     """All that makes an image; its key in the store is the hash of it."""
     return {
         "kind": "image",
-        "root": _root_inputs(spec),
+        "root": root_inputs(spec),
         "context": digest_tree(spec.context),
         "recipe": fingerprint.of(assembly.__name__),
     }
@@ -201,7 +201,8 @@ def _locked(spec: ImageSpec) -> ImageLock:
     return locked
 
 
-def _root_inputs(spec: ImageSpec) -> dict[str, object]:
+def root_inputs(spec: ImageSpec) -> dict[str, object]:
+    """All that makes an image's root file system; its key in the store is the hash of it."""
     locked = _locked(spec)
     return {
         "kind": "root",
@@ -235,4 +236,4 @@ def _root(
                 progress=progress,
             )
 
-    return store.get_or_build(_root_inputs(spec), build_root).file("root.tar")
+    return store.get_or_build(root_inputs(spec), build_root).file("root.tar")

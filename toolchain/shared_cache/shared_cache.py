@@ -204,20 +204,20 @@ class SharedCache:
             for sha256, size in sizes.items()
         ]
         try:
-            self._fetched(wanted)
+            self._fetched(wanted, sum(sizes.values()))
         except (FileNotFoundError, PermissionError) as error:
             raise Refused(f"a file of it can't be had: {_reason(error)}") from error
         for sha256 in sizes:
             if digest_file(scratch / sha256) != sha256:
                 raise Refused(f"the file {sha256[:12]} of it was altered")
 
-    def _fetched(self, wanted: Sequence[Wanted]) -> None:
+    def _fetched(self, wanted: Sequence[Wanted], whole: int = 0) -> None:
         if not wanted:
             return
         arrived = [one.path for one in wanted]
         place = self._place
         patience, self._patience = self._patience, PATIENCE_S
-        waited(lambda: place.fetch(wanted), lambda: _sizes(arrived), patience)
+        waited(lambda: place.fetch(wanted), lambda: _sizes(arrived), patience, whole)
 
     def _send(self, entry: Entry, what: str, described: Statement, scratch: Path) -> None:
         """Send an entry's files, then its statement: one that is there names nothing that isn't."""

@@ -16,9 +16,9 @@ from toolchain.shared_cache import addresses
 if TYPE_CHECKING:
     from toolchain.shared_cache.shared_cache import SharedCache
 
-# What is shared, by the words in its inputs: what takes long to make and is not large. Unpacked
-# sources, objects and the systems of images are not: they are made of files that are fetched.
-KINDS = ("wheel",)
+# What is shared, by the words in its inputs: what takes long to make. Unpacked sources and objects
+# are not; of an image it is the root file system, which may have been installed under emulation.
+KINDS = ("wheel", "root")
 STEPS = ("convert", "variant", "weights", "link")
 TRAINED = "tuned "  # what the steps of variants that are trained begin with
 
@@ -146,8 +146,17 @@ class SharedStore(Store):
         if what and self._team.gives:
             made = found if isinstance(found, Entry) else self.entry(key)
             assert made is not None
-            with self.scratch() as scratch:
-                self._team.give(made, what, scratch)
+            self._give(made, what)
+
+    def give(self, inputs: Mapping[str, object]) -> None:
+        """Give an entry that nothing asks for now, where it is here and entries are given."""
+        entry = self.entry(digest_of(inputs)) if self._team.gives else None
+        if entry is not None:
+            self._give(entry, _kind(inputs))
+
+    def _give(self, entry: Entry, what: str) -> None:
+        with self.scratch() as scratch:
+            self._team.give(entry, what, scratch)
 
     def _taken(self, key: str, what: str, into: Path) -> bool:
         with self.scratch() as scratch:

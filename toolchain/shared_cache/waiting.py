@@ -15,18 +15,21 @@ T = TypeVar("T")
 # Bytes; less than that is no progress.
 ENOUGH = 1 << 16
 POLL_S = 0.05
+# Seconds in which all must be expected to come, as is seen after the first ones.
+EARLY_S, LONGEST_S = 10.0, 300.0
 
 
-def waited(work: Callable[[], T], arrived: Callable[[], int], patience: float) -> T:
+def waited(work: Callable[[], T], arrived: Callable[[], int], patience: float, whole: int = 0) -> T:
     """The result of some work, as long as it comes forward.
 
     Args:
         work: what is done in the other thread; what it raises comes through.
         arrived: bytes that have come so far.
         patience: seconds that may pass without a result and without `ENOUGH` bytes more.
+        whole: bytes that will come; 0 where nobody knows.
 
     Raises:
-        TimeoutError: too little came; the thread is left to itself.
+        TimeoutError: too little came, or too slowly; the thread is left to itself.
     """
     over = threading.Event()
     results: list[T] = []
@@ -41,13 +44,17 @@ def waited(work: Callable[[], T], arrived: Callable[[], int], patience: float) -
             over.set()
 
     threading.Thread(target=run, daemon=True, name="shared cache").start()
-    counted, since = 0, time.monotonic()
+    started = time.monotonic()
+    counted, since = 0, started
     while not over.wait(POLL_S):
         count, now = arrived(), time.monotonic()
         if count - counted >= ENOUGH:
             counted, since = count, now
         if now - since > patience:
             raise TimeoutError(f"no answer within {patience:.1f} s")
+        if now - started > EARLY_S and count * LONGEST_S < whole * (now - started):
+            rate = count / (now - started)
+            raise TimeoutError(f"{whole / 1e6:.0f} MB at {rate / 1e6:.1f} MB/s take too long")
     if errors:
         raise errors[0]
     return results[0]

@@ -96,26 +96,35 @@ def setup(_: Context, tests: bool = False, extra: str = "") -> None:
         host.install(say, tests=tests)
 
 
-@task(help={"target": TARGET, "os": OS, "json": JSON})
+@task(help={"target": TARGET, "os": OS, "share": SHARE, "json": JSON})
 @guarded
 def build_images(
-    _: Context, target: str = DEFAULT_TARGET, os: str = "", json: bool = False
+    _: Context,
+    target: str = DEFAULT_TARGET,
+    os: str = "",
+    *,
+    share: bool = False,
+    json: bool = False,
 ) -> None:
     """Build the images of a target: the cross image and the emulated device's."""
     from toolchain import targets
     from toolchain.core import paths
-    from toolchain.core.store import Store
     from toolchain.images import build as images
     from toolchain.images import specification
     from toolchain.images.engine import Engine
+    from toolchain.shared_cache import shared_store
 
+    store = shared_store.opened(console.note, share=share)
     chosen = targets.target(target)
     specs = [specification.spec(kind, chosen, os) for kind in images.KINDS]
     with console.step(f"images {', '.join(spec.name for spec in specs)}") as say:
         counter = console.counter(say)
-        built = images.build_all(specs, Engine(), Store(), progress=say, fetched=counter)
+        built = images.build_all(specs, Engine(), store, progress=say, fetched=counter)
         for image, spec in zip(built, specs, strict=True):
             images.publish(image, spec, paths.dist() / "images")
+        if isinstance(store, shared_store.SharedStore):
+            for spec in specs:  # an image that is there asks for no root
+                store.give(images.root_inputs(spec))
     if json:
         console.show_json([vars(image) for image in built])
     else:
