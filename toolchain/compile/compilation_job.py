@@ -47,7 +47,7 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
     from toolchain.compile.tir.register_blocking import Tile
 
     target = tvm.target.Target(request.target)
-    module, rounds = _imported(request, target, progress)
+    module, arithmetic = _imported(request, target, progress)
     progress("optimising the graph")
     tried = forked_worker.attempt if request.careful else None
     with _named_failure(opt_level):
@@ -75,7 +75,7 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
             progress("compiling for this machine")
         here, _ = _executable(lowered, host_target(), opt_level, tuned, refused["here"])
         progress("checking against the source")
-        check = _check(here, request, rounds)
+        check = _check(here, request, arithmetic)
         made = copy.result() if made is None else made
     if made.tuned:
         progress(f"with tiles that tuning found: {made.tuned} functions")
@@ -86,8 +86,8 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
     return made
 
 
-def _imported(request: CompilationRequest, target: Any, progress: Progress) -> tuple[Any, bool]:
-    """The network in Relax, and whether it rounds while it runs.
+def _imported(request: CompilationRequest, target: Any, progress: Progress) -> tuple[Any, str]:
+    """The network in Relax, and what its activations are, as `onnx_graph.arithmetic` says.
 
     From the TensorFlow Lite form where that computes in integers and each of its operators is
     known; else from the ONNX graph, and a line says why.
@@ -111,14 +111,14 @@ def _imported(request: CompilationRequest, target: Any, progress: Progress) -> t
             )
             if module is not None:
                 progress("importing the quantised TFLite form")
-                return module, True
+                return module, onnx_graph.INTEGERS
         except NotImportedError as error:
             progress(f"not in integers, but by the ONNX graph: {error}")
     progress("importing the ONNX graph")
     model = onnx.load(request.onnx)
     if request.opt_level >= 1:
         model = onnx_simplify.simplify(model)
-    return onnx_import.from_onnx(model), onnx_graph.rounds(model)
+    return onnx_import.from_onnx(model), onnx_graph.arithmetic(model)
 
 
 def _export(executable: Any, objects: Path) -> None:
@@ -230,7 +230,7 @@ def _named_failure(opt_level: int) -> Iterator[None]:
         ) from error
 
 
-def _check(executable: Any, request: CompilationRequest, rounded: bool) -> Check:
+def _check(executable: Any, request: CompilationRequest, arithmetic: str) -> Check:
     """Run the samples through the code for this machine."""
     import tvm
     from tvm import relax
@@ -255,7 +255,7 @@ def _check(executable: Any, request: CompilationRequest, rounded: bool) -> Check
         found,
         opt_level=request.opt_level,
         variant=variant.name,
-        rounded=variant.rounded or rounded,
+        arithmetic=onnx_graph.INTEGERS if variant.rounded else arithmetic,
     )
 
 

@@ -23,7 +23,7 @@ from toolchain.convert.parity import Outputs
 from toolchain.convert.requests import ConversionRequest, Part
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
-from toolchain.formats import shapes, state
+from toolchain.formats import half_floats, shapes, state
 from toolchain.formats.graphs import onnx_graph, onnx_uses
 from toolchain.formats.network import Network
 from toolchain.formats.signature import Tensor
@@ -248,18 +248,18 @@ def _check(network: Network, reference: Reference, forms: Forms, progress: Progr
         ModelError: no form is left.
     """
     progress("checking against the source")
-    graph, rounded = forms.graph, False
+    graph, arithmetic = forms.graph, onnx_graph.FLOAT32
     if graph is not None:
-        rounded = onnx_graph.rounds(graph)
+        arithmetic = onnx_graph.arithmetic(graph)
         forms.graph = None
         with forms.unless_refused(GRAPH):
-            forms.checks.append(_check_of_onnx(graph, reference, rounded=rounded))
+            forms.checks.append(_check_of_onnx(graph, reference, arithmetic))
             forms.graph = graph
     tflite = forms.tflite
     if graph is not None and tflite is None and missing_key(TFLITE) not in forms.missing:
         progress("converting to TensorFlow Lite")
         with forms.unless_refused(TFLITE):
-            tflite = onnx2tf.convert(graph)
+            tflite = onnx2tf.convert(half_floats.widened(graph))
     forms.tflite = None
     if network.is_tflite:
         forms.tflite = tflite
@@ -267,7 +267,7 @@ def _check(network: Network, reference: Reference, forms: Forms, progress: Progr
         with forms.unless_refused(TFLITE):
             forms.bound = bound_tflite(tflite, reference.inputs, reference)
             forms.checks.append(
-                parity.compare(TFLITE, reference.outputs, forms.bound.found, rounded=rounded)
+                parity.compare(TFLITE, reference.outputs, forms.bound.found, arithmetic=arithmetic)
             )
             forms.tflite = tflite
     if forms.tflite is None and forms.graph is None:
@@ -283,9 +283,9 @@ def bound_tflite(
     return tflite_binding.run(tflite, inputs, reference.samples, reference.outputs)
 
 
-def _check_of_onnx(graph: onnx.ModelProto, reference: Reference, *, rounded: bool) -> Check:
+def _check_of_onnx(graph: onnx.ModelProto, reference: Reference, arithmetic: str) -> Check:
     found = run_graph(graph, reference)
-    return parity.compare("onnx", reference.outputs, found, rounded=rounded)
+    return parity.compare("onnx", reference.outputs, found, arithmetic=arithmetic)
 
 
 def run_graph(graph: onnx.ModelProto, reference: Reference) -> dict[str, npt.NDArray[Any]]:

@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from toolchain.core.errors import ModelError
+from toolchain.formats.graphs import onnx_graph
 from toolchain.formats.signature import Tensor
 from toolchain.models.checks import Check, OutputCheck
 from toolchain.models.variants import PLAIN
 
 TOLERANCE = 1e-3  # float32, over the largest magnitude of a sample's reference
-HALF_TOLERANCE = 2e-2  # float16, whose rounding step is 2^-11: 40 of them
+# Of 16-bit floats, 40 of their rounding steps, which are 2^-11 and 2^-8.
+HALF_TOLERANCES = {"float16": 2e-2, "bfloat16": 0.16}
 # The same of the median sample, where activations are rounded to 8 bits: a few of their steps.
 ROUNDED_TOLERANCE = 0.05
 ROUNDED_STEPS = 3  # of an output that is itself rounded, of its own scale
@@ -96,7 +98,7 @@ def measure(
     Raises:
         ModelError: shapes differ, or a value isn't finite where the reference's is.
     """
-    differences = _differences(stage, reference, found, rounded=False)
+    differences = _differences(stage, reference, found, onnx_graph.FLOAT32)
     return _check(stage, reference, found, differences, opt_level=opt_level, variant=variant)
 
 
@@ -107,7 +109,7 @@ def compare(
     *,
     opt_level: int | None = None,
     variant: str = PLAIN,
-    rounded: bool = False,
+    arithmetic: str = onnx_graph.FLOAT32,
 ) -> Check:
     """Measure and judge one conversion.
 
@@ -117,13 +119,14 @@ def compare(
         found: the same inferences through the conversion, (inferences, *shape) by name.
         opt_level: TVM only.
         variant: of the network.
-        rounded: whether activations are rounded to integers. Then a sum in another order can end a
-            step away, now and then, and what is judged is the median sample.
+        arithmetic: what activations are, as `onnx_graph.arithmetic` says. Where they are rounded
+            to integers, a sum in another order can end a step away, now and then, and what is
+            judged is the median sample.
 
     Raises:
         ModelError: as `measure`, or an output differs by more than its arithmetic allows.
     """
-    differences = _differences(stage, reference, found, rounded=rounded)
+    differences = _differences(stage, reference, found, arithmetic)
     check = _check(stage, reference, found, differences, opt_level=opt_level, variant=variant)
     wrong = [one for one in differences if one.judged > one.allowed]
     if wrong:
@@ -132,7 +135,7 @@ def compare(
 
 
 def _differences(
-    stage: str, reference: Outputs, found: Arrays, *, rounded: bool
+    stage: str, reference: Outputs, found: Arrays, arithmetic: str
 ) -> list[_Difference]:
     differences = []
     for tensor in reference.tensors:
@@ -145,21 +148,21 @@ def _differences(
         flat, other = reference.rows(tensor, expected), reference.rows(tensor, given)
         of_floats = tensor.quantization is not None or tensor.dtype.startswith("float")
         judge = _of_floats if of_floats else _of_integers
-        differences.append(judge(tensor, flat, other, rounded=rounded))
+        differences.append(judge(tensor, flat, other, arithmetic))
     return differences
 
 
-def _of_integers(tensor: Tensor, flat: Array, other: Array, *, rounded: bool) -> _Difference:
+def _of_integers(tensor: Tensor, flat: Array, other: Array, arithmetic: str) -> _Difference:
     """Whole numbers and truth values are the same or not."""
     differing = float((flat != other).mean()) if flat.size else 0.0
     largest = np.abs(flat.astype(np.float64) - other.astype(np.float64)).max(initial=0)
-    allowed = ROUNDED_TIES if rounded else TIES
+    allowed = ROUNDED_TIES if arithmetic == onnx_graph.INTEGERS else TIES
     check = OutputCheck(name=tensor.name, max_abs=_digits(largest), differing=_digits(differing))
     said = f"{differing:.3g} of the values differ, allowed {allowed:g}"
     return _Difference(check=check, relative=0.0, judged=differing, allowed=allowed, said=said)
 
 
-def _of_floats(tensor: Tensor, flat: Array, other: Array, *, rounded: bool) -> _Difference:
+def _of_floats(tensor: Tensor, flat: Array, other: Array, arithmetic: str) -> _Difference:
     step = tensor.quantization.scale if tensor.quantization is not None else 0.0
     real, converted = (_real(tensor, values) for values in (flat, other))
     same = (real == converted) | (np.isnan(real) & np.isnan(converted))
@@ -171,9 +174,10 @@ def _of_floats(tensor: Tensor, flat: Array, other: Array, *, rounded: bool) -> _
     relative = differences / np.maximum(np.maximum(sizes, FLOOR * sizes.max(initial=0)), tiny)
     relative[differences <= ABSOLUTE] = 0
     judged, allowed = relative.max(initial=0), TOLERANCE
-    if tensor.dtype == "float16":
-        allowed = HALF_TOLERANCE
-    if step or rounded:
+    for narrow in {tensor.dtype, arithmetic} & HALF_TOLERANCES.keys():
+        allowed = max(allowed, HALF_TOLERANCES[narrow])
+    rounded = bool(step) or arithmetic == onnx_graph.INTEGERS
+    if rounded:
         judged, allowed = np.median(relative), ROUNDED_TOLERANCE
         if np.median(differences) <= ROUNDED_STEPS * step:
             judged = np.float64(0)
@@ -185,7 +189,7 @@ def _of_floats(tensor: Tensor, flat: Array, other: Array, *, rounded: bool) -> _
         of_range=_of_range(real, float(differences.max(initial=0))),
         sqnr_db=_sqnr(real, converted),
     )
-    how = ", the median sample" if step or rounded else ""
+    how = ", the median sample" if rounded else ""
     said = f"relative {relative.max(initial=0):.3g}, allowed {allowed:g}{how}"
     if step:
         said += f" or {ROUNDED_STEPS} steps of {step:.3g}"

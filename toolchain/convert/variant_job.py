@@ -146,9 +146,8 @@ def reference_name(variant: str) -> str:
 
 def _compared(model: onnx.ModelProto, given: Reference, variant: Variant) -> Check:
     found = run_graph(model, given)
-    return parity.compare(
-        "onnx", given.outputs, found, variant=variant.name, rounded=variant.rounded
-    )
+    arithmetic = onnx_graph.INTEGERS if variant.rounded else onnx_graph.arithmetic(model)
+    return parity.compare("onnx", given.outputs, found, variant=variant.name, arithmetic=arithmetic)
 
 
 def _tuned(

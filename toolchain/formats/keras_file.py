@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork
 
 HDF5 = (".h5", ".hdf5")
+HALF_TYPES = {"float16", "bfloat16"}
+HALF_POLICIES = {*HALF_TYPES, *(f"mixed_{name}" for name in HALF_TYPES)}
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -41,7 +43,7 @@ class _Keras(Format):
 
 
 def read(path: Path) -> keras.Model:
-    """The model of a file, not compiled.
+    """The model of a file, not compiled; of one that computes in 16-bit floats, it in float32.
 
     Raises:
         ModelError: it can't be read, or has code in it or layers whose code it lacks.
@@ -57,7 +59,29 @@ def read(path: Path) -> keras.Model:
         raise _refusal(path, reason[:1000]) from error
     if not isinstance(loaded, keras.Model):
         raise _refusal(path, f"it holds a {type(loaded).__name__}, not a model")
-    return loaded
+    return _in_float32(loaded)
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    """The model with layers that compute as their weights are kept, whatever policy trained it.
+
+    A policy of 16-bit floats is for training on a GPU; TensorFlow Lite has no such operators.
+    """
+    layers = model._flatten_layers()  # noqa: SLF001 (Keras lists only the outermost)
+    if HALF_TYPES.isdisjoint(layer.compute_dtype for layer in layers):
+        return model
+    wide = type(model).from_config(_with_float32_policies(model.get_config()))
+    wide.set_weights(model.get_weights())
+    return wide
+
+
+def _with_float32_policies(config: Any) -> Any:
+    """A configuration of layers in which each policy of 16-bit floats is float32's."""
+    if isinstance(config, dict):
+        return {key: _with_float32_policies(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_with_float32_policies(value) for value in config)
+    return "float32" if isinstance(config, str) and config in HALF_POLICIES else config
 
 
 def _refusal(path: Path, detail: str) -> ModelError:

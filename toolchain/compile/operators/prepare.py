@@ -27,6 +27,7 @@ from toolchain.compile.operators import (
 )
 from toolchain.compile.operators.graph import Graph, opset
 from toolchain.core import plugins
+from toolchain.formats import half_floats
 
 Rule = Callable[[Graph, onnx.NodeProto], bool]
 TURNS = 64  # nested bodies and functions of functions; more is a graph that grows
@@ -66,6 +67,8 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     folding.name_constants(prepared)
     prepared = _inferred(prepared)
     narrow_types.carry(prepared)
+    if half_floats.kind(prepared) == "float16":  # TVM itself computes bfloat16 by float32
+        prepared = half_floats.widened(prepared)
     chosen: dict[str, onnx.NodeProto] = {}
     for _ in range(TURNS):
         folding.name_constants(prepared)

@@ -14,7 +14,7 @@ from onnx import shape_inference
 from onnx.external_data_helper import uses_external_data
 
 from toolchain.core.errors import ModelError
-from toolchain.formats import onnx_reference
+from toolchain.formats import half_floats, onnx_reference
 from toolchain.formats.graphs import onnx_constants, onnx_values
 from toolchain.formats.network import Network
 from toolchain.formats.shapes import Shapes
@@ -31,6 +31,8 @@ ROUNDING = {
     *("DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat", "QGemm"),
 }
 ROUNDS = "edgewright.rounds"  # metadata of a graph that was made of one that rounds
+
+INTEGERS, FLOAT32 = "integers", "float32"
 
 LARGEST = 2**31 - 1  # bytes of one protocol buffer, which every library takes a graph as
 
@@ -152,6 +154,11 @@ def rounds(model: onnx.ModelProto) -> bool:
     return said or any(
         node.op_type in ROUNDING or node.op_type.startswith("QLinear") for node in model.graph.node
     )
+
+
+def arithmetic(model: onnx.ModelProto) -> str:
+    """What the activations of a graph are: "integers", "float32", "float16" or "bfloat16"."""
+    return INTEGERS if rounds(model) else half_floats.kind(model) or FLOAT32
 
 
 def say_rounds(model: onnx.ModelProto) -> None:
