@@ -71,6 +71,7 @@ def up(
     *,
     cpu: str,
     system: str = "",
+    store: Store,
     progress: Callable[[str], None],
 ) -> Emulated:
     """Start an emulated device and enter it into the inventory; one that runs is kept.
@@ -81,6 +82,7 @@ def up(
         inventory_path: the file that gets the entry.
         cpu: QEMU_CPU; the target's own when empty.
         system: such as debian12; the target's first when empty.
+        store: where what its image is made of is, or is put.
         progress: called with each step.
 
     Raises:
@@ -102,7 +104,7 @@ def up(
     ):
         _enter(inventory_path, target, running)
         return running
-    image = build.build(spec, engine, Store(), progress=progress)
+    image = build.build(spec, engine, store, progress=progress)
     _remove(engine, name)
     device = Emulated(
         name=name, target=target.name, port=_free_port(), state="running", image=spec.name

@@ -100,11 +100,14 @@ def emulator_up(
     """Start an emulated device with a real sshd and enter it into the inventory."""
     from deploy.emulator import devices as emulator
     from toolchain import targets
+    from toolchain.shared_cache import shared_store
 
-    chosen = targets.target(target)
+    chosen, store = targets.target(target), shared_store.opened(console.note)
     chosen_name = name or emulator.default_name(chosen, os)
     with console.step(f"emulated device {chosen_name}") as say:
-        device = emulator.up(chosen, chosen_name, Path(inventory), cpu=cpu, system=os, progress=say)
+        device = emulator.up(
+            chosen, chosen_name, Path(inventory), cpu=cpu, system=os, store=store, progress=say
+        )
     _show_emulated([device], json=json)
 
 
