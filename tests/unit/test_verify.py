@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from toolchain import runtimes, targets, verify
-from toolchain.core import provenance
+from toolchain.core import process, provenance
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.provenance import Claim
 from toolchain.core.store import Store
@@ -110,3 +110,21 @@ def test_an_image_is_known_by_its_name(tmp_path: Path) -> None:
     path = statement(tmp_path, parameters={"image": "device-none"}, **changes)
     with pytest.raises(BuildError, match="no image device-none"):
         verify.from_provenance(path, Store(tmp_path / "store"))
+
+
+def test_a_second_build_takes_nothing_from_a_team(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments: list[dict[str, str]] = []
+
+    def run(*_: Any, env: dict[str, str], **__: Any) -> str:
+        environments.append(env)
+        return "\n[]"
+
+    monkeypatch.setattr(process, "run", run)
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "own"))
+    verify._task(["build-images"], tmp_path / "own", None, print)
+    verify._task(["build-images"], tmp_path / "cold", None, print)
+    first, second = environments
+    assert "EDGEWRIGHT_SHARED_CACHE" not in first
+    assert (second["EDGEWRIGHT_SHARED_CACHE"], second["EDGEWRIGHT_SHARE"]) == ("", "")
