@@ -65,7 +65,8 @@ def read(path: Path, inputs: Sequence[Tensor], fed: Sequence[str]) -> list[Item]
     """
     if path.is_dir():
         known = {*ENDINGS, SOUNDS, ARRAY, ARRAYS}
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in known)
+        # a pipe among them would be waited for
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in known and p.is_file())
         if not files:
             raise UsageError(f"{path} holds nothing to run", resolution=f"give {KINDS}")
         return [item for file in files for item in _file(file, inputs, fed)]

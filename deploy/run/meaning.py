@@ -18,6 +18,7 @@ from toolchain.models.metadata import Metadata
 
 Array = npt.NDArray[Any]
 CHANNELS = (1, 3)
+IMAGE_RANK = 4  # batch, height, width and channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ class Reader:
             item: what the network was given.
 
         Raises:
-            ModelError: they are not what the metadata says.
+            ModelError: they are not what the metadata says, or no picture's network has them.
         """
         real = {t.name: real_numbers(outputs[t.name], t) for t in self._manifest.outputs}
         task = self._metadata.task
@@ -89,9 +90,11 @@ class Reader:
             return Meaning()
         if task == "classification":
             return Meaning(scores=self._scores(real))
-        alone = {name: array[0] for name, array in real.items() if array.ndim}
         if item.picture is None:
             return Meaning()
+        if any(array.size == 0 for array in real.values()):
+            raise self._odd("it has an output without values")
+        alone = {name: array[0] for name, array in real.items() if array.ndim}
         if task == "detection" and self._metadata.detection is not None:
             return Meaning(boxes=self._boxes(alone, item.picture))
         if task == "segmentation":
@@ -155,19 +158,29 @@ class Reader:
 
         Raises:
             UsageError: it has another size, and nothing resizes it.
+            ModelError: the network takes no pictures.
         """
         fed = self._manifest.state.inputs if self._manifest.state else {}
-        (given,) = [t for t in self._manifest.inputs if t.name not in fed]
+        given, *others = (t for t in self._manifest.inputs if t.name not in fed)
+        how = self._metadata.preprocessing
+        if others or len(given.shape) != IMAGE_RANK or 0 in given.shape or how is None:
+            raise self._odd("its input is no picture, or nothing says how pictures are prepared")
         last = given.shape[-1] in CHANNELS
         height, width = given.shape[1:3] if last else given.shape[2:4]
-        how = self._metadata.preprocessing
-        assert how is not None
         try:
             return framing.frame((picture.shape[1], picture.shape[0]), how, width, height)
         except ValueError as error:
             raise UsageError(
                 f"the picture is {error} pixels", resolution=f"give one of {width} x {height}"
             ) from error
+
+    def _odd(self, why: str) -> ModelError:
+        """What a manifest on a device may say, which conversion here never does."""
+        return ModelError(
+            f"{self._manifest.model} on the device is not what its manifest says",
+            detail=why,
+            resolution="deploy again: invoke deploy --host NAME",
+        )
 
 
 def real_numbers(array: Array, tensor: Tensor) -> Array:

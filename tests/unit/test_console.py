@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -222,3 +223,17 @@ def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
 )
 def test_a_small_file_is_not_said_to_be_empty(count: int, said: str) -> None:
     assert size(count) == said
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o664), (0o002, 0o664), (0o077, 0o600)])
+def test_what_a_task_writes_nobody_else_can_change(tmp_path: Path, umask: int, mode: int) -> None:
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from toolchain.commandline.console import guarded\n"
+        "os.umask(int(sys.argv[1]))\n"
+        "guarded(lambda: Path(sys.argv[2]).write_text('made'))()\n"
+    )
+    made = tmp_path / "made"
+    subprocess.run([sys.executable, "-c", program, str(umask), made], cwd=paths.ROOT, check=True)
+    assert made.stat().st_mode & 0o777 == mode

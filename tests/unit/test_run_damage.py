@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -14,12 +16,14 @@ import pytest
 from deploy.run import device_run, drawing, inputs, written
 from deploy.run.deployed_model import Choice, DeployedModel
 from deploy.run.inputs import Item
-from deploy.run.meaning import Box, Meaning
+from deploy.run.meaning import Box, Meaning, Reader
 from tests.support.damage import damaged
 from tests.support.manifests import a_manifest
+from toolchain.accuracy import dataset
 from toolchain.bundle.assemble import Executable
-from toolchain.core.errors import BenchError, UsageError
+from toolchain.core.errors import BenchError, ModelError, UsageError
 from toolchain.formats.signature import Tensor
+from toolchain.models.metadata import Metadata
 
 X = Tensor(name="x", shape=(1, 4))
 
@@ -117,3 +121,49 @@ def test_an_edge_that_a_device_made_up_is_drawn_at_the_pictures_own() -> None:
     assert time.process_time() - started < 10
     assert image.getpixel((320, 9)) != (0, 0, 0)
     assert image.getpixel((0, 240)) == (0, 0, 0)
+
+
+def test_a_pipe_among_the_inputs_is_not_waited_for(tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (5, 3)).save(tmp_path / "cat.png")
+    for name in ("pipe.png", "pipe.wav", "pipe.npz"):
+        os.mkfifo(tmp_path / name)
+    found = inputs.read(tmp_path, [Tensor(name="x", shape=(1, 3, 5, 3))], [])
+    assert [item.name for item in found] == ["cat.png"]
+    assert [path.name for path in dataset.images_of(tmp_path)] == ["cat.png"]
+
+
+PICTURE, FLAT = (1, 8, 8, 3), (1, 192)
+MADE_UP: dict[str, dict[str, Any]] = {
+    "no values to detect in": {"outputs": [(0, 5)], "task": "detection"},
+    "no values to segment": {"outputs": [(1, 0)], "task": "segmentation"},
+    "a single number": {"outputs": [()], "task": "segmentation"},
+    "no picture to detect in": {"inputs": [FLAT], "outputs": [(1, 84, 100)], "task": "detection"},
+    "no picture to segment": {"inputs": [FLAT], "task": "segmentation"},
+    "two pictures": {"inputs": [PICTURE, PICTURE], "task": "segmentation"},
+    "a picture without pixels": {"inputs": [(1, 0, 0, 3)], "task": "segmentation"},
+    "nothing about pictures": {"task": "segmentation", "preprocessing": None},
+}
+
+
+@pytest.mark.parametrize("case", MADE_UP)
+def test_a_manifest_that_a_device_made_up_is_refused_in_one_line(case: str) -> None:
+    said = {"inputs": [PICTURE], "outputs": [(1, 8, 8, 2)], "preprocessing": {}, **MADE_UP[case]}
+    metadata = Metadata.model_validate(
+        {
+            "task": said["task"],
+            "preprocessing": said["preprocessing"],
+            "detection": {"head": "yolo"},
+        }
+    )
+    given, made = (
+        [Tensor(name=f"{name}{n}", shape=shape) for n, shape in enumerate(said[f"{name}puts"])]
+        for name in ("in", "out")
+    )
+    manifest = a_manifest().model_copy(
+        update={"inputs": given, "outputs": made, "metadata": metadata}
+    )
+    item = Item(name="a", path=Path("a"), picture=np.zeros((20, 30, 3), np.uint8), arrays={})
+    outputs = {tensor.name: np.zeros(tensor.shape, np.float32) for tensor in made}
+    with pytest.raises(ModelError) as caught:
+        Reader(manifest, ["a", "b"], top=5, score=0.25).meaning(outputs, item)
+    assert caught.value.resolution

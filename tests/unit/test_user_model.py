@@ -45,6 +45,9 @@ def test_the_files_it_names_are_part_of_what_the_model_is(tmp_path: Path) -> Non
     ("text", "said"),
     [
         ("title = ", "TOML"),
+        ("threads = " + "9" * 5000, "TOML"),
+        ("[constants]\nx = " + "[" * 3000 + "]" * 3000, "TOML"),
+        ("[constants]\nx = " + "{a=" * 2000 + "1" + "}" * 2000, "TOML"),
         ("colour = 3", "colour"),
         ("[preprocessing]\nchannels = 'CMYK'", "preprocessing.channels"),
     ],
@@ -58,6 +61,8 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> N
 def test_a_file_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"calibration names some\.npz"):
         own(tmp_path, 'calibration = "some.npz"')
+    with pytest.raises(UsageError, match="labels names aaa"):
+        own(tmp_path, f'labels = "{"a" * 5000}"')
 
 
 def test_calibration_inputs_fill_whole_batches(tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def class_map(given: Mapping[str, npt.NDArray[np.generic]], classes: int | None)
         NoSegmenterError: it is none of these.
     """
     arrays = list(given.values())
+    if not arrays:
+        raise NoSegmenterError("no output has more than one value")
     output = arrays[0]
     if len(arrays) == 1 and output.dtype.kind in "iu" and classes is not None:
         flat = output.reshape([n for n in output.shape if n != 1])

@@ -80,10 +80,7 @@ def _of_folders(folder: Path, classes: Classes) -> tuple[list[Image], str]:
         return [], ""
     labels, matching = match_folders(names, classes)
     images = [
-        Image(path=path, label=labels[name])
-        for name in names
-        for path in sorted((folder / name).iterdir())
-        if path.suffix.lower() in ENDINGS
+        Image(path=path, label=labels[name]) for name in names for path in images_of(folder / name)
     ]
     return images, matching
 
@@ -104,6 +101,11 @@ def _of_list(folder: Path, labels: Path, classes: Classes) -> tuple[list[Image],
             resolution="give the folder that the list's names are relative to",
         )
     return images, matching
+
+
+def images_of(folder: Path) -> list[Path]:
+    """The images in a folder, by their names; what is no file, such as a pipe, is none."""
+    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in ENDINGS and p.is_file()]
 
 
 def shortened(names: Sequence[str], most: int = 10) -> str:

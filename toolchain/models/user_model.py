@@ -113,9 +113,7 @@ def beside(model: Path) -> OwnEntry | None:
     if not path.is_file():
         return None
     try:
-        entry = OwnEntry(**tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
-        raise ModelError(f"{path.name} can't be read as TOML", detail=str(error)) from error
+        entry = OwnEntry(**_read(path))
     except ValidationError as error:
         lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
         raise ModelError(
@@ -125,6 +123,21 @@ def beside(model: Path) -> OwnEntry | None:
         ) from error
     found = {key: path.parent / given for key, given in entry.files().items()}
     for key, file in found.items():
-        if not file.is_file():
+        if not _is_file(file):
             raise UsageError(f"{path.name}: {key} names {file.name}, which isn't there")
     return entry.model_copy(update=found)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    # beside its own errors: a number of thousands of digits, and lists in lists without end
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path.name} can't be read as TOML", detail=str(error)) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no disk takes
+        return False

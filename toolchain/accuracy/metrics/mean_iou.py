@@ -31,7 +31,7 @@ class _MeanIou(Metric):
                 f"no such folder: {labels if folder.is_dir() else folder}",
                 resolution=f"for {self.name}, --labels is {self.labels}",
             )
-        images = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in dataset.ENDINGS]
+        images = dataset.images_of(folder)
         found = [(path, labels / f"{path.stem}.png") for path in images]
         refuse_unlabelled(sum(label.is_file() for _, label in found), folder, labels)
         missing = [path.name for path, label in found if not label.is_file()]
