@@ -37,6 +37,10 @@ SAMPLE = (
 )  # fmt: skip
 CHAINS = (["Mish", "Mish"], ["Mish", "Relu", "Mish"], ["Tanh", "Sigmoid", "Tanh", "Sigmoid"])
 SECONDS = 20  # of a processor; two Mish took minutes
+ACTIVATIONS = (
+    "Celu", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Relu",
+    "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SAMPLE)
@@ -62,6 +66,30 @@ def test_activations_one_after_another_compile_quickly_and_are_right(chain: list
     assert time.process_time() - started < SECONDS
     for output, right in zip(outputs, onnx_reference.run(model, {"x": x}), strict=True):
         np.testing.assert_allclose(output, right, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", ACTIVATIONS)
+def test_an_activation_before_every_other_compiles_quickly_and_is_right(first: str) -> None:
+    """Chains of two, side by side in one graph, each of its own beginning."""
+    x = np.linspace(-3, 3, 24, dtype=np.float32).reshape(2, 12)
+    nodes = [
+        node
+        for after in ACTIVATIONS
+        for node in (
+            helper.make_node(first, ["x"], [f"between {after}"]),
+            helper.make_node(after, [f"between {after}"], [after]),
+        )
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, x.shape) for n in ACTIVATIONS]
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)
+    graph = helper.make_graph(nodes, "chains", [given], ends)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    started = time.process_time()
+    outputs = pipeline.run(model, {"x": x}, 3)
+    assert time.process_time() - started < SECONDS
+    rights = onnx_reference.run(model, {"x": x})
+    for name, output, right in zip(ACTIVATIONS, outputs, rights, strict=True):
+        np.testing.assert_allclose(output, right, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("level", [0, 3])

@@ -23,15 +23,17 @@ INJECTIVE, OPAQUE = 2, 8  # up to the first a function is written into its reade
 INSIDE = 1  # exponentials in the argument of another
 TOGETHER = 8  # exponentials, copies counted, in one value
 PLAIN = 1 / 16  # of an exponential: a function without any
+# A function that binds more than an exponential does names its argument more often (tanh, erf).
+BINDINGS, MORE = 6, 2
 
 
 def bound_fusion() -> Pass:
     """BoundFusion: functions that would hold too many exponentials are not fused.
 
-    Each function of exponentials counts as one, with what its argument holds; where a value is read
-    more than once, all that it holds counts as often. What goes beyond INSIDE or TOGETHER gets
-    the pattern of an opaque function: FuseOps then leaves it alone, and what it reads is a value in
-    memory. A network whose activations follow a convolution or a product each has none.
+    Each function of exponentials counts as one, and tanh and erf as two, with what its argument
+    holds; where a value is read more than once, all that it holds counts as often. What goes beyond
+    INSIDE or TOGETHER gets the pattern of an opaque function: FuseOps then leaves it alone, and
+    what it reads is a value in memory. A network whose activations follow a convolution or a product each has none.
 
     Needs: AnnotateTIROpPattern; no FuseOps yet. Leaves: `main`, which calls copies of those.
     """
@@ -44,7 +46,7 @@ class _Bounder(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         super().__init__(module)
         self.module = module
         self.held: dict[Any, float] = {}  # a variable -> exponentials that its readers would hold
-        self.known: dict[str, tuple[bool, list[int]]] = {}
+        self.known: dict[str, tuple[float, list[int]]] = {}
 
     def visit_var_binding_(self, binding: Any) -> None:
         call = binding.value
@@ -56,10 +58,10 @@ class _Bounder(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         variable, given = call.args[0], list(call.args[1].fields)
         if variable.name_hint not in self.known:
             self.known[variable.name_hint] = _read(function)
-        exponential, reads = self.known[variable.name_hint]
+        weight, reads = self.known[variable.name_hint]
         inside = _sum(reads, [self.held.get(value, 0.0) for value in given])
-        together = inside + (1 if exponential else PLAIN)
-        if (exponential and inside > INSIDE + PLAIN * TOGETHER) or together > TOGETHER:
+        together = inside + weight
+        if (weight >= 1 and inside > INSIDE + PLAIN * TOGETHER) or together > TOGETHER:
             alone = self.builder_.add_func(
                 function.with_attr(PATTERN, OPAQUE), f"{variable.name_hint}_alone"
             )
@@ -80,8 +82,8 @@ def _sum(reads: Sequence[int], held: Sequence[float]) -> float:
     return sum(count * each for count, each in zip(reads, held, strict=False))
 
 
-def _read(function: tirx.PrimFunc) -> tuple[bool, list[int]]:
-    """Whether a function has an exponential, and how often it names each of its arguments."""
+def _read(function: tirx.PrimFunc) -> tuple[float, list[int]]:
+    """As how many exponentials a function counts, and how often it names each of its arguments."""
     lets: list[Any] = []
     loads: list[int] = [0] * len(tvm_versions.argument_buffers(function))
 
@@ -92,4 +94,5 @@ def _read(function: tirx.PrimFunc) -> tuple[bool, list[int]]:
 
     tvm_versions.visit(function.body, tirx.Let, lets.append)
     tvm_versions.visit(function.body, tvm_versions.LOAD, count)
-    return bool(lets), loads
+    weight = (MORE if len(lets) > BINDINGS else 1) if lets else PLAIN
+    return weight, loads
