@@ -33,7 +33,8 @@ def bound_fusion() -> Pass:
     Each function of exponentials counts as one, and tanh and erf as two, with what its argument
     holds; where a value is read more than once, all that it holds counts as often. What goes beyond
     INSIDE or TOGETHER gets the pattern of an opaque function: FuseOps then leaves it alone, and
-    what it reads is a value in memory. A network whose activations follow a convolution or a product each has none.
+    what it reads is a value in memory. A network whose activations follow a convolution or a
+    product each has none.
 
     Needs: AnnotateTIROpPattern; no FuseOps yet. Leaves: `main`, which calls copies of those.
     """
