@@ -37,6 +37,7 @@ SAMPLE = (
 )  # fmt: skip
 CHAINS = (["Mish", "Mish"], ["Mish", "Relu", "Mish"], ["Tanh", "Sigmoid", "Tanh", "Sigmoid"])
 SECONDS = 20  # of a processor; two Mish took minutes
+SIDE_BY_SIDE = 40  # of sixteen chains
 ACTIVATIONS = (
     "Celu", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Relu",
     "Selu", "Sigmoid", "Softplus", "Softsign", "Tanh", "ThresholdedRelu",
@@ -86,7 +87,7 @@ def test_an_activation_before_every_other_compiles_quickly_and_is_right(first: s
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     started = time.process_time()
     outputs = pipeline.run(model, {"x": x}, 3)
-    assert time.process_time() - started < SECONDS
+    assert time.process_time() - started < SIDE_BY_SIDE
     rights = onnx_reference.run(model, {"x": x})
     for name, output, right in zip(ACTIVATIONS, outputs, rights, strict=True):
         np.testing.assert_allclose(output, right, rtol=1e-4, atol=1e-5, err_msg=name)

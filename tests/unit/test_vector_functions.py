@@ -48,6 +48,7 @@ def rounded(operator: str) -> onnx.ModelProto:
 CASES = {
     **{f"rounded {one}": rounded(one) for one in ("Exp", "Sigmoid", "Tanh", "Erf")},
     "an arc tangent between": chain("Atan", "Sigmoid", "Atan"),
+    "a threshold before": chain("ThresholdedRelu", "Exp"),
     "rounding between": chain("Round", "Tanh", "Round"),
 }
 

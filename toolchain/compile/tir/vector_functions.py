@@ -158,14 +158,24 @@ def for_vectors(function: tirx.PrimFunc) -> tirx.PrimFunc:
     Args:
         function: it is not changed.
     """
-    rounded = tvm_versions.map_parts(function.body, tvm_versions.CALL, _rounded)
-    return function.with_body(tvm_versions.map_parts(rounded, tirx.For, _over_numbers))
+    body = tvm_versions.map_parts(function.body, tvm_versions.CALL, _rounded)
+    if _binds(body):
+        body = tvm_versions.map_parts(body, tirx.Cast, _chosen)
+    return function.with_body(tvm_versions.map_parts(body, tirx.For, _over_numbers))
 
 
 def _rounded(call: Any) -> Any:
     if not _is(call, ROUND):
         return call
     return tirx.call_llvm_pure_intrin(tvm_versions.scalar_type(call), LLVM_ROUND, *call.args)
+
+
+def _chosen(cast: Any) -> Any:
+    """A truth as a number by a choice: TVM can't look at a cast of several in a bound variable."""
+    if tvm_versions.scalar_type(cast.value) != "bool":
+        return cast
+    kind = tvm_versions.scalar_type(cast)
+    return tirx.Select(cast.value, tirx.const(1, kind), tirx.const(0, kind))
 
 
 def _over_numbers(loop: Any) -> Any:
