@@ -61,6 +61,7 @@ NAMES_ONE = {
     "toolchain/workstation/setup.py": {"qemu-riscv64-static"},
     # the machines for which it was tried
     "toolchain/wheels/recipes/onnxruntime.py": {"riscv64"},
+    "toolchain/wheels/recipes/ncnn.py": {"riscv64"},
     # the name of another project, its licence's, and the machine that TensorFlow uses it on
     "toolchain/wheels/recipes/tflite_runtime.py": {
         *("neon-2-sse", "LicenseRef-neon-2-sse", "x86_64"),

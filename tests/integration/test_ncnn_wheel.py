@@ -1,0 +1,169 @@
+"""The wheel of ncnn on emulated devices: with vectors, with floats of 16 bits, without either."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support import ncnn_wheel
+from tests.support.ncnn_wheel import NEEDED, RECIPE, TARGET, wheel
+from toolchain.core.store import Store
+from toolchain.images import build as images
+from toolchain.images import specification
+from toolchain.images.build_container import Mount
+from toolchain.images.engine import Engine
+from toolchain.wheels import build, elf
+
+VECTORS = "rv64,v=true,vext_spec=v1.0"
+# By options as they are by default a CPU without Zfh that has vectors ends the process: not run.
+CPUS = {
+    "rv64,v=false": ("exact", "usual"),
+    "rv64,v=false,Zfh=true": ("exact", "usual"),
+    f"{VECTORS},vlen=128": ("exact",),
+    f"{VECTORS},vlen=256": ("exact",),
+    f"{VECTORS},vlen=128,Zfh=true": ("exact",),
+}
+HALF = "rv64,v=false,Zfh=true"  # computes float32 in 16 bits, unless that is turned off
+PROGRAM = Path(ncnn_wheel.__file__).with_name("ncnn_on_device.py")
+MOST = 4e6  # bytes
+
+
+pytestmark = NEEDED
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel unpacked."""
+    found, folder = wheel(), tmp_path_factory.mktemp("site")
+    assert found is not None
+    with zipfile.ZipFile(found) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def convolved(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A 3×3 convolution, zeros around; w is (out, in, 3, 3) or, of each, (channels, 1, 3, 3)."""
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+    if w.shape[1] == 1:
+        sums = np.einsum("chwij,cij->chw", windows, w[:, 0])
+    else:
+        sums = np.einsum("chwij,ocij->ohw", windows, w)
+    return np.asarray(sums + b[:, None, None])
+
+
+def write(folder: Path, name: str, layers: list[str], weights: list[np.ndarray]) -> None:
+    """A network's graph and its weights, as the documentation of ncnn has both files."""
+    blobs = len({blob for layer in layers for blob in layer.split()[4:] if "=" not in blob})
+    text = "\n".join(["7767517", f"{len(layers)} {blobs}", *layers, ""])
+    (folder / f"{name}.param").write_text(text)
+    # kernels have a word before them that says how they are kept: 0 for float32
+    parts = [(bytes(4) if w.ndim > 1 else b"") + w.tobytes() for w in weights]
+    (folder / f"{name}.bin").write_bytes(b"".join(parts))
+
+
+def a_classifier(folder: Path, channels: int) -> np.ndarray:
+    """Convolutions of all channels and of each, a mean, a dense layer, a softmax; what it gives."""
+    rng = np.random.default_rng(channels)
+
+    def drawn(*shape: int) -> np.ndarray:
+        return np.asarray((rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32))
+
+    x, c = drawn(3, 13, 11) * 8, channels
+    first, second, dense = drawn(c, 3, 3, 3), drawn(c, 1, 3, 3), drawn(10, c)
+    biases = [drawn(c, 1)[:, 0], drawn(c, 1)[:, 0], drawn(10, 1)[:, 0]]
+    layers = [
+        "Input in0 0 1 in0",
+        f"Convolution first 1 1 in0 a 0={c} 1=3 4=1 5=1 6={first.size} 9=1",
+        f"ConvolutionDepthWise second 1 1 a b 0={c} 1=3 4=1 5=1 6={second.size} 7={c}",
+        "Pooling mean 1 1 b c 0=1 4=1",
+        f"InnerProduct dense 1 1 c d 0=10 1=1 2={dense.size}",
+        "Softmax softmax 1 1 d out0 0=0 1=1",
+    ]
+    weights = [first, biases[0], second, biases[1], dense, biases[2]]
+    write(folder, f"classifier{c}", layers, weights)
+    np.save(folder / f"classifier{c}.in.npy", x)
+    hidden = np.maximum(convolved(x, first, biases[0]), 0)
+    means = convolved(hidden, second, biases[1]).mean(axis=(1, 2))
+    scores = np.exp(dense @ means + biases[2])
+    return np.asarray(scores / scores.sum())
+
+
+def elementwise(folder: Path) -> np.ndarray:
+    """Functions of single values, and a sum of two branches; what it gives."""
+    x = np.random.default_rng(3).normal(size=(5, 7, 9)).astype(np.float32)
+    layers = [
+        "Input in0 0 1 in0",
+        "Split split 1 2 in0 a b",
+        "Sigmoid sigmoid 1 1 a c",
+        "HardSwish hardswish 1 1 b d 0=1.666667e-01 1=5.000000e-01",
+        "BinaryOp sum 2 1 c d e 0=0",
+        "TanH tanh 1 1 e out0",
+    ]
+    write(folder, "elementwise", layers, [])
+    np.save(folder / "elementwise.in.npy", x)
+    sigmoid = 1 / (1 + np.exp(-x))
+    return np.asarray(np.tanh(sigmoid + x * np.clip(x / 6 + 0.5, 0, 1)))
+
+
+def run(folder: Path, installed: Path, cpu: str, kinds: Sequence[str]) -> dict[str, Any]:
+    """What the program says that is run on a folder in an emulated device."""
+    spec = specification.spec("device", TARGET)
+    image = images.build(spec, Engine(), Store(), progress=lambda _line: None)
+    mounts = [
+        Mount(source=installed, target="/site", read_only=True),
+        Mount(source=PROGRAM.parent, target="/program", read_only=True),
+        Mount(source=folder, target="/networks"),
+    ]
+    env = {"PYTHONPATH": "/site", "QEMU_CPU": cpu, "PYTHONDONTWRITEBYTECODE": "1"}
+    owner = f"{os.getuid()}:{os.getgid()}"
+    with Engine().container(image.tag, mounts=mounts, env=env, user=owner) as device:
+        said = device.call(["python3", f"/program/{PROGRAM.name}", "/networks", *kinds])
+    found: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_networks_are_right_on_each_cpu_and_on_threads(
+    cpu: str, installed: Path, tmp_path: Path
+) -> None:
+    expected = {f"classifier{c}": a_classifier(tmp_path, c) for c in (4, 13, 64)}
+    expected["elementwise"] = elementwise(tmp_path)
+    said = run(tmp_path, installed, cpu, CPUS[cpu])
+    assert said["version"].endswith(build.recipe(RECIPE)[0].version)
+    assert said["names"] == [["in0"], ["out0"]]
+    assert said["arrays"] == []
+    assert said["lacking"] == -1
+    assert {what for what, code in said["refused"].items() if code == 0} == set()
+    off: dict[str, float] = dict.fromkeys(CPUS[cpu], 0.0)
+    for name, values in expected.items():
+        for kind in CPUS[cpu]:
+            made = [np.load(tmp_path / f"{name}.{threads}.{kind}.npy") for threads in (1, 2)]
+            assert np.array_equal(*made), "threads change nothing"
+            found = float(np.abs(made[0] - values).max() / np.abs(values).max())
+            off[kind] = max(off[kind], found)
+    assert off["exact"] < 5e-5
+    # kernels of 16-bit floats run where the CPU has them, and only there
+    assert off.get("usual", 0) < 1e-2
+    assert (off.get("usual", 0) > 1e-4) == (cpu == HALF)
+
+
+def test_it_needs_nothing_beyond_the_system_and_says_what_is_inside(installed: Path) -> None:
+    found, (library,) = wheel(), installed.rglob("*.so*")
+    assert found is not None
+    assert found.stat().st_size < MOST
+    read = elf.read(library)
+    system = {"libstdc++.so.6", "libm.so.6", "libgcc_s.so.1", "libc.so.6"}
+    assert {name for name in read.needed if not name.startswith("ld-linux")} <= system
+    exported = {name.split("@")[0] for name in read.exports} - {""}
+    assert all(name.startswith("ncnn_") for name in exported)
+    assert b"/edgewright/" not in library.read_bytes()
+    shipped = {path.name for path in installed.glob("*.dist-info/licenses/*/*")}
+    assert shipped == {"LICENSE.txt", "ruapu.h"}
