@@ -69,14 +69,18 @@ class Branches:
         self.ends.append(self.add("Flatten", [name], axis=1))
 
     def graph(self, batch: int) -> onnx.ModelProto:
-        """All branches side by side."""
+        """All branches side by side, and the input in float16."""
         self.nodes.append(helper.make_node("Concat", self.ends, ["y"], axis=1))
+        self.nodes.append(helper.make_node("Cast", ["x"], ["half"], to=TensorProto.FLOAT16))
         shape = (batch, CHANNELS, HEIGHT, WIDTH)
         graph = helper.make_graph(
             self.nodes,
             "branches",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+            [
+                helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+                helper.make_tensor_value_info("half", TensorProto.FLOAT16, None),
+            ],
             self.constants,
         )
         opset = [helper.make_opsetid("", 17)]

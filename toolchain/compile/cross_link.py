@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 IN_CONTAINER = "/edgewright/link"
 # No id, no path: the library's bytes are those of its objects.
 FLAGS = ("-shared", "-fPIC", "-O2", "-Wl,--build-id=none", "-Wl,--gc-sections", "-s")
+# TVM puts its own conversions of float16 into an object, weak ones that take and return it in an
+# integer register. LLVM's code for these machines, which have no instruction for it, calls them
+# with floating-point registers, as libgcc's are; whose come from an object of the command are used.
+CONVERTS_BY_CALL = {"riscv64"}
+WITH_CONVERSIONS = """
+folder=$(mktemp -d) && trap 'rm -r "$folder"' EXIT
+"$0" x --output "$folder" "$("$1" -print-libgcc-file-name)" extendhfsf2.o truncsfhf2.o
+"$@" "$folder"/*.o
+"""
 
 
 def linker(target: Target, store: Store) -> Linker:
@@ -53,7 +62,7 @@ def linker(target: Target, store: Store) -> Linker:
             executor.call(_command(target, names, "out.so"))
             shutil.move(scratch / "out.so", output)
 
-    identity = digest_of([build.key_of(spec), target.triple, target.cflags, FLAGS])
+    identity = digest_of([build.key_of(spec), _command(target, [], "")])
     return Linker(identity=identity, link=link, image=image)
 
 
@@ -109,4 +118,7 @@ def _container(engine: Engine, tag: str, folder: Path) -> AbstractContextManager
 def _command(target: Target, objects: Sequence[str], output: str) -> list[str]:
     files = [f"{IN_CONTAINER}/{name}" for name in objects]
     compiler = f"{target.triple}-g++"
-    return [compiler, *target.cflags, *FLAGS, *files, "-o", f"{IN_CONTAINER}/{output}"]
+    command = [compiler, *target.cflags, *FLAGS, *files, "-o", f"{IN_CONTAINER}/{output}"]
+    if target.machine not in CONVERTS_BY_CALL:
+        return command
+    return ["sh", "-ec", WITH_CONVERSIONS, f"{target.triple}-ar", *command]
