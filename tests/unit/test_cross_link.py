@@ -62,14 +62,3 @@ def test_a_network_without_functions_is_linked_from_its_source_in_c(
     (command,) = commands
     assert [Path(part).name for part in command if "/link/" in part][:2] == ["0.o", "1.c"]
     assert (tmp_path / "library.so").read_bytes() == b"library"
-
-
-@pytest.mark.parametrize(
-    ("name", "by_call"), [("rv64gc", True), ("rv64gcv", True), ("aarch64", False)]
-)
-def test_float16_is_converted_by_the_compilers_own_functions_where_there_is_no_instruction(
-    name: str, by_call: bool
-) -> None:
-    command = cross_link._command(targets.target(name), ["0.o"], "out.so")
-    assert ("truncsfhf2.o" in " ".join(command)) is by_call
-    assert f"{targets.target(name).triple}-g++" in command

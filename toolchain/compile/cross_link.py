@@ -23,13 +23,18 @@ IN_CONTAINER = "/edgewright/link"
 # No id, no path: the library's bytes are those of its objects.
 FLAGS = ("-shared", "-fPIC", "-O2", "-Wl,--build-id=none", "-Wl,--gc-sections", "-s")
 # TVM puts its own conversions of float16 into an object, weak ones that take and return it in an
-# integer register. LLVM's code for these machines, which have no instruction for it, calls them
-# with floating-point registers, as libgcc's are; whose come from an object of the command are used.
-CONVERTS_BY_CALL = {"riscv64"}
-WITH_CONVERSIONS = """
-folder=$(mktemp -d) && trap 'rm -r "$folder"' EXIT
-"$0" x --output "$folder" "$("$1" -print-libgcc-file-name)" extendhfsf2.o truncsfhf2.o
-"$@" "$folder"/*.o
+# integer register. Where a CPU has no instruction for it, LLVM's code calls them as the compiler's
+# own are called: on riscv64 with a floating-point register. What is given to the linker as an
+# object comes before what is weak, and what nothing calls is left out.
+WITH_CONVERSIONS = r"""
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+library=$("$1" -print-libgcc-file-name)
+for object in $("$0" t "$library" | grep -xE '(extendhfsf2|truncsfhf2)\.o'); do
+  "$0" p "$library" "$object" > "$folder/$object"
+  set -- "$@" "$folder/$object"
+done
+"$@"
 """
 
 
@@ -119,6 +124,4 @@ def _command(target: Target, objects: Sequence[str], output: str) -> list[str]:
     files = [f"{IN_CONTAINER}/{name}" for name in objects]
     compiler = f"{target.triple}-g++"
     command = [compiler, *target.cflags, *FLAGS, *files, "-o", f"{IN_CONTAINER}/{output}"]
-    if target.machine not in CONVERTS_BY_CALL:
-        return command
     return ["sh", "-ec", WITH_CONVERSIONS, f"{target.triple}-ar", *command]
