@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.networks import model, random
+from toolchain import runtimes
 from toolchain.core.store import Store
 from toolchain.inspection import graph_costs, inspection
 from toolchain.models.resolve import resolve_model
@@ -85,6 +86,7 @@ def test_a_file_is_described_and_nothing_is_made_of_it(tmp_path: Path) -> None:
     assert found.reading.costs.multiply_adds == 8 * 8 * 8 * 27
     assert found.runtimes == {
         "litert": inspection.LATER,
+        "ncnn": runtimes.runtime("ncnn").unmade() or inspection.LATER,
         "onnxruntime": inspection.LATER,
         "openvino": inspection.LATER,
         "tflite": inspection.LATER,

@@ -43,6 +43,9 @@ SPELL_A_RUNTIME = {
     "toolchain/formats/tflite_file.py": "a kind of model file has that name too",
     "toolchain/models/manifest.py": "model.json's own words, from before it had `artifacts`",
     "toolchain/wheels/recipes/onnxruntime.py": "its wheel and its source are called so too",
+    "toolchain/convert/pnnx/job.py": "the extra and the stage of checks are called so too",
+    "toolchain/wheels/recipes/ncnn.py": "its wheel and its source are called so too",
+    "toolchain/workstation/extras.py": "an extra is called so too",
 }
 
 
@@ -80,7 +83,7 @@ BELOW = {
     "formats": {"core", "workstation"},
     "models": {"core", "formats"},
     "samples": {"core", "formats", "models"},
-    "runtimes": {"core", "lock", "models", "wheels"},
+    "runtimes": {"core", "lock", "models", "wheels", "workstation"},
     "convert": {"core", "formats", "lock", "models", "runtimes", "samples", "workstation"},
     "compile": {
         *("convert", "core", "formats", "images", "lock", "models", "samples", "targets", "wheels"),

@@ -61,10 +61,17 @@ def narrowed(
         if not runtimes.executed(manifest, target):
             raise UsageError(
                 f"{manifest.model}, batch {manifest.batch}: nothing is left of it by this choice",
-                detail="\n".join(f"{form}: {why}" for form, why in before.missing.items()),
+                detail="\n".join(_reasons(before, choice.runtimes)),
                 resolution="choose a runtime and a variant that it has, or leave it out by --model",
             )
     return kept
+
+
+def _reasons(manifest: ModelManifest, asked: Sequence[str]) -> list[str]:
+    """Why a model lacks forms: those not made, and those that can't be made on this machine."""
+    reasons = {name: runtimes.runtime(name).unmade() for name in asked if name != ALL}
+    reasons |= manifest.missing
+    return [f"{form}: {why}" for form, why in reasons.items() if why]
 
 
 def refuse_unsupported(names: Sequence[str], target: Target) -> None:

@@ -59,13 +59,20 @@ def _loaded(folder: Path) -> ModelManifest:
 
 
 def _is_made_for(target: Target, manifest: ModelManifest) -> bool:
-    """Whether something was made for a target, or nothing can be and others take the network."""
+    """Whether something was made for a target, or nothing can be and others take the network.
+
+    What runs by wheels of its own doesn't count: it is sent when its runtime is named.
+    """
     executed = runtimes.executed(manifest, target)
     converted = [manifest.onnx, *manifest.graphs.values(), *manifest.tflite.values()]
     by_conversion = {file.file for file in converted if file is not None}
     if any(
         artifact.target == target.name
-        or (runtime.makes_artifacts and artifact.file.file not in by_conversion)
+        or (
+            runtime.makes_artifacts
+            and artifact.file.file not in by_conversion
+            and runtime.wheels(target, []) == runtimes.Wheels()
+        )
         for runtime, artifact in executed
     ):
         return True
@@ -78,12 +85,13 @@ def _refuse_untaken(
     """Refuse a converted model that none of the runtimes asked for takes, whatever is compiled."""
     if not manifests or not executed_by or ALL in executed_by:
         return
-    keys = {GRAPH if (r := runtimes.runtime(by)).has_opt_levels else r.name for by in executed_by}
+    asked = [runtimes.runtime(by) for by in executed_by]
+    keys = {GRAPH if one.has_opt_levels else one.name: one.unmade() for one in asked}
     reasons = {
-        f"{key}: {manifest.missing[missing_key(key)]}"
+        f"{key}: {why}"
         for manifest in manifests
-        for key in sorted(keys)
-        if missing_key(key) in manifest.missing
+        for key, unmade in sorted(keys.items())
+        if (why := manifest.missing.get(missing_key(key)) or unmade)
     }
     if len(reasons) >= len(keys):
         raise UsageError(

@@ -18,7 +18,8 @@ def add(
 ) -> ModelManifest:
     """Have every runtime that makes artifacts make those of a model.
 
-    One that can't take the network leaves why in `missing`, and takes nothing from the others.
+    One that can't take the network leaves why in `missing`, and takes nothing from the others. One
+    that can make nothing on this machine is passed over: what was made before stays.
 
     Args:
         folder: of the converted model.
@@ -30,7 +31,7 @@ def add(
     """
     made = manifest
     for runtime in runtimes.all_runtimes().values():
-        if not runtime.makes_artifacts:
+        if not runtime.makes_artifacts or runtime.unmade():
             continue
         key = missing_key(runtime.name)
         with step(f"make {runtime.label} of {manifest.model}, batch {manifest.batch}") as say:
@@ -38,7 +39,8 @@ def add(
                 made = runtime.make(folder, made, say).with_missing(key, "")
             except ModelError as error:
                 why = "; ".join(part for part in (error.brief, error.resolution) if part)
-                made = made.with_missing(key, why)
+                others = {name: of for name, of in made.artifacts.items() if name != runtime.name}
+                made = made.model_copy(update={"artifacts": others}).with_missing(key, why)
     if made != manifest:
         made.save(folder)
     return made

@@ -36,7 +36,7 @@ class Inspection:
         model: the name that it would have.
         file: its name.
         reading: its signature, operators and costs.
-        runtimes: by a runtime's name TAKEN, LATER, or why it can't take the network.
+        runtimes: by a runtime's name TAKEN, LATER, or why it can't take the network here.
     """
 
     model: str
@@ -92,7 +92,7 @@ def inspect(
 def _answer(runtime: Runtime, reading: Reading, compiled: str) -> str:
     """Whether a runtime takes the network, as far as it is known."""
     if runtime.makes_artifacts:
-        return LATER
+        return runtime.unmade() or LATER
     if runtime.has_opt_levels:  # it runs what our compiler makes of the graph
         return compiled or TAKEN
     return reading.missing.get(TFLITE) or (LATER if reading.by_graph else TAKEN)

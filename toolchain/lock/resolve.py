@@ -30,7 +30,10 @@ REQUIREMENTS = {
     "requirements-pytorch": "requirements",
     "requirements-onnx2tf": "",
     "requirements-s3": "requirements",
+    "requirements-ncnn": "",
 }
+# Those that name all that is wanted: what their projects ask for besides stays out.
+BARE = frozenset({"requirements-ncnn"})
 NATIVE = "?and(?essential,?architecture({arch}))"
 _INSTALLED = re.compile(
     r"^Inst (?P<name>[^\s:]+)(?::\w+)? \((?P<version>\S+) .*\[(?P<arch>\w+)\]\)"
@@ -118,6 +121,7 @@ def _relock(name: str, *, keep: bool) -> list[Moved]:
         str(paths.ROOT / file),
     ]
     command += [] if keep else ["--upgrade"]
+    command += ["--no-deps"] if name in BARE else []
     beside = REQUIREMENTS[name]
     command += ["--constraint", str(paths.ROOT / f"{beside}.txt")] if beside else []
     # through the environment: an index's address may hold a password

@@ -87,16 +87,24 @@ def wheels(folder: Path, requirements: Path) -> Path:
     return folder / requirements.stem.replace(REQUIREMENTS, PYTHON)
 
 
-def keep_requirements(folder: Path, requirements: Path, say: Callable[[str], None]) -> None:
+def keep_requirements(
+    folder: Path, requirements: Path, say: Callable[[str], None], *, bare: bool = False
+) -> None:
     """Put what a file of requirements pins, and nothing else, into the vendor folder.
 
     pip checks the hashes here and again when it installs from there.
+
+    Args:
+        folder: the vendor folder.
+        requirements: the file.
+        say: called with each line that pip prints.
+        bare: whether its projects ask for others that it leaves out.
 
     Raises:
         LockError: pip can't fetch a file, or its hash is another; what was there stays.
     """
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
-    command += ["--require-hashes", "-r", str(requirements)]
+    command += ["--require-hashes", "-r", str(requirements), *(["--no-deps"] if bare else [])]
     there = wheels(folder, requirements)
     fresh = there.with_name(f".{there.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)

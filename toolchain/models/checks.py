@@ -37,7 +37,8 @@ class Check(_Part):
     A variant's TFLite form is compared with the source model, the others with that form.
 
     Attributes:
-        stage: "tflite", "onnx", or "tvm-x86" (compiled for this machine with the same passes).
+        stage: "tflite", "onnx", "tvm-x86" (compiled for this machine with the same passes), or the
+            name of a runtime that made an artifact of its own.
         max_abs: largest absolute difference.
         max_rel: largest difference over the largest magnitude in the same sample's reference.
         top1_agreement: share of samples whose largest output is the same; None where the network

@@ -92,11 +92,13 @@ class RuntimeArtifact(Ordered):
         variant: of the network.
         opt_level: of a runtime that has such levels.
         target: the one target that it was made for; None when it serves all of them.
+        check: how far off it is on this machine, where it was made here; not in bundles.
     """
 
     variant: str = PLAIN
     opt_level: Annotated[int, Field(ge=0)] | None = None
     target: str | None = None
+    check: Check | None = Field(default=None, exclude_if=lambda check: check is None)
 
     def plain(self) -> File:
         """The file alone."""
@@ -227,15 +229,13 @@ class ModelManifest(_Part):
         """The manifest with one more library and its check, in the place of an older one."""
         libraries = {name: dict(levels) for name, levels in self.libraries.items()}
         name = variants.library(library.variant, library.opt_level)
-        refused = missing_key(GRAPH, library.variant)
         libraries.setdefault(target, {})[name] = library
-        return self.model_copy(
+        return self.with_missing(missing_key(GRAPH, library.variant), "").model_copy(
             update={
                 "libraries": {
                     name: dict(sorted(levels.items())) for name, levels in sorted(libraries.items())
                 },
                 "checks": self._checks_with([check]),
-                "missing": {key: why for key, why in self.missing.items() if key != refused},
             }
         )
 
@@ -319,10 +319,12 @@ class ModelManifest(_Part):
             target: the device's; libraries of others are left out, and so are checks of libraries,
                 which are about this machine's.
         """
+        kept = self._artifacts(lambda a: a.target in (None, target))
+        sent = {n: [a.model_copy(update={"check": None}) for a in of] for n, of in kept.items()}
         return self.model_copy(
             update={
                 "libraries": {n: of for n, of in self.libraries.items() if n == target},
-                "artifacts": self._artifacts(lambda a: a.target in (None, target)),
+                "artifacts": sent,
                 "checks": [c for c in self.checks if c.opt_level is None],
             }
         )
@@ -340,6 +342,11 @@ class ModelManifest(_Part):
             *(artifact for of in self.artifacts.values() for artifact in of),
         ]
         return {part.file: part.sha256 for part in parts}
+
+    def every_check(self) -> list[Check]:
+        """Of what conversion and compilation made, then of the artifacts that were made here."""
+        made = [a.check for of in self.artifacts.values() for a in of if a.check is not None]
+        return [*self.checks, *made]
 
     def _artifacts(
         self, keep: Callable[[RuntimeArtifact], bool]
@@ -386,14 +393,7 @@ def record(folder: Path, name: str) -> File:
 def record_tflite(
     folder: Path, name: str, inputs: list[str] | None = None, outputs: list[str] | None = None
 ) -> Tflite:
-    """A TFLite file of a folder as the manifest names it.
-
-    Args:
-        folder: the model's.
-        name: of the file.
-        inputs: the order that it has its inputs in, where it is another than the manifest's.
-        outputs: the same of its outputs.
-    """
+    """A TFLite file of a folder as the manifest names it; its orders are those of `Ordered`."""
     compressed = len(zlib.compress((folder / name).read_bytes(), 9))
     return Tflite(
         **record(folder, name).model_dump(), compressed=compressed, inputs=inputs, outputs=outputs

@@ -100,6 +100,10 @@ class Runtime:
         """
         raise NotImplementedError
 
+    def unmade(self) -> str:
+        """Why `make` can make nothing on this machine, and what to do; empty when it can."""
+        return ""
+
     def artifacts(self, manifest: ModelManifest, target: str) -> list[Artifact]:
         """The artifacts of a converted model that a device of a target can be given.
 

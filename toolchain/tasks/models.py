@@ -233,7 +233,7 @@ def _show_checks(manifests: Sequence[ModelManifest]) -> None:
             str(check.count),
         ]
         for manifest in manifests
-        for check in manifest.checks
+        for check in manifest.every_check()
     ]
     console.show_table(
         "checked against the source",

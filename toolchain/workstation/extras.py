@@ -1,7 +1,8 @@
-"""What only some users need, installed when it is asked for: PyTorch, onnx2tf, and s3fs.
+"""What only some users need, installed when asked for: PyTorch, s3fs, onnx2tf, ncnn's tools.
 
 PyTorch and s3fs fit beside the rest. onnx2tf pins other versions of TensorFlow, ONNX and NumPy than
-ours, so it lives in a virtual environment of its own and is only ever started as a program.
+ours, so it lives in a virtual environment of its own and is only ever started as a program; so do
+pnnx, which is one, and the ncnn that runs here what it makes.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Extra:
         what: what it is for.
         module: what is imported of it.
         apart: whether it has an environment of its own.
+        bare: whether its pins leave out what its projects ask for and this use of them doesn't.
         index: what to do where pip doesn't find it.
     """
 
@@ -40,6 +42,7 @@ class Extra:
     what: str
     module: str
     apart: bool
+    bare: bool = False
     index: str = "check pip's index"
 
     @property
@@ -61,6 +64,13 @@ EXTRAS = {
         ),
         Extra(name="s3", what="keeps a shared cache in a bucket", module="s3fs", apart=False),
         Extra(name="onnx2tf", what="makes .tflite of .onnx and .pt2", module="onnx2tf", apart=True),
+        Extra(
+            name="ncnn",
+            what="makes ncnn's networks of ONNX graphs",
+            module="pnnx",
+            apart=True,
+            bare=True,  # pnnx asks for PyTorch, which it brings within itself
+        ),
     )
 }
 
@@ -146,7 +156,7 @@ def keep(folder: Path, say: Callable[[str], None]) -> None:
     failed: dict[str, LockError] = {}
     for one in EXTRAS.values():
         try:
-            vendor.keep_requirements(folder, one.requirements, say)
+            vendor.keep_requirements(folder, one.requirements, say, bare=one.bare)
         except LockError as error:
             failed[one.name] = error
     if failed:
@@ -162,6 +172,7 @@ def keep(folder: Path, say: Callable[[str], None]) -> None:
 def _pip(interpreter: Path, one: Extra, progress: Callable[[str], None]) -> None:
     command = [str(interpreter), "-m", "pip", "install", "--disable-pip-version-check"]
     command += ["--require-hashes", "-r", str(one.requirements)]
+    command += ["--no-deps"] if one.bare else []
     kept = mirrors.vendor()
     if kept is not None:
         command += ["--no-index", "--find-links", str(vendor.wheels(kept, one.requirements))]

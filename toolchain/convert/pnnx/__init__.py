@@ -1,0 +1,1 @@
+"""ONNX graphs as networks of ncnn, by pnnx: programs of an extra, in an environment of its own."""
