@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 
 from toolchain.accuracy.counts import Run
 from toolchain.models.variants import PLAIN
-from toolchain.report import formatting
-from toolchain.report.formatting import mebibytes, milliseconds, number, percent, size
+from toolchain.report import candidates
+from toolchain.report.candidates import Candidate
+from toolchain.report.formatting import mebibytes, number, percent, size
 from toolchain.report.measurement_rows import own_memory
 from toolchain.results import measurement
-from toolchain.results.configuration import Configuration
-from toolchain.results.measurement import Measurement
 
 HARDLY = 0.005  # points of accuracy that are not worth a word
 
@@ -66,31 +65,6 @@ class Answer:
     best: list[Best] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Shares:
-    """Top-1 of a configuration on the device, and of the same variant here."""
-
-    there: float
-    here: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Candidate:
-    """A good measurement; `cost` is what its speed is judged by: ns, or instructions."""
-
-    measured: Measurement
-    cost: float
-    top1: _Shares | None
-
-    @property
-    def words(self) -> str:
-        return formatting.configuration(self.measured.configuration)
-
-    @property
-    def form(self) -> tuple[str, str]:
-        return self.measured.runtime, self.measured.variant
-
-
 def answers(
     result: measurement.Result, runs: Sequence[Run] = (), limits: Limits = NO_LIMITS
 ) -> list[Answer]:
@@ -101,55 +75,12 @@ def answers(
         runs: accuracy on images of the user's, which counts before that on a model's own samples.
         limits: what a configuration must keep to.
     """
-    if result.emulated and not result.counted:
-        return []
-    shares = _of_images(result, runs)
-    by: dict[str, list[_Candidate]] = {}
-    for m in result.measurements:
-        candidate = _candidate(result, m, shares.get((m.model, m.configuration)))
-        if candidate is not None:
-            by.setdefault(formatting.title(m), []).append(candidate)
-    return [_answer(result, title, found, limits) for title, found in by.items()]
-
-
-def _of_images(
-    result: measurement.Result, runs: Sequence[Run]
-) -> dict[tuple[str, Configuration], _Shares]:
-    return {
-        (run.model, subject.configuration): _Shares(
-            there=counts.top1 / counts.total, here=counts.reference_top1 / counts.total
-        )
-        for run in runs
-        if run.host == result.host
-        for subject in run.subjects
-        if (counts := subject.sum()) is not None and counts.total
-    }
-
-
-def _candidate(
-    result: measurement.Result, m: Measurement, images: _Shares | None
-) -> _Candidate | None:
-    """A measurement that may be recommended: it ended well, and gives what its reference does."""
-    known = images is not None or m.accuracy is not None
-    wrong = m.parity is not None and not m.parity.holds and not known
-    if m.status != "ok" or wrong or m.threads > result.device.cores:
-        return None
-    timing = m.timing()
-    cost = timing.latency_ns if timing else None
-    if result.counted:
-        cost = m.instructions.each if m.instructions else None
-    if cost is None:
-        return None
-    if images is None and m.accuracy is not None:
-        total = m.accuracy.total
-        images = _Shares(
-            there=m.accuracy.correct / total, here=m.accuracy.reference_correct / total
-        )
-    return _Candidate(measured=m, cost=cost, top1=images)
+    found = candidates.by_title(result, runs)
+    return [_answer(result, title, of, limits) for title, of in found.items()]
 
 
 def _answer(
-    result: measurement.Result, title: str, found: Sequence[_Candidate], limits: Limits
+    result: measurement.Result, title: str, found: Sequence[Candidate], limits: Limits
 ) -> Answer:
     counted = result.counted
     source = max((c.top1.here for c in found if c.top1 and c.form[1] == PLAIN), default=None)
@@ -158,8 +89,7 @@ def _answer(
         return Answer(title=title, sentence=f"nothing keeps to {_asked(limits)}", best=_best(found))
     taken = min(fitting, key=lambda c: c.cost)
     others = [c for c in fitting if c.form != taken.form]
-    cost = f"{taken.cost / 1e6:,.3f} M instructions" if counted else milliseconds(taken.cost)
-    parts = [f"take {taken.words}: {cost}"]
+    parts = [f"take {taken.words}: {candidates.cost(taken.cost, counted=counted)}"]
     if others:
         rival = min(others, key=lambda c: c.cost)
         parts.append(_by_count(taken, rival) if counted else _by_time(result, taken, rival))
@@ -168,7 +98,7 @@ def _answer(
     return Answer(title=title, sentence=", ".join(parts), best=_best(fitting))
 
 
-def _fits(candidate: _Candidate, source: float | None, limits: Limits, *, counted: bool) -> bool:
+def _fits(candidate: Candidate, source: float | None, limits: Limits, *, counted: bool) -> bool:
     if limits.under_ms is not None and (counted or candidate.cost / 1e6 > limits.under_ms):
         return False
     if limits.within is None:
@@ -188,7 +118,7 @@ def _asked(limits: Limits) -> str:
     return " and ".join(said)
 
 
-def _by_time(result: measurement.Result, taken: _Candidate, rival: _Candidate) -> str:
+def _by_time(result: measurement.Result, taken: Candidate, rival: Candidate) -> str:
     factor = measurement.latency_ratio((result, rival.measured), (result, taken.measured))
     if factor.low is None or factor.high is None:
         return (
@@ -200,7 +130,7 @@ def _by_time(result: measurement.Result, taken: _Candidate, rival: _Candidate) -
     return f"{number(factor.value)} times faster ({span}) than {rival.words}"
 
 
-def _by_count(taken: _Candidate, rival: _Candidate) -> str:
+def _by_count(taken: Candidate, rival: Candidate) -> str:
     return f"where {rival.words} takes {number(rival.cost / taken.cost)} times as many"
 
 
@@ -210,17 +140,17 @@ def _loss(points: float) -> str:
     return f"for {number(points)} points" if points > 0 else f"{number(-points)} points above it"
 
 
-def _best(found: Sequence[_Candidate]) -> list[Best]:
+def _best(found: Sequence[Candidate]) -> list[Best]:
     """The best by each measure, where there is more than one to choose from."""
     if len(found) < 2:
         return []
-    sized = [c for c in found if c.measured.artifact]
+    sized = [c for c in found if c.size]
     weighed = [c for c in found if own_memory(c.measured) is not None]
     judged = [c for c in found if c.top1]
     best = []
     if sized:
-        least = min(sized, key=lambda c: (_size(c), c.cost))
-        best.append(Best(what="smallest", configuration=least.words, value=size(_size(least))))
+        least = min(sized, key=lambda c: (c.size, c.cost))
+        best.append(Best(what="smallest", configuration=least.words, value=size(least.size)))
     if weighed:
         lean = min(weighed, key=lambda c: (_memory(c), c.cost))
         best.append(Best(what="leanest", configuration=lean.words, value=mebibytes(_memory(lean))))
@@ -231,13 +161,9 @@ def _best(found: Sequence[_Candidate]) -> list[Best]:
     return best
 
 
-def _size(candidate: _Candidate) -> int:
-    return candidate.measured.artifact.size if candidate.measured.artifact else 0
-
-
-def _memory(candidate: _Candidate) -> int:
+def _memory(candidate: Candidate) -> int:
     return own_memory(candidate.measured) or 0
 
 
-def _top1(candidate: _Candidate) -> float:
+def _top1(candidate: Candidate) -> float:
     return candidate.top1.there if candidate.top1 else 0.0

@@ -22,7 +22,13 @@ from toolchain.report import (
     summary,
 )
 from toolchain.report.answers import NO_LIMITS, Limits
-from toolchain.report.charts import batch_chart, latency_chart, runtime_style, variant_chart
+from toolchain.report.charts import (
+    batch_chart,
+    latency_chart,
+    runtime_style,
+    tradeoff_chart,
+    variant_chart,
+)
 from toolchain.report.failures import Failed
 from toolchain.results import measurement, statistics
 
@@ -32,6 +38,11 @@ PAGE = "report.html.j2"
 VARIANTS = (
     "Size is of the file that is run: a model, or a compiled library with the weights in it; a "
     "percentage is of fp32’s. Latency is that of the fastest number of threads."
+)
+TRADEOFFS = (
+    "Each point is a configuration that ran well. Numbers: those that no other beats in both, the "
+    "fastest first; the line joins them. Rings: the others. Accuracies closer than their 95 % "
+    "intervals are alike."
 )
 NO_TIMES = "Times are left out here: they are emulated."
 ACCURACY = (
@@ -73,12 +84,16 @@ class Section:
     """What the page says of one result.
 
     Attributes:
+        runtimes: the best of each, where a network ran under several.
+        choice: the plots to choose by, above all tables; there may be none.
         plots: of each kind of which there are any.
         traces: SVGs of each time in the order measured.
         inputs: on what each model was compared with its reference.
     """
 
     result: measurement.Result
+    runtimes: Sequence[summary.BestOfRuntime]
+    choice: Plots
     plots: Sequence[Plots]
     traces: Sequence[str]
     inputs: Sequence[str]
@@ -135,12 +150,14 @@ def render(
             if (found := answers.answers(result, runs, limits))
         ],
         sections=[
-            _section(result, f"h{number}", manifests) for number, result in enumerate(results)
+            _section(result, f"h{number}", manifests, runs) for number, result in enumerate(results)
         ],
     )
 
 
-def _section(result: measurement.Result, key: str, manifests: Sequence[ModelManifest]) -> Section:
+def _section(
+    result: measurement.Result, key: str, manifests: Sequence[ModelManifest], runs: Sequence[Run]
+) -> Section:
     """One result's part of the page; `key` is its own there."""
     by_title: dict[str, list[measurement.Measurement]] = {}
     for m in result.measurements:
@@ -179,6 +196,12 @@ def _section(result: measurement.Result, key: str, manifests: Sequence[ModelMani
     ]
     return Section(
         result=result,
+        runtimes=summary.by_runtime(result, runs),
+        choice=Plots(
+            heading="What accuracy and size cost",
+            caption=TRADEOFFS,
+            figures=tradeoff_chart.by_model(result, runs),
+        ),
         plots=[kind for kind in plots if kind.figures],
         traces=[trace for model in models for trace in model.traces()],
         inputs=[

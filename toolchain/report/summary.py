@@ -1,16 +1,19 @@
 """What a matrix of measurements comes to: the best parameters, and runtimes against each other.
 
-Of one host, and never of an emulated one: its times are no board's.
+Of one host. Times of an emulated one never count: they are no board's.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from toolchain.report import formatting
+from toolchain.accuracy.counts import Run
+from toolchain.report import candidates, formatting
+from toolchain.report.candidates import Candidate
 from toolchain.report.charts import runtime_style
+from toolchain.report.measurement_rows import own_memory
 from toolchain.results import measurement as results
 
 
@@ -42,6 +45,63 @@ class Ratio:
     baseline: str
     mean: float
     by_batch: dict[int, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfRuntime:
+    """The fastest configuration of a network under one runtime, in words; "-" is not known.
+
+    Attributes:
+        model: the network, with its batch.
+        runtime: for people.
+        configuration: variant, optimisation level and threads.
+        cost: its latency, or the instructions of an inference.
+        times: its cost over that of the fastest runtime.
+        top1: on the images that were run, or on the model's samples.
+        size: of the file that is run.
+        memory: that the model adds to its process.
+    """
+
+    model: str
+    runtime: str
+    configuration: str
+    cost: str
+    times: str
+    top1: str
+    size: str
+    memory: str
+
+
+def by_runtime(result: results.Result, runs: Sequence[Run] = ()) -> list[BestOfRuntime]:
+    """Each network's runtimes, the fastest first, where it ran under several.
+
+    Args:
+        result: of one device.
+        runs: accuracy on images of the user's.
+    """
+    rows = []
+    for title, found in candidates.by_title(result, runs).items():
+        fastest: dict[str, Candidate] = {}
+        for one in sorted(found, key=lambda c: c.cost):
+            fastest.setdefault(one.measured.runtime, one)
+        if len(fastest) > 1:
+            least = next(iter(fastest.values())).cost
+            rows += [_row(title, one, least, counted=result.counted) for one in fastest.values()]
+    return rows
+
+
+def _row(title: str, of: Candidate, least: float, *, counted: bool) -> BestOfRuntime:
+    own = own_memory(of.measured)
+    return BestOfRuntime(
+        model=title,
+        runtime=runtime_style.label(of.measured.runtime),
+        configuration=of.words,
+        cost=candidates.cost(of.cost, counted=counted),
+        times=formatting.number(of.cost / least) if least else "-",
+        top1=formatting.percent(of.top1.there) if of.top1 else "-",
+        size=formatting.size(of.size) if of.size else "-",
+        memory="-" if own is None or counted else formatting.mebibytes(own),
+    )
 
 
 def points(result: results.Result) -> list[Point]:
