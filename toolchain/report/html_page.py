@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,11 +39,13 @@ VARIANTS = (
     "Size is of the file that is run: a model, or a compiled library with the weights in it; a "
     "percentage is of fp32’s. Latency is that of the fastest number of threads."
 )
+MOST_SHOWN = 500  # measurements of a result, each of which has its rows, its bars and its trace
 TRADEOFFS = (
     "Each point is a configuration that ran well. Numbers: those that no other beats in both, the "
     "fastest first; the line joins them. Rings: the others. Accuracies closer than their 95 % "
     "intervals are alike."
 )
+TICKS = "; each tick below a bar is a measured time."
 NO_TIMES = "Times are left out here: they are emulated."
 ACCURACY = (
     "Thick bar: top-1 on the device; thin bar: top-5; each with its 95 % Wilson interval. Dashed "
@@ -84,14 +86,16 @@ class Section:
     """What the page says of one result.
 
     Attributes:
+        shown: its measurements that have rows, bars and traces.
         runtimes: the best of each, where a network ran under several.
         choice: the plots to choose by, above all tables; there may be none.
         plots: of each kind of which there are any.
-        traces: SVGs of each time in the order measured.
+        traces: SVGs of each time in the order measured; none where there are too many.
         inputs: on what each model was compared with its reference.
     """
 
     result: measurement.Result
+    shown: Sequence[measurement.Measurement]
     runtimes: Sequence[summary.BestOfRuntime]
     choice: Plots
     plots: Sequence[Plots]
@@ -159,29 +163,35 @@ def _section(
     result: measurement.Result, key: str, manifests: Sequence[ModelManifest], runs: Sequence[Run]
 ) -> Section:
     """One result's part of the page; `key` is its own there."""
-    by_title: dict[str, list[measurement.Measurement]] = {}
-    for m in result.measurements:
-        by_title.setdefault(formatting.title(m), []).append(m)
+    many = len(result.measurements) > MOST_SHOWN
+    shown = _fewer(result) if many else result
+    by_title = _by_title(shown)
     models = [
-        _Model(title=title, measurements=measured, emulated=result.emulated, key=f"{key}m{number}")
+        _Model(
+            title=title,
+            measurements=measured,
+            ticks=not many,
+            emulated=result.emulated,
+            key=f"{key}m{number}",
+        )
         for number, (title, measured) in enumerate(by_title.items())
     ]
     plots = [
         Plots(
             heading="Throughput by batch",
             caption="Inputs a second, from zero; batches are evenly spaced.",
-            figures=batch_chart.by_batch(result),
+            figures=batch_chart.by_batch(result, best_alone=many),
         ),
         Plots(
             heading="Latency",
-            caption="Bars are medians; each tick below a bar is a measured time.",
+            caption="Bars are medians" + ("." if many else TICKS),
             figures=[model.latency() for model in models if model.timed],
             timed=True,
         ),
         Plots(
             heading="Variants",
             caption=VARIANTS + (" " + NO_TIMES if result.emulated else ""),
-            figures=variant_chart.by_model(result),
+            figures=variant_chart.by_model(shown),
         ),
         Plots(
             heading="Accuracy on the model’s samples",
@@ -196,20 +206,63 @@ def _section(
     ]
     return Section(
         result=result,
+        shown=shown.measurements,
         runtimes=summary.by_runtime(result, runs),
         choice=Plots(
             heading="What accuracy and size cost",
             caption=TRADEOFFS,
-            figures=tradeoff_chart.by_model(result, runs),
+            figures=tradeoff_chart.by_model(shown, runs),
         ),
         plots=[kind for kind in plots if kind.figures],
-        traces=[trace for model in models for trace in model.traces()],
-        inputs=[
-            f"{formatting.titled(made.model, made.batch)} was given {formatting.inputs(made)}"
-            for made in manifests
-            if made.samples.origins and formatting.titled(made.model, made.batch) in by_title
-        ],
+        traces=[] if many else [trace for model in models for trace in model.traces()],
+        inputs=_inputs(manifests, by_title),
     )
+
+
+def _inputs(manifests: Sequence[ModelManifest], titles: Container[str]) -> list[str]:
+    return [
+        f"{formatting.titled(made.model, made.batch)} was given {formatting.inputs(made)}"
+        for made in manifests
+        if made.samples.origins and formatting.titled(made.model, made.batch) in titles
+    ]
+
+
+def _by_title(result: measurement.Result) -> dict[str, list[measurement.Measurement]]:
+    found: dict[str, list[measurement.Measurement]] = {}
+    for m in result.measurements:
+        found.setdefault(formatting.title(m), []).append(m)
+    return found
+
+
+def _fewer(result: measurement.Result) -> measurement.Result:
+    """A result with what a page of it needs: see `_telling`."""
+    kept = [m for measured in _by_title(result).values() for m in _telling(measured)]
+    return result.model_copy(update={"measurements": kept})
+
+
+def _telling(measured: Sequence[measurement.Measurement]) -> list[measurement.Measurement]:
+    """Of one network at one batch the fastest of each runtime and variant, and what is not right.
+
+    Of the variants those alone of the runtime that is the fastest of all.
+    """
+    fastest: dict[str, dict[str, measurement.Measurement]] = {}
+    for m in sorted(measured, key=_cost):
+        fastest.setdefault(m.runtime, {}).setdefault(m.variant, m)
+    of_all = next(iter(fastest.values()))
+    kept = [*of_all.values(), *(next(iter(of.values())) for of in fastest.values())]
+    names = {id(m) for m in kept}
+    return [
+        m
+        for m in measured
+        if id(m) in names or m.status != "ok" or (m.parity is not None and not m.parity.holds)
+    ]
+
+
+def _cost(m: measurement.Measurement) -> float:
+    if m.instructions is not None:
+        return m.instructions.each
+    timing = m.timing()
+    return timing.latency_ns if timing else float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,12 +272,14 @@ class _Model:
     Attributes:
         title: the model, with its batch.
         measurements: of it.
+        ticks: whether single times are drawn.
         emulated: whether its times are.
         key: unique in the page.
     """
 
     title: str
     measurements: Sequence[measurement.Measurement]
+    ticks: bool
     emulated: bool
     key: str
 
@@ -252,7 +307,7 @@ class _Model:
                 value=timing.latency_ns / 1e6,
                 text=formatting.milliseconds(timing.latency_ns),
                 runtime=m.runtime,
-                observations=[ns / 1e6 for ns in m.samples_ns],
+                observations=[ns / 1e6 for ns in m.samples_ns] if self.ticks else [],
             )
             for m, timing in self.timed
         ]

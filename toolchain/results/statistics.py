@@ -68,7 +68,7 @@ def summarise(samples_ns: Sequence[int], *, batch: int, floor_ns: int = FLOOR_NS
         kept=len(kept),
         latency_ns=float(statistics.median(kept)),
         mean_ns=statistics.fmean(kept),
-        std_ns=statistics.pstdev(kept),
+        std_ns=_deviation(kept),
         p90_ns=percentile(valid, 90),
         p99_ns=percentile(valid, 99),
         fps=len(kept) * batch * 1e9 / sum(kept),
@@ -80,10 +80,16 @@ def within_sigmas(times: Sequence[int], sigmas: float = SIGMAS) -> list[int]:
 
     By Chebyshev's inequality at least 1 - 1/sigmas^2 of them are kept.
     """
-    mean, deviation = statistics.fmean(times), statistics.pstdev(times)
+    mean, deviation = statistics.fmean(times), _deviation(times)
     # Rounding must not throw out the only value there is.
     reach = sigmas * deviation + 1e-9 * abs(mean)
     return [t for t in times if abs(t - mean) <= reach]
+
+
+def _deviation(times: Sequence[int]) -> float:
+    """The population standard deviation, in floats: `statistics.pstdev` takes fractions for it."""
+    mean = statistics.fmean(times)
+    return math.sqrt(math.fsum((t - mean) ** 2 for t in times) / len(times))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -42,10 +42,14 @@ class Series:
     fps: dict[int, float]
 
 
-def by_batch(result: measurement.Result) -> list[str]:
+def by_batch(result: measurement.Result, *, best_alone: bool = False) -> list[str]:
     """The plots of a host: for each variant of a model and each number of threads, and the best.
 
     None where only one batch was measured, or the device is emulated.
+
+    Args:
+        result: of one device.
+        best_alone: leave out those of a number of threads.
     """
     groups: dict[tuple[str, str], list[Point]] = {}
     for point in summary.points(result):
@@ -54,7 +58,11 @@ def by_batch(result: measurement.Result) -> list[str]:
         plot
         for (model, variant), points in sorted(groups.items())
         if len({point.measurement.batch for point in points}) > 1
-        for plot in _plots(f"{model} {variant}", points)
+        for plot in (
+            [lines_plot(f"{model} {variant}: best against best", _best(points))]
+            if best_alone
+            else _plots(f"{model} {variant}", points)
+        )
     ]
 
 

@@ -91,11 +91,10 @@ def bars(title: str, values: Sequence[Bar], *, emulated: bool, key: str) -> str:
                 f'fill="{fill}" stroke="{colour}"/>'
             ),
         ]
-        body += [
-            f'<path d="M{LEFT + _scale(t, top):.1f} {y + 34}v5" class="tick"/>'
-            for t in _thinned(sorted(bar.observations), MOST_TICKS)
-            if t <= top
-        ]
+        ticks = [t for t in _thinned(sorted(bar.observations), MOST_TICKS) if t <= top]
+        if ticks:
+            drawn = "".join(f"M{LEFT + _scale(t, top):.1f} {y + 34}v5" for t in ticks)
+            body.append(f'<path d="{drawn}" class="tick"/>')
         y += ROW
     return _svg(title, body, y, emulated=emulated)
 
@@ -158,15 +157,19 @@ def trace(title: str, times_ms: Sequence[float], runtime: str, *, emulated: bool
     body, y = _head(title, emulated=emulated)
     kept = _thinned(list(enumerate(times_ms)), MOST_DOTS)
     last = max(len(times_ms) - 1, 1)
+    places: dict[str, list[str]] = {"dot": [], "beyond": []}
     for number, value in kept:
         x = LEFT + 4 + number / last * (RIGHT - LEFT - 8)
         beyond = value > top
         dot_y = y + 2 if beyond else y + height - value / top * (height - 6)
-        shape = "beyond" if beyond else "dot"
-        body.append(
-            f'<circle cx="{x:.1f}" cy="{dot_y:.1f}" r="1.8" class="{shape}" '
-            f'fill="{runtime_style.variable(runtime)}"/>'
-        )
+        # a stroke of no length with round ends is a dot
+        places["beyond" if beyond else "dot"].append(f"M{x:.1f} {dot_y:.1f}h0")
+    colour = runtime_style.variable(runtime)
+    body += [
+        f'<path d="{"".join(drawn)}" class="{shape}" stroke="{colour}"/>'
+        for shape, drawn in places.items()
+        if drawn
+    ]
     foot = y + height
     mark = f"{EMULATED} " if emulated else ""
     body += [

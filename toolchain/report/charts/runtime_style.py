@@ -5,10 +5,14 @@ A result may be of a runtime that this version doesn't know: it goes by the name
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
-from toolchain.runtimes import all_runtimes
+from toolchain import runtimes
+from toolchain.core import plugins
+from toolchain.runtimes import Runtime, all_runtimes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +37,22 @@ COLOURS = (
 )
 
 
+@cache
+def _known(folders: tuple[Path, ...]) -> Mapping[str, Runtime]:
+    """The runtimes by name; a page asks tens of thousands of times. The folders are a user's."""
+    del folders
+    return all_runtimes()
+
+
 def label(name: str) -> str:
     """A runtime's name in tables and plots."""
-    known = all_runtimes().get(name)
+    known = _known(plugins.folders(runtimes.KIND)).get(name)
     return name if known is None else known.label
 
 
 def title(name: str) -> str:
     """A runtime's name in prose."""
-    known = all_runtimes().get(name)
+    known = _known(plugins.folders(runtimes.KIND)).get(name)
     return name if known is None else known.title
 
 

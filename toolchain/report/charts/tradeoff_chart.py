@@ -194,18 +194,18 @@ def _beaten(point: Point, x: float, y: float) -> str:
 def _numbered(number: int, point: Point, at: tuple[float, float], row: float) -> list[str]:
     """A point of the front, and its row below."""
     return [
-        *_disc(number, point, *at),
+        *_disc(number, point, *at, said=_said(point)),
         *_disc(number, point, LEFT + 9, row - 4),
         f'<text x="{LEFT + 26}" y="{row - 5}" class="label">{escape(point.label)}</text>',
         f'<text x="{LEFT + 26}" y="{row + 9}" class="small-value">{escape(point.text)}</text>',
     ]
 
 
-def _disc(number: int, point: Point, x: float, y: float) -> list[str]:
+def _disc(number: int, point: Point, x: float, y: float, *, said: str = "") -> list[str]:
     return [
         (
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" '
-            f'fill="{runtime_style.variable(point.runtime)}">{_said(point)}</circle>'
+            f'fill="{runtime_style.variable(point.runtime)}">{said}</circle>'
         ),
         (
             f'<text x="{x:.1f}" y="{y + 3.8:.1f}" class="number" text-anchor="middle">'
