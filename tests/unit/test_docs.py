@@ -121,3 +121,10 @@ def test_a_link_to_nowhere_and_a_path_that_is_gone_are_seen(tmp_path: Path) -> N
     document.write_text(text)
     assert list(broken(document, text)) == ["b.md", "#d"]
     assert list(absent(text)) == ["toolchain/gone.py", "gone.py"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_block_of_commands_is_indented_from_its_first_line(document: str) -> None:
+    """A line of prose with an indented one right below it swallows that line as prose."""
+    prose = re.sub(r"(?s)```.*?```", "", (paths.ROOT / document).read_text())
+    assert re.findall(r"(?m)^(?![-*|#>]|\d+\.)(\S.*)\n    \S", prose) == []

@@ -77,6 +77,19 @@ def test_other_bytes_are_another_model(tmp_path: Path) -> None:
     assert resolve_model(model_file=path).digest != first.digest
 
 
+def test_a_file_may_stand_where_a_name_is_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = a_keras_file(tmp_path / "net.keras")
+    for typed in (str(path), "net.keras", "./net.keras"):
+        monkeypatch.chdir(tmp_path)
+        assert resolve_model(typed) == resolve_model(model_file=path)
+    with pytest.raises(UsageError, match=r"no such file: other\.onnx"):
+        resolve_model("other.onnx")
+    (tmp_path / "digits-cnn").mkdir()
+    assert resolve_model("digits-cnn").entry is not None, "the catalogue's names come first"
+
+
 def test_a_file_may_be_given_a_name(tmp_path: Path) -> None:
     path = a_keras_file(tmp_path / "My Net (v2).keras")
     assert resolve_model(model_file=path).name == "my-net-v2"

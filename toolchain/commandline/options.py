@@ -105,7 +105,8 @@ class Models:
     """Which models, of what, in which forms."""
 
     model: str = option(
-        "", "names from the catalogue, separated by commas; a name for --model-file"
+        "",
+        "names from the catalogue, or files of yours, separated by commas; a name for --model-file",
     )
     model_file: str = option("", "a model file of yours, or a SavedModel folder")
     weights: str = option(

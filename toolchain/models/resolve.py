@@ -32,7 +32,7 @@ def resolve_model(
     """The model that a command's options mean.
 
     Args:
-        name: a catalogue name; with `model_file`, the name to give that model.
+        name: a catalogue name, or a path as `model_file`; with that, the name to give it.
         model_file: a user's own, of a kind of `formats`.
         weights: weights for a catalogue model (.weights.h5, .h5, .hdf5, .keras).
         seed: draws the weights of a catalogue model that has none.
@@ -43,6 +43,11 @@ def resolve_model(
         UsageError: no such model or file, or options that contradict each other.
         ModelError: a file that is visibly not what its name says.
     """
+    known = catalogue.entries()
+    if model_file is None and name and name not in known and _is_path(name):
+        return resolve_model(
+            model_file=Path(name), weights=weights, shapes=shapes, signature=signature
+        )
     if model_file is not None:
         if weights is not None:
             raise UsageError(
@@ -55,7 +60,6 @@ def resolve_model(
             "shapes and signatures can be given for a model file only",
             resolution="leave --shape and --signature out for a catalogue model",
         )
-    known = catalogue.entries()
     if name is None or name not in known:
         what = "no model given" if name is None else f"unknown model: {name}"
         raise UsageError(what, resolution=_known(known))
@@ -64,13 +68,7 @@ def resolve_model(
     made_from = entry.model_dump(mode="json", exclude={"published_top1", "published_top5"})
     parts: dict[str, object] = {"entry": made_from, "seed": seed}
     if weights is not None:
-        weights = _existing(weights)
-        if weights.suffix not in keras_file.FORMAT.suffixes:
-            raise UsageError(
-                f"{weights.name}: weights are read from .weights.h5, .h5, .hdf5 and .keras files",
-                resolution="save them with model.save_weights('NAME.weights.h5')",
-            )
-        keras_file.FORMAT.refuse_other(weights)
+        weights = _of_weights(weights)
         parts = {"entry": made_from, "weights": store.digest_file(weights)}
     return ModelSpec(
         name=name,
@@ -82,9 +80,26 @@ def resolve_model(
     )
 
 
+def _of_weights(path: Path) -> Path:
+    path = _existing(path)
+    if path.suffix not in keras_file.FORMAT.suffixes:
+        raise UsageError(
+            f"{path.name}: weights are read from .weights.h5, .h5, .hdf5 and .keras files",
+            resolution="save them with model.save_weights('NAME.weights.h5')",
+        )
+    keras_file.FORMAT.refuse_other(path)
+    return path
+
+
+def _is_path(text: str) -> bool:
+    path = Path(text)
+    suffixes = {suffix for kind in formats.all_formats().values() for suffix in kind.suffixes}
+    return len(path.parts) > 1 or path.suffix in suffixes or path.exists()
+
+
 def _known(known: dict[str, CatalogueEntry]) -> str:
     names = ", ".join(sorted(known))
-    return f"known models: {names}; or give your own with --model-file: {formats.titles()}"
+    return f"known models: {names}; or give a file of yours: {formats.titles()}"
 
 
 def _own(path: Path, name: str | None, shapes: Shapes, signature: str) -> ModelSpec:
