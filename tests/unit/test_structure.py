@@ -45,6 +45,7 @@ SPELL_A_RUNTIME = {
     "toolchain/wheels/recipes/onnxruntime.py": "its wheel and its source are called so too",
     "toolchain/convert/pnnx/job.py": "the extra and the stage of checks are called so too",
     "toolchain/wheels/recipes/ncnn.py": "its wheel and its source are called so too",
+    "toolchain/workstation/durations.py": "their wheels are called so too",
     "toolchain/workstation/extras.py": "an extra is called so too",
 }
 

@@ -156,8 +156,10 @@ def build_wheels(
 ) -> None:
     """Cross-build the wheels of a target into dist/wheels/<target>/."""
     from toolchain import runtimes, targets
+    from toolchain.core.store import digest_of
     from toolchain.shared_cache import shared_store
     from toolchain.wheels import build, recipe
+    from toolchain.workstation import durations
 
     chosen = targets.target(target)
     if glibc:
@@ -165,10 +167,17 @@ def build_wheels(
     if python:
         recipe.refuse_python(python)
     store, built = shared_store.opened(console.note, share=share), []
-    for name in options.names(only) or runtimes.wheels_built(chosen):
+    names = options.names(only) or runtimes.wheels_built(chosen)
+    if new := [n for n in names if store.entry(digest_of(build.inputs(n, chosen))) is None]:
+        # what a shared cache has comes sooner
+        took = durations.expected(new, store)
+        when = f" ({took} here, once images and sources are there)" if took else ""
+        console.note(f"to be built: {', '.join(new)}{when}")
+    for name in names:
         with console.step(f"wheel {name} for {target}") as say:
             counter = console.counter(say)
             built.append(build.build(chosen, name, store, progress=say, fetched=counter))
+        durations.record(name, built[-1].seconds, store)
     if json:
         console.show_json([vars(b) | {"path": str(b.path)} for b in built])
         return

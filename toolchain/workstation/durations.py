@@ -1,0 +1,67 @@
+"""How long building a wheel takes here: by the builds of this machine, else by those of ours.
+
+For a reader who decides whether to wait. Nothing that is built depends on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter, ValidationError
+
+from toolchain.core.store import Store, write_atomically
+
+FILE = "durations.json"
+# Seconds of all cores together, nothing in the compiler's cache (benchmarks/README.md; ONNX
+# Runtime's and ncnn's from docs/reference/runtimes.md).
+USUAL = {
+    "ncnn": 720.0,
+    "onnxruntime": 7200.0,
+    "tflite_runtime": 772.0,
+    "tvm_compiler": 11000.0,
+    "tvm_ffi": 214.0,
+    "tvm_runtime": 254.0,
+    "tvm_runtime_source": 254.0,
+}
+_Known = TypeAdapter(dict[str, float])
+
+
+def expected(names: Sequence[str], store: Store, cores: int | None = None) -> str:
+    """How long these take one after another, for people; empty where it isn't known of any.
+
+    Args:
+        names: of recipes.
+        store: the cache, which has what earlier builds took.
+        cores: that build; this machine's when left out.
+    """
+    known = {**USUAL, **_measured(store)}
+    told = [known[name] for name in names if name in known]
+    if not told:
+        return ""
+    minutes = sum(told) / (cores or os.cpu_count() or 1) / 60
+    words = "a minute" if minutes < 1.5 else f"{minutes:.0f} minutes"
+    more = "" if len(told) == len(names) else ", and more for those that were never built here"
+    return f"about {words}{more}"
+
+
+def record(name: str, seconds: float, store: Store) -> None:
+    """Keep what a build took, where none of that wheel took longer: most was compiled then.
+
+    Args:
+        name: of the recipe.
+        seconds: by the clock; 0 where nothing was built.
+        store: the cache.
+    """
+    took = seconds * (os.cpu_count() or 1)
+    known = _measured(store)
+    if took > known.get(name, 0.0):
+        text = _Known.dump_json({**known, name: round(took, 1)})
+        write_atomically(store.root / FILE, text)
+
+
+def _measured(store: Store) -> dict[str, float]:
+    try:
+        return _Known.validate_json((store.root / FILE).read_bytes())
+    except (OSError, ValidationError):
+        return {}
