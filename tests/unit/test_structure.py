@@ -65,7 +65,11 @@ NAMES_ONE = {
     "toolchain/workstation/setup.py": {"qemu-riscv64-static"},
     # the machines for which it was tried
     "toolchain/wheels/recipes/onnxruntime.py": {"riscv64"},
-    "toolchain/wheels/recipes/ncnn.py": {"riscv64"},
+    "toolchain/wheels/recipes/ncnn.py": {
+        *("aarch64", "armv7l", "riscv64", "x86_64"),
+        # what the compiler is told there
+        "-mfpu=neon",
+    },
     # the name of another project, its licence's, and the machine that TensorFlow uses it on
     "toolchain/wheels/recipes/tflite_runtime.py": {
         *("neon-2-sse", "LicenseRef-neon-2-sse", "x86_64"),

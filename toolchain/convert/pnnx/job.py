@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -17,6 +16,7 @@ import onnx
 
 from toolchain.convert import parity
 from toolchain.convert.parity import Arrays, Outputs
+from toolchain.convert.pnnx.graph import readable
 from toolchain.core import process
 from toolchain.core.errors import CommandError, ModelError
 from toolchain.core.worker import Progress
@@ -61,7 +61,7 @@ def make(request: FormRequest, progress: Progress) -> Check:
 def _convert(python: Path, graph: Path, folder: Path) -> None:
     """Have pnnx write network.param and network.bin, the weights in float32."""
     (program,) = python.parents[1].glob("lib/python3*/site-packages/pnnx/pnnx")
-    shutil.copyfile(graph, folder / "network.onnx")
+    onnx.save(readable(onnx.load(graph)), folder / "network.onnx")
     named = [f"ncnn{part.partition('.')[2]}={part}" for part in PARTS]
     ended, output = "", ""
     try:

@@ -36,7 +36,7 @@ RECIPE = Recipe(
 )
 
 # The machines for which it is built and was tried.
-MACHINES = frozenset({"riscv64"})
+MACHINES = frozenset({"aarch64", "armv7l", "riscv64", "x86_64"})
 
 LIBRARY = "libncnn.so"
 MODULES = ("__init__", "c_api", "mat", "net")
@@ -61,6 +61,12 @@ SETTINGS = (
     "-DNCNN_INSTALL_SDK=OFF",
 )
 
+# By its -ffast-math glibc's headers would offer functions of libmvec, which devices lack.
+FLAGS = ("-U__FAST_MATH__",)
+# A 32-bit target asks its CPUs for NEON and the compiler not: other libraries find it when they
+# run, while this one has kernels for it where it is compiled for it. That of half floats it finds.
+NEON = ("-mfpu=neon",)
+
 
 def build(executor: Executor, job: Job) -> None:
     """Fill the stage with `ncnn`.
@@ -77,6 +83,7 @@ def build(executor: Executor, job: Job) -> None:
             job.build,
             *SETTINGS,
             f"-DCMAKE_SHARED_LINKER_FLAGS={' '.join(link)}",
+            flags=[*FLAGS, *(NEON if job.target.machine == "armv7l" else ())],
         ),
         on_line=job.progress,
     )
