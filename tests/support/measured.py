@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from toolchain.results import conditions
 from toolchain.results import measurement as results
 
 STARTED = datetime(2026, 11, 21, 4, 5, 6, tzinfo=UTC)
@@ -26,9 +27,9 @@ def device(*, emulation: str | None = None) -> results.Device:
     )
 
 
-def snapshot(seconds: float, **changes: object) -> results.Snapshot:
+def snapshot(seconds: float, **changes: object) -> conditions.Snapshot:
     """A calm device, so many seconds after it was first looked at."""
-    return results.Snapshot.model_validate(
+    return conditions.Snapshot.model_validate(
         {
             "monotonic_ns": int(seconds * 1e9),
             "cpu_seconds": seconds,

@@ -16,7 +16,7 @@ from tests.support import measured
 from toolchain.accuracy import counts
 from toolchain.accuracy.counts import Counts
 from toolchain.core.errors import BenchError
-from toolchain.results import measurement
+from toolchain.results import conditions, measurement
 from toolchain.results.disturbances import disturbances
 
 # what the last version before schema 2 wrote
@@ -221,7 +221,7 @@ def test_what_an_earlier_runner_does_not_say_disturbs_nothing() -> None:
     assert disturbances(measured.measurement(conditions=earlier())) == []
 
 
-def earlier() -> dict[str, measurement.Snapshot]:
+def earlier() -> dict[str, conditions.Snapshot]:
     """What a runner said before it counted what others do."""
     unknown = {"busy_seconds": None, "waited_seconds": None, "governor": ""}
     return {

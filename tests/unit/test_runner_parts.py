@@ -15,7 +15,7 @@ from edgewright_runner import backends, conduct, device, emulation, job, watch
 from edgewright_runner.backends import tflite
 
 from toolchain import runtimes
-from toolchain.results import measurement
+from toolchain.results import conditions, measurement
 
 
 def node(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def test_what_else_gives_an_emulated_device_away(
 
 
 def test_a_snapshot_is_what_a_result_holds() -> None:
-    found = measurement.Snapshot.model_validate(watch.snapshot())
+    found = conditions.Snapshot.model_validate(watch.snapshot())
     assert found.cpu_seconds > 0
     assert watch.peak_rss_bytes() > 1 << 20
 

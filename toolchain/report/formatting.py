@@ -282,6 +282,18 @@ def latency(result: measurement.Result, m: measurement.Measurement, milliseconds
     return number(milliseconds) + ("*" if disturbances(m) and not result.emulated else "")
 
 
+def energies(result: measurement.Result) -> list[str]:
+    """What an inference takes of energy, where a real device tells."""
+    if result.emulated:
+        return []
+    told = [(m, energy) for m in result.measurements if (energy := m.energy()) is not None]
+    return [
+        f"{subject(m.model, m.configuration)}: {number(energy.millijoules)} mJ an inference by "
+        f"{energy.of}, with all that the device did meanwhile"
+        for m, energy in told
+    ]
+
+
 def notes(result: measurement.Result, m: measurement.Measurement) -> list[str]:
     """What a reader should know about a measurement beside its numbers.
 

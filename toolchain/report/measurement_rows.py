@@ -75,6 +75,8 @@ class Row:
     device_governor: str
     temperature_before_c: float | None
     temperature_after_c: float | None
+    energy_mj: float | None
+    energy_of: str
 
 
 def flatten(results: Iterable[measurement.Result]) -> list[Row]:
@@ -113,6 +115,7 @@ def _row(result: measurement.Result, m: measurement.Measurement) -> Row:
     timing = m.timing()
     share = accuracy_of(m.accuracy) if m.accuracy else None
     device, conditions = result.device, m.conditions
+    energy = None if result.emulated else m.energy()
     return Row(
         **_times(m, emulated=result.emulated),
         emulated=measurement.EMULATED if result.emulated else "no",
@@ -161,6 +164,8 @@ def _row(result: measurement.Result, m: measurement.Measurement) -> Row:
         device_governor=device.governor,
         temperature_before_c=conditions.before.temperature_c if conditions else None,
         temperature_after_c=conditions.after.temperature_c if conditions else None,
+        energy_mj=energy.millijoules if energy else None,
+        energy_of=energy.of if energy else "",
     )
 
 

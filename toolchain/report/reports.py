@@ -278,6 +278,7 @@ def _below(result: measurement.Result) -> list[RenderableType]:
         Text(line)
         for line in (
             *formatting.comparisons(result),
+            *formatting.energies(result),
             *summary.best_lines(result),
             *summary.ratio_lines(result),
         )

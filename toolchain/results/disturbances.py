@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolchain.results.measurement import Measurement, Snapshot
+from toolchain.results import conditions
+from toolchain.results.conditions import Snapshot
+from toolchain.results.measurement import Measurement
 
 # A board's firmware begins to lower the clock at 80 to 85 degrees (Raspberry Pi: 80).
 HOT_C = 80.0
@@ -26,6 +28,12 @@ def disturbances(measurement: Measurement) -> list[str]:
         return []
     before, after = measurement.conditions.before, measurement.conditions.after
     causes = [*_slower(before, after)]
+    fell = conditions.fall(measurement.conditions.series)
+    if fell is not None and fell.to_khz < SLOWED * fell.from_khz:
+        causes.append(
+            f"clock fell from {fell.from_khz // 1000} to {fell.to_khz // 1000} MHz within the run, "
+            f"after {fell.seconds:.0f} s"
+        )
     seconds = (after.monotonic_ns - before.monotonic_ns) / 1e9
     if seconds >= LEAST_S:
         causes += _shared(before, after, seconds, measurement.threads)

@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from toolchain.core.errors import BenchError
 from toolchain.core.new_file import write_new
 from toolchain.results import earlier_schemas, statistics
+from toolchain.results.conditions import Conditions, Energy, energy
 from toolchain.results.configuration import Batch, Configuration, OptLevel, Runtime, Threads
 from toolchain.results.field_types import Count, Moment, Positive
 from toolchain.results.folder import usable
@@ -57,36 +58,6 @@ class Device(_Part):
     emulation: str | None = Field(
         default=None, description="why the device looks emulated; null when it does not"
     )
-
-
-class Snapshot(_Part):
-    """The device's state at one moment: see deploy/runner's `watch`."""
-
-    monotonic_ns: Count
-    cpu_khz: list[Count] = Field(default_factory=list)
-    cpu_max_khz: list[Count] = Field(default_factory=list)
-    temperature_c: float | None = None
-    throttle_events: Count = 0
-    firmware_throttled: Count | None = None
-    swapped_pages: Count = 0
-    major_faults: Count = 0
-    cpu_seconds: Annotated[float, Field(ge=0)] = 0.0
-    load_1min: float | None = None
-    busy_seconds: Annotated[float, Field(ge=0)] | None = Field(
-        default=None, description="CPU time since boot of everything on the device; null if unknown"
-    )
-    waited_seconds: Annotated[float, Field(ge=0)] | None = Field(
-        default=None,
-        description="how long all threads of this process were ready and had no CPU; null if unknown",
-    )
-    governor: str = ""
-
-
-class Conditions(_Part):
-    """The state just before and just after the timed inferences."""
-
-    before: Snapshot
-    after: Snapshot
 
 
 class Artifact(_Part):
@@ -251,6 +222,19 @@ class Measurement(_Part):
             return statistics.summarise(self.samples_ns, batch=self.batch, floor_ns=floor_ns)
         except ValueError:
             return None
+
+
+    def energy(self) -> Energy | None:
+        """What an inference takes, of warm-up and checks nothing; None where nothing tells."""
+        if self.conditions is None:
+            return None
+        before, after = self.conditions.before, self.conditions.after
+        return energy(
+            (before.energy_uj, after.energy_uj),
+            self.conditions.series,
+            seconds=(after.monotonic_ns - before.monotonic_ns) / 1e9,
+            inferences=len(self.samples_ns),
+        )
 
 
 class Settings(_Part):

@@ -132,9 +132,11 @@ def measure(job: Json, reporter: Reporter) -> None:
     reporter.part(warmup_ns=warmup)
     reporter.enter("time")
     before = watch.snapshot()
-    times = time_loop(runtime, samples, job, reporter)
+    series = watch.Series()
+    times = time_loop(runtime, samples, job, reporter, series)
     after = watch.snapshot()
-    reporter.part(samples_ns=times, conditions={"before": before, "after": after})
+    conditions = {"before": before, "after": after, "series": series.moments}
+    reporter.part(samples_ns=times, conditions=conditions)
     reporter.part(peak_rss_bytes=watch.peak_rss_bytes())
 
     reporter.enter("check")
@@ -167,7 +169,9 @@ def timed(runtime: Any, samples: Samples, number: int) -> int:
     return took
 
 
-def time_loop(runtime: Any, samples: Samples, job: Json, reporter: Reporter) -> list[int]:
+def time_loop(
+    runtime: Any, samples: Samples, job: Json, reporter: Reporter, series: watch.Series
+) -> list[int]:
     """Time inferences until the budget is spent, with at least and at most so many samples."""
     least, most = int(job["min_samples"]), int(job["max_samples"])
     budget = float(job["budget_s"])
@@ -176,6 +180,7 @@ def time_loop(runtime: Any, samples: Samples, job: Json, reporter: Reporter) -> 
     while len(times) < least or (len(times) < most and time.monotonic() - started < budget):
         times.append(timed(runtime, samples, len(times)))
         reporter.tick(len(times))
+        series.look()
     return times
 
 

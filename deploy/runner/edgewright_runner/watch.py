@@ -15,6 +15,8 @@ from typing import Any
 from edgewright_runner.device import governor, read
 
 SYS = Path("/sys")
+MOMENT_S = 1.0  # between two moments of a run
+MOST_MOMENTS = 600
 CPUS = "devices/system/cpu/cpu[0-9]*/"
 
 
@@ -32,10 +34,64 @@ def snapshot() -> dict[str, Any]:
         "major_faults": usage.ru_majflt,
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 6),
         "load_1min": _load(),
+        "energy_uj": energy_uj(),
         "busy_seconds": busy_seconds(),
         "waited_seconds": waited_seconds(),
         "governor": governor(),
     }
+
+
+class Series:
+    """The clock, the heat and the power over a run, a moment a second."""
+
+    def __init__(self) -> None:
+        self.moments: list[dict[str, Any]] = []
+        self._began = self._last = time.monotonic()
+
+    def look(self) -> None:
+        """Take a moment, when it is time for one; between two inferences."""
+        now = time.monotonic()
+        if now - self._last < MOMENT_S or len(self.moments) >= MOST_MOMENTS:
+            return
+        self._last = now
+        moment = {
+            "seconds": round(now - self._began, 3),
+            "khz": max(_integers(CPUS + "cpufreq/scaling_cur_freq"), default=None),
+            "temperature_c": temperature(),
+            "watts": watts(),
+        }
+        if any(moment[name] is not None for name in ("khz", "temperature_c", "watts")):
+            self.moments.append(moment)
+
+
+def energy_uj() -> Any:
+    """What the CPU packages took since some moment, in microjoules; None where no counter is.
+
+    RAPL's zones (Linux, Documentation/power/powercap/powercap.rst); those within a package aren't
+    added, since they are in it. Mostly only root may read them.
+    """
+    packages = _integers("class/powercap/intel-rapl:[0-9]*/energy_uj", without=r":\d+:\d+/")
+    return sum(packages) if packages else None
+
+
+def watts() -> Any:
+    """What meters of the board read now; None where there is none.
+
+    The kernel's hwmon interface (Documentation/hwmon/sysfs-interface.rst): microwatts, as INA219
+    has them, or millivolts and milliamperes of channels, as INA3221 has them.
+    """
+    found = []
+    for meter in sorted(SYS.glob("class/hwmon/hwmon*")):
+        powers = _integers(f"class/hwmon/{meter.name}/power[0-9]*_input")
+        if powers:
+            found += [power / 1e6 for power in powers]
+            continue
+        for current in sorted(meter.glob("curr[0-9]*_input")):
+            voltage = meter / current.name.replace("curr", "in")
+            texts = [read(str(path)) for path in (current, voltage)]
+            if all(text.lstrip("-").isdigit() for text in texts):
+                found.append(int(texts[0]) * int(texts[1]) / 1e6)
+    return round(sum(found), 4) if found else None
 
 
 def busy_seconds() -> Any:
@@ -98,6 +154,8 @@ def _load() -> Any:
     return float(text.split()[0]) if text else None
 
 
-def _integers(pattern: str) -> list[int]:
-    texts = [read(str(path)) for path in sorted(SYS.glob(pattern))]
+def _integers(pattern: str, without: str = "") -> list[int]:
+    """The numbers in files of /sys, but for those whose path a pattern is found in."""
+    paths = [str(path) for path in sorted(SYS.glob(pattern))]
+    texts = [read(path) for path in paths if not (without and re.search(without, path))]
     return [int(t) for t in texts if t.lstrip("-").isdigit()]

@@ -1,0 +1,143 @@
+"""The clock, the heat and the power over a run: read on the device, judged here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edgewright_runner import watch
+
+from tests.support import measured
+from tests.support.measured import MS
+from toolchain.report import formatting, measurement_rows
+from toolchain.results import conditions
+from toolchain.results.conditions import Fall, Reading
+from toolchain.results.disturbances import disturbances
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A /sys in which files can be put."""
+    monkeypatch.setattr(watch, "SYS", tmp_path)
+    return tmp_path
+
+
+def put(system: Path, **files: object) -> None:
+    for name, value in files.items():
+        path = system / name.replace("__", "/").replace("_of_", ":")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{value}\n")
+
+
+def test_a_machine_without_meters_has_neither_watts_nor_energy(system: Path) -> None:
+    assert watch.watts() is None
+    assert watch.energy_uj() is None
+    series = watch.Series()
+    series._last -= 10
+    series.look()
+    assert series.moments == [], "a moment at which nothing could be read is none"
+
+
+def test_packages_are_added_and_zones_within_them_are_not(system: Path) -> None:
+    put(
+        system,
+        **{
+            "class__powercap__intel-rapl_of_0__energy_uj": 500,
+            "class__powercap__intel-rapl_of_1__energy_uj": 70,
+            "class__powercap__intel-rapl_of_0_of_0__energy_uj": 400,
+        },
+    )
+    assert watch.energy_uj() == 570
+
+
+def test_a_meter_says_power_or_voltage_and_current(system: Path) -> None:
+    put(
+        system,
+        class__hwmon__hwmon0__power1_input=2_500_000,
+        class__hwmon__hwmon0__curr1_input=500,
+        class__hwmon__hwmon0__in1_input=5000,
+        class__hwmon__hwmon1__curr2_input=300,
+        class__hwmon__hwmon1__in2_input=5000,
+        class__hwmon__hwmon1__curr3_input=300,
+        class__hwmon__hwmon2__temp1_input=45_000,
+    )
+    # 2.5 W as such, 5 V times 0.3 A; a current without a voltage says nothing
+    assert watch.watts() == pytest.approx(4.0)
+
+
+def test_a_moment_is_taken_a_second_and_no_more_than_are_kept(
+    system: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(system, class__thermal__thermal_zone0__temp=45_000)
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    series = watch.Series()
+    for step in range(4 * watch.MOST_MOMENTS):
+        now[0] = 100 + step / 2
+        series.look()
+    assert len(series.moments) == watch.MOST_MOMENTS
+    assert series.moments[0] == {
+        "seconds": 1.0, "khz": None, "temperature_c": 45.0, "watts": None,
+    }  # fmt: skip
+    Reading.model_validate(series.moments[0])
+
+
+def over(*clocks: int | None, watts: float | None = None) -> list[dict[str, Any]]:
+    return [
+        {"seconds": float(n), "khz": khz, "temperature_c": None, "watts": watts}
+        for n, khz in enumerate(clocks, start=1)
+    ]
+
+
+def around(series: list[dict[str, Any]], **changes: object) -> dict[str, Any]:
+    before, after = measured.snapshot(0), measured.snapshot(10)
+    return {
+        "before": before.model_copy(update={"energy_uj": changes.get("before")}),
+        "after": after.model_copy(update={"energy_uj": changes.get("after")}),
+        "series": series,
+    }
+
+
+def test_energy_is_the_boards_before_the_cpus() -> None:
+    times = [4 * MS] * 100
+    both = measured.measurement(
+        samples_ns=times, conditions=around(over(None, watts=5.0), before=0, after=9_000_000)
+    )
+    # 5 W for 10 s, 100 inferences
+    assert both.energy() == conditions.Energy(millijoules=500.0, of="the board's meters")
+    cpus = measured.measurement(samples_ns=times, conditions=around([], before=10, after=9_000_010))
+    assert cpus.energy() == conditions.Energy(millijoules=90.0, of="the CPU's counter")
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, None), (5, None), (7, 3), (5, 5)])
+def test_a_counter_that_says_nothing_gives_no_energy(before: int | None, after: int | None) -> None:
+    found = measured.measurement(
+        samples_ns=[MS] * 9, conditions=around([], before=before, after=after)
+    )
+    assert found.energy() is None
+
+
+def test_energy_is_said_of_real_devices_alone() -> None:
+    one = measured.measurement(samples_ns=[4 * MS] * 100, conditions=around(over(None, watts=5.0)))
+    (line,) = formatting.energies(measured.result(one))
+    assert "500 mJ an inference by the board's meters" in line
+    (row,) = measurement_rows.flatten([measured.result(one)])
+    assert (row.energy_mj, row.energy_of) == (500.0, "the board's meters")
+    emulated = measured.result(one, emulated=True)
+    assert formatting.energies(emulated) == []
+    assert measurement_rows.flatten([emulated])[0].energy_mj is None
+
+
+def test_the_deepest_fall_of_the_clock_is_told() -> None:
+    series = [Reading.model_validate(one) for one in over(600, 1500, None, 900, 1200, 1500)]
+    assert conditions.fall(series) == Fall(from_khz=1500, to_khz=900, seconds=4.0)
+    rising = [Reading.model_validate(one) for one in over(600, 1500, 1500)]
+    assert conditions.fall(rising) is None
+
+
+def test_a_clock_that_fell_and_came_back_disturbed_the_run() -> None:
+    fell = measured.measurement(conditions=around(over(1_500_000, 900_000, 1_500_000)))
+    assert "clock fell from 1500 to 900 MHz within the run, after 2 s" in disturbances(fell)
+    steady = measured.measurement(conditions=around(over(1_500_000, 1_450_000, 1_500_000)))
+    assert disturbances(steady) == disturbances(measured.measurement(conditions=around([])))
