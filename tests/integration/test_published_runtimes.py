@@ -22,8 +22,10 @@ def test_every_runtime_of_a_target_agrees_on_one_network(
     product.invoke("compile", "--model", MODEL, "--target", TARGET)
     product.invoke("deploy", "--model", MODEL, "--runtime", "all", *on)
     found = product.json("bench", "--budget", "1", "--runtime", "all", *on)
-    serving = {runtime.name for runtime in runtimes.serving(targets.target(TARGET))}
-    assert {m["runtime"] for m in found["measurements"]} == serving > {"tflite", "tvm"}
+    # ncnn's form and wheel are made by those who want them
+    serving = {runtime.name for runtime in runtimes.serving(targets.target(TARGET))} - {"ncnn"}
+    ran = {m["runtime"] for m in found["measurements"]} - {"ncnn"}
+    assert ran == serving > {"tflite", "tvm"}
     assert found["device"]["python"].startswith(f"{PYTHON[system]}.")
     for measured in found["measurements"]:
         assert measured["error"] is None

@@ -13,7 +13,7 @@ from toolchain.bundle import choice
 from toolchain.bundle.choice import Choice
 from toolchain.core.errors import UsageError
 from toolchain.formats.state import Feed, State
-from toolchain.models.manifest import ModelManifest, Samples, Tflite, record
+from toolchain.models.manifest import ModelManifest, RuntimeArtifact, Samples, Tflite, record
 
 RV64GC = targets.target("rv64gc")
 
@@ -69,6 +69,32 @@ def test_a_model_that_nothing_is_left_of_is_refused() -> None:
     other = a_manifest().with_library("rv64gc", a_library(3), a_check(3))
     with pytest.raises(UsageError, match="nothing is left of it"):
         choice.narrowed([a_model(), other], RV64GC, Choice(variants=("int8",)))
+
+
+def with_onnx_runtime() -> ModelManifest:
+    """A model that ONNX Runtime takes too."""
+    made = a_model()
+    artifact = RuntimeArtifact(file="model.onnx", sha256="0" * 64, size=1)
+    return made.with_artifact("onnxruntime", artifact)
+
+
+def test_all_leaves_out_a_runtime_whose_wheel_is_built_by_name_and_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path))
+    made, wanted = with_onnx_runtime(), Choice(runtimes=("all",))
+    how = choice.unbuilt([made], RV64GC, wanted)
+    assert how == {"onnxruntime": "invoke build-wheels --target rv64gc --only onnxruntime"}
+    (kept,) = choice.narrowed([made], RV64GC, wanted)
+    sent = {runtime.name for runtime, _ in runtimes.executed(kept, RV64GC)}
+    assert {"tflite", "tvm"} <= sent
+    assert "onnxruntime" not in sent
+    # one that is named is for the bundle to refuse, and a published wheel is there
+    named = Choice(runtimes=("all", "onnxruntime"))
+    assert choice.unbuilt([made], RV64GC, named) == {}
+    assert choice.unbuilt([made], targets.target("x86_64"), wanted) == {}
+    (kept,) = choice.narrowed([made], RV64GC, named)
+    assert "onnxruntime" in {runtime.name for runtime, _ in runtimes.executed(kept, RV64GC)}
 
 
 def with_samples(folder: Path, batch: int, state: State | None = None) -> ModelManifest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from toolchain import runtimes
 from toolchain.core.errors import UsageError
+from toolchain.core.store import Store, digest_of
 from toolchain.models import manifest as model_manifest
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.samples_file import INPUT, OUTPUT
@@ -24,8 +25,9 @@ class Choice:
     """Which forms go along; what is empty takes all there is, but for runtimes.
 
     Attributes:
-        runtimes: their names, or `all`. When empty those of conversion and compilation, and of
-            those that bring large wheels of their own one, where none of the others takes a model.
+        runtimes: their names, or `all`, but for those of `unbuilt`. When empty those of conversion
+            and compilation, and of those that bring large wheels of their own one, where none of
+            the others takes a model.
         variants: their names.
         opt_levels: of compiled libraries; a runtime that has no levels is left alone.
     """
@@ -53,8 +55,11 @@ def narrowed(
     _refuse_unknown("variant", choice.variants, {a.variant for a in made})
     levels = {a.opt_level for a in made if a.opt_level is not None}
     _refuse_unknown("opt level", choice.opt_levels, levels)
+    without = {*unbuilt(manifests, target, choice)}
     kept = [
-        _narrowed(manifest, target, replace(choice, runtimes=_sent(manifest, target, choice)))
+        _narrowed(
+            manifest, target, replace(choice, runtimes=_sent(manifest, target, choice, without))
+        )
         for manifest in manifests
     ]
     for before, manifest in zip(manifests, kept, strict=True):
@@ -85,11 +90,40 @@ def refuse_unsupported(names: Sequence[str], target: Target) -> None:
             raise UsageError(why, resolution="leave it out of --runtime")
 
 
-def _sent(manifest: ModelManifest, target: Target, choice: Choice) -> list[str]:
+def unbuilt(manifests: Sequence[ModelManifest], target: Target, choice: Choice) -> dict[str, str]:
+    """What `all` leaves out, though a model has a form for it: runtimes whose wheel isn't built.
+
+    Such a wheel is built when it is named; a runtime that is named itself is not left out.
+
+    Returns:
+        how to build it, by the runtime's name.
+    """
+    from toolchain.wheels import build  # it imports what builds
+
+    if ALL not in choice.runtimes:
+        return {}
+    taking = {one.name: one for m in manifests for one, _ in runtimes.executed(m, target)}
+    store, found = Store(), {}
+    for name, one in taking.items():
+        if not one.makes_artifacts or name in choice.runtimes:
+            continue
+        recipes = one.wheels(target, []).built
+        if lacking := [
+            r for r in recipes if store.entry(digest_of(build.inputs(r, target))) is None
+        ]:
+            named = ",".join(lacking)
+            found[name] = f"invoke build-wheels --target {target.name} --only {named}"
+    return found
+
+
+def _sent(
+    manifest: ModelManifest, target: Target, choice: Choice, without: Container[str]
+) -> list[str]:
     """The names of the runtimes that a model is sent for."""
     taking = dict.fromkeys(runtime for runtime, _ in runtimes.executed(manifest, target))
     if choice.runtimes:
-        return [one.name for one in taking if {one.name, ALL} & {*choice.runtimes}]
+        wanted = [one.name for one in taking if {one.name, ALL} & {*choice.runtimes}]
+        return [name for name in wanted if name not in without]
     bare = runtimes.Wheels()
     large = [r.name for r in taking if r.makes_artifacts and r.wheels(target, []) != bare]
     return [one.name for one in taking if one.name not in large] or large[:1]
