@@ -36,7 +36,9 @@ def drawn(tensor: network.Tensor, name: str) -> Array:
     return found.astype(tensor.kind)
 
 
-def imported(content: bytes, dot: DotProduct | None = None, *, widens: bool = True) -> tvm.IRModule:
+def imported(
+    content: bytes, dot: DotProduct | None = None, *, widens: bool = True, short: bool = False
+) -> tvm.IRModule:
     read = network.read(content)
 
     def described(numbers: tuple[int, ...], what: str) -> list[signature.Tensor]:
@@ -51,7 +53,7 @@ def imported(content: bytes, dot: DotProduct | None = None, *, widens: bool = Tr
 
     inputs, outputs = described(read.inputs, "in"), described(read.outputs, "out")
     orders = [t.name for t in inputs], [t.name for t in outputs]
-    module = importer.from_tflite(content, inputs, outputs, orders, dot, widens=widens)
+    module = importer.from_tflite(content, inputs, outputs, orders, dot, widens=widens, short=short)
     assert module is not None
     return module
 
@@ -63,11 +65,14 @@ def compiled(
     dot: DotProduct | None = None,
     *,
     widens: bool = True,
+    short: bool = False,
 ) -> list[Array]:
     """What our form gives, compiled for this machine."""
     here = compilation_job.host_target()
     scheduled, _ = pipeline.schedule(
-        pipeline.lower(imported(content, dot, widens=widens), here, level), here, level
+        pipeline.lower(imported(content, dot, widens=widens, short=short), here, level),
+        here,
+        level,
     )
     main = relax.VirtualMachine(pipeline.build(scheduled, here), tvm.cpu())["main"]
     result = main(*map(tvm.runtime.tensor, given))
@@ -82,11 +87,12 @@ def check(
     level: int = 3,
     dot: DotProduct | None = None,
     widens: bool = True,
+    short: bool = False,
 ) -> None:
     read = network.read(content)
     given = [drawn(read.tensors[number], name) for number in read.inputs]
     expected = tflite_models.reference(content, given)
-    found = compiled(content, given, level, dot, widens=widens)
+    found = compiled(content, given, level, dot, widens=widens, short=short)
     for number, one, other in zip(read.outputs, expected, found, strict=True):
         assert one.shape == other.shape
         assert one.dtype == other.dtype

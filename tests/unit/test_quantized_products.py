@@ -11,6 +11,7 @@ import tvm
 from tvm import relax
 
 from tests.support import tflite_models
+from tests.support.compiled import assembly
 from tests.support.networks import NEON, VECTORS, X86
 from tests.support.quantized_operators import (
     NONE,
@@ -220,14 +221,17 @@ def test_products_of_four_int8_at_once_are_the_references_too(case: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("target", "kind"), [(X86, "int8"), (DOTS, "int8"), (NEON, "float32"), (VECTORS, "float32")]
+    ("target", "kind"), [(X86, "int8"), (DOTS, "int8"), (NEON, "float32"), (VECTORS, "int8")]
 )
-def test_weights_are_int8_where_loading_them_costs_nothing(
+def test_weights_are_int8_where_loading_them_costs_little(
     target: dict[str, object], kind: str
 ) -> None:
     of = tvm.target.Target(target)
     module = imported(
-        CONVOLUTIONS["1x1, relu6"], target_code.dot_product(of), widens=target_code.widens(of)
+        CONVOLUTIONS["1x1, relu6"],
+        target_code.dot_product(of),
+        widens=target_code.widens(of),
+        short=target_code.adds_short_products(of),
     )
     constants: list[Array] = []
 
@@ -242,3 +246,20 @@ def test_weights_are_int8_where_loading_them_costs_nothing(
 def test_float32_weights_give_the_same_integers() -> None:
     case = "3x3, same, stride 2"
     check(CONVOLUTIONS[case], case, widens=False)
+
+
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_sums_of_products_of_int16_are_the_references_too(case: str) -> None:
+    """As they are for a target with an instruction for them, here by loops."""
+    check(PRODUCTS[case], case, short=True)
+
+
+@pytest.mark.parametrize("case", ["1x1, relu6", "3x3, same, stride 2"])
+def test_rvv_adds_products_of_int16_by_its_own_instruction(case: str) -> None:
+    target = tvm.target.Target(VECTORS)
+    module = imported(CONVOLUTIONS[case], short=target_code.adds_short_products(target))
+    scheduled, others = pipeline.schedule(pipeline.lower(module, target, 3), target, 3)
+    assert not [name for name in others if "conv" in name]
+    code = assembly(scheduled, target)
+    assert "vwmacc.vx" in code
+    assert "vfmacc" not in code

@@ -34,6 +34,9 @@ def test_a_float_network_is_left_alone() -> None:
     [
         ([0.0], [0], "zero, negative or not finite"),
         ([float("nan")], [0], "zero, negative or not finite"),
+        ([float("inf")], [0], "zero, negative or not finite"),
+        ([-0.1], [0], "zero, negative or not finite"),
+        ([0.1, 0.2, 0.3, 0.0], [0, 0, 0, 0], "zero, negative or not finite"),
         ([0.1, 0.2], [0, 0], "2 scales along axis 0"),
         ([0.1], [0, 0], "1 scales and 2 zero points"),
     ],
@@ -46,6 +49,12 @@ def test_a_quantisation_parameter_that_cannot_be_one_is_refused_by_name(
         network.read(unary("RELU", x, A))
     assert "operator RELU, tensor x" in caught.value.detail
     assert why in caught.value.detail
+
+
+def test_a_quantisation_parameter_that_is_missing_is_named() -> None:
+    bare = Tensor(shape=(3, 4))
+    with pytest.raises(NotImportedError, match="RELU: tensor x has no single scale"):
+        imported(unary("RELU", bare, A))
 
 
 @pytest.mark.parametrize("kept", [4, 20, 200, 0.5, 0.9])

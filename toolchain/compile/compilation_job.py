@@ -108,6 +108,7 @@ def _imported(request: CompilationRequest, target: Any, progress: Progress) -> t
                 (of.inputs, of.outputs),
                 dot,
                 widens=target_code.widens(target),
+                short=target_code.adds_short_products(target) and request.opt_level >= 3,
             )
             if module is not None:
                 progress("importing the quantised TFLite form")

@@ -82,6 +82,12 @@ def argument_index(function: tvm.tirx.PrimFunc, read: Any) -> int | None:
     return next(found, None)
 
 
+def region_type(read: Any) -> str:
+    """The type of the elements that a block reads there, such as "int16"."""
+    source = read.buffer if hasattr(read, "buffer") else read.source
+    return str(source.dtype)
+
+
 def argument_buffers(function: tvm.tirx.PrimFunc) -> list[Any]:
     """A function's arguments, as the buffers that they are."""
     if hasattr(function, "buffer_map"):

@@ -39,6 +39,7 @@ class Emitter:
         builder: of Relax.
         dot: the target's instruction for sums of products of int8, if any.
         widens: whether the target's int8 become float32 as they are loaded.
+        short: whether one instruction of the target adds products of int16 to int32.
         values: the expression of each tensor that is computed already.
     """
 
@@ -46,8 +47,13 @@ class Emitter:
     builder: relax.BlockBuilder
     dot: DotProduct | None
     widens: bool
+    short: bool
     values: dict[int, Any]
     _centred: dict[tuple[int, str], Any] = field(default_factory=dict)
+
+    def keeps_weights(self, kind: str) -> bool:
+        """Whether weights stay int8 in the library, beside an input of a type."""
+        return self.widens or kind == "int16"
 
     def given(self, operator: Operator, place: int) -> Tensor:
         """An input of an operator.

@@ -45,6 +45,7 @@ def from_tflite(
     dot: DotProduct | None = None,
     *,
     widens: bool = True,
+    short: bool = False,
 ) -> tvm.IRModule | None:
     """A module with one function, `main`, and the weights as its constants.
 
@@ -56,6 +57,8 @@ def from_tflite(
         dot: the target's instruction for sums of products of int8, if any.
         widens: whether the target's int8 become float32 as they are loaded; where they don't,
             weights of what is added in float32 are float32 in the library.
+        short: whether one instruction of the target adds products of int16 to int32; then sums are
+            int32.
 
     Returns:
         `main`, images in NHWC; None for a network that computes nothing in steps.
@@ -74,7 +77,9 @@ def from_tflite(
     parameters = _parameters(read, inputs, orders[0])
     with builder.function("main", [parameters[tensor.name] for tensor in inputs]):
         with builder.dataflow():
-            emitter = Emitter(network=read, builder=builder, dot=dot, widens=widens, values={})
+            emitter = Emitter(
+                network=read, builder=builder, dot=dot, widens=widens, short=short, values={}
+            )
             _enter(emitter, inputs, orders[0], parameters)
             for operator in read.operators:
                 _emit(emitter, operator)

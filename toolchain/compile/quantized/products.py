@@ -3,12 +3,13 @@
 A sum whose values stay below 2 ** 24 is exact in float32 in whatever order it is added, and every
 CPU here is as fast in float32 as it is in anything. So products are added in float32 where
 max |x - zero| * sum |w| of each channel is below that, in int32 where it isn't; where the target
-has an instruction for products of int8, by that.
+has an instruction for products of int8, by that. Where one instruction adds products of int16 to
+int32 (RVV's vwmacc), x - zero is int16, and sums are int32.
 
-Weights are int8 in the library where the target makes float32 of them as they are loaded. Elsewhere
-each vector of them takes several instructions, in every turn of a loop: the one of a 1x1
-convolution had 132 instead of 34 with RVV at 128 bits, 152 instead of 101 with NEON. There, and
-those of depthwise convolutions, which are few and used for few products, they are float32.
+Weights are int8 in the library in these two cases, and where the target makes float32 of them as
+they are loaded. Elsewhere each vector of them takes several instructions, in every turn of a loop:
+the one of a 1x1 convolution had 152 instead of 101 with NEON. There, and those of depthwise
+convolutions, which are few and used for few products, they are of the type of the input's steps.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ class Weights:
         """The constant that the library has.
 
         Args:
-            kind: in which products are added.
+            kind: of the input that they are multiplied by.
             whole: keep it an integer, of 8 bits wherever it fits, whatever that is.
         """
-        if kind == "float32" and not whole:
-            return relax.const(self.steps.astype(np.float32))
+        if kind in ("float32", "int16") and not whole:
+            return relax.const(self.steps.astype(kind))
         least, most = np.iinfo(np.int8).min, np.iinfo(np.int8).max
         fits = self.steps.min() >= least and self.steps.max() <= most
         return relax.const(self.steps.astype(np.int8) if fits else self.steps)
@@ -86,12 +87,12 @@ def convolution(emitter: Emitter, operator: Operator) -> list[Any]:
             list(strides), list(dilation), name="conv2d_int8",
         )  # fmt: skip
         return [finished(emitter, operator, sums, weights, to, corrected=True, activation=3)]
-    kind = accumulator(weights, x)
-    image = padded(emitter, emitter.centred(operator, 0, kind), pads)
+    of, kind = types(emitter, weights, x)
+    image = padded(emitter, emitter.centred(operator, 0, of), pads)
     sums = emitter.call(
         _conv2d,
         image,
-        weights.stored(kind, whole=emitter.widens),
+        weights.stored(of, whole=emitter.keeps_weights(of)),
         strides,
         dilation,
         groups,
@@ -101,11 +102,18 @@ def convolution(emitter: Emitter, operator: Operator) -> list[Any]:
     return [finished(emitter, operator, sums, weights, to, activation=3)]
 
 
-def convolved(emitter: Emitter, image: Any, weights: Weights, kind: str) -> Any:
-    """Sums of a convolution without strides, of an image that is centred and padded already."""
-    once = (1, 1)
+def convolved(emitter: Emitter, image: Any, weights: Weights, kinds: tuple[str, str]) -> Any:
+    """Sums of a convolution without strides, of an image that is centred and padded already.
+
+    Args:
+        emitter: of the graph.
+        image: [N, H, W, C].
+        weights: of the products.
+        kinds: what `types` gives for them.
+    """
+    (of, kind), once = kinds, (1, 1)
     return emitter.call(
-        _conv2d, image, weights.stored(kind, whole=emitter.widens), once, once, 1, kind,
+        _conv2d, image, weights.stored(of, whole=emitter.keeps_weights(of)), once, once, 1, kind,
         name="conv2d",
     )  # fmt: skip
 
@@ -120,12 +128,12 @@ def depthwise(emitter: Emitter, operator: Operator) -> list[Any]:
     strides = operator.option(2, "i"), operator.option(1, "i")
     dilation = operator.option(6, "i", 1), operator.option(5, "i", 1)
     pads = padding(operator, x, (rows, columns), strides, dilation)
-    kind = accumulator(weights, x)
-    image = padded(emitter, emitter.centred(operator, 0, kind), pads)
+    of, kind = types(emitter, weights, x)
+    image = padded(emitter, emitter.centred(operator, 0, of), pads)
     sums = emitter.call(
         _depthwise,
         image,
-        weights.stored(kind, whole=False),
+        weights.stored(of, whole=False),
         strides,
         dilation,
         kind,
@@ -151,11 +159,10 @@ def dense(emitter: Emitter, operator: Operator) -> list[Any]:
         sums = emitter.call(quantization.dot_dense, matrix, packed, name="dense_int8")
         steps = finished(emitter, operator, sums, weights, to, corrected=True)
     else:
-        kind = accumulator(weights, x)
-        matrix = emitter.emit(relax.op.reshape(emitter.centred(operator, 0, kind), rows))
-        sums = emitter.call(
-            _dense, matrix, weights.stored(kind, whole=emitter.widens), kind, name="dense"
-        )
+        of, kind = types(emitter, weights, x)
+        matrix = emitter.emit(relax.op.reshape(emitter.centred(operator, 0, of), rows))
+        held = weights.stored(of, whole=emitter.keeps_weights(of))
+        sums = emitter.call(_dense, matrix, held, kind, name="dense")
         steps = finished(emitter, operator, sums, weights, to)
     return [emitter.emit(relax.op.reshape(steps, to.shape))]
 
@@ -233,6 +240,14 @@ def accumulator(weights: Weights, x: Tensor) -> str:
     return "int32" if largest < LONG else "int64"
 
 
+def types(emitter: Emitter, weights: Weights, x: Tensor) -> tuple[str, str]:
+    """The types of the input's steps less their zero point, and in which products are added."""
+    kind = accumulator(weights, x)
+    if emitter.short and x.kind in ONE_BYTE and kind != "int64":
+        return "int16", "int32"
+    return kind, kind
+
+
 def finished(
     emitter: Emitter,
     operator: Operator,
@@ -295,7 +310,9 @@ def _conv2d(
     def at(n: Any, i: Any, j: Any, k: Any) -> Any:
         channel = c if groups == 1 else k // of_group * depth + c
         down, across = i * strides[0] + r * dilation[0], j * strides[1] + s * dilation[1]
-        return te.sum(x[n, down, across, channel] * w[r, s, c, k].astype(kind), axis=[r, s, c])
+        return te.sum(
+            x[n, down, across, channel].astype(kind) * w[r, s, c, k].astype(kind), axis=[r, s, c]
+        )
 
     return te.compute((batch, high, wide, outputs), at, name="conv2d")
 
@@ -313,7 +330,9 @@ def _depthwise(
     def at(n: Any, i: Any, j: Any, k: Any) -> Any:
         channel = k if multiplier == 1 else k // multiplier
         down, across = i * strides[0] + r * dilation[0], j * strides[1] + s * dilation[1]
-        return te.sum(x[n, down, across, channel] * w[0, r, s, k].astype(kind), axis=[r, s])
+        return te.sum(
+            x[n, down, across, channel].astype(kind) * w[0, r, s, k].astype(kind), axis=[r, s]
+        )
 
     return te.compute((batch, high, wide, outputs), at, name="depthwise_conv2d")
 
@@ -334,7 +353,7 @@ def _dense(x: te.Tensor, w: te.Tensor, kind: str) -> te.Tensor:
     c = te.reduce_axis((0, int(w.shape[0])), "c")
 
     def at(m: Any, k: Any) -> Any:
-        return te.sum(x[m, c] * w[c, k].astype(kind), axis=[c])
+        return te.sum(x[m, c].astype(kind) * w[c, k].astype(kind), axis=[c])
 
     return te.compute((x.shape[0], w.shape[1]), at, name="dense")
 

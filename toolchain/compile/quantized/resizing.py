@@ -13,11 +13,11 @@ from toolchain.compile.quantized.emitter import Emitter
 from toolchain.compile.quantized.network import NotImportedError, Operator, Tensor
 from toolchain.compile.quantized.products import (
     SAME,
-    accumulator,
     constant_weights,
     convolved,
     finished,
     padded,
+    types,
 )
 
 Places = npt.NDArray[np.int32]
@@ -100,14 +100,14 @@ def transposed(emitter: Emitter, operator: Operator) -> list[Any]:
         if before < 0 or after < 0:
             raise NotImportedError(f"{operator.name} of {size} to {wanted} by {taps} taps")
         pads.append((before, after))
-    kind = accumulator(turned, x)
+    of, kind = types(emitter, turned, x)
     spread = emitter.call(
         lambda image: topi.nn.dilate(image, [1, *strides, 1]),
-        emitter.centred(operator, 2, kind),
+        emitter.centred(operator, 2, of),
         name="dilate",
     )
     image = padded(emitter, spread, (pads[0], pads[1]))
-    sums = convolved(emitter, image, turned, kind)
+    sums = convolved(emitter, image, turned, (of, kind))
     return [finished(emitter, operator, sums, turned, to, places=(2, 3), activation=3)]
 
 

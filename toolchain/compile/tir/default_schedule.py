@@ -34,6 +34,7 @@ from toolchain.targets.instruction_sets import DotProduct, Registers
 
 SPATIAL, REDUCTION = 0, 2  # tirx.IterVar.iter_type: DataPar, CommReduce
 FLOAT = 4  # bytes
+SHORT = {"int8", "int16", "int32"}  # of what is read, the sums themselves among it
 TAPS = 7  # of a window, written out: more of them only in loops of fewer
 
 
@@ -149,7 +150,7 @@ class ScheduleRule:
         elif self.tiled and self.registers.indexed:
             reduced = self._load_inputs(sch, anchor, reduced, DEPTH if dot else 1)
         elif self.tiled:
-            reduced = self._write_out(sch, reduced, tile.steps(self.registers))
+            reduced = self._write_out(sch, reduced, tile.steps(self._registers(sch, anchor)))
         *others, column = spatial
         vectors, lanes = sch.split(column, [tile.vectors, tile.width])
         self._unrolled(sch, [*others, vectors])
@@ -248,12 +249,17 @@ class ScheduleRule:
             positions=positions,
             weights=size * columns * math.prod(steps),
             inputs=size * positions * channels,
+            short=_is_short(sch, anchor),
         )
-        tile = self.choose(self.registers, of)
+        tile = self.choose(self._registers(sch, anchor), of)
         if dot:
             vectors = tile.vectors * tile.width // dot.lanes
             return replace(tile, vectors=vectors, width=dot.lanes)
         return tile
+
+    def _registers(self, sch: s_tir.Schedule, anchor: Any) -> Registers:
+        """The registers as a reduction uses them."""
+        return self.registers.of_integers() if _is_short(sch, anchor) else self.registers
 
     def _dot(self, sch: s_tir.Schedule, anchor: Any) -> DotProduct | None:
         """The instruction that fits a reduction: its weights are packed for it (`quantization`)."""
@@ -326,6 +332,13 @@ def _stride(sch: s_tir.Schedule, block: Any) -> int:
 def _type_of(body: Any) -> str:
     """The type of what a block stores, such as "int32"."""
     return tvm_versions.scalar_type(body.value) if isinstance(body, tirx.BufferStore) else ""
+
+
+def _is_short(sch: s_tir.Schedule, block: Any) -> bool:
+    """Whether a reduction adds products of int16 (or of int16 and int8) in int32."""
+    described = sch.get(block)
+    kinds = [tvm_versions.region_type(read) for read in described.reads]
+    return _type_of(described.body) == "int32" and "int16" in kinds and set(kinds) <= SHORT
 
 
 def _size(sch: s_tir.Schedule, block: Any) -> int:

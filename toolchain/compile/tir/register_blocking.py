@@ -21,6 +21,7 @@ class Extents:
         positions: all, of each row of the image and each image.
         weights: bytes of these.
         inputs: bytes of these.
+        short: whether inputs and weights are int16, and sums int32.
     """
 
     rows: int
@@ -29,6 +30,7 @@ class Extents:
     positions: int = 0
     weights: int = 0
     inputs: int = 0
+    short: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,9 @@ class Tile:
         return best
 
     @classmethod
-    def sliding(cls, registers: Registers, rows: int, columns: int, stride: int) -> Tile:
+    def sliding(
+        cls, registers: Registers, rows: int, columns: int, stride: int, *, short: bool = False
+    ) -> Tile:
         """The tile of a window over each channel alone: depthwise convolution, pooling, mean.
 
         Each position has a sum, and `stride` inputs that later taps of the window need again at
@@ -104,12 +108,15 @@ class Tile:
             rows: positions of an image's row that a tile's rows are to divide.
             columns: channels that its width is to divide.
             stride: of the window along the row, 1 or more.
+            short: inputs and weights are int16 and sums int32, of twice as many registers; then
+                groups of four hold the sums.
         """
-        most = registers.lanes * min(registers.group, 2)
+        most = registers.lanes * min(registers.group, 4 if short else 2)
         width = [w for w in widths(registers, columns) if w <= most][-1]
         group = registers.grouped(width)
-        height = divisor(rows, max(1, (registers.count // group - 2) // (1 + stride)))
-        return cls(rows=height, vectors=1, width=width)
+        input_ = max(1, group // 2) if short else group
+        room = (registers.count - 2 * input_) // (group + stride * input_)
+        return cls(rows=divisor(rows, max(1, room)), vectors=1, width=width)
 
 
 def by_instructions(registers: Registers, of: Extents) -> Tile:
@@ -122,7 +129,7 @@ def by_instructions(registers: Registers, of: Extents) -> Tile:
         of: what the tile is to divide.
     """
     if of.stride is not None:
-        return Tile.sliding(registers, of.rows, of.columns, of.stride)
+        return Tile.sliding(registers, of.rows, of.columns, of.stride, short=of.short)
     tile = Tile.of(registers, of.rows, of.columns)
     if tile.vectors * tile.width == of.columns:
         return tile

@@ -70,6 +70,15 @@ def widens(target: tvm.target.Target) -> bool:
     return known.widens
 
 
+def adds_short_products(target: tvm.target.Target) -> bool:
+    """Whether one instruction of a target adds products of int16 to int32, a vector at a time.
+
+    Raises:
+        UsageError: no instruction set is known for the target's triple.
+    """
+    return registers(target).widening is not None
+
+
 def _described(target: tvm.target.Target) -> tuple[InstructionSet, GeneratedCode]:
     attributes = target.attrs
     code = GeneratedCode(

@@ -28,11 +28,18 @@ class RiscV(InstructionSet):
     """Linux on RV64."""
 
     def registers(self, code: GeneratedCode) -> Registers:
-        """RVV has at least 128 bits; LMUL 8 would leave four groups."""
+        """RVV has at least 128 bits; LMUL 8 would leave four groups, enough for vwmacc."""
         if code.has("v"):
             lanes = 8 if code.has(f"zvl{LONGER_BITS}b") else 4
             return Registers(
-                lanes=lanes, count=32, group=4, inputs=0, steps=2, resized=2, scalable=True
+                lanes=lanes,
+                count=32,
+                group=4,
+                inputs=0,
+                steps=2,
+                resized=2,
+                scalable=True,
+                widening=8,
             )
         return Registers(lanes=1, count=32, steps=2)
 
