@@ -9,6 +9,7 @@ from invoke import Collection, Context, task
 
 from deploy.tasks import accuracy, boards, export, fleet
 from deploy.tasks import measure as device
+from deploy.tasks import profile as profiling
 from deploy.tasks import run as inference
 from toolchain.commandline import console
 from toolchain.commandline.console import guarded
@@ -46,7 +47,7 @@ ns = Collection(
     model.canvases, model.convert, model.compile, example.example, model.report,
     history.history, fleet.probe,
     fleet.deploy, export.export, fleet.releases, fleet.rollback, fleet.keys, inference.run,
-    device.bench, accuracy.accuracy, device.tune,
+    device.bench, profiling.profile, accuracy.accuracy, device.tune,
     device.schemas, make.verify, quickstart,
 )  # fmt: skip
 _emulator = Collection("emulator")

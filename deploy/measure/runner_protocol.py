@@ -70,6 +70,7 @@ class Job(BaseModel):
         signature: what goes in and comes out; a runner of before this takes one of each.
         state: which inputs are given outputs of the inference before, on the model's own samples.
         outputs: the absolute path of a file there that takes all outputs; none are kept without it.
+        profiled: inferences of which each operator is timed, in the place of all else.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -86,6 +87,7 @@ class Job(BaseModel):
     signature: JobSignature | None = None
     state: State | None = None
     outputs: str | None = None
+    profiled: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def configuration(self) -> Configuration:

@@ -117,3 +117,17 @@ def test_the_program_that_example_writes_runs_there(
     _, best, *_ = said.splitlines()
     assert best.split()[-1] == str(wanted)
     assert said.rstrip().splitlines()[-1].endswith(" ms under tflite")
+
+
+def test_operators_are_told_under_the_runtimes_that_tell(
+    product: Product, device: str, deployed: dict[str, Any]
+) -> None:
+    given = ["--model", "digits-cnn", "--inferences", "2"]
+    found = {
+        one["runtime"]: one for one in product.json("profile", *given, *where(product, device))
+    }
+    kinds = {kind["kind"]: kind for kind in found["tvm"]["kinds"]}
+    assert "virtual machine" in kinds
+    assert any("conv2d" in name for name in kinds)
+    assert sum(kind["share"] for kind in kinds.values()) == pytest.approx(1)
+    assert "doesn't tell" in found["tflite"]["error"]

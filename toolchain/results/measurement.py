@@ -19,6 +19,7 @@ from toolchain.core.new_file import write_new
 from toolchain.results import earlier_schemas, statistics
 from toolchain.results.conditions import Conditions, Energy, energy
 from toolchain.results.configuration import Batch, Configuration, OptLevel, Runtime, Threads
+from toolchain.results.operators import Operator
 from toolchain.results.field_types import Count, Moment, Positive
 from toolchain.results.folder import usable
 
@@ -205,6 +206,9 @@ class Measurement(_Part):
     delegated: Delegated | None = None
     instructions: Instructions | None = Field(
         default=None, description="counted on an emulated device, in a run of its own"
+    )
+    operators: list[Operator] = Field(
+        default_factory=list, max_length=100_000, description="of a run that timed each operator"
     )
     conditions: Conditions | None = None
     parity: Parity | None = None

@@ -116,6 +116,8 @@ def measure(job: Json, reporter: Reporter) -> None:
     reporter.enter("import")
     runtime = backends.open_runtime(job["runtime"], int(job.get("threads", 1)))
     reporter.part(versions=backends.versions(job["runtime"]), base_rss_bytes=watch.peak_rss_bytes())
+    if job.get("profiled"):
+        backends.observable(job["runtime"], runtime).observe()
     reporter.enter("load")
     started = time.perf_counter_ns()
     runtime.load(str(artifact))
@@ -126,6 +128,12 @@ def measure(job: Json, reporter: Reporter) -> None:
         reporter.enter("count")
         runtime.set_inputs(samples.input(0))
         counting.repeat(runtime.run)
+        return
+    if job.get("profiled"):
+        reporter.enter("profile")
+        profile(
+            backends.observable(job["runtime"], runtime), samples, int(job["profiled"]), reporter
+        )
         return
     reporter.enter("warm up")
     warmup = [timed(runtime, samples, n) for n in range(max(1, int(job["warmup"])))]
@@ -147,6 +155,26 @@ def measure(job: Json, reporter: Reporter) -> None:
     reporter.part(**samples.verdict())
     if "outputs" in job:
         samples.save(Path(job["outputs"]))
+
+
+def profile(
+    runtime: backends.Observable, samples: Samples, inferences: int, reporter: Reporter
+) -> None:
+    """Run so many inferences after a first one, and hand over what each operator took in them."""
+    runtime.set_inputs(samples.input(0))
+    for done in range(inferences + 1):
+        runtime.run()
+        reporter.tick(done)
+    operators = []
+    for one in runtime.observed():
+        # all inferences are alike, so the first one's share of the runs was the first to be noted
+        counted = one.took_ns[len(one.took_ns) // (inferences + 1) :]
+        if counted:
+            operators.append({
+                "name": one.name, "kind": one.kind,
+                "calls": len(counted) / inferences, "took_ns": sum(counted) / inferences,
+            })  # fmt: skip
+    reporter.part(operators=operators)
 
 
 def named_as(samples: Samples) -> Json:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from importlib import metadata
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -48,6 +48,41 @@ class Backend(Protocol):
 
         The keys are those of `toolchain.results.measurement.Delegated`.
         """
+
+
+class Observable(Backend, Protocol):
+    """A runtime that tells what each operator took."""
+
+    def observe(self) -> None:
+        """Have it keep that; before `load`."""
+
+    def observed(self) -> list[Operator]:
+        """The operators of all inferences so far; the model is of no use afterwards."""
+
+
+class Operator(NamedTuple):
+    """An operator of a graph, or a function that several became.
+
+    Attributes:
+        name: its own.
+        kind: what it computes, such as Conv.
+        took_ns: each of its runs, in their order.
+    """
+
+    name: str
+    kind: str
+    took_ns: list[int]
+
+
+def observable(name: str, runtime: Backend) -> Observable:
+    """A runtime, when it tells what operators take.
+
+    Raises:
+        ValueError: it doesn't.
+    """
+    if not hasattr(runtime, "observe"):
+        raise ValueError(f"{name} doesn't tell what each operator takes")
+    return cast("Observable", runtime)
 
 
 def typed(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:

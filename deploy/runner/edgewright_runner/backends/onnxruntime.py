@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgewright_runner.backends import paired, typed
+from edgewright_runner.backends import Operator, paired, typed
 
 DISTRIBUTIONS = ("onnxruntime", "edgewright-onnxruntime")
 ERRORS_ALONE = 3  # of its log's levels
+# in a profile, the end of the name of what a node's kernel took, in microseconds
+KERNEL = "_kernel_time"
 # numpy's names of the types that ONNX Runtime spells otherwise
 TYPES = {"float": "float32", "double": "float64", "string": "object"}
 
@@ -26,12 +31,34 @@ class Backend:
         self._onnxruntime: Any = onnxruntime
         self._threads = threads
         self._made: list[np.ndarray] = []
+        self._profile: tempfile.TemporaryDirectory[str] | None = None
+
+    def observe(self) -> None:
+        """Have the session write its profile."""
+        self._profile = tempfile.TemporaryDirectory()
+
+    def observed(self) -> list[Operator]:
+        """The graph's nodes as the session has them, from its profile, which ends with this."""
+        assert self._profile is not None
+        with self._profile:
+            events = json.loads(Path(self._session.end_profiling()).read_text())
+        kinds: dict[str, str] = {}
+        took: dict[str, list[int]] = {}
+        for event in events:
+            name = event.get("name", "")
+            if event.get("cat") == "Node" and name.endswith(KERNEL):
+                kinds[name] = str(event["args"]["op_name"])
+                took.setdefault(name, []).append(int(event["dur"]) * 1000)
+        return [Operator(name.removesuffix(KERNEL), kinds[name], took[name]) for name in took]
 
     def load(self, path: str) -> None:
         """Read the graph, optimise it, allocate."""
         options = self._onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = ERRORS_ALONE
+        if self._profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(self._profile.name) / "profile")
         self._session: Any = self._onnxruntime.InferenceSession(
             path, options, providers=["CPUExecutionProvider"]
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from typing import Any
 
 import numpy as np
 
-from edgewright_runner.backends import typed
+from edgewright_runner.backends import Operator, typed
 
 DISTRIBUTIONS = (
     "edgewright-tvm-runtime",
@@ -15,6 +17,32 @@ DISTRIBUTIONS = (
     "apache-tvm",
     "apache-tvm-ffi",
 )
+
+
+# Functions that compute the same in other shapes: conv2d, conv2d1, fused_conv2d12_add3.
+NUMBER = re.compile(r"(?<=[a-z])_?\d+(?=_|$)")
+# What the virtual machine does itself: memory, shapes, types.
+OWN = "virtual machine"
+
+
+class Watch:
+    """Takes the time of each call of a virtual machine, without the calls within it."""
+
+    def __init__(self) -> None:
+        self.took: dict[str, list[int]] = {}
+        self._open: list[list[int]] = []  # when it began, and what calls within it took
+
+    def __call__(self, _function: Any, name: str, before: bool, *_rest: Any) -> int:
+        """Begin or end a call; 0 lets it run."""
+        now = time.perf_counter_ns()
+        if before:
+            self._open.append([now, 0])
+            return 0
+        began, within = self._open.pop()
+        if self._open:
+            self._open[-1][1] += now - began
+        self.took.setdefault(str(name), []).append(now - began - within)
+        return 0
 
 
 class Backend:
@@ -29,6 +57,23 @@ class Backend:
         self._tvm: Any = tvm
         self._machine_class: Any = VirtualMachine
         self._result: Any = None
+        self._watch: Watch | None = None
+
+    def observe(self) -> None:
+        """Have the virtual machine tell of each call."""
+        self._watch = Watch()
+
+    def observed(self) -> list[Operator]:
+        """The compiled functions; what the virtual machine does itself is of one kind."""
+        took = self._watch.took if self._watch else {}
+        return [
+            Operator(
+                name=name,
+                kind=OWN if name.startswith("vm.") else NUMBER.sub("", name),
+                took_ns=found,
+            )
+            for name, found in took.items()
+        ]
 
     def load(self, path: str) -> None:
         """Load the library and set the virtual machine up."""
@@ -36,6 +81,8 @@ class Backend:
         library = self._tvm.runtime.load_module(path)
         self._machine = self._machine_class(library, self._device)
         self._main = self._machine["main"]
+        if self._watch is not None:
+            self._machine.set_instrument(self._watch)
 
     def bind(self, signature: dict[str, Any]) -> None:
         """Keep the names in the order of the function's arguments and results."""
