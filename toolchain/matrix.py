@@ -228,7 +228,9 @@ def planned(
         for folder, manifest in manifests
         for form in forms
         for level in levels
-        if (form == PLAIN and manifest.onnx is not None) or form in manifest.tflite
+        if (form == PLAIN and manifest.onnx is not None)
+        or form in manifest.tflite
+        or form in manifest.graphs
     ]
 
 

@@ -247,6 +247,28 @@ def test_a_users_onnx_file_takes_one_way_and_the_card_says_why(
     assert "O3" in bench.compile(made.model).libraries["rv64gc"]
 
 
+def test_a_users_onnx_file_is_rounded_and_its_library_gives_the_same(
+    own: Path, tmp_path: Path
+) -> None:
+    bench, spec = Bench(root=tmp_path), of(own, "plain.onnx")
+    folder = bench.out / bench.convert(spec).model / "b1"
+    rounded = variant_conversion.add(spec, 1, "int8", folder, cache=bench.cache)
+    assert "int8" not in rounded.tflite
+    (check,) = [one for one in rounded.checks if one.variant == "int8"]
+    assert 0 < check.max_rel < 0.1
+    compiled = compiler.compile_model(
+        folder,
+        TARGET,
+        linker=compiler.Linker(identity="", link=joined, image=lambda: ""),
+        variant="int8",
+        cache=bench.cache,
+    )
+    (check,) = [one for one in compiled.checks if one.stage == "tvm-x86"]
+    assert check.max_rel < 0.02
+    with pytest.raises(UsageError, match="of this one: dynamic, int8"):
+        variant_conversion.add(spec, 1, "float16", folder, cache=bench.cache)
+
+
 @pytest.mark.parametrize(
     ("name", "said", "listed"),
     [

@@ -13,7 +13,7 @@ from toolchain.core.errors import UsageError
 from toolchain.core.worker import Progress
 from toolchain.models.manifest import VARIANT_FILE, ModelManifest, VariantPart
 from toolchain.models.specification import ModelSpec
-from toolchain.models.variants import PLAIN, VARIANTS
+from toolchain.models.variants import OF_GRAPHS, PLAIN, VARIANTS
 
 
 def add(
@@ -44,11 +44,7 @@ def add(
     present = ModelManifest.load(folder)
     if variant == PLAIN:
         return present
-    if not (kind := conversion.format_of(spec)).has_variants:
-        raise UsageError(
-            f"{spec.name}: variants are made of TensorFlow's models, not of a {kind.title} file",
-            resolution="give the model as a .keras file or SavedModel folder",
-        )
+    _refuse_unmade(spec, variant)
     where = store.Store() if cache is None else cache
     inputs = {
         **conversion.identity(spec, batch, MAKE_VARIANT.module),
@@ -74,6 +70,17 @@ def add(
             worker.call(MAKE_VARIANT, request, what=what, progress=progress, rights=rights)
 
     return _publish(where, where.get_or_build(inputs, build), variant, folder)
+
+
+def _refuse_unmade(spec: ModelSpec, variant: str) -> None:
+    kind = conversion.format_of(spec)
+    if not kind.has_variants and not (kind.rounded_as_onnx and variant in OF_GRAPHS):
+        others = f"; of this one: {', '.join(OF_GRAPHS)}" if kind.rounded_as_onnx else ""
+        raise UsageError(
+            f"{spec.name}: {variant} is made of TensorFlow's models, not of a {kind.title} file"
+            f"{others}",
+            resolution="give the model as a .keras file or SavedModel folder",
+        )
 
 
 @contextlib.contextmanager

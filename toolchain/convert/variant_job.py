@@ -1,7 +1,8 @@
 """The work of making one variant of a network, in the worker.
 
-Trained on where it must be, converted to TFLite and compared with the source; then to ONNX, which
-is compared with the TFLite form: what that changed is the variant's, what ONNX changes is a fault.
+One of TensorFlow is trained on where it must be, converted to TFLite and compared with the source;
+then to ONNX, which is compared with the TFLite form: what that changed is the variant's, what ONNX
+changes is a fault. Of any other the ONNX graph is rounded, and compared with the source.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
-from toolchain.convert import parity, tflite_binding, tflite_variants
+from toolchain.convert import parity, tflite_binding
 from toolchain.convert.conversion_job import (
     Reference,
     fixed_inputs,
@@ -28,11 +30,13 @@ from toolchain.convert.training import (
     quantization_aware,
     weights_file,
 )
+from toolchain.convert.variants import onnx_quantization, tflite_settings
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.worker import Progress
 from toolchain.formats import keras_file
 from toolchain.formats.graphs import onnx_graph, onnx_uses, tensorflow_graph, tflite_graph
 from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork
+from toolchain.formats.network import Network
 from toolchain.formats.signature import Signature, Tensor
 from toolchain.models import manifest, samples_file
 from toolchain.models.checks import Check
@@ -49,11 +53,8 @@ def make(request: VariantRequest, progress: Progress) -> None:
     Raises:
         ModelError: it can't be made.
     """
-    spec, variant = request.spec, VARIANTS[request.variant]
-    folder = request.folder
-    network, _ = opened(spec, request.weights, progress)
-    assert isinstance(network, TensorFlowNetwork)  # as all formats with `has_variants` give
-    inputs, batch = fixed_inputs(network, spec, request.batch, progress)
+    network, _ = opened(request.spec, request.weights, progress)
+    inputs, batch = fixed_inputs(network, request.spec, request.batch, progress)
     source = Reference(
         inputs=inputs,
         samples=Sets(arrays=samples_file.inputs(request.samples, inputs), state=request.state),
@@ -63,6 +64,40 @@ def make(request: VariantRequest, progress: Progress) -> None:
             batch=batch,
         ),
     )
+    made = _of_tensorflow if isinstance(network, TensorFlowNetwork) else _of_a_graph
+    part = made(request, network, source, progress)
+    (request.folder / manifest.VARIANT_FILE).write_text(part.model_dump_json(exclude_none=True))
+
+
+def _of_a_graph(
+    request: VariantRequest, network: Network, source: Reference, progress: Progress
+) -> VariantPart:
+    """A variant of the ONNX graph, which is compared with the source itself."""
+    variant, folder = VARIANTS[request.variant], request.folder
+    graph = network.to_onnx(source.inputs, request.spec.name)
+    known = None
+    if variant.calibrated:
+        known = _calibration(request, network, source, onnx_uses.index_limits(graph))
+    progress(f"rounding, {variant.name}")
+    rounded = onnx_quantization.quantized(graph, variant, source.inputs, known)
+    progress("running it")
+    found = run_graph(rounded, source)
+    name = f"{variant.name}.onnx"
+    (folder / name).write_bytes(rounded.SerializeToString(deterministic=True))
+    return VariantPart(
+        reference=_kept(folder, variant, found),
+        graph=manifest.record(folder, name),
+        checks=[parity.measure("onnx", source.outputs, found, variant=variant.name)],
+    )
+
+
+def _of_tensorflow(
+    request: VariantRequest, network: Network, source: Reference, progress: Progress
+) -> VariantPart:
+    """A variant of TensorFlow's own converter, and the graph that is made of it."""
+    assert isinstance(network, TensorFlowNetwork)
+    spec, variant, inputs = request.spec, VARIANTS[request.variant], source.inputs
+    folder = request.folder
     if variant.tuned:
         network = _tuned(spec, network, variant, inputs[0].shape, request.tuned, progress)
     limits: dict[str, int] = {}
@@ -70,15 +105,13 @@ def make(request: VariantRequest, progress: Progress) -> None:
         limits = onnx_uses.index_limits(network.to_onnx(inputs, spec.name))
     known = _calibration(request, network, source, limits) if variant.calibrated else None
     progress(f"converting to TensorFlow Lite, {variant.name}")
-    settings = tflite_variants.settings(variant.name, inputs, known)
+    settings = tflite_settings.settings(variant.name, inputs, known)
     tflite = tensorflow_graph.to_tflite(network.graph(inputs), settings)
     name = f"{variant.name}.tflite"
     (folder / name).write_bytes(tflite)
     progress("running it")
     bound = tflite_binding.run(tflite, inputs, source.samples, source.outputs)
     checks = [parity.measure(manifest.TFLITE, source.outputs, bound.found, variant=variant.name)]
-    arrays = samples_file.keyed(samples_file.OUTPUT, bound.found)
-    np.savez(folder / reference_name(variant.name), allow_pickle=False, **arrays)
     missing: dict[str, str] = {}
     made = None
     progress("converting to ONNX")
@@ -91,19 +124,25 @@ def make(request: VariantRequest, progress: Progress) -> None:
     except ModelError as error:
         key = manifest.missing_key(manifest.GRAPH, variant.name)
         missing[key] = f"{error.brief}: {error.detail}".rstrip(": ")
-    part = VariantPart(
+    return VariantPart(
         tflite=manifest.record_tflite(folder, name, bound.inputs, bound.outputs),
-        reference=manifest.record(folder, reference_name(variant.name)),
+        reference=_kept(folder, variant, bound.found),
         graph=manifest.record(folder, made) if made else None,
         checks=checks,
         missing=missing,
     )
-    (folder / manifest.VARIANT_FILE).write_text(part.model_dump_json(exclude_none=True))
+
+
+def _kept(folder: Path, variant: Variant, found: Mapping[str, Any]) -> manifest.File:
+    """What a variant gave here, as a file."""
+    arrays = samples_file.keyed(samples_file.OUTPUT, found)
+    np.savez(folder / reference_name(variant.name), allow_pickle=False, **arrays)
+    return manifest.record(folder, reference_name(variant.name))
 
 
 def _calibration(
     request: VariantRequest,
-    network: TensorFlowNetwork,
+    network: Network,
     source: Reference,
     limits: Mapping[str, int],
 ) -> Sets:

@@ -36,7 +36,8 @@ class Format:
         marker: the file that tells its folder; empty for a kind of file.
         export: how to make one, for the errors of what is none.
         extras: what reads or converts it and is not always installed.
-        has_variants: whether numeric variants are made of it: its graph is TensorFlow's.
+        has_variants: whether all numeric variants are made of it: its graph is TensorFlow's.
+        rounded_as_onnx: whether those that round are made of the ONNX graph instead.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Format:
     export: str = "copy it again, or save the model again"
     extras: tuple[str, ...] = ()
     has_variants: bool = False
+    rounded_as_onnx: bool = False
 
     def holds(self, path: Path) -> bool:
         """Whether the name of a file, or what is in a folder, says that it is of this kind."""

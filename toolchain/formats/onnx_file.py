@@ -34,4 +34,6 @@ class _Onnx(Format):
         return onnx_graph.OnnxNetwork(onnx_graph.load(path))
 
 
-FORMAT = _Onnx(name="onnx", title=".onnx", suffixes=(".onnx",), extras=("onnx2tf",))
+FORMAT = _Onnx(
+    name="onnx", title=".onnx", suffixes=(".onnx",), extras=("onnx2tf",), rounded_as_onnx=True
+)

@@ -195,5 +195,9 @@ def _export(program: Any, file: Path) -> None:
 
 
 FORMAT = _PyTorch(
-    name="pytorch", title=".pt2", suffixes=(".pt2", *ALL_PICKLE), extras=("pytorch", "onnx2tf")
+    name="pytorch",
+    title=".pt2",
+    suffixes=(".pt2", *ALL_PICKLE),
+    extras=("pytorch", "onnx2tf"),
+    rounded_as_onnx=True,
 )

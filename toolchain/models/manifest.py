@@ -143,7 +143,7 @@ class Library(File):
 class VariantPart(_Part):
     """What making one variant adds to a manifest; also a file of its own, variant.json."""
 
-    tflite: Tflite
+    tflite: Tflite | None = None
     reference: File
     graph: File | None = None
     checks: list[Check]

@@ -56,6 +56,10 @@ VARIANTS = {
 }  # fmt: skip
 
 
+# What is made of an ONNX graph, where there is none of TensorFlow's.
+OF_GRAPHS = ("dynamic", "int8")
+
+
 def chosen(names: list[str]) -> list[str]:
     """The variants that a list of names means, in the order of the table; `all` means all.
 

@@ -1,0 +1,1 @@
+"""How a variant is made: what the converters and tools of each kind of graph are told."""
