@@ -16,12 +16,15 @@ from tests.support.conformance.verdict import compared
 from toolchain.wheels import build
 
 RECIPE = "onnxruntime"
-# without vectors, and with
-CPUS = (
-    "rv64,v=false",
-    "rv64,v=true,vlen=128,vext_spec=v1.0",
-    "rv64,v=true,vlen=256,vext_spec=v1.0",
-)
+# riscv64 without vectors, and with; 32-bit Arm without fused multiply-adds, and with
+CPUS = {
+    "rv64gc": (
+        "rv64,v=false",
+        "rv64,v=true,vlen=128,vext_spec=v1.0",
+        "rv64,v=true,vlen=256,vext_spec=v1.0",
+    ),
+    "armv7l": ("cortex-a9", "cortex-a15"),
+}
 OPSET, IR_VERSION = 22, 10  # the newest that this release knows
 EVERY = 3  # of the cases: an emulated session takes a tenth of a second
 # Not right under this release on any machine: types that it has no kernel for, operators newer than
@@ -34,13 +37,10 @@ NOT_RIGHT = re.compile(
     r"|reduce_max_empty_set_bool|roialign_\w+)"
 )
 
-pytestmark = named_wheels.needed(RECIPE, "an hour")
 
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel unpacked."""
-    return named_wheels.unpacked(RECIPE, tmp_path_factory.mktemp("site"))
+def needed(target: str) -> pytest.MarkDecorator:
+    """Skips what the cache has no wheel for."""
+    return named_wheels.needed(RECIPE, "an hour", target)
 
 
 def taken() -> Iterator[Case]:
@@ -52,15 +52,21 @@ def taken() -> Iterator[Case]:
             yield case
 
 
-@pytest.mark.parametrize("cpu", CPUS)
-def test_onnxs_own_cases_are_right(cpu: str, installed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "cpu"),
+    [pytest.param(name, cpu, marks=needed(name)) for name, cpus in CPUS.items() for cpu in cpus],
+)
+def test_onnxs_own_cases_are_right(
+    target: str, cpu: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    installed = named_wheels.unpacked(RECIPE, tmp_path_factory.mktemp("site"), target)
     every = {case.name: case for case in taken()}
     for case in every.values():
         case.model.ir_version = min(case.model.ir_version, IR_VERSION)
         (tmp_path / f"{case.name}.onnx").write_bytes(case.model.SerializeToString())
         np.savez(tmp_path / f"{case.name}.in.npz", **case.inputs)  # type: ignore[arg-type]
     program = Path(conformance.__file__).with_name("on_device.py")
-    said = named_wheels.run(program, tmp_path, installed, cpu)
+    said = named_wheels.run(program, tmp_path, installed, cpu, target=target)
     assert said["version"] == build.recipe(RECIPE)[0].version
     wrong = {}
     for name, case in every.items():
@@ -75,7 +81,11 @@ def test_onnxs_own_cases_are_right(cpu: str, installed: Path, tmp_path: Path) ->
     assert wrong == {}
 
 
-def test_it_needs_nothing_beyond_the_system_and_says_what_is_inside(installed: Path) -> None:
+@pytest.mark.parametrize("target", [pytest.param(name, marks=needed(name)) for name in CPUS])
+def test_it_needs_nothing_beyond_the_system_and_says_what_is_inside(
+    target: str, tmp_path: Path
+) -> None:
+    installed = named_wheels.unpacked(RECIPE, tmp_path, target)
     (library,) = installed.rglob("*.so*")
     assert named_wheels.exported(library) >= {"OrtGetApiBase"}
     shipped = {path.parent.name for path in installed.glob("*.dist-info/licenses/*/*")}

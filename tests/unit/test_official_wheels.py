@@ -67,15 +67,17 @@ def test_the_lock_has_a_wheel_for_every_python(name: str, target: targets.Target
 
 
 def test_a_target_without_wheels_is_told_which_targets_have_them() -> None:
-    assert ORT.unsupported(ARMV7L).startswith("onnxruntime has no wheel for armv7l; it has them")
-    assert all(name in ORT.unsupported(ARMV7L) for name in ("aarch64", "rv64gc", "x86_64"))
-    with pytest.raises(UsageError, match="onnxruntime has no wheel for armv7l"):
-        narrowed([], ARMV7L, Choice(runtimes=["onnxruntime"]))
+    why = runtimes.runtime("openvino").unsupported(ARMV7L)
+    assert why.startswith("openvino has no wheel for armv7l; it has them for")
+    assert all(name in why for name in ("aarch64", "x86_64"))
+    with pytest.raises(UsageError, match="openvino has no wheel for armv7l"):
+        narrowed([], ARMV7L, Choice(runtimes=["openvino"]))
 
 
 def test_where_the_project_has_no_wheel_ours_is_built_when_it_is_asked_for() -> None:
-    assert ORT.unsupported(RV64GC) == ""
-    assert ORT.wheels(RV64GC, []) == runtimes.Wheels(built=("onnxruntime",))
+    for target in (RV64GC, ARMV7L):
+        assert ORT.unsupported(target) == ""
+        assert ORT.wheels(target, []) == runtimes.Wheels(built=("onnxruntime",))
     assert ORT.wheels(AARCH64, []).built == ()
     # it takes an hour: not by `build-wheels` without a name
     assert "tflite_runtime" in runtimes.wheels_built(RV64GC)
@@ -179,7 +181,8 @@ def test_a_network_is_sent_where_its_runtime_is_named() -> None:
     made = entered(a_network())
     assert not compiled_models._is_made_for(AARCH64, made)
     assert compiled_models._is_taken(AARCH64, made, ["onnxruntime"])
-    assert not compiled_models._is_taken(ARMV7L, made, ["onnxruntime"])
+    assert compiled_models._is_taken(ARMV7L, made, ["onnxruntime"])
+    assert not compiled_models._is_taken(ARMV7L, made, ["openvino"])
     (chosen,) = narrowed([made], AARCH64, Choice(runtimes=["onnxruntime"]))
     assert [runtime.name for runtime, _ in runtimes.executed(chosen, AARCH64)] == ["onnxruntime"]
     (others,) = narrowed([made], AARCH64, Choice(runtimes=["tflite"]))
@@ -236,7 +239,7 @@ def test_all_runtimes_measures_what_is_there_and_says_why_others_do_not_run() ->
     on_arm = there("armv7l", a_network())
     assert {job.runtime for job in jobs.plan(on_arm, everything)} == {"tflite"}
     lines = jobs.left_out(on_arm, everything)
-    assert any(line.startswith("ONNX Runtime: onnxruntime has no wheel") for line in lines)
+    assert any(line.startswith("OpenVINO: openvino has no wheel") for line in lines)
     assert any(
         line.startswith("TVM without net (batch 1): nothing for it was deployed") for line in lines
     )
@@ -248,8 +251,8 @@ def test_all_runtimes_measures_what_is_there_and_says_why_others_do_not_run() ->
 
 
 def test_a_runtime_that_a_device_cannot_have_is_told_with_those_that_have_it() -> None:
-    with pytest.raises(UsageError, match="onnxruntime has no wheel for armv7l; it has them for"):
-        jobs.plan(there("armv7l", a_network()), Selection(runtimes=["onnxruntime"]))
+    with pytest.raises(UsageError, match="openvino has no wheel for armv7l; it has them for"):
+        jobs.plan(there("armv7l", a_network()), Selection(runtimes=["openvino"]))
     with pytest.raises(UsageError, match="unknown runtime: onnx"):
         jobs.plan(there("armv7l", a_network()), Selection(runtimes=["onnx"]))
     with pytest.raises(UsageError, match="nothing on the device runs under ONNX Runtime"):
@@ -279,8 +282,8 @@ def test_a_network_that_a_runtime_cannot_take_is_told_with_the_reason() -> None:
     with pytest.raises(UsageError, match="model net has no form that runs under tflite") as caught:
         compiled_models.chosen(X86_64, ["net"], ["tflite"])
     assert caught.value.detail == "tflite: Mod has no counterpart"
-    with pytest.raises(UsageError, match="onnxruntime has no wheel for armv7l"):
-        compiled_models.chosen(ARMV7L, ["net"], ["onnxruntime"])
+    with pytest.raises(UsageError, match="openvino has no wheel for armv7l"):
+        compiled_models.chosen(ARMV7L, ["net"], ["openvino"])
     # what was only not compiled yet is told so
     with pytest.raises(UsageError, match="model net is not compiled for x86_64"):
         compiled_models.chosen(X86_64, ["net"], ["tvm"])

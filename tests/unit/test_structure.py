@@ -64,7 +64,7 @@ NAMES_ONE = {
     # a program by which its Debian package is known to be installed
     "toolchain/workstation/setup.py": {"qemu-riscv64-static"},
     # the machines for which it was tried
-    "toolchain/wheels/recipes/onnxruntime.py": {"riscv64"},
+    "toolchain/wheels/recipes/onnxruntime.py": {"armv7l", "riscv64"},
     "toolchain/wheels/recipes/ncnn.py": {
         *("aarch64", "armv7l", "riscv64", "x86_64"),
         # what the compiler is told there

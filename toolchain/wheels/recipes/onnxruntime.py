@@ -105,7 +105,7 @@ RECIPE = Recipe(
 )
 
 # The machines for which it is built and was tried: those that the project has no wheel for.
-MACHINES = frozenset({"riscv64"})
+MACHINES = frozenset({"armv7l", "riscv64"})
 
 # Its own name has the version behind it; the package looks for this one beside itself.
 LIBRARY = "libonnxruntime.so"
