@@ -1,7 +1,9 @@
 """Many conversions and compilations: all that can be done is done, what failed is told at the end.
 
 Each is a process of its own, and as many run side by side as there are cores; of conversions only
-as many as there is memory for. What was built before is only looked up.
+as many as there is memory for. What was built before is only looked up. An executor
+may have their work done on other machines (`toolchain.cluster`); what they made is put in its place
+here.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
+from toolchain.cluster.compilation_work import CompilationWork
+from toolchain.cluster.conversion_work import ConversionWork, VariantWork
+from toolchain.cluster.side_by_side import jobs_of, results
+from toolchain.cluster.work import CONVERSION, Job
 from toolchain.compile import compilation
 from toolchain.compile.compilation import TILED, Compiler, Linker, compile_model, note_refusal
 from toolchain.compile.compilation_request import TileRecord
@@ -29,9 +34,6 @@ from toolchain.models.specification import ModelSpec
 from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
 from toolchain.tuning import records
-
-# Bytes that a conversion may take: the catalogue's largest, benchmarks/README.md.
-CONVERSION = 5 << 30
 
 Say = Callable[[str], None]
 # Shows that a step runs; gives what takes its current line.
@@ -110,6 +112,8 @@ def converted(
     step: Step,
     workers: int | None = None,
     cache: Store | None = None,
+    *,
+    executor: Executor | None = None,
 ) -> Outcome:
     """Convert each model at each batch to each form, in dist/models.
 
@@ -120,14 +124,25 @@ def converted(
         step: shows each.
         workers: conversions at once; the cores that this process may use when not given.
         cache: the store; this machine's when not given.
+        executor: does the work, where it is not done here.
     """
     where = Store() if cache is None else cache
     jobs = [Conversion(spec=spec, batch=batch) for spec in specs for batch in batches]
     # each model's first batch before the others, which wait for the weights that it makes
     order = sorted(jobs, key=lambda job: batches.index(job.batch))
     at_once = max(1, min(len(jobs), workers or _cores(), _memory() // CONVERSION))
-    run = partial(_side_by_side, at_once=at_once) if at_once > 1 else _in_turn
-    ended = run(order, step=step, cache=where)
+    refused: dict[str, Failure] = {}
+    if executor is not None:
+        ended: Plain = {}
+        for batch in dict.fromkeys(batches):
+            some = [job for job in order if job.batch == batch]
+            ended |= _side_by_side(some, executor, "on the cluster", step, where)
+        refused = _elsewhere(_variants(jobs, ended, forms), executor, step)
+    elif at_once > 1:
+        with ThreadPoolExecutor(at_once) as pool:
+            ended = _side_by_side(order, pool, f"{at_once} at once", step, where)
+    else:
+        ended = _in_turn(order, step=step, cache=where)
     made = Outcome(jobs=len(jobs))
     for job in jobs:
         plain = ended[job.folder]
@@ -140,6 +155,8 @@ def converted(
             title = f"convert {job}, {form}"
             made.jobs += 1
             try:
+                if title in refused:
+                    raise refused[title].error
                 with step(title) as say:
                     made.manifests[folder] = variant_of.add(
                         job.spec, job.batch, form, folder, progress=say, cache=where
@@ -168,31 +185,67 @@ def _in_turn(jobs: Sequence[Conversion], step: Step, cache: Store) -> Plain:
     return found
 
 
-def _side_by_side(jobs: Sequence[Conversion], at_once: int, step: Step, cache: Store) -> Plain:
-    """The plain form of each, by its folder, so many at once, in one step."""
-    ended = 0
+def _side_by_side(
+    jobs: Sequence[Conversion], pool: Executor, how: str, step: Step, cache: Store
+) -> Plain:
+    """The plain form of each, by its folder, as many at once as a pool takes, in one step."""
 
-    def one(job: Conversion, say: Say) -> ModelManifest | Failure:
-        nonlocal ended
-        try:
-            return conversion.convert(
-                job.spec,
-                job.batch,
-                progress=lambda line: say(f"{ended} of {len(jobs)}; {job}: {line}"),
-                cache=cache,
-            )
-        except EdgewrightError as error:
-            return Failure(what=f"convert {job}", error=error)
-        finally:
-            ended += 1
+    def one(job: Job[Conversion]) -> ModelManifest | Failure:
+        of = job.what
+        return conversion.convert(of.spec, of.batch, progress=job.progress, cache=cache)
 
     _read_code(jobs)
-    with (
-        step(f"convert {len(jobs)} networks, {at_once} at once") as say,
-        ThreadPoolExecutor(at_once) as pool,
-    ):
-        made = pool.map(lambda job: one(job, say), jobs)
-        return {job.folder: done for job, done in zip(jobs, made, strict=True)}
+    with step(f"convert {len(jobs)} networks, {how}") as say:
+        works = [ConversionWork(spec=job.spec, batch=job.batch) for job in jobs]
+        made = results(pool, one, jobs_of(jobs, works, say), _unconverted)
+    return {job.folder: done for job, done in zip(jobs, made, strict=True)}
+
+
+def _unconverted(job: Conversion, error: EdgewrightError) -> ModelManifest | Failure:
+    return Failure(what=f"convert {job}", error=error)
+
+
+def _variants(
+    jobs: Sequence[Conversion], ended: Plain, forms: Sequence[str]
+) -> list[tuple[str, VariantWork]]:
+    """The variants of what was converted: what each is called, and its work."""
+    found = []
+    for job in jobs:
+        plain = ended[job.folder]
+        kind = conversion.format_of(job.spec)
+        if isinstance(plain, Failure) or not (kind.has_variants or kind.rounded_as_onnx):
+            continue
+        folder = place.folder_of(job.spec.name, plain.batch)
+        found += [
+            (
+                f"convert {job}, {form}",
+                VariantWork(spec=job.spec, batch=job.batch, variant=form, folder=folder),
+            )
+            for form in forms
+            if form != PLAIN
+        ]
+    return found
+
+
+def _elsewhere(
+    works: Sequence[tuple[str, VariantWork]], pool: Executor, step: Step
+) -> dict[str, Failure]:
+    """Have variants made on other machines, to be found in the store when it is their turn.
+
+    Returns:
+        those that failed, by what they are called.
+    """
+    if not works:
+        return {}
+
+    def failed(name: str, error: EdgewrightError) -> Failure | None:
+        return Failure(what=name, error=error)
+
+    with step(f"convert {len(works)} variants, on the cluster") as say:
+        names = [name for name, _ in works]
+        asked = jobs_of(names, [work for _, work in works], say)
+        made = results(pool, lambda _: None, asked, failed)
+    return {one.what: one for one in made if one is not None}
 
 
 def _read_code(jobs: Sequence[Conversion]) -> None:
@@ -234,18 +287,18 @@ def planned(
     ]
 
 
-def _failed(job: Compilation, error: EdgewrightError) -> Failure:
+def _failed(job: Compilation, error: EdgewrightError) -> Failure | None:
     """A compilation that failed; the model's manifest says so where the network is the reason."""
     if isinstance(error, ModelError):
         note_refusal(job.folder, job.variant, error)
     return Failure(what=str(job), error=error)
 
 
-def _title(plan: Sequence[Compilation], target: Target, at_once: int) -> str:
+def _title(plan: Sequence[Compilation], target: Target, how: str) -> str:
     """What a step that compiles a plan is called."""
     if len(plan) == 1:
         return f"compile {plan[0]}, for {target.name}"
-    return f"compile {len(plan)} libraries for {target.name}, {at_once} at once"
+    return f"compile {len(plan)} libraries for {target.name}, {how}"
 
 
 def _tuned(
@@ -265,6 +318,7 @@ def compiled(
     workers: int | None = None,
     step: Step,
     cache: Store | None = None,
+    executor: Executor | None = None,
 ) -> Outcome:
     """Compile all of a plan, so many at once; the manifests at the end name all that was made.
 
@@ -276,6 +330,7 @@ def compiled(
         workers: jobs at once; the cores that this process may use when not given.
         step: shows it.
         cache: the store; this machine's when not given.
+        executor: does the work, where it is not done here; libraries are linked here.
     """
     where = Store() if cache is None else cache
     done = Outcome(jobs=len(plan))
@@ -283,35 +338,48 @@ def compiled(
     at_once = max(1, min(len(plan), cores))
     tuned = _tuned(plan, target, compiler, where)
     compilation.code()  # hashed once for all, as `_read_code` does
-    finished = 0
     started = time.monotonic()
 
-    def one(job: Compilation, say: Say) -> Failure | None:
-        nonlocal finished
+    def one(job: Job[Compilation]) -> Failure | None:
         try:
             compile_model(
-                job.folder,
+                job.what.folder,
                 target,
-                job.opt_level,
-                variant=job.variant,
+                job.what.opt_level,
+                variant=job.what.variant,
                 linker=linker,
                 compiler=compiler,
                 tuned=tuned,
                 check_in_parallel=at_once < cores,
                 cache=where,
-                progress=lambda line: say(f"{finished} of {len(plan)}; {job}: {line}"),
+                progress=job.progress,
             )
         except EdgewrightError as error:
-            return _failed(job, error)
-        finally:
-            finished += 1
+            return _failed(job.what, error)
         return None
 
-    with step(_title(plan, target, at_once)) as say, ThreadPoolExecutor(at_once) as pool:
-        results = list(pool.map(lambda job: one(job, say), plan))
+    works = [_work(job, target, linker, tuned) for job in plan]
+    how = "on the cluster" if executor is not None else f"{at_once} at once"
+    with step(_title(plan, target, how)) as say:
+        with ThreadPoolExecutor(at_once) as here:
+            ended = results(executor or here, one, jobs_of(plan, works, say), _failed)
         say(f"{len(plan)} in {time.monotonic() - started:.0f} s")
-        done.failures += [failure for failure in results if failure is not None]
+        done.failures += [failure for failure in ended if failure is not None]
         if len(plan) == 1:
             done.refuse()  # inside, so that the step shows that it failed
     done.manifests = {job.folder: ModelManifest.load(job.folder) for job in plan}
     return done
+
+
+def _work(
+    job: Compilation, target: Target, linker: Linker, tuned: Mapping[str, TileRecord]
+) -> CompilationWork:
+    """The part of a compilation that may be done elsewhere."""
+    return CompilationWork(
+        folder=job.folder,
+        target=target,
+        opt_level=job.opt_level,
+        variant=job.variant,
+        linker=linker.identity,
+        tuned=tuned,
+    )

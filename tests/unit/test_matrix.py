@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from toolchain import matrix
+from toolchain.cluster.work import CONVERSION
 from toolchain.convert import conversion, runtime_artifacts
 from toolchain.core import fingerprint
 from toolchain.core.errors import ModelError
@@ -76,7 +77,7 @@ def test_our_code_is_parsed_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_memory_for_two_they_run_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matrix, "_memory", lambda: 2 * matrix.CONVERSION - 1)
+    monkeypatch.setattr(matrix, "_memory", lambda: 2 * CONVERSION - 1)
     running = threading.Lock()
 
     def work(spec: ModelSpec, batch: int, progress: matrix.Say, cache: Store) -> Any:

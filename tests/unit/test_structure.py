@@ -93,6 +93,10 @@ BELOW = {
     "compile": {
         *("convert", "core", "formats", "images", "lock", "models", "samples", "targets", "wheels"),
     },
+    "cluster": {
+        *("compile", "convert", "core", "formats", "models", "shared_cache", "targets"),
+        "workstation",
+    },
     "tuning": {"compile", "core", "models", "targets"},
     "bundle": {"core", "lock", "models", "runtimes", "targets", "wheels"},
     "publication": {"core", "lock", "runtimes", "shared_cache", "targets", "wheels"},
@@ -103,7 +107,7 @@ BELOW = {
     "accuracy": {"core", "formats", "models", "results", "runtimes", "samples", "targets"},
     "report": {"accuracy", "commandline", "core", "models", "results", "runtimes"},
     "tasks": {
-        *("accuracy", "commandline", "compile", "core", "examples", "formats", "images"),
+        *("accuracy", "cluster", "commandline", "compile", "core", "examples", "formats", "images"),
         "inspection",
         *("lock", "models", "publication"),
         *("report", "results", "runtimes", "samples", "shared_cache", "targets", "tuning"),

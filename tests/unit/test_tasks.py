@@ -27,7 +27,7 @@ def test_a_form_that_was_not_made_is_told_with_its_reason(
     manifest = a_manifest().with_missing("tflite", "no operator for it")
     outcome = Outcome(manifests={Path("net"): manifest}, jobs=2)
     # no forms: there is nothing to compile
-    monkeypatch.setattr(models, "_converted", lambda _asked, _store: ([], outcome))
+    monkeypatch.setattr(models, "_converted", lambda _asked, _store, _executor: ([], outcome))
     said: list[str] = []
     monkeypatch.setattr(console, "note", said.append)
     getattr(models, name)(Context())
@@ -45,7 +45,10 @@ def test_several_shapes_of_a_network_are_networks_of_their_own(
     onnx.save(model(nodes, (1, 2)), file)
     asked: list[ModelSpec] = []
 
-    def convert(specs: list[ModelSpec], *_others: object, cache: Store) -> Outcome:
+    def convert(
+        specs: list[ModelSpec], *_others: object, cache: Store, executor: object
+    ) -> Outcome:
+        assert executor is None
         assert cache is store
         asked.extend(specs)
         return Outcome()

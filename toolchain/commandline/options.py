@@ -22,6 +22,10 @@ DEFAULT_TARGET = "rv64gc"
 JSON = "print JSON instead of a table"
 TARGET = "name of a target in toolchain/targets/targets.toml"
 SHARE = "give what is made, or found here, to the shared cache (docs/how-to/shared-cache.md)"
+ON = (
+    "a Dask scheduler whose workers do it, such as tcp://scheduler:8786; DASK_SCHEDULER_ADDRESS "
+    "when left out, and this machine without either (docs/how-to/cluster.md)"
+)
 OS = "system of the device, such as debian12; the target's usual one when left out"
 HOST = "name of a device in the inventory"
 INVENTORY_HELP = "the inventory file"

@@ -146,8 +146,12 @@ class LibraryPlan:
             "target": self.target.tvm(),
             "caches": self.target.caches.model_dump(),
             "opt_level": self.opt_level,
-            **({"tuned": _plain(self.tiles)} if self.tiles else {}),
+            **({"tuned": {w: t.model_dump() for w, t in self.tiles.items()}} if self.tiles else {}),
         }
+
+    def object_inputs(self) -> dict[str, object]:
+        """All that decides its objects, which are the same whatever links them."""
+        return {**self.inputs(), "step": "compile", "link": ""}
 
     def request(self, into: Path, graph: Path, *, check_in_parallel: bool) -> CompilationRequest:
         """What the worker is asked, to fill a folder with objects of the prepared graph."""
@@ -219,9 +223,7 @@ def compile_model(
         ModelError: the model can't be compiled, or computes something else; nothing is written.
     """
     if opt_level not in OPT_LEVELS:
-        raise UsageError(
-            f"opt_level {opt_level} can't be used", resolution="give one of 0, 1, 2, 3"
-        )
+        raise UsageError(f"opt_level {opt_level} can't be used", resolution="give 0, 1, 2 or 3")
     where = store.Store() if cache is None else cache
     by = release() if compiler is None else compiler
     plan = LibraryPlan.of(
@@ -261,15 +263,25 @@ def _built(
     plan: LibraryPlan, where: store.Store, *, check_in_parallel: bool, progress: Progress
 ) -> store.Entry:
     """The library's entry in the store: looked up, or compiled and linked."""
-    linked = plan.inputs()
 
     def link(made: Path) -> None:
-        # the objects are the same whatever links them
-        objects = where.get_or_build({**linked, "step": "compile", "link": ""}, compile_objects)
+        compiled = objects(plan, where, check_in_parallel=check_in_parallel, progress=progress)
         progress("linking")
-        _link(made, objects, plan.linker, progress)
+        _link(made, compiled, plan.linker, progress)
 
-    def compile_objects(made: Path) -> None:
+    return where.get_or_build(plan.inputs(), link)
+
+
+def objects(
+    plan: LibraryPlan, where: store.Store, *, check_in_parallel: bool, progress: Progress
+) -> store.Entry:
+    """The entry of a library's objects in the store: looked up, or compiled now.
+
+    Raises:
+        ModelError: the model can't be compiled, or computes something else.
+    """
+
+    def fill(made: Path) -> None:
         name, target, level = plan.present.model, plan.target.name, plan.opt_level
         what = f"compiling {name} ({plan.variant}) for {target} at O{level}"
         graph = plan.present.graph(plan.variant)
@@ -289,7 +301,7 @@ def _built(
         compile_surely(request, what=what, progress=progress, run=run)
         copied.unlink()
 
-    return where.get_or_build(linked, link)
+    return where.get_or_build(plan.object_inputs(), fill)
 
 
 def needed(present: ModelManifest, variant: str) -> list[manifest.File]:
@@ -349,10 +361,6 @@ def _refuse_changed(folder: Path, files: Sequence[manifest.File]) -> None:
                 f"{path} is not the file that was converted",
                 resolution="run `invoke convert` again",
             )
-
-
-def _plain(tiles: Mapping[str, TileRecord]) -> dict[str, object]:
-    return {workload: tile.model_dump() for workload, tile in tiles.items()}
 
 
 def _link(made: Path, objects: store.Entry, linker: Linker, progress: Progress) -> None:

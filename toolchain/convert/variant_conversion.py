@@ -46,12 +46,7 @@ def add(
         return present
     _refuse_unmade(spec, variant)
     where = store.Store() if cache is None else cache
-    inputs = {
-        **conversion.identity(spec, batch, MAKE_VARIANT.module),
-        "step": "variant",
-        "variant": variant,
-        "samples": present.samples.sha256,
-    }
+    inputs = identity(spec, batch, variant, present)
 
     def build(made: Path) -> None:
         with conversion.weights(where, spec) as part, _tuned(where, spec, batch, variant) as tuned:
@@ -81,6 +76,18 @@ def _refuse_unmade(spec: ModelSpec, variant: str) -> None:
             f"{others}",
             resolution="give the model as a .keras file or SavedModel folder",
         )
+
+
+def identity(
+    spec: ModelSpec, batch: int, variant: str, present: ModelManifest
+) -> dict[str, object]:
+    """All that decides a variant of a converted model; its key in the store is the hash of it."""
+    return {
+        **conversion.identity(spec, batch, MAKE_VARIANT.module),
+        "step": "variant",
+        "variant": variant,
+        "samples": present.samples.sha256,
+    }
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ REQUIREMENTS = {
     "requirements-pytorch": "requirements",
     "requirements-onnx2tf": "",
     "requirements-s3": "requirements",
+    "requirements-dask": "requirements",
     "requirements-ncnn": "",
 }
 # Those that name all that is wanted: what their projects ask for besides stays out.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,19 +21,22 @@ if TYPE_CHECKING:
 KINDS = ("wheel", "root")
 STEPS = ("convert", "variant", "weights", "link")
 TRAINED = "tuned "  # what the steps of variants that are trained begin with
+# and between the machines of a cluster: a job's files, and what is made on the way to a library
+OF_JOBS = ("input", "prepare", "compile")
 
 Say = Callable[[str], None]
 # lines that this process has printed: several tasks may run in it
 _said: set[str] = set()
 
 
-def opened(say: Say, *, share: bool = False) -> Store:
+def opened(say: Say, *, share: bool = False, jobs: bool = False) -> Store:
     """This machine's store, with the team's cache behind it where there is one.
 
     Args:
         say: takes a line for the reader.
         share: whether the team's cache is given what is made or found here, as `EDGEWRIGHT_SHARE=1`
             asks for too.
+        jobs: whether it also carries what jobs on a cluster need and make.
 
     Raises:
         UsageError: the address or the list of trusted keys can't be used. Or entries shall be
@@ -53,7 +56,7 @@ def opened(say: Say, *, share: bool = False) -> Store:
 
     trusted = tuple(trusted_keys.keys())
     team = _team(address, trusted, signing.key_path() if sharing else None, say)
-    return SharedStore(team)
+    return SharedStore(team, steps=OF_JOBS if jobs else ())
 
 
 @functools.cache
@@ -111,30 +114,38 @@ def _refuse_read_only(address: str) -> None:
         )
 
 
-def _kind(inputs: Mapping[str, object]) -> str:
-    """What an entry is, in a word; empty for what is not shared."""
-    kind, step = str(inputs.get("kind", "")), str(inputs.get("step", ""))
-    if kind in KINDS:
-        return kind
-    return step if step in STEPS or step.startswith(TRAINED) else ""
-
-
 class SharedStore(Store):
     """The store of this machine, with a team's cache behind it.
 
     Args:
         team: the cache.
         root: as for `Store`.
+        steps: what is shared besides what always is, by the words in its inputs.
     """
 
-    def __init__(self, team: SharedCache, root: Path | None = None) -> None:
+    def __init__(
+        self, team: SharedCache, root: Path | None = None, steps: Sequence[str] = ()
+    ) -> None:
         super().__init__(root)
         self._team = team
+        self._steps = (*STEPS, *steps)
+
+    @property
+    def gives(self) -> bool:
+        """Whether the team's cache is given what is made here: it was asked for, and it works."""
+        return self._team.gives
+
+    def kind(self, inputs: Mapping[str, object]) -> str:
+        """What an entry is, in a word; empty for what is not shared."""
+        kind, step = str(inputs.get("kind", "")), str(inputs.get("step", ""))
+        if kind in KINDS:
+            return kind
+        return step if step in self._steps or step.startswith(TRAINED) else ""
 
     @contextmanager
     def entry_or_folder(self, inputs: Mapping[str, object]) -> Iterator[Entry | Path]:
         """As `Store.entry_or_folder`; what the team's cache has is an entry that is found."""
-        what, key = _kind(inputs), digest_of(inputs)
+        what, key = self.kind(inputs), digest_of(inputs)
         with ExitStack() as held:
             found = held.enter_context(super().entry_or_folder(inputs))
             if isinstance(found, Path) and what and self._taken(key, what, found):
@@ -152,7 +163,14 @@ class SharedStore(Store):
         """Give an entry that nothing asks for now, where it is here and entries are given."""
         entry = self.entry(digest_of(inputs)) if self._team.gives else None
         if entry is not None:
-            self._give(entry, _kind(inputs))
+            self._give(entry, self.kind(inputs))
+
+    def take(self, inputs: Mapping[str, object], into: Path) -> bool:
+        """Fill an empty folder with an entry of the team's cache, when it has it; whether it has.
+
+        For who waits for another machine to make it, and holds its key here meanwhile.
+        """
+        return self._taken(digest_of(inputs), self.kind(inputs), into)
 
     def _give(self, entry: Entry, what: str) -> None:
         with self.scratch() as scratch:

@@ -78,8 +78,8 @@ def clean(_: Context, unused: float = Limit(0), json: bool = False) -> None:
 @task(
     help={
         "tests": "also what the tests alone need",
-        "extra": "pytorch (reads .pt2), onnx2tf (.tflite of .onnx), ncnn (its networks of ONNX) or "
-        "s3 (a shared cache on S3)",
+        "extra": "pytorch (reads .pt2), onnx2tf (.tflite of .onnx), ncnn (its networks of ONNX), "
+        "s3 (a shared cache on S3) or dask (jobs on a cluster)",
     }
 )
 @guarded

@@ -16,10 +16,21 @@ from invoke import Context, task
 from toolchain import formats
 from toolchain.commandline import console, options, terminal
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET, JSON, SHARE, TARGET, Limit, Models, Whole
+from toolchain.commandline.options import (
+    DEFAULT_TARGET,
+    JSON,
+    ON,
+    SHARE,
+    TARGET,
+    Limit,
+    Models,
+    Whole,
+)
 from toolchain.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from toolchain.core.store import Store
     from toolchain.matrix import Outcome
     from toolchain.models.manifest import ModelManifest
@@ -62,6 +73,7 @@ def canvases(_: Context, folder: str = "", count: int = Whole(200)) -> None:
 
 MODEL_HELP = options.help_of(Models) | {
     "model-file": f"a model of yours, one of: {formats.titles()}",
+    "on": ON,
     "share": SHARE,
     "json": JSON,
 }
@@ -70,11 +82,14 @@ MODEL_HELP = options.help_of(Models) | {
 @task(help=MODEL_HELP)
 @guarded
 @options.given(asked=Models)
-def convert(_: Context, *, asked: Models, share: bool = False, json: bool = False) -> None:
+def convert(
+    _: Context, *, asked: Models, on: str = "", share: bool = False, json: bool = False
+) -> None:
     """Convert models to TFLite and ONNX and check them against their source."""
-    from toolchain.shared_cache import shared_store
+    from toolchain.cluster import place_of_work
 
-    _, made = _converted(asked, shared_store.opened(console.note, share=share))
+    with place_of_work.opened(on, console.step, console.note, share=share) as at:
+        _, made = _converted(asked, at.store, at.executor)
     manifests = list(made.manifests.values())
     if json:
         console.show_json([manifest.model_dump(mode="json") for manifest in manifests])
@@ -107,14 +122,15 @@ def compile(  # noqa: A001  # the task's name is the field's word
     opt_level: str = "3",
     compiler: str = "release",
     jobs: int = Whole(0),
+    on: str = "",
     share: bool = False,
     json: bool = False,
 ) -> None:
     """Compile models by TVM to libraries for a target; converts them first where needed."""
     from toolchain import matrix, targets
+    from toolchain.cluster import place_of_work
     from toolchain.compile import cross_link, source_compiler
     from toolchain.compile.compilation import TILED
-    from toolchain.shared_cache import shared_store
     from toolchain.tuning import records
 
     if not target:
@@ -122,29 +138,32 @@ def compile(  # noqa: A001  # the task's name is the field's word
         target = DEFAULT_TARGET
     chosen = targets.target(target)
     levels = options.numbers("opt-level", opt_level)
-    store = shared_store.opened(console.note, share=share)
-    forms, made = _converted(asked, store)
-    if made.jobs == 1:
-        made.refuse()
-    plan = matrix.planned(list(made.manifests.items()), forms, levels)
-    if plan:
-        with console.step(f"compiler: {compiler}") as say:
-            by = source_compiler.by_name(compiler, store, say)
-        linker = cross_link.linker(chosen, store)
-        for line in records.notes(store, chosen, by.version) if TILED in levels else []:
-            console.note(line)
-        done = matrix.compiled(
-            plan,
-            chosen,
-            linker=linker,
-            compiler=by,
-            workers=jobs or None,
-            step=console.step,
-            cache=store,
-        )
-        made.manifests |= done.manifests
-        made.failures += done.failures
-        made.jobs += done.jobs
+    with place_of_work.opened(on, console.step, console.note, share=share) as at:
+        store = at.store
+        at.refuse_compiler(compiler)
+        forms, made = _converted(asked, store, at.executor)
+        if made.jobs == 1:
+            made.refuse()
+        plan = matrix.planned(list(made.manifests.items()), forms, levels)
+        if plan:
+            with console.step(f"compiler: {compiler}") as say:
+                by = source_compiler.by_name(compiler, store, say)
+            linker = cross_link.linker(chosen, store)
+            for line in records.notes(store, chosen, by.version) if TILED in levels else []:
+                console.note(line)
+            done = matrix.compiled(
+                plan,
+                chosen,
+                linker=linker,
+                compiler=by,
+                workers=jobs or None,
+                step=console.step,
+                cache=store,
+                executor=at.executor,
+            )
+            made.manifests |= done.manifests
+            made.failures += done.failures
+            made.jobs += done.jobs
     manifests = list(made.manifests.values())
     if json:
         console.show_json([manifest.model_dump(mode="json") for manifest in manifests])
@@ -184,7 +203,9 @@ def _show_libraries(manifests: Sequence[ModelManifest], target: str) -> None:
     console.show_table("libraries", ["model", "batch", "level", "file", "size", "tuned"], rows)
 
 
-def _converted(asked: Models, store: Store) -> tuple[list[str], Outcome]:
+def _converted(
+    asked: Models, store: Store, executor: Executor | None = None
+) -> tuple[list[str], Outcome]:
     """The variants that were asked for, and what the conversion of all models came to."""
     from toolchain import matrix
     from toolchain.formats import shapes
@@ -217,7 +238,8 @@ def _converted(asked: Models, store: Store) -> tuple[list[str], Outcome]:
     )
     forms = variants.chosen(options.names(asked.variant))
     batches = options.numbers("batch", asked.batch)
-    return forms, matrix.converted(specs, batches, forms, console.step, cache=store)
+    made = matrix.converted(specs, batches, forms, console.step, cache=store, executor=executor)
+    return forms, made
 
 
 def _show_checks(manifests: Sequence[ModelManifest]) -> None:

@@ -1,8 +1,8 @@
-"""What only some users need, installed when asked for: PyTorch, s3fs, onnx2tf, ncnn's tools.
+"""What only some users need, installed when asked for: PyTorch, s3fs, Dask, onnx2tf, ncnn's tools.
 
-PyTorch and s3fs fit beside the rest. onnx2tf pins other versions of TensorFlow, ONNX and NumPy than
-ours, so it lives in a virtual environment of its own and is only ever started as a program; so do
-pnnx, which is one, and the ncnn that runs here what it makes.
+PyTorch, s3fs and Dask fit beside the rest. onnx2tf pins other versions of TensorFlow, ONNX and
+NumPy than ours, so it lives in a virtual environment of its own and is only ever started as a
+program; so do pnnx, which is one, and the ncnn that runs here what it makes.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ EXTRAS = {
             "of by PIP_EXTRA_INDEX_URL",
         ),
         Extra(name="s3", what="keeps a shared cache in a bucket", module="s3fs", apart=False),
+        Extra(name="dask", what="has jobs done by a cluster", module="distributed", apart=False),
         Extra(name="onnx2tf", what="makes .tflite of .onnx and .pt2", module="onnx2tf", apart=True),
         Extra(
             name="ncnn",

@@ -1,0 +1,174 @@
+"""A real scheduler of Dask, and workers that are processes: results, deaths and interrupts."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import clusters
+from tests.support.clusters import job
+from tests.support.shared_caches import Team
+from toolchain.cluster.cluster_executor import ClusterExecutor
+from toolchain.core import paths
+from toolchain.core.errors import ConnectionFailed, UsageError
+from toolchain.core.store import Store, digest_of
+from toolchain.shared_cache import shared_store
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        not importlib.util.find_spec("distributed"), reason="the extra dask is not installed"
+    ),
+]
+
+
+class Cluster:
+    """A scheduler and workers, each a process with a store of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as trial:
+            trial.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{trial.getsockname()[1]}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, *args: str) -> None:
+        """Start one by its name."""
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(paths.ROOT),
+            "EDGEWRIGHT_CACHE": str(self.folder / name),
+        }
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli." + args[0], *args[1:], "--no-dashboard"],
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=self.folder,
+            )
+
+    def scheduler(self) -> None:
+        """Start the scheduler."""
+        port = self.address.rpartition(":")[2]
+        self.start("scheduler", "dask_scheduler", "--host", "127.0.0.1", "--port", port)
+
+    def worker(self, name: str) -> None:
+        """Start a worker of one thread, which nothing starts again."""
+        self.start(
+            name, "dask_worker", self.address, "--name", name, "--nthreads", "1", "--no-nanny",
+            "--host", "127.0.0.1", "--local-directory", str(self.folder),
+        )  # fmt: skip
+
+    def executor(self, team: Team) -> ClusterExecutor:
+        """What sends jobs there."""
+        from toolchain.cluster.scheduler import Scheduler
+
+        stores: list[Any] = [
+            shared_store.opened(team.said.append, share=share, jobs=True) for share in (False, True)
+        ]
+        return ClusterExecutor(Scheduler(self.address), *stores)
+
+
+@pytest.fixture
+def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
+    """A shared cache in a folder, whose key this machine and the workers have."""
+    (tmp_path / "shared").mkdir()
+    found = Team(tmp_path, str(tmp_path / "shared"), monkeypatch)
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "here"))
+    return found
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, team: Team) -> Iterator[Cluster]:
+    """Two workers."""
+    del team  # they take its variables
+    found = Cluster(tmp_path)
+    found.scheduler()
+    for name in ("one", "two"):
+        found.worker(name)
+    try:
+        yield found
+    finally:
+        for process in found.processes.values():
+            process.kill()
+            process.wait()
+
+
+def eventually(what: Any, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def jobs_at(process: subprocess.Popen[bytes]) -> list[str]:
+    """The processes that a worker has started."""
+    return [
+        child
+        for thread in Path(f"/proc/{process.pid}/task").iterdir()
+        for child in (thread / "children").read_text().split()
+    ]
+
+
+def test_what_a_cluster_makes_is_what_is_made_here_though_a_worker_is_killed(
+    cluster: Cluster, team: Team, tmp_path: Path
+) -> None:
+    work = clusters.network(tmp_path / "mine.onnx")
+    killed: list[str] = []
+
+    def progress(line: str) -> None:
+        for name in ("one", "two"):
+            if not killed and f"({name})" in line and "begun" not in line:
+                killed.append(name)
+                cluster.processes[name].kill()
+
+    with cluster.executor(team) as pool:
+        pool.submit(lambda _: None, job(work, progress)).result(timeout=120)
+        pool._scheduler.close()
+    assert killed
+    there = Store(tmp_path / "here").entry(digest_of(work.inputs()))
+    assert there is not None
+    alone = Store(tmp_path / "alone")
+    work.make(alone, clusters.silent)
+    made = alone.entry(digest_of(work.inputs()))
+    assert made is not None
+    assert there.files == made.files
+
+
+def test_an_interrupt_ends_the_processes_at_workers(
+    cluster: Cluster, team: Team, tmp_path: Path
+) -> None:
+    work = clusters.network(tmp_path / "mine.onnx")
+    workers = [cluster.processes[name] for name in ("one", "two")]
+    pool = cluster.executor(team)
+    pool.submit(lambda _: None, job(work))
+    eventually(lambda: any(jobs_at(worker) for worker in workers))
+    pool.__exit__(KeyboardInterrupt, None, None)
+    pool._scheduler.close()
+    eventually(lambda: not any(jobs_at(worker) for worker in workers), seconds=3)
+    assert Store(tmp_path / "here").entry(digest_of(work.inputs())) is None
+
+
+def test_a_stranger_and_nobody_are_one_line() -> None:
+    from toolchain.cluster import scheduler
+
+    with pytest.raises(UsageError, match="no address of a scheduler"):
+        scheduler.Scheduler("scheduler")
+    with pytest.raises(UsageError, match="no credentials"):
+        scheduler.Scheduler("tls://127.0.0.1:1")
+    scheduler.PATIENCE_S = 2
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        for port in (stranger.getsockname()[1], 1):
+            with pytest.raises(ConnectionFailed, match="no scheduler answers") as raised:
+                scheduler.Scheduler(f"tcp://127.0.0.1:{port}")
+            assert "\n" not in raised.value.detail

@@ -1,0 +1,205 @@
+"""Jobs on a cluster: what is made once, what goes elsewhere, and what ends in a line."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import clusters
+from tests.support.clusters import Doubled, PlayedScheduler, job, refuses, works
+from tests.support.shared_caches import Team
+from toolchain.cluster import cluster_executor, differences, place_of_work, task
+from toolchain.cluster.cluster_executor import ClusterExecutor
+from toolchain.cluster.conversion_work import ConversionWork
+from toolchain.cluster.messages import Question
+from toolchain.core.errors import ConnectionFailed, ModelError, UsageError
+from toolchain.core.store import digest_of
+from toolchain.shared_cache import shared_store
+
+A, B = "tcp://a", "tcp://b"
+
+
+@pytest.fixture
+def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
+    """A shared cache in a folder, and workers with stores of their own."""
+    (tmp_path / "shared").mkdir()
+    found = Team(tmp_path, str(tmp_path / "shared"), monkeypatch)
+    monkeypatch.setitem(task.KINDS, "Doubled", Doubled)
+
+    def store(say: Callable[[str], None]) -> Any:
+        there = shared_store.opened(say, share=True, jobs=True)
+        there.root = tmp_path / "worker"
+        return there
+
+    monkeypatch.setattr(task, "_store", store)
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "here"))
+    return found
+
+
+def executor(scheduler: PlayedScheduler, team: Team) -> ClusterExecutor:
+    stores: list[Any] = [
+        shared_store.opened(team.said.append, share=share, jobs=True) for share in (False, True)
+    ]
+    return ClusterExecutor(scheduler, *stores)
+
+
+def doubled(tmp_path: Path, text: str = "ab") -> Doubled:
+    (tmp_path / "text").write_text(text)
+    return Doubled(file=tmp_path / "text")
+
+
+def test_a_job_is_made_there_once_and_found_here(tmp_path: Path, team: Team) -> None:
+    played = PlayedScheduler({A: works(A)})
+    work, lines = doubled(tmp_path), list[str]()
+    with executor(played, team) as pool:
+        entry = pool.submit(lambda _: pool._store.entry(digest_of(work.inputs())), job(work))
+        again = pool.submit(lambda given: given.what, job(work, lines.append))
+        found = entry.result()
+        assert again.result() == "it"
+    assert found.file("twice").read_text() == "abab"
+    assert played.asked == [A], "the second was found"
+    given = {path.name for path in (tmp_path / "worker" / "entries").glob("*/*")}
+    assert digest_of(work.inputs()) in given
+    assert len(given) == 2, "the job's file, and what was made of it"
+
+
+def test_one_that_cannot_do_it_is_passed_over_from_then_on(tmp_path: Path, team: Team) -> None:
+    played = PlayedScheduler({A: refuses(A, "it has Python 2.7"), B: works(B)})
+    lines: list[str] = []
+    with executor(played, team) as pool:
+        for number in range(2):
+            work = Doubled(file=doubled(tmp_path).file, number=number)
+            pool.submit(lambda _: None, job(work, lines.append)).result()
+    assert played.asked == [A, B, B]
+    assert "tcp://a is passed over: it has Python 2.7" in lines
+    assert "begun (b)" in lines, "the worker's name"
+
+
+def test_when_none_is_left_it_ends_and_says_why(tmp_path: Path, team: Team) -> None:
+    played = PlayedScheduler({A: refuses(A, "no space left"), B: refuses(B, "it has Python 2.7")})
+    with (
+        executor(played, team) as pool,
+        pytest.raises(ConnectionFailed, match="can do the job") as e,
+    ):
+        pool.submit(lambda _: None, job(doubled(tmp_path))).result()
+    assert e.value.detail.splitlines() == [f"{A}: no space left", f"{B}: it has Python 2.7"]
+    assert "--on" in e.value.resolution
+
+
+def test_an_error_of_the_job_comes_back_as_it_is(tmp_path: Path, team: Team) -> None:
+    played = PlayedScheduler({A: works(A), B: works(B)})
+    with executor(played, team) as pool, pytest.raises(ModelError, match="it is bad") as raised:
+        pool.submit(lambda _: None, job(doubled(tmp_path, "bad"))).result()
+    assert raised.value.resolution == "have a good one"
+    assert played.asked == [A], "it would fail anywhere"
+
+
+def test_one_that_says_nothing_any_more_is_left(
+    tmp_path: Path, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_executor, "BEAT_S", 0.05)
+    monkeypatch.setattr(cluster_executor, "SILENT_S", 0.2)
+    hangs = threading.Event()
+    played = PlayedScheduler({A: lambda _: str(hangs.wait(30)), B: works(B)})
+    with executor(played, team) as pool:
+        pool.submit(lambda _: None, job(doubled(tmp_path))).result()
+        assert played.asked == [A, B]
+        assert played.cancelled == 1
+        hangs.set()
+
+
+def test_what_is_interrupted_is_ended_there(tmp_path: Path, team: Team) -> None:
+    hangs = threading.Event()
+
+    class Ends(PlayedScheduler):
+        def cancel(self, futures: list[Any]) -> None:
+            super().cancel(futures)
+            hangs.set()
+
+    def killed(_: str) -> str:
+        hangs.wait(30)
+        raise CancelledError
+
+    played = Ends({A: killed})
+    pool = executor(played, team)
+    future = pool.submit(lambda _: None, job(doubled(tmp_path)))
+    while not played.asked:
+        time.sleep(0.01)
+    pool.__exit__(KeyboardInterrupt, None, None)
+    assert played.cancelled == 1
+    with pytest.raises(CancelledError):
+        future.result()
+
+
+def test_what_is_not_signed_as_it_is_there_is_not_taken(
+    tmp_path: Path, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(asked: str) -> str:
+        answer = works(A)(asked)
+        for path in (tmp_path / "shared" / "entries").glob("*/*"):
+            path.write_bytes(path.read_bytes().replace(b"twice", b"twixe"))
+        return answer
+
+    with executor(PlayedScheduler({A: elsewhere}), team) as pool:
+        future = pool.submit(lambda _: None, job(doubled(tmp_path)))
+        with pytest.raises(ConnectionFailed, match="can't be taken") as raised:
+            future.result()
+    assert "trusted_keys" in raised.value.resolution
+    assert not list((tmp_path / "here" / "entries").glob("*/*/twice"))
+
+
+def question(work: Doubled, changed: dict[str, Any] | None = None) -> str:
+    asked = Question(
+        kind="Doubled",
+        work=work.dump(),
+        inputs=dict(work.inputs()),
+        given=None,
+        python=platform.python_version(),
+    )
+    return asked.model_copy(update=changed or {}).model_dump_json()
+
+
+def test_a_worker_of_another_version_says_what_differs(tmp_path: Path, team: Team) -> None:
+    asked = question(doubled(tmp_path))
+    answer = task.answered(clusters.of_another_python(asked), A, clusters.silent)
+    assert answer.outcome == "unfit"
+    assert answer.error is not None
+    assert answer.error.brief.endswith("rather than 2.7.18")
+    for kind in ("Halved", "Doubled"):
+        fields = {"kind": kind, **({} if kind == "Halved" else {"work": {"nothing": 1}})}
+        answer = task.answered(question(doubled(tmp_path), fields), A, clusters.silent)
+        assert answer.error is not None
+        assert answer.error.brief == "it has another version of edgewright"
+
+
+def test_keys_that_differ_are_told_apart_by_name() -> None:
+    here = {"recipe": {"tools": {"apache-tvm": "0.27", "numpy": "2.4"}}, "batch": 1}
+    there = {"recipe": {"tools": {"apache-tvm": "0.26", "numpy": "2.4"}}, "batch": 1}
+    assert differences.between(here, there) == "recipe.tools.apache-tvm: 0.26 there, 0.27 here"
+    many = {str(number): number for number in range(20)}
+    assert differences.between(many, {}).splitlines()[-1] == "and 14 more"
+
+
+def test_a_users_model_goes_with_all_its_files_and_keeps_its_key(tmp_path: Path) -> None:
+    work = clusters.network(tmp_path / "mine.onnx")
+    assert work.files() == {"model/mine.onnx": tmp_path / "mine.onnx"}
+    there = ConversionWork.load(work.dump()).at(tmp_path / "there")
+    assert there.spec.path == tmp_path / "there" / "model" / "mine.onnx"
+    assert there.inputs() == work.inputs()
+
+
+def test_without_a_shared_cache_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGEWRIGHT_SHARED_CACHE", raising=False)
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://scheduler:8786")
+    with (
+        pytest.raises(UsageError, match="no shared cache"),
+        place_of_work.opened("", pytest.fail, pytest.fail, share=False),
+    ):
+        pass

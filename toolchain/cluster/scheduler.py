@@ -1,0 +1,162 @@
+"""A scheduler of Dask, as the executor asks it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from toolchain.cluster import task
+from toolchain.cluster.messages import CONVERSIONS, JOBS, TOPIC
+from toolchain.core.errors import ConnectionFailed, UsageError
+from toolchain.workstation import extras
+
+ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^/\s]+:\d+/?")
+PATIENCE_S = 10
+NOISY = ("distributed", "distributed.client", "distributed.core", "distributed.comm", "tornado")
+
+
+class Scheduler:
+    """A connection to a scheduler.
+
+    Args:
+        address: such as tcp://scheduler:8786.
+
+    Raises:
+        UsageError: the address is none, or its credentials are missing.
+        ModelError: the extra is not installed.
+        ConnectionFailed: no scheduler answers there, or one of another version.
+    """
+
+    def __init__(self, address: str) -> None:
+        if not ADDRESS.fullmatch(address):
+            raise UsageError(
+                f"{address} is no address of a scheduler",
+                resolution="for example: --on tcp://scheduler:8786, or tls://scheduler:8786",
+            )
+        extras.python("dask")
+        self.address = address
+        self._client = _client(address)
+        try:
+            self._refuse_other_version()
+            self._prepare_workers()
+        except BaseException:
+            self.close()
+            raise
+
+    def workers(self) -> dict[str, int]:
+        """The threads of each worker, by its address."""
+        found = self._client.scheduler_info()["workers"]
+        return {address: int(said["nthreads"]) for address, said in found.items()}
+
+    def submit(self, asked: str, key: str, workers: Sequence[str] | None, *, heavy: bool) -> Any:
+        """Send a job; what is given back has `result(timeout)`.
+
+        Args:
+            asked: the question.
+            key: of the job: while one is there, the same is not done twice.
+            workers: that may do it; all when None.
+            heavy: whether it takes the memory of a conversion.
+        """
+        return self._client.submit(
+            task.run,
+            asked,
+            key=key,
+            workers=workers,
+            resources={JOBS: 1, **({CONVERSIONS: 1} if heavy else {})},
+        )
+
+    def listen(self, heard: Callable[[Any], None]) -> None:
+        """Have a function called with each thing that workers say."""
+        self._client.subscribe_topic(TOPIC, lambda event: heard(event[1]))
+
+    def cancel(self, futures: Sequence[Any]) -> None:
+        """End jobs, where they are."""
+        if self._client.status == "running":
+            self._client.cancel(list(futures))
+
+    @property
+    def running(self) -> bool:
+        """Whether the scheduler is still there."""
+        return bool(self._client.status == "running")
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close(timeout=2)
+
+    def _refuse_other_version(self) -> None:
+        from distributed import __version__
+
+        said = self._client.get_versions(check=False)["scheduler"]["packages"]
+        if said.get("distributed") != __version__:
+            raise ConnectionFailed(
+                f"the scheduler at {self.address} is of another version",
+                detail=f"distributed {said.get('distributed')} there, {__version__} here",
+                resolution="install the extra there too: invoke setup --extra dask",
+            )
+
+    def _prepare_workers(self) -> None:
+        """Have each worker, those that come later too, say how much it takes."""
+        from toolchain.cluster.worker_resources import Resources
+
+        try:
+            self._client.register_plugin(Resources(), name="edgewright")
+        except Exception as error:  # whatever importing our code raised there
+            if self.workers() and not self._can_work():
+                raise ConnectionFailed(
+                    f"no worker of {self.address} can import edgewright",
+                    detail=str(error).splitlines()[0] if str(error) else type(error).__name__,
+                    resolution="start workers by a checkout's Python: PYTHONPATH=CHECKOUT",
+                ) from error
+
+    def _can_work(self) -> bool:
+        found = self._client.scheduler_info()["workers"].values()
+        return any(JOBS in said.get("resources", {}) for said in found)
+
+
+def _client(address: str) -> Any:
+    import distributed
+    from distributed.versions import VersionMismatchWarning
+
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore", VersionMismatchWarning)  # it is refused, in a line
+    try:
+        # a client waits for ever for who accepts a connection and says nothing
+        asyncio.run(asyncio.wait_for(_greet(address), PATIENCE_S))
+        return distributed.Client(
+            address, timeout=PATIENCE_S, set_as_default=False, name="edgewright"
+        )
+    except (TypeError, ValueError, RuntimeError) as error:
+        if address.startswith(("tls", "wss")):
+            raise UsageError(
+                f"there are no credentials for {address}",
+                detail=str(error).splitlines()[0],
+                resolution="name them in Dask's configuration: "
+                "DASK_DISTRIBUTED__COMM__TLS__CA_FILE and others (docs/how-to/cluster.md)",
+            ) from error
+        raise _away(address, error) from error
+    except Exception as error:  # what answers may be anything, and its errors have no base
+        raise _away(address, error) from error
+
+
+async def _greet(address: str) -> None:
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    credentials = Security().get_connection_args("client")
+    comm = await connect(address, timeout=PATIENCE_S, **credentials)
+    await comm.close()
+
+
+def _away(address: str, error: Exception) -> ConnectionFailed:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return ConnectionFailed(
+        f"no scheduler answers at {address}",
+        detail=lines[0],
+        resolution="start one there, `dask scheduler`, or give the address that it prints; one "
+        "with certificates has tls://",
+    )
