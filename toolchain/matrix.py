@@ -20,8 +20,7 @@ from pathlib import Path
 from toolchain.cluster.compilation_work import CompilationWork
 from toolchain.cluster.conversion_work import ConversionWork, VariantWork
 from toolchain.cluster.side_by_side import jobs_of, results
-from toolchain.cluster.work import CONVERSION, Job
-from toolchain.compile import compilation
+from toolchain.cluster.work import CONVERSION, Job, Work
 from toolchain.compile.compilation import TILED, Compiler, Linker, compile_model, note_refusal
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.convert import conversion, runtime_artifacts
@@ -194,9 +193,9 @@ def _side_by_side(
         of = job.what
         return conversion.convert(of.spec, of.batch, progress=job.progress, cache=cache)
 
-    _read_code(jobs)
+    works = [ConversionWork(spec=job.spec, batch=job.batch) for job in jobs]
+    _read_code(works)
     with step(f"convert {len(jobs)} networks, {how}") as say:
-        works = [ConversionWork(spec=job.spec, batch=job.batch) for job in jobs]
         made = results(pool, one, jobs_of(jobs, works, say), _unconverted)
     return {job.folder: done for job, done in zip(jobs, made, strict=True)}
 
@@ -241,6 +240,7 @@ def _elsewhere(
     def failed(name: str, error: EdgewrightError) -> Failure | None:
         return Failure(what=name, error=error)
 
+    _read_code([work for _, work in works])
     with step(f"convert {len(works)} variants, on the cluster") as say:
         names = [name for name, _ in works]
         asked = jobs_of(names, [work for _, work in works], say)
@@ -248,15 +248,15 @@ def _elsewhere(
     return {one.what: one for one in made if one is not None}
 
 
-def _read_code(jobs: Sequence[Conversion]) -> None:
+def _read_code(works: Sequence[Work]) -> None:
     """Have our code hashed, once for all: CPython 3.11 may fail to parse in two threads at once.
 
-    It then raises "SystemError: AST constructor recursion depth mismatch". What is wrong with a job
-    is told when it is its turn.
+    It then raises "SystemError: AST constructor recursion depth mismatch". What is wrong with a
+    work is told when it is its turn.
     """
-    for job in jobs:
+    for work in works:
         with suppress(EdgewrightError):
-            conversion.identity(job.spec, job.batch)
+            work.inputs()
 
 
 def _cores() -> int:
@@ -337,7 +337,6 @@ def compiled(
     cores = workers or _cores()
     at_once = max(1, min(len(plan), cores))
     tuned = _tuned(plan, target, compiler, where)
-    compilation.code()  # hashed once for all, as `_read_code` does
     started = time.monotonic()
 
     def one(job: Job[Compilation]) -> Failure | None:
@@ -359,6 +358,7 @@ def compiled(
         return None
 
     works = [_work(job, target, linker, tuned) for job in plan]
+    _read_code(works)
     how = "on the cluster" if executor is not None else f"{at_once} at once"
     with step(_title(plan, target, how)) as say:
         with ThreadPoolExecutor(at_once) as here:
