@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from deploy.measure import bench
 from deploy.measure.bench import Progress
 from deploy.measure.runner_protocol import Connection, Job
+from toolchain.core.errors import BenchError
 from toolchain.results.measurement import Measurement, Result
 
 
@@ -58,7 +59,7 @@ def profiled(
         a job whose runtime doesn't tell has failed.
 
     Raises:
-        BenchError: the runner could not start, or ended early.
+        BenchError: the runner could not start, ended early, or knows of no operators.
     """
     attempt = bench.measured(
         conn,
@@ -69,6 +70,11 @@ def profiled(
         progress=progress,
     )
     attempt.refuse_what_is_missing("run the same command again")
+    if any(m.status == "ok" and not m.operators for m in attempt.result.measurements):
+        raise BenchError(
+            "the runner on the device is of an earlier version, which times no operators",
+            resolution=bench.DEPLOY_AGAIN,
+        )
     return attempt.result
 
 

@@ -8,7 +8,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -19,9 +19,10 @@ from edgewright_runner.backends import tvm as tvm_backend
 from edgewright_runner.job import DEFAULTS, Reporter, measure
 from onnx import TensorProto, helper
 
-from deploy.measure import profile
+from deploy.measure import bench, profile
 from tests.support import measured
-from toolchain.results.measurement import Measurement
+from toolchain.core.errors import BenchError
+from toolchain.results.measurement import Measurement, Result
 
 ITS = {"inputs": [{"name": "x"}], "outputs": [{"name": "y"}]}
 
@@ -156,6 +157,28 @@ def test_kinds_are_summed_and_those_that_took_most_come_first() -> None:
         ("Conv", 2, 80.0, 0.8), ("Relu", 2, 20.0, 0.2),
     ]  # fmt: skip
     assert found[0].slowest == "c"
+
+
+@pytest.mark.parametrize("status", ["ok", "failed"])
+def test_a_runner_that_knows_of_no_operators_is_told_from_one_that_failed(
+    status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = measured.measurement() if status == "ok" else measured.failed()
+    attempt = bench.Attempt(result=measured.result(answer), planned=1, failure=None, noise=[])
+    monkeypatch.setattr(bench, "measured", lambda *_, **__: attempt)
+
+    def asked() -> Result:
+        return profile.profiled(
+            cast("Any", None), host="board", release="current", emulated=False, jobs=[],
+            inferences=1, progress=lambda _: None,
+        )  # fmt: skip
+
+    if status == "ok":
+        with pytest.raises(BenchError, match="earlier version") as caught:
+            asked()
+        assert "deploy again" in caught.value.resolution
+    else:
+        assert asked() == attempt.result
 
 
 def test_operators_that_took_nothing_have_no_share() -> None:
