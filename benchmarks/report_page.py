@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import random
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import numpy as np
 
 from tests.support import measured
 from toolchain.models.variants import VARIANTS
@@ -28,15 +29,15 @@ TIMES = 40
 
 def a_matrix(networks: int) -> Result:
     """Made-up measurements of a real board, the same in each run."""
-    drawn = random.Random(1)  # noqa: S311 no secret
+    drawn = np.random.default_rng(1)
     every = itertools.product(range(networks), BATCHES, RUNTIMES, VARIANTS, THREADS)
     return measured.result(*(_one(drawn, *one) for one in every))
 
 
 def _one(
-    drawn: random.Random, network: int, batch: int, runtime: str, variant: str, threads: int
+    drawn: np.random.Generator, network: int, batch: int, runtime: str, variant: str, threads: int
 ) -> Measurement:
-    correct = drawn.randint(80, 99)
+    correct = int(drawn.integers(80, 100))
     median = drawn.uniform(1, 9) * measured.MS * batch
     return measured.measurement(
         model=f"network-{network}",
@@ -50,7 +51,7 @@ def _one(
             "total": 100, "available": 100, "correct": correct, "correct_top5": 100,
             "reference_correct": correct,
         },
-        artifact={"file": variant, "sha256": "0" * 64, "size": drawn.randint(10**5, 10**6)},
+        artifact={"file": variant, "sha256": "0" * 64, "size": int(drawn.integers(10**5, 10**6))},
     )  # fmt: skip
 
 

@@ -76,6 +76,27 @@ class Deployed:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Jobs(Deployed):
+    """What of it is run, and on how many threads."""
+
+    model: str = option("", "models, separated by commas; all that are deployed when left out")
+    batch: str = option("", "batch sizes, separated by commas; all that are deployed when left out")
+    threads: str = option("1", "thread counts, separated by commas")
+
+    def chosen(self) -> Selection:
+        """What is to be run.
+
+        Raises:
+            UsageError: a batch size, a level or a number of threads is no number.
+        """
+        return self.selection(
+            models=options.names(self.model),
+            batches=options.numbers("batch", self.batch),
+            threads=options.numbers("threads", self.threads),
+        )
+
+
 @task(
     help={
         "target": TARGET,
@@ -144,12 +165,9 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
 
 @task(
     help=HOST_HELP
-    | options.help_of(Deployed)
+    | options.help_of(Jobs)
     | {
         "budget": "seconds to measure each model under each runtime; at least three samples",
-        "model": "models, separated by commas; all that are deployed when left out",
-        "batch": "batch sizes, separated by commas; all that are deployed when left out",
-        "threads": "thread counts, separated by commas",
         "parity-samples": "inputs whose outputs are compared with the reference",
         "count-instructions": "count guest instructions an inference instead (emulated devices)",
         "anew": "measure all again, also when the last run was cut short",
@@ -158,16 +176,13 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
     }
 )
 @guarded
-@options.given(asked=Deployed)
+@options.given(asked=Jobs)
 def bench(
     _: Context,
     *,
     host: str = "",
     budget: float = Amount(10),
-    model: str = "",
-    asked: Deployed,
-    batch: str = "",
-    threads: str = "1",
+    asked: Jobs,
     parity_samples: int = Whole(8),
     count_instructions: bool = False,
     anew: bool = False,
@@ -188,11 +203,7 @@ def bench(
     with alone_on(host, inventory, "bench", quiet=quiet_device) as (device, conn, say):
         current = f"{device.root}/current"
         release = deployed.deployed(conn, current)
-        selection = asked.selection(
-            models=options.names(model),
-            batches=options.numbers("batch", batch),
-            threads=options.numbers("threads", threads),
-        )
+        selection = asked.chosen()
         settings = measurement.Settings(budget_s=budget, parity_samples=parity_samples)
         before = matrix_order.unfinished(
             [] if anew else measurement.load_all(paths.results(), console.note),

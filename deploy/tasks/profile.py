@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
-from deploy.tasks.measure import Deployed, alone_on
+from deploy.tasks.measure import Jobs, alone_on
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import HOST_HELP, INVENTORY, Whole
@@ -22,25 +22,19 @@ INFERENCES, TOP = 10, 12
 
 @task(
     help=HOST_HELP
-    | options.help_of(Deployed)
+    | options.help_of(Jobs)
     | {
-        "model": "models, separated by commas; all that are deployed when left out",
-        "batch": "batch sizes, separated by commas; all that are deployed when left out",
-        "threads": "thread counts, separated by commas",
         "inferences": "whose mean is shown",
         "top": "so many kinds of operators are printed",
     }
 )
 @guarded
-@options.given(asked=Deployed)
+@options.given(asked=Jobs)
 def profile(
     _: Context,
     *,
     host: str = "",
-    model: str = "",
-    asked: Deployed,
-    batch: str = "",
-    threads: str = "1",
+    asked: Jobs,
     inferences: int = Whole(INFERENCES),
     top: int = Whole(TOP),
     inventory: str = INVENTORY,
@@ -56,17 +50,12 @@ def profile(
     with alone_on(host, inventory, "profile", quiet=False) as (device, conn, say):
         current = f"{device.root}/current"
         release = deployed.deployed(conn, current)
-        selection = asked.selection(
-            models=options.names(model),
-            batches=options.numbers("batch", batch),
-            threads=options.numbers("threads", threads),
-        )
         result = profiling.profiled(
             conn,
             host=host,
             release=current,
             emulated=device.emulated,
-            jobs=deployed.plan(release, selection),
+            jobs=deployed.plan(release, asked.chosen()),
             inferences=inferences,
             progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
         )

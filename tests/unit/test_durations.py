@@ -34,6 +34,11 @@ def test_what_this_machine_took_counts_first_and_the_longest_of_it(store: Store)
     assert durations.expected(["ncnn"], store) == "about 10 minutes"
 
 
+def test_what_a_cache_had_says_nothing_of_a_build(store: Store) -> None:
+    durations.record("onnxruntime", 30, store)
+    assert durations.expected(["onnxruntime"], store) == "about 30 minutes"
+
+
 def test_a_wheel_of_a_user_is_known_once_it_was_built(store: Store) -> None:
     assert durations.expected(["theirs"], store) == ""
     assert durations.expected(["ncnn", "theirs"], store) == (

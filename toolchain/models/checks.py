@@ -34,7 +34,8 @@ class OutputCheck(_Part):
 class Check(_Part):
     """A conversion against what it was made from, on the samples.
 
-    A variant's TFLite form is compared with the source model, the others with that form.
+    A variant's TFLite form is compared with the source model, the others with that form; where
+    there is none, the ONNX graph with the source, and libraries with it.
 
     Attributes:
         stage: "tflite", "onnx", "tvm-x86" (compiled for this machine with the same passes), or the

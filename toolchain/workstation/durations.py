@@ -24,6 +24,7 @@ USUAL = {
     "tvm_runtime": 254.0,
     "tvm_runtime_source": 254.0,
 }
+CACHED = 4  # what takes so many times less came from a cache
 _Known = TypeAdapter(dict[str, float])
 
 
@@ -48,6 +49,8 @@ def expected(names: Sequence[str], store: Store, cores: int | None = None) -> st
 def record(name: str, seconds: float, store: Store) -> None:
     """Keep what a build took, where none of that wheel took longer: most was compiled then.
 
+    Far less than usual is not kept: what a cache had was not compiled.
+
     Args:
         name: of the recipe.
         seconds: by the clock; 0 where nothing was built.
@@ -55,7 +58,7 @@ def record(name: str, seconds: float, store: Store) -> None:
     """
     took = seconds * (os.cpu_count() or 1)
     known = _measured(store)
-    if took > known.get(name, 0.0):
+    if took > max(known.get(name, 0.0), USUAL.get(name, 0.0) / CACHED):
         text = _Known.dump_json({**known, name: round(took, 1)})
         write_atomically(store.root / FILE, text)
 

@@ -55,9 +55,10 @@ def _said(
     elif (
         node.op_type == "DepthToSpace"
         and attributes.get("mode", b"DCR") == b"DCR"
-        and all(shapes.get(node.input[0], [0]))
+        and len(shape := shapes.get(node.input[0], ())) == 4
+        and all(shape)
     ):
-        yield from _depth_to_space(model, node, attributes["blocksize"], shapes[node.input[0]])
+        yield from _depth_to_space(model, node, attributes["blocksize"], shape)
     else:
         yield node
 
