@@ -24,27 +24,41 @@ from deploy.agent.service import restart
 from deploy.agent.state import State
 
 CONFIRMED = b"c"
+READY = b"r"
 
 
 class Watch:
-    """The child that waits.
+    """The child that waits. It is there, and alone, before anything is switched.
 
     Args:
         state: the device, its lock held.
         seconds: how long a confirmation may take.
+
+    Raises:
+        Failure: it could not be started.
     """
 
     def __init__(self, state: State, seconds: float) -> None:
         ear, self.mouth = os.pipe()
+        ready, told = os.pipe()
         agent = os.getpid()
         self.child = os.fork()
         if self.child == 0:
             try:
-                _alone({ear, state.lock_file})
+                _alone({ear, told, state.lock_file})
+                os.write(told, READY)
+                os.close(told)
                 _wait(state, ear, agent, seconds)
             finally:
                 os._exit(0)
         os.close(ear)
+        os.close(told)
+        # until then what kills the agent's group kills the child too, and nobody goes back
+        answer = os.read(ready, 1)
+        os.close(ready)
+        if answer != READY:
+            self.end()
+            raise Failure("failed", "the device could not start what undoes an unconfirmed switch")
 
     def end(self) -> None:
         """Let it go: the switch was confirmed, or undone."""
