@@ -115,14 +115,14 @@ def convert(request: ConversionRequest, progress: Progress) -> None:
     reference = Reference(inputs=inputs, samples=samples.fed(outputs.arrays), outputs=outputs)
     _refuse_other_labels(spec, reference.outputs)
     _check(network, reference, forms, progress)
+    known = Known.of(spec, network, inputs, reference.outputs)
+    if forms.tflite is not None:
+        from toolchain.convert import tflite_metadata_writer  # starts TensorFlow
+
+        forms.tflite = tflite_metadata_writer.described(
+            forms.tflite, known, reference.outputs.tensors, forms.bound
+        )
     _write(folder, reference, forms)
-    classified = reference.outputs.is_classification
-    known = Known(
-        spec=spec,
-        inputs=inputs,
-        described=network.described(),
-        scores=reference.outputs.tensors[0].shape[1] if classified else None,
-    )
     _manifest(known, source, reference, forms, folder).save(folder)
 
 
@@ -344,7 +344,7 @@ def _manifest(
     samples = reference.samples
     return ModelManifest(
         model=spec.name,
-        title=_title(spec),
+        title=network_metadata.title(spec),
         batch=reference.batch,
         source=source,
         inputs=list(reference.inputs),
@@ -363,12 +363,6 @@ def _manifest(
         checks=sorted(forms.checks, key=lambda c: c.stage),
         missing=forms.missing,
     )
-
-
-def _title(spec: ModelSpec) -> str:
-    if spec.entry is not None:
-        return spec.entry.title
-    return spec.own.title if spec.own is not None and spec.own.title else spec.name
 
 
 def _refuse_other_labels(spec: ModelSpec, outputs: Outputs) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain import runtimes
+from toolchain.convert.parity import Outputs
 from toolchain.core.errors import ModelError
-from toolchain.formats.network import Described
+from toolchain.formats.network import Described, Network
 from toolchain.formats.signature import Tensor
 from toolchain.models import catalogue
 from toolchain.models.detection import Detection
@@ -39,6 +40,21 @@ class Known:
     inputs: tuple[Tensor, ...]
     described: Described | None = None
     scores: int | None = None
+
+    @classmethod
+    def of(
+        cls, spec: ModelSpec, network: Network, inputs: tuple[Tensor, ...], outputs: Outputs
+    ) -> Known:
+        """A network that was read, with its inputs' sizes and what it gave."""
+        scores = outputs.tensors[0].shape[1] if outputs.is_classification else None
+        return cls(spec=spec, inputs=inputs, described=network.described(), scores=scores)
+
+
+def title(spec: ModelSpec) -> str:
+    """What a network is called where people read it."""
+    if spec.entry is not None:
+        return spec.entry.title
+    return spec.own.title if spec.own is not None and spec.own.title else spec.name
 
 
 def of_model(known: Known) -> Metadata | None:

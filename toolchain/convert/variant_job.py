@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from toolchain.convert import parity, tflite_binding
+from toolchain.convert import parity, tflite_binding, tflite_metadata_writer
 from toolchain.convert.conversion_job import (
     Reference,
     fixed_inputs,
@@ -23,6 +23,7 @@ from toolchain.convert.conversion_job import (
     run_all,
     run_graph,
 )
+from toolchain.convert.network_metadata import Known
 from toolchain.convert.requests import Part, VariantRequest
 from toolchain.convert.training import (
     batch_norm_folding,
@@ -108,9 +109,12 @@ def _of_tensorflow(
     settings = tflite_settings.settings(variant.name, inputs, known)
     tflite = tensorflow_graph.to_tflite(network.graph(inputs), settings)
     name = f"{variant.name}.tflite"
-    (folder / name).write_bytes(tflite)
     progress("running it")
     bound = tflite_binding.run(tflite, inputs, source.samples, source.outputs)
+    known_of = Known.of(spec, network, inputs, source.outputs)
+    (folder / name).write_bytes(
+        tflite_metadata_writer.described(tflite, known_of, source.outputs.tensors, bound)
+    )
     checks = [parity.measure(manifest.TFLITE, source.outputs, bound.found, variant=variant.name)]
     missing: dict[str, str] = {}
     made = None
