@@ -29,6 +29,7 @@ from toolchain.commandline import console, options
 from toolchain.compile import compilation as compiling
 from toolchain.compile.compilation import Linker
 from toolchain.compile.compilation_request import COMPILE, CompilationRequest
+from toolchain.compile.importing.source_graph import SourceGraph
 from toolchain.convert.requests import CONVERT, ConversionRequest, Part
 from toolchain.core import paths, process, worker
 from toolchain.core.worker import Answer, Job, Request
@@ -120,13 +121,15 @@ def request(place: Path, level: int, folder: Path) -> CompilationRequest:
     """What compiling a converted model takes."""
     manifest = ModelManifest.load(place)
     return CompilationRequest(
-        onnx=place / manifest.graph(PLAIN).file,
+        source=SourceGraph(
+            inputs=tuple(manifest.inputs),
+            outputs=tuple(manifest.outputs),
+            onnx=place / manifest.graph(PLAIN).file,
+        ),
         samples=place / manifest.samples.file,
         variant=PLAIN,
         reference=None,
         batch=manifest.batch,
-        inputs=tuple(manifest.inputs),
-        outputs=tuple(manifest.outputs),
         target=targets.target(TARGET).tvm(),
         opt_level=level,
         tuned={},

@@ -273,7 +273,7 @@ def _memory() -> int:
 def planned(
     manifests: Sequence[tuple[Path, ModelManifest]], forms: Sequence[str], levels: Sequence[int]
 ) -> list[Compilation]:
-    """The compilations of converted models: each form that has a graph, or that says why not."""
+    """The compilations of converted models: each variant that has a form to import."""
     return [
         Compilation(
             folder=folder, model=manifest.model, batch=manifest.batch, variant=form, opt_level=level
@@ -281,9 +281,7 @@ def planned(
         for folder, manifest in manifests
         for form in forms
         for level in levels
-        if (form == PLAIN and manifest.onnx is not None)
-        or form in manifest.tflite
-        or form in manifest.graphs
+        if form in manifest.tflite or form in manifest.onnx_graphs
     ]
 
 

@@ -15,7 +15,7 @@ from deploy.measure.runner_protocol import Connection, Job, JobSignature, comman
 from toolchain import runtimes, targets
 from toolchain.bundle.choice import ALL
 from toolchain.core.errors import BenchError, CommandError, UsageError
-from toolchain.models.manifest import GRAPH, ModelManifest, in_order, missing_key
+from toolchain.models.manifest import LIBRARY, ModelManifest, in_order, missing_key
 from toolchain.runtimes import Runtime
 
 ANSWER_S = 120.0
@@ -159,7 +159,7 @@ def left_out(there: Deployed, selection: Selection) -> list[str]:
 
 def _why(runtime: Runtime, model: ModelManifest) -> str:
     """Why a deployed model has nothing for a runtime."""
-    key = GRAPH if runtime.has_opt_levels else runtime.name
+    key = LIBRARY if runtime.has_opt_levels else runtime.name
     makes = "compile" if runtime.has_opt_levels else "convert"
     why = model.missing.get(missing_key(key)) or runtime.unmade()
     return why or (

@@ -69,8 +69,15 @@ def test_why_no_library_could_be_made_is_gone_once_there_is_one() -> None:
     refused = a_manifest().with_missing("tvm", "TVM can't import operator LSTM")
     assert refused.plain() == a_manifest()
     assert refused.with_library("rv64gc", a_library(3), a_check(3)).missing == {}
-    without = refused.model_copy(update={"onnx": None})
-    assert without.plain() == without
+
+
+def test_why_there_is_no_graph_stays_where_a_library_is_made_of_another_form() -> None:
+    without = a_manifest().model_copy(update={"onnx": None}).with_missing("onnx", "no operator")
+    made = without.with_missing("tvm", "no operator either")
+    assert made.plain() == without
+    compiled = made.with_library("rv64gc", a_library(3), a_check(3))
+    assert compiled.missing == {"onnx": "no operator"}
+    assert compiled.plain() == without
 
 
 OUTSIDE = ["../x", "/etc/passwd", "a/../../x", "..", ".", "", "a//b", "./a", "a/.", "a\nb", "a\0b"]

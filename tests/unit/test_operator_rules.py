@@ -14,9 +14,9 @@ from onnx.reference import ReferenceEvaluator
 
 from tests.support.conformance.single_nodes import RANDOM, Array, body, f32, floats, ints, one
 from toolchain.compile import onnx_import, operators
+from toolchain.compile.importing.preparation import PREPARED, PreparationRequest
+from toolchain.compile.importing.preparation_job import prepare_graph
 from toolchain.compile.operators.prepare import prepare
-from toolchain.compile.preparation import PREPARED, PreparationRequest
-from toolchain.compile.preparation_job import prepare_graph
 from toolchain.core import plugins
 from toolchain.core.errors import ModelError
 from toolchain.formats import onnx_reference

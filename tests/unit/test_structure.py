@@ -38,7 +38,7 @@ SEAMS = {
 # files that may spell a runtime's name, beside its own modules, and why
 SPELL_A_RUNTIME = {
     "toolchain/bundle/choice.py": "it shortens model.json, which has the word",
-    "toolchain/compile/preparation.py": "a library whose version decides what is prepared",
+    "toolchain/compile/importing/preparation.py": "its version decides what is prepared",
     "toolchain/convert/conversion.py": "the same of what is converted",
     "toolchain/formats/tflite_file.py": "a kind of model file has that name too",
     "toolchain/models/manifest.py": "model.json's own words, from before it had `artifacts`",

@@ -18,6 +18,7 @@ from tests.support.networks import CASES, expected, lowered, random
 from toolchain.compile import compilation_job as work
 from toolchain.compile import forked_worker, pipeline
 from toolchain.compile.compilation_request import CompilationRequest, compile_surely
+from toolchain.compile.importing.source_graph import SourceGraph
 from toolchain.compile.tir import trial_builds
 from toolchain.core.errors import CommandError, ModelError
 
@@ -109,13 +110,11 @@ class CrashingCompiler:
 
 def asked(folder: Path) -> CompilationRequest:
     return CompilationRequest(
-        onnx=folder / "a.onnx",
+        source=SourceGraph(inputs=(), outputs=(), onnx=folder / "a.onnx"),
         samples=folder / "a.npz",
         variant="fp32",
         reference=None,
         batch=1,
-        inputs=(),
-        outputs=(),
         target={"kind": "llvm"},
         opt_level=3,
         tuned={},

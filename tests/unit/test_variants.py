@@ -22,7 +22,7 @@ def a_part(sha: str = SHA, graph: bool = True, tflite: str = SHA) -> VariantPart
         reference=a_file("reference-int8.npy"),
         graph=a_file("int8.onnx", sha) if graph else None,
         checks=[a_check("tflite")],
-        missing={} if graph else {"tvm int8": "no operator"},
+        missing={} if graph else {"onnx int8": "no operator"},
     )
 
 
@@ -102,11 +102,11 @@ def test_a_variant_without_a_graph_says_why() -> None:
     with pytest.raises(UsageError, match="no ONNX graph of variant int8") as caught:
         made.graph("int8")
     assert caught.value.detail == "no operator"
-    assert "tvm int8" not in made.with_variant("int8", a_part()).missing
+    assert "onnx int8" not in made.with_variant("int8", a_part()).missing
 
 
 def test_a_network_without_a_graph_says_why_and_where_it_runs() -> None:
-    made = a_manifest().model_copy(update={"onnx": None, "missing": {"tvm": "no operator"}})
+    made = a_manifest().model_copy(update={"onnx": None, "missing": {"onnx": "no operator"}})
     with pytest.raises(UsageError, match="no ONNX graph of variant fp32") as caught:
         made.graph("fp32")
     assert caught.value.detail == "no operator"

@@ -9,7 +9,7 @@ from toolchain import runtimes
 from toolchain.bundle.choice import ALL, refuse_unsupported
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.models import place
-from toolchain.models.manifest import FILE, GRAPH, ModelManifest, missing_key
+from toolchain.models.manifest import FILE, GRAPH, LIBRARY, ModelManifest, missing_key
 from toolchain.targets import Target
 
 
@@ -64,8 +64,8 @@ def _is_made_for(target: Target, manifest: ModelManifest) -> bool:
     What runs by wheels of its own doesn't count: it is sent when its runtime is named.
     """
     executed = runtimes.executed(manifest, target)
-    converted = [manifest.onnx, *manifest.graphs.values(), *manifest.tflite.values()]
-    by_conversion = {file.file for file in converted if file is not None}
+    converted = [*manifest.onnx_graphs.values(), *manifest.tflite.values()]
+    by_conversion = {file.file for file in converted}
     if any(
         artifact.target == target.name
         or (
@@ -76,7 +76,7 @@ def _is_made_for(target: Target, manifest: ModelManifest) -> bool:
         for runtime, artifact in executed
     ):
         return True
-    return bool(executed) and missing_key(GRAPH) in manifest.missing
+    return bool(executed) and bool({GRAPH, LIBRARY} & manifest.missing.keys())
 
 
 def _refuse_untaken(
@@ -86,7 +86,7 @@ def _refuse_untaken(
     if not manifests or not executed_by or ALL in executed_by:
         return
     asked = [runtimes.runtime(by) for by in executed_by]
-    keys = {GRAPH if one.has_opt_levels else one.name: one.unmade() for one in asked}
+    keys = {LIBRARY if one.has_opt_levels else one.name: one.unmade() for one in asked}
     reasons = {
         f"{key}: {why}"
         for manifest in manifests

@@ -11,18 +11,18 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolchain.compile import preparation
 from toolchain.compile.compilation_request import (
     COMPILE,
     OBJECTS,
     CompilationRequest,
-    Flatbuffer,
     TileRecord,
     compile_surely,
 )
+from toolchain.compile.importing import preparation
+from toolchain.compile.importing.source_graph import SourceGraph
 from toolchain.core import fingerprint, plugins, provenance, store, worker
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.provenance import Claim, Material
@@ -140,8 +140,7 @@ class LibraryPlan:
                 "prepare": preparation.recipe(),
                 **self.compiler.identity,
             },
-            "onnx": self.present.graph(self.variant).sha256,
-            **_of_flatbuffer(self.present, self.variant),
+            **preparation.identity(self.present, self.variant),
             "samples": self.present.samples.sha256,
             "target": self.target.tvm(),
             "caches": self.target.caches.model_dump(),
@@ -153,37 +152,23 @@ class LibraryPlan:
         """All that decides its objects, which are the same whatever links them."""
         return {**self.inputs(), "step": "compile", "link": ""}
 
-    def request(self, into: Path, graph: Path, *, check_in_parallel: bool) -> CompilationRequest:
-        """What the worker is asked, to fill a folder with objects of the prepared graph."""
+    def request(
+        self, into: Path, source: SourceGraph, *, check_in_parallel: bool
+    ) -> CompilationRequest:
+        """What the worker is asked, to fill a folder with objects of the source graph."""
         reference = self.present.references.get(self.variant)
         return CompilationRequest(
-            onnx=graph,
+            source=source,
             samples=self.folder / self.present.samples.file,
             variant=self.variant,
             reference=self.folder / reference.file if reference else None,
             batch=self.present.batch,
-            inputs=tuple(self.present.inputs),
-            outputs=tuple(self.present.outputs),
             state=self.present.state,
             target=self.target.tagged(),
             opt_level=self.opt_level,
             tuned=dict(self.tiles),
             check_in_parallel=check_in_parallel,
             folder=into,
-            flatbuffer=self.flatbuffer(),
-        )
-
-    def flatbuffer(self) -> Flatbuffer | None:
-        """The variant's TensorFlow Lite form, if it has one."""
-        form, present = self.present.tflite.get(self.variant), self.present
-        if form is None:
-            return None
-        inputs = manifest.in_order(present.inputs, form.inputs)
-        outputs = manifest.in_order(present.outputs, form.outputs)
-        return Flatbuffer(
-            file=self.folder / form.file,
-            inputs=tuple(tensor.name for tensor in inputs),
-            outputs=tuple(tensor.name for tensor in outputs),
         )
 
 
@@ -210,7 +195,7 @@ def compile_model(
         target: what to compile for.
         opt_level: 0 to 3.
         linker: makes the library of object files for the target.
-        variant: of the network; its ONNX graph must be there.
+        variant: of the network; a form of it must be there.
         compiler: the TVM to use; the release when not given.
         tuned: tiles by workload that are better than our own choice; see `toolchain.tuning`.
         check_in_parallel: whether there is a core for compiling for this machine, which the check
@@ -246,7 +231,7 @@ def note_refusal(
     Args:
         folder: of the model.
         variant: of the network.
-        error: why, by operator and node.
+        error: why, by operator, and its node or tensor.
         cache: the store; this machine's when not given.
     """
     where = store.Store() if cache is None else cache
@@ -256,7 +241,7 @@ def note_refusal(
         if any(library.variant == variant for library in made):
             return
         why = "; ".join(part for part in (error.brief, error.detail) if part)
-        present.with_missing(manifest.missing_key(manifest.GRAPH, variant), why).save(folder)
+        present.with_missing(manifest.missing_key(manifest.LIBRARY, variant), why).save(folder)
 
 
 def _built(
@@ -284,42 +269,31 @@ def objects(
     def fill(made: Path) -> None:
         name, target, level = plan.present.model, plan.target.name, plan.opt_level
         what = f"compiling {name} ({plan.variant}) for {target} at O{level}"
-        graph = plan.present.graph(plan.variant)
-        prepared = preparation.prepared(
-            plan.folder / graph.file,
-            graph.sha256,
-            where,
-            what=what,
-            inputs=plan.present.inputs,
-            progress=progress,
+        source = preparation.source_graph(
+            plan.present, plan.folder, plan.variant, where, what=what, progress=progress
         )
-        # a compiler elsewhere sees the folder of the model, and the one that it fills, alone
-        copied = made / preparation.PREPARED
-        shutil.copyfile(prepared, copied)
-        request = plan.request(made, copied, check_in_parallel=check_in_parallel)
+        if source.onnx is not None:
+            # a compiler elsewhere sees the folder of the model, and the one that it fills, alone
+            copied = made / preparation.PREPARED
+            shutil.copyfile(source.onnx, copied)
+            source = replace(source, onnx=copied)
+        request = plan.request(made, source, check_in_parallel=check_in_parallel)
         run = plan.compiler.run(plan.folder, made)
         compile_surely(request, what=what, progress=progress, run=run)
-        copied.unlink()
+        (made / preparation.PREPARED).unlink(missing_ok=True)
 
     return where.get_or_build(plan.object_inputs(), fill)
 
 
 def needed(present: ModelManifest, variant: str) -> list[manifest.File]:
-    """The files that a compilation reads: both forms, the samples, what a variant gave for them.
+    """The files that a compilation reads: a variant's forms, the samples, what it gave for them.
 
     Raises:
-        UsageError: there is no ONNX graph of the variant.
+        UsageError: the variant was not made.
     """
-    others = (present.references.get(variant), present.tflite.get(variant))
-    return [present.graph(variant), present.samples, *(file for file in others if file)]
-
-
-def _of_flatbuffer(present: ModelManifest, variant: str) -> dict[str, object]:
-    """What of a variant's TensorFlow Lite form decides a library."""
-    form = present.tflite.get(variant)
-    if form is None:
-        return {}
-    return {"flatbuffer": form.sha256, "orders": [form.inputs, form.outputs]}
+    reference = present.references.get(variant)
+    forms = preparation.files(present, variant)
+    return [*forms, present.samples, *([] if reference is None else [reference])]
 
 
 def _state(plan: LibraryPlan, made: ModelManifest, linked: Mapping[str, object]) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from toolchain.compile import forked_worker
 from toolchain.compile.compilation_request import OBJECTS, CompilationRequest, Compiled
@@ -43,11 +42,12 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
     import tvm
 
     from toolchain.compile import pipeline
+    from toolchain.compile.importing import graph_import
     from toolchain.compile.tir import search_space
     from toolchain.compile.tir.register_blocking import Tile
 
     target = tvm.target.Target(request.target)
-    module, arithmetic = _imported(request, target, progress)
+    module, arithmetic = graph_import.imported(request.source, target, opt_level, progress)
     progress("optimising the graph")
     tried = forked_worker.attempt if request.careful else None
     with _named_failure(opt_level):
@@ -84,42 +84,6 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
     (folder / "check.json").write_text(check.model_dump_json(exclude_none=True))
     (folder / "tuned.json").write_text(json.dumps({"functions": made.tuned}))
     return made
-
-
-def _imported(request: CompilationRequest, target: Any, progress: Progress) -> tuple[Any, str]:
-    """The network in Relax, and what its activations are, as `onnx_graph.arithmetic` says.
-
-    From the TensorFlow Lite form where that computes in integers and each of its operators is
-    known; else from the ONNX graph, and a line says why.
-    """
-    from toolchain.compile import onnx_import, onnx_simplify
-    from toolchain.compile.quantized import importer
-    from toolchain.compile.quantized.network import NotImportedError
-    from toolchain.compile.tir import target_code
-
-    of = request.flatbuffer
-    if of is not None:
-        dot = target_code.dot_product(target) if request.opt_level >= 3 else None
-        try:
-            module = importer.from_tflite(
-                of.file.read_bytes(),
-                request.inputs,
-                request.outputs,
-                (of.inputs, of.outputs),
-                dot,
-                widens=target_code.widens(target),
-                short=target_code.adds_short_products(target) and request.opt_level >= 3,
-            )
-            if module is not None:
-                progress("importing the quantised TFLite form")
-                return module, onnx_graph.INTEGERS
-        except NotImportedError as error:
-            progress(f"not in integers, but by the ONNX graph: {error}")
-    progress("importing the ONNX graph")
-    model = onnx.load(request.onnx)
-    if request.opt_level >= 1:
-        model = onnx_simplify.simplify(model)
-    return onnx_import.from_onnx(model), onnx_graph.arithmetic(model)
 
 
 def _export(executable: Any, objects: Path) -> None:
@@ -238,21 +202,23 @@ def _check(executable: Any, request: CompilationRequest, arithmetic: str) -> Che
 
     variant = VARIANTS[request.variant]
     main = relax.VirtualMachine(executable, tvm.cpu())["main"]
-    arrays = samples_file.inputs(request.samples, request.inputs)
+    arrays = samples_file.inputs(request.samples, request.source.inputs)
     samples = Sets(arrays=arrays, state=request.state)
-    outputs = samples_file.outputs(request.reference or request.samples, request.outputs)
-    names = [tensor.name for tensor in request.outputs]
+    outputs = samples_file.outputs(request.reference or request.samples, request.source.outputs)
+    names = [tensor.name for tensor in request.source.outputs]
 
     def infer(given: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        inputs = [np.asarray(given[tensor.name], order="C") for tensor in request.inputs]
+        inputs = [np.asarray(given[tensor.name], order="C") for tensor in request.source.inputs]
         return dict(zip(names, _tensors(main(*map(tvm.runtime.tensor, inputs))), strict=True))
 
     made = stacked(samples.run(infer))
-    found = {tensor.name: made[tensor.name].astype(tensor.dtype) for tensor in request.outputs}
+    found = {
+        tensor.name: made[tensor.name].astype(tensor.dtype) for tensor in request.source.outputs
+    }
     stage = "tvm-x86" if platform.machine() == "x86_64" else f"tvm-{platform.machine()}"
     return parity.compare(
         stage,
-        parity.Outputs(tensors=request.outputs, arrays=outputs, batch=request.batch),
+        parity.Outputs(tensors=request.source.outputs, arrays=outputs, batch=request.batch),
         found,
         opt_level=request.opt_level,
         variant=variant.name,

@@ -14,11 +14,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from toolchain.compile.importing.source_graph import SourceGraph
 from toolchain.core import worker
 from toolchain.core.confinement import Rights
 from toolchain.core.errors import CommandError, ModelError
 from toolchain.core.worker import Job, Progress
-from toolchain.formats.signature import Tensor
 from toolchain.formats.state import State
 
 OBJECTS = "objects"  # the folder of object files, in the one that a compilation fills
@@ -37,26 +37,15 @@ class TileRecord(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flatbuffer:
-    """A network's TensorFlow Lite form, and the names of its inputs and outputs in its order."""
-
-    file: Path
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class CompilationRequest:
     """One network for one target.
 
     Attributes:
-        onnx: its graph.
+        source: its graph; its inputs and outputs are as the samples have them.
         samples: an npz file, as `manifest.Samples` has it.
         variant: of the network.
         reference: a file of what the variant should give, in place of the samples' own.
         batch: samples of an inference.
-        inputs: of the graph, in its order, as the samples have them.
-        outputs: of the graph, in its order, as the samples have them.
         target: TVM's description of the target.
         opt_level: 0 to 3.
         tuned: tiles by workload.
@@ -64,16 +53,13 @@ class CompilationRequest:
         folder: takes `objects/`, `check.json` and `tuned.json`.
         state: of the network.
         careful: whether to try in copies of the process what took one down.
-        flatbuffer: its TensorFlow Lite form, which is imported instead where it is quantised.
     """
 
-    onnx: Path
+    source: SourceGraph
     samples: Path
     variant: str
     reference: Path | None
     batch: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
     target: dict[str, object]
     opt_level: int
     tuned: Mapping[str, TileRecord]
@@ -81,13 +67,12 @@ class CompilationRequest:
     folder: Path
     state: State | None = None
     careful: bool = False
-    flatbuffer: Flatbuffer | None = None
 
     def rights(self) -> Rights:
         """What the job that does it may reach."""
-        flatbuffer = self.flatbuffer.file if self.flatbuffer else None
-        read = (self.onnx, self.samples, self.reference, flatbuffer)
-        return Rights(read=tuple(p for p in read if p is not None), write=(self.folder,))
+        reference = () if self.reference is None else (self.reference,)
+        read = (*self.source.files(), self.samples, *reference)
+        return Rights(read=read, write=(self.folder,))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from toolchain import runtimes
-from toolchain.compile import preparation
+from toolchain.compile.importing import preparation
+from toolchain.compile.importing.source_graph import Flatbuffer, SourceGraph
 from toolchain.core import worker
 from toolchain.core.errors import EdgewrightError
 from toolchain.core.store import Store, digest_file
 from toolchain.core.worker import Progress
 from toolchain.inspection.requests import (
     FILE,
+    FLATBUFFER,
     IMPORT,
     READ,
     ImportRequest,
@@ -69,24 +72,43 @@ def inspect(
         request = ReadingRequest(spec=spec, batch=batch, folder=folder)
         what = f"reading {spec.path.name}"
         reading = worker.call(READ, request, what=what, progress=progress, rights=request.rights())
-        compiled = reading.missing.get(GRAPH, "")
-        graph = folder / FILE
-        if graph.is_file():
-            try:
-                prepared = preparation.prepared(
-                    graph, digest_file(graph), cache, what=what, progress=progress
-                )
-                asked = ImportRequest(graph=prepared)
-                compiled = worker.call(
-                    IMPORT, asked, what=what, progress=progress, rights=asked.rights()
-                )
-            except EdgewrightError as error:
-                compiled = f"{error.brief}: {error.detail.partition(chr(10))[0]}"
+        compiled = _compiled(reading, folder, cache, what=what, progress=progress)
     answers = {
         name: reading.sizes or _answer(one, reading, compiled)
         for name, one in runtimes.all_runtimes().items()
     }
     return Inspection(model=spec.name, file=spec.path.name, reading=reading, runtimes=answers)
+
+
+def _compiled(
+    reading: Reading, folder: Path, cache: Store, *, what: str, progress: Progress
+) -> str:
+    """Why our compiler does not take a network; empty where it does, or its sizes are open."""
+    form, graph = folder / FLATBUFFER, folder / FILE
+    if not form.is_file() and not graph.is_file():
+        return reading.missing.get(GRAPH, "")
+    try:
+        source = SourceGraph(
+            inputs=reading.fixed,
+            outputs=tuple(tensor.fixed(()) for tensor in reading.outputs),
+            onnx=preparation.prepared(
+                graph, digest_file(graph), cache, what=what, progress=progress
+            )
+            if graph.is_file()
+            else None,
+            flatbuffer=Flatbuffer(
+                file=form,
+                inputs=tuple(tensor.name for tensor in reading.inputs),
+                outputs=tuple(tensor.name for tensor in reading.outputs),
+            )
+            if form.is_file()
+            else None,
+            unmade=reading.missing.get(GRAPH, ""),
+        )
+        asked = ImportRequest(source=source)
+        return worker.call(IMPORT, asked, what=what, progress=progress, rights=asked.rights())
+    except EdgewrightError as error:
+        return f"{error.brief}: {error.detail.partition(chr(10))[0]}"
 
 
 def _answer(runtime: Runtime, reading: Reading, compiled: str) -> str:

@@ -14,7 +14,7 @@ from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.worker import Progress
 from toolchain.formats import state
 from toolchain.inspection import graph_costs
-from toolchain.inspection.requests import FILE, Reading, ReadingRequest
+from toolchain.inspection.requests import FILE, FLATBUFFER, Reading, ReadingRequest
 from toolchain.models.manifest import GRAPH, TFLITE
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def read(request: ReadingRequest, progress: Progress) -> Reading:
-    """Say what a model is; its ONNX form goes to `folder`. The worker's entry.
+    """Say what a model is; forms that can be imported go to `folder`. The worker's entry.
 
     Raises:
         UsageError: the kind of file has no such signature, or the model no such state.
@@ -76,6 +76,7 @@ def _converted(
         from toolchain.formats.graphs import tflite_operators  # TensorFlow runs already
 
         operators = tflite_operators.counted(tflite)
+        (request.folder / FLATBUFFER).write_bytes(tflite)
     return replace(
         found,
         fixed=inputs,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from toolchain.compile.importing.source_graph import SourceGraph
 from toolchain.core.confinement import Rights
 from toolchain.core.worker import Job
 from toolchain.formats.signature import OpenTensor, Tensor
 from toolchain.models.specification import ModelSpec
 
-FILE = "model.onnx"
+FILE, FLATBUFFER = "model.onnx", "model.tflite"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class ReadingRequest:
     Attributes:
         spec: the model.
         batch: what an open batch becomes.
-        folder: takes the ONNX form, where there is one.
+        folder: takes the ONNX form, where there is one, and the TFLite form of a file that is one.
     """
 
     spec: ModelSpec
@@ -78,17 +79,17 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """A prepared graph that our compiler is to import.
+    """A source graph that our compiler is to import.
 
     Attributes:
-        graph: the file.
+        source: of the network.
     """
 
-    graph: Path
+    source: SourceGraph
 
     def rights(self) -> Rights:
         """To read the graph."""
-        return Rights(read=(self.graph,), write=())
+        return Rights(read=self.source.files(), write=())
 
 
 READ = Job("toolchain.inspection.reading_job:read", ReadingRequest, Reading)

@@ -22,9 +22,9 @@ from toolchain.models.metadata import Metadata
 from toolchain.models.variants import PLAIN
 
 FILE = "model.json"
-# What model.json calls two forms of a network, as stages of checks and in `missing`: its TFLite
-# file, and a variant's ONNX graph, which TVM alone took when the key was named.
-TFLITE, GRAPH = "tflite", "tvm"
+# What model.json calls the forms of a variant in `missing`, the first two as stages of checks too:
+# its TFLite file, its ONNX graph, and what TVM compiles of either.
+TFLITE, GRAPH, LIBRARY = "tflite", "onnx", "tvm"
 VARIANT_FILE = "variant.json"  # of one variant, before it is put beside the plain form
 _ONE_TENSOR = ("input", "output", "tvm_input")  # keys of schema 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -230,13 +230,9 @@ class ModelManifest(_Part):
         libraries = {name: dict(levels) for name, levels in self.libraries.items()}
         name = variants.library(library.variant, library.opt_level)
         libraries.setdefault(target, {})[name] = library
-        return self.with_missing(missing_key(GRAPH, library.variant), "").model_copy(
-            update={
-                "libraries": {
-                    name: dict(sorted(levels.items())) for name, levels in sorted(libraries.items())
-                },
-                "checks": self._checks_with([check]),
-            }
+        ordered = {name: dict(sorted(of.items())) for name, of in sorted(libraries.items())}
+        return self.with_missing(missing_key(LIBRARY, library.variant), "").model_copy(
+            update={"libraries": ordered, "checks": self._checks_with([check])}
         )
 
     def with_artifact(self, runtime: str, artifact: RuntimeArtifact) -> ModelManifest:
@@ -251,9 +247,13 @@ class ModelManifest(_Part):
 
     def with_missing(self, key: str, why: str) -> ModelManifest:
         """The manifest with why something was not made; an empty reason takes an older one away."""
-        others = {other: reason for other, reason in self.missing.items() if other != key}
-        missing = {**others, **({key: why} if why else {})}
-        return self.model_copy(update={"missing": dict(sorted(missing.items()))})
+        missing = {other: of for other, of in sorted({**self.missing, key: why}.items()) if of}
+        return self.model_copy(update={"missing": missing})
+
+    @property
+    def onnx_graphs(self) -> dict[str, File]:
+        """The ONNX graph of each variant that has one."""
+        return ({} if self.onnx is None else {PLAIN: self.onnx}) | self.graphs
 
     def graph(self, variant: str) -> File:
         """The ONNX graph of a variant.
@@ -261,7 +261,7 @@ class ModelManifest(_Part):
         Raises:
             UsageError: it was not made.
         """
-        graph = self.onnx if variant == PLAIN else self.graphs.get(variant)
+        graph = self.onnx_graphs.get(variant)
         if graph is None:
             why = [reason for key, reason in self.missing.items() if _is_of(variant, key)]
             again = f"run: invoke convert --model {self.model} --variant {variant}"
@@ -279,8 +279,7 @@ class ModelManifest(_Part):
         or TFLite file: they may be made of either.
         """
         kept = {key: why for key, why in self.missing.items() if not _is_of(variant, key)}
-        same = part.graph == self.graphs.get(variant)
-        same = same and part.tflite == self.tflite.get(variant)
+        same = part.graph == self.graphs.get(variant) and part.tflite == self.tflite.get(variant)
         libraries = {
             target: {n: lib for n, lib in levels.items() if same or lib.variant != variant}
             for target, levels in self.libraries.items()
@@ -299,7 +298,6 @@ class ModelManifest(_Part):
 
     def plain(self) -> ModelManifest:
         """The manifest as conversion made it: without other variants and what came later."""
-        unmade = {TFLITE, GRAPH} if self.onnx is None else {TFLITE}
         return self.model_copy(
             update={
                 "tflite": {n: f for n, f in self.tflite.items() if n == PLAIN},
@@ -308,7 +306,9 @@ class ModelManifest(_Part):
                 "libraries": {},
                 "checks": [c for c in self.checks if c.opt_level is None and c.variant == PLAIN],
                 "artifacts": {},
-                "missing": {key: why for key, why in self.missing.items() if key in unmade},
+                "missing": {
+                    key: why for key, why in self.missing.items() if key in (TFLITE, GRAPH)
+                },
             }
         )
 
@@ -371,7 +371,7 @@ def in_order(tensors: Sequence[Tensor], names: Sequence[str] | None) -> list[Ten
 
 
 def missing_key(form: str, variant: str = PLAIN) -> str:
-    """The key in `missing`: TFLITE, GRAPH or the name of a runtime, then a variant's name."""
+    """The key in `missing`: TFLITE, GRAPH, LIBRARY or a runtime's name, then a variant's name."""
     return form if variant == PLAIN else f"{form} {variant}"
 
 

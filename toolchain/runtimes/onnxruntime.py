@@ -77,10 +77,7 @@ class OfOnnxGraphs(ByPublishedWheels):
 
     def forms(self, manifest: ModelManifest) -> Mapping[str, File]:
         """The ONNX graph of each variant that has one."""
-        from toolchain.models.variants import PLAIN
-
-        plain = {} if manifest.onnx is None else {PLAIN: manifest.onnx}
-        return {**plain, **manifest.graphs}
+        return manifest.onnx_graphs
 
 
 class OnnxRuntime(OfOnnxGraphs):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from toolchain.compile import preparation
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.compile.cross_link import ContainerLinker
+from toolchain.compile.importing import preparation
 from toolchain.core import worker
 from toolchain.core.new_file import write_new
 from toolchain.core.store import Store
@@ -86,15 +86,9 @@ def search(
         ModelError: the model has nothing to tune, or can't be imported.
     """
     what = f"tuning {manifest.model} ({variant}) for {target}"
-    graph = manifest.graph(variant)
     request = SearchRequest(
-        onnx=preparation.prepared(
-            folder / graph.file,
-            graph.sha256,
-            store,
-            what=what,
-            inputs=manifest.inputs,
-            progress=progress,
+        source=preparation.source_graph(
+            manifest, folder, variant, store, what=what, progress=progress
         ),
         target=target,
         tvm=tvm,

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnx
 import tvm
 from tvm import relax
 
 from toolchain import targets
-from toolchain.compile import onnx_import, onnx_simplify, pipeline
+from toolchain.compile import pipeline
 from toolchain.compile.compilation import TILED
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.compile.cross_link import ContainerLinker
+from toolchain.compile.importing import graph_import
 from toolchain.compile.relax import batch_splitting
 from toolchain.compile.tir import target_code
 from toolchain.core.errors import ConnectionFailed, ModelError
@@ -48,10 +48,9 @@ def tune(request: SearchRequest, progress: Progress) -> SearchResult:
     def link(objects: list[Path], output: Path) -> None:
         linker.link(chosen, [item.name for item in objects], output.name)
 
-    progress("importing the ONNX graph")
-    model = onnx_simplify.simplify(onnx.load(request.onnx))
     target = tvm.target.Target(chosen.tagged())
-    lowered = pipeline.lower(onnx_import.from_onnx(model), target, TILED)
+    module, _ = graph_import.imported(request.source, target, TILED, progress)
+    lowered = pipeline.lower(module, target, TILED)
     database = Database(Store(request.store), Header.of(chosen, request.tvm))
     tuning = prepared(
         lowered,

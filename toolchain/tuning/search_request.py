@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain.compile.compilation_request import TileRecord
+from toolchain.compile.importing.source_graph import SourceGraph
 from toolchain.core.worker import Job
 from toolchain.tuning.budget import Budget
 
@@ -30,7 +31,7 @@ class SearchRequest:
     """Which network is tuned, for what and on what.
 
     Attributes:
-        onnx: its graph.
+        source: its graph.
         target: the devices'.
         tvm: the version that is installed here.
         store: the folder of the store that has the records.
@@ -40,7 +41,7 @@ class SearchRequest:
         budget: when the search ends.
     """
 
-    onnx: Path
+    source: SourceGraph
     target: str
     tvm: str
     store: Path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx
 
+from toolchain.compile.importing.preparation import PREPARED, PreparationRequest
 from toolchain.compile.operators.prepare import prepare
-from toolchain.compile.preparation import PREPARED, PreparationRequest
 from toolchain.core.errors import EdgewrightError, ModelError
 from toolchain.core.worker import Progress
 from toolchain.formats.graphs import onnx_graph

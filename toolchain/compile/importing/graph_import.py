@@ -1,0 +1,79 @@
+"""A source graph into Relax, in the worker: from the form that has the network's arithmetic."""
+
+from __future__ import annotations
+
+import onnx
+import tvm
+
+from toolchain.compile import onnx_import, onnx_simplify
+from toolchain.compile.importing.source_graph import SourceGraph
+from toolchain.compile.operators import refusal
+from toolchain.compile.quantized import importer
+from toolchain.compile.quantized.network import NotImportedError
+from toolchain.compile.tir import target_code
+from toolchain.core.errors import ModelError
+from toolchain.core.worker import Progress
+from toolchain.formats.graphs import onnx_graph
+
+PACKED = 3  # the level from which instructions for products of integers are used
+SIMPLIFIED = 1  # the level from which ONNX graphs are simplified
+
+
+def imported(
+    source: SourceGraph, target: tvm.target.Target, opt_level: int, progress: Progress
+) -> tuple[tvm.IRModule, str]:
+    """A module with one function, `main`, and the weights as its constants.
+
+    Args:
+        source: of the network.
+        target: what it is compiled for, which decides the types that integers are computed in.
+        opt_level: 0 to 3.
+        progress: called with each step; one says why a TensorFlow Lite form was not taken.
+
+    Returns:
+        `main`, its parameters and outputs in the source's order; and what its activations are, as
+        `onnx_graph.arithmetic` says.
+
+    Raises:
+        ModelError: neither form can be imported; the error names the operator, and its node or
+            tensor.
+    """
+    refused = ""
+    if source.flatbuffer is not None:
+        try:
+            module = _in_integers(source, target, opt_level)
+        except NotImportedError as error:
+            refused = f"not in integers: {error}"
+        else:
+            if module is not None:
+                progress("importing the quantised TFLite form")
+                return module, onnx_graph.INTEGERS
+            refused = "the TFLite form computes in floats, which its ONNX graph is needed for"
+    if source.onnx is None:
+        raise ModelError(
+            "TVM can't import the model",
+            detail="\n".join(why for why in (refused, source.unmade) if why),
+            resolution=refusal.ELSEWHERE,
+        )
+    progress(f"importing the ONNX graph ({refused})" if refused else "importing the ONNX graph")
+    model = onnx.load(source.onnx)
+    if opt_level >= SIMPLIFIED:
+        model = onnx_simplify.simplify(model)
+    return onnx_import.from_onnx(model), onnx_graph.arithmetic(model)
+
+
+def _in_integers(
+    source: SourceGraph, target: tvm.target.Target, opt_level: int
+) -> tvm.IRModule | None:
+    """The TensorFlow Lite form in integers; None where it computes nothing in steps."""
+    form, packed = source.flatbuffer, opt_level >= PACKED
+    assert form is not None
+    return importer.from_tflite(
+        form.file.read_bytes(),
+        source.inputs,
+        source.outputs,
+        (form.inputs, form.outputs),
+        target_code.dot_product(target) if packed else None,
+        widens=target_code.widens(target),
+        short=target_code.adds_short_products(target) and packed,
+    )
