@@ -247,26 +247,29 @@ def test_a_users_onnx_file_takes_one_way_and_the_card_says_why(
     assert "O3" in bench.compile(made.model).libraries["rv64gc"]
 
 
+@pytest.mark.parametrize(
+    ("variant", "costs", "library"), [("int8", (1e-9, 0.1), 0.02), ("float16", (1e-9, 2e-3), 1e-4)]
+)
 def test_a_users_onnx_file_is_rounded_and_its_library_gives_the_same(
-    own: Path, tmp_path: Path
+    own: Path, tmp_path: Path, variant: str, costs: tuple[float, float], library: float
 ) -> None:
     bench, spec = Bench(root=tmp_path), of(own, "plain.onnx")
     folder = bench.out / bench.convert(spec).model / "b1"
-    rounded = variant_conversion.add(spec, 1, "int8", folder, cache=bench.cache)
-    assert "int8" not in rounded.tflite
-    (check,) = [one for one in rounded.checks if one.variant == "int8"]
-    assert 0 < check.max_rel < 0.1
+    rounded = variant_conversion.add(spec, 1, variant, folder, cache=bench.cache)
+    assert variant not in rounded.tflite
+    (check,) = [one for one in rounded.checks if one.variant == variant]
+    assert costs[0] < check.max_rel < costs[1]
     compiled = compiler.compile_model(
         folder,
         TARGET,
         linker=compiler.Linker(identity="", link=joined, image=lambda: ""),
-        variant="int8",
+        variant=variant,
         cache=bench.cache,
     )
     (check,) = [one for one in compiled.checks if one.stage == "tvm-x86"]
-    assert check.max_rel < 0.02
-    with pytest.raises(UsageError, match="of this one: dynamic, int8"):
-        variant_conversion.add(spec, 1, "float16", folder, cache=bench.cache)
+    assert check.max_rel < library
+    with pytest.raises(UsageError, match="of this one: float16, dynamic, int8"):
+        variant_conversion.add(spec, 1, "int16x8", folder, cache=bench.cache)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from toolchain.convert.training import (
     quantization_aware,
     weights_file,
 )
-from toolchain.convert.variants import onnx_quantization, tflite_settings
+from toolchain.convert.variants import onnx_halves, onnx_quantization, tflite_settings
 from toolchain.core.errors import ModelError, UsageError
 from toolchain.core.worker import Progress
 from toolchain.formats import keras_file
@@ -80,7 +80,11 @@ def _of_a_graph(
     if variant.calibrated:
         known = _calibration(request, network, source, onnx_uses.index_limits(graph))
     progress(f"rounding, {variant.name}")
-    rounded = onnx_quantization.quantized(graph, variant, source.inputs, known)
+    rounded = (
+        onnx_quantization.quantized(graph, variant, source.inputs, known)
+        if variant.rounded
+        else onnx_halves.halved(graph)
+    )
     progress("running it")
     found = run_graph(rounded, source)
     name = f"{variant.name}.onnx"

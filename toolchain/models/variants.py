@@ -57,7 +57,7 @@ VARIANTS = {
 
 
 # What is made of an ONNX graph, where there is none of TensorFlow's.
-OF_GRAPHS = ("dynamic", "int8")
+OF_GRAPHS = ("float16", "dynamic", "int8")
 
 
 def chosen(names: list[str]) -> list[str]:

@@ -35,7 +35,7 @@ def quantized(
 
     Args:
         model: its sizes fixed.
-        variant: one of `variants.OF_GRAPHS`.
+        variant: one of `variants.OF_GRAPHS` that rounds activations.
         inputs: the network's, in the order of the graph's.
         known: what ranges are measured on, for a variant that is calibrated.
 
