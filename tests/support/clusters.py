@@ -48,6 +48,31 @@ class Doubled(Work):
         store.get_or_build(self.inputs(), lambda into: _write(into / "twice", text * 2))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Counted(Work):
+    """An entry that no file is read for."""
+
+    number: int
+
+    def inputs(self) -> Mapping[str, object]:
+        """See `Work`."""
+        return {"step": "convert", "number": self.number}
+
+    def files(self) -> Mapping[str, Path]:
+        """See `Work`."""
+        return {}
+
+    def at(self, folder: Path) -> Self:
+        """See `Work`."""
+        del folder
+        return self
+
+    def make(self, store: Store, progress: Callable[[str], None]) -> None:
+        """See `Work`."""
+        progress("counting")
+        store.get_or_build(self.inputs(), lambda into: _write(into / "is", str(self.number)))
+
+
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
 

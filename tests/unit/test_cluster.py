@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -15,12 +16,12 @@ import pytest
 from tests.support import clusters
 from tests.support.clusters import Doubled, PlayedScheduler, job, refuses, works
 from tests.support.shared_caches import Team
-from toolchain.cluster import cluster_executor, differences, place_of_work, task
+from toolchain.cluster import cluster_executor, differences, given_files, place_of_work, task
 from toolchain.cluster.cluster_executor import ClusterExecutor
 from toolchain.cluster.conversion_work import ConversionWork
 from toolchain.cluster.messages import Question
 from toolchain.core.errors import ConnectionFailed, ModelError, UsageError
-from toolchain.core.store import digest_of
+from toolchain.core.store import Store, digest_of
 from toolchain.shared_cache import shared_store
 
 A, B = "tcp://a", "tcp://b"
@@ -31,7 +32,8 @@ def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
     """A shared cache in a folder, and workers with stores of their own."""
     (tmp_path / "shared").mkdir()
     found = Team(tmp_path, str(tmp_path / "shared"), monkeypatch)
-    monkeypatch.setitem(task.KINDS, "Doubled", Doubled)
+    for kind in (Doubled, clusters.Counted):
+        monkeypatch.setitem(task.KINDS, kind.__name__, kind)
 
     def store(say: Callable[[str], None]) -> Any:
         there = shared_store.opened(say, share=True, jobs=True)
@@ -113,6 +115,66 @@ def test_one_that_says_nothing_any_more_is_left(
         assert played.asked == [A, B]
         assert played.cancelled == 1
         hangs.set()
+
+
+def test_a_job_that_waited_in_vain_there_is_not_one_that_says_nothing(
+    tmp_path: Path, team: Team
+) -> None:
+    """A place that does not answer a worker is its error, and no reason to listen on."""
+
+    def raises(_: str) -> str:
+        raise TimeoutError("the place does not answer")
+
+    played = PlayedScheduler({A: raises})
+    with (
+        executor(played, team) as pool,
+        pytest.raises(ModelError, match="could not do it") as raised,
+    ):
+        pool.submit(lambda _: None, job(doubled(tmp_path))).result(timeout=5)
+    assert raised.value.detail == "TimeoutError: the place does not answer"
+    assert played.asked == [A]
+    assert played.cancelled == 0
+
+
+def test_while_files_are_given_others_are_answered(
+    tmp_path: Path, team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, begun, keep = threading.Event(), threading.Event(), given_files.keep
+
+    def slow(*args: Any) -> dict[str, object]:
+        begun.set()
+        assert given.wait(30)
+        return keep(*args)
+
+    monkeypatch.setattr(given_files, "keep", slow)
+    with executor(PlayedScheduler({A: works(A)}), team) as pool:
+        large = pool.submit(lambda _: None, job(doubled(tmp_path)))
+        assert begun.wait(5)
+        try:
+            pool.submit(lambda _: None, job(clusters.Counted(number=3))).result(timeout=5)
+            assert not large.done()
+        finally:
+            given.set()
+        large.result(timeout=5)
+
+
+def test_files_are_named_by_the_bytes_that_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another job may write one anew at any time."""
+    file, copy = doubled(tmp_path).file, shutil.copyfile
+
+    def written_anew(path: Path, to: Path) -> Path:
+        path.write_text("newer")
+        return copy(path, to)
+
+    monkeypatch.setattr(shutil, "copyfile", written_anew)
+    store = Store(tmp_path / "store")
+    inputs = given_files.keep({"of/text": file}, store)
+    entry = store.entry(digest_of(inputs))
+    assert entry is not None
+    assert entry.file("of/text").read_text() == "newer"
+    assert inputs["files"] == entry.files
 
 
 def test_what_is_interrupted_is_ended_there(tmp_path: Path, team: Team) -> None:

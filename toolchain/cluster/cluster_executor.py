@@ -40,7 +40,7 @@ class Asked(Protocol):
         """Whether it is still there."""
 
     def workers(self) -> dict[str, int]:
-        """The threads of each worker."""
+        """The threads of each worker that can be given a job."""
 
     def submit(self, asked: str, key: str, workers: list[str] | None, *, heavy: bool) -> Any:
         """Send a job."""
@@ -80,6 +80,7 @@ class ClusterExecutor(Executor):
         # what is done here with what workers made: no more at once than there are cores
         self._here = threading.Semaphore(len(os.sched_getaffinity(0)))
         self._lock = threading.Lock()
+        self._giving = threading.Lock()
         self._unfit: dict[str, Said] = {}
         self._waiting: dict[str, Waiting] = {}
         self._sent: dict[str, Any] = {}
@@ -158,11 +159,11 @@ class ClusterExecutor(Executor):
         files = job.work.files()
         if not files:
             return None
-        with self._lock:  # several jobs read the same
+        # several jobs read the same; answers are heard meanwhile
+        with self._giving:
             known = tuple(files.values())
             if known not in self._given:
-                inputs = given_files.inputs_of(files)
-                given_files.keep(files, inputs, self._giver)
+                inputs = given_files.keep(files, self._giver)
                 if not self._giver.gives:
                     raise ConnectionFailed(
                         "the files of the job can't be given to the shared cache",
@@ -182,12 +183,15 @@ class ClusterExecutor(Executor):
             future = self._scheduler.submit(question, key, allowed, heavy=job.work.heavy)
             self._sent[key] = future
         if not (allowed or self._scheduler.workers()):
-            job.progress(f"waiting for a worker: {self._scheduler.address} has none yet")
+            address = self._scheduler.address
+            job.progress(f"waiting for a worker: {address} has none that can do it yet")
         try:
             while True:
                 try:
                     return Answer.model_validate_json(future.result(timeout=BEAT_S))
                 except TimeoutError:
+                    if future.done():
+                        raise  # what the job raised there
                     if self._hangs(waiting) or self._stranded(waiting, allowed):
                         self._scheduler.cancel([future])
                         return None
@@ -213,12 +217,13 @@ class ClusterExecutor(Executor):
         left = [address for address in there if address not in self._unfit]
         if left:
             return left
-        one = next(iter(self._unfit.values()))
+        unfit = dict(self._unfit)  # others may be found so meanwhile
+        one = next(iter(unfit.values()))
         raise ConnectionFailed(
             f"no worker of {self._scheduler.address} can do the job: {one.brief}",
             detail="\n".join(
                 f"{address}: {said.brief}" + (f"\n{said.detail}" if said.detail else "")
-                for address, said in self._unfit.items()
+                for address, said in unfit.items()
             ),
             resolution=one.resolution or "start others, or do it here: leave --on out",
         )

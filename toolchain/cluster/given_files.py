@@ -7,20 +7,32 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from toolchain.cluster.work import GIVEN
-from toolchain.core.store import Entry, Store, digest_file
+from toolchain.core.store import Store, digest_file
 
 
-def inputs_of(files: Mapping[str, Path]) -> dict[str, object]:
-    """All that decides the entry of some files: their names and hashes."""
-    return {"step": GIVEN, "files": {name: digest_file(path) for name, path in files.items()}}
+def keep(files: Mapping[str, Path], store: Store) -> dict[str, object]:
+    """Have the entry of some files in a store, and in the shared cache that it gives to.
 
+    Copies are hashed: another job may write a file anew meanwhile, such as a model's manifest.
 
-def keep(files: Mapping[str, Path], inputs: Mapping[str, object], store: Store) -> Entry:
-    """Have the entry of some files in a store, and in the shared cache that it gives to."""
+    Args:
+        files: by the names that they have in the entry.
+        store: this machine's.
 
-    def fill(folder: Path) -> None:
+    Returns:
+        all that decides the entry: the names and hashes.
+    """
+    with store.scratch() as scratch:
+        copies = {name: scratch / str(number) for number, name in enumerate(files)}
         for name, path in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / name)
+            shutil.copyfile(path, copies[name])
+        hashes = {name: digest_file(copy) for name, copy in copies.items()}
 
-    return store.get_or_build(inputs, fill)
+        def fill(folder: Path) -> None:
+            for name, copy in copies.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                copy.rename(folder / name)
+
+        inputs: dict[str, object] = {"step": GIVEN, "files": hashes}
+        store.get_or_build(inputs, fill)
+    return inputs
