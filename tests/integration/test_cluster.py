@@ -41,12 +41,13 @@ class Cluster:
             self.address = f"tcp://127.0.0.1:{trial.getsockname()[1]}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, *args: str) -> None:
+    def start(self, name: str, *args: str, **variables: str) -> None:
         """Start one by its name."""
         environment = {
             **os.environ,
             "PYTHONPATH": str(paths.ROOT),
             "EDGEWRIGHT_CACHE": str(self.folder / name),
+            **variables,
         }
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
@@ -62,11 +63,11 @@ class Cluster:
         port = self.address.rpartition(":")[2]
         self.start("scheduler", "dask_scheduler", "--host", "127.0.0.1", "--port", port)
 
-    def worker(self, name: str) -> None:
+    def worker(self, name: str, **variables: str) -> None:
         """Start a worker of one thread, which nothing starts again."""
         self.start(
             name, "dask_worker", self.address, "--name", name, "--nthreads", "1", "--no-nanny",
-            "--host", "127.0.0.1", "--local-directory", str(self.folder),
+            "--host", "127.0.0.1", "--local-directory", str(self.folder), **variables,
         )  # fmt: skip
 
     def executor(self, team: Team) -> ClusterExecutor:
@@ -89,19 +90,25 @@ def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, team: Team) -> Iterator[Cluster]:
-    """Two workers."""
+def bare(tmp_path: Path, team: Team) -> Iterator[Cluster]:
+    """A scheduler without workers."""
     del team  # they take its variables
     found = Cluster(tmp_path)
     found.scheduler()
-    for name in ("one", "two"):
-        found.worker(name)
     try:
         yield found
     finally:
         for process in found.processes.values():
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def cluster(bare: Cluster) -> Cluster:
+    """Two workers."""
+    for name in ("one", "two"):
+        bare.worker(name)
+    return bare
 
 
 def eventually(what: Any, seconds: float = 20.0) -> None:
@@ -159,14 +166,32 @@ def test_an_interrupt_ends_the_processes_at_workers(
     assert Store(tmp_path / "here").entry(digest_of(work.inputs())) is None
 
 
-def test_a_stranger_and_nobody_are_one_line() -> None:
+def test_a_worker_without_our_code_is_none_to_wait_for(
+    bare: Cluster, team: Team, tmp_path: Path
+) -> None:
+    """The other one has no shared cache, so none is left."""
+    from distributed import Client
+
+    bare.worker("stranger", PYTHONPATH="")
+    bare.worker("poor", EDGEWRIGHT_SHARED_CACHE="")
+    with Client(bare.address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=30)
+    work = clusters.network(tmp_path / "mine.onnx")
+    with bare.executor(team) as pool:
+        assert len(pool._scheduler.workers()) == 1
+        with pytest.raises(ConnectionFailed, match="no worker of .* can do the job"):
+            pool.submit(lambda _: None, job(work)).result(timeout=60)
+        pool._scheduler.close()
+
+
+def test_a_stranger_and_nobody_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     from toolchain.cluster import scheduler
 
     with pytest.raises(UsageError, match="no address of a scheduler"):
         scheduler.Scheduler("scheduler")
     with pytest.raises(UsageError, match="no credentials"):
         scheduler.Scheduler("tls://127.0.0.1:1")
-    scheduler.PATIENCE_S = 2
+    monkeypatch.setattr(scheduler, "PATIENCE_S", 2)
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         for port in (stranger.getsockname()[1], 1):
             with pytest.raises(ConnectionFailed, match="no scheduler answers") as raised:

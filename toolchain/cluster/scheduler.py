@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -48,9 +49,12 @@ class Scheduler:
             raise
 
     def workers(self) -> dict[str, int]:
-        """The threads of each worker, by its address."""
-        found = self._client.scheduler_info()["workers"]
-        return {address: int(said["nthreads"]) for address, said in found.items()}
+        """The threads of each worker that can import our code, by its address."""
+        return {
+            address: int(said["nthreads"])
+            for address, said in self._known().items()
+            if JOBS in said.get("resources", {})
+        }
 
     def submit(self, asked: str, key: str, workers: Sequence[str] | None, *, heavy: bool) -> Any:
         """Send a job; what is given back has `result(timeout)`.
@@ -105,16 +109,24 @@ class Scheduler:
         try:
             self._client.register_plugin(Resources(), name="edgewright")
         except Exception as error:  # whatever importing our code raised there
-            if self.workers() and not self._can_work():
+            # the first that failed raised it, and others may still be importing
+            if self._known() and not self._comes():
                 raise ConnectionFailed(
                     f"no worker of {self.address} can import edgewright",
                     detail=str(error).splitlines()[0] if str(error) else type(error).__name__,
                     resolution="start workers by a checkout's Python: PYTHONPATH=CHECKOUT",
                 ) from error
 
-    def _can_work(self) -> bool:
-        found = self._client.scheduler_info()["workers"].values()
-        return any(JOBS in said.get("resources", {}) for said in found)
+    def _comes(self) -> bool:
+        """Whether a worker that can import our code is there before long."""
+        end = time.monotonic() + PATIENCE_S
+        while not (found := self.workers()) and time.monotonic() < end:
+            time.sleep(0.1)
+        return bool(found)
+
+    def _known(self) -> dict[str, Any]:
+        """What the scheduler says of each worker, by its address."""
+        return dict(self._client.scheduler_info()["workers"])
 
 
 def _client(address: str) -> Any:
