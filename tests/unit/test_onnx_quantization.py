@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -71,6 +73,21 @@ def test_a_network_is_rounded_and_stays_near_its_source(variant: str, opset: int
         expected = output(model, one["picture"])
         off = np.abs(output(rounded, one["picture"]) - expected).max() / np.abs(expected).max()
         assert 0 < off < 0.1
+
+
+def test_a_file_whose_weights_were_inputs_is_rounded_too(tmp_path: Path) -> None:
+    """As exporters wrote them before 2019; the ONNX model zoo is full of them."""
+    model = a_classifier(9)
+    model.ir_version = 3
+    for one in model.graph.initializer:
+        model.graph.input.append(
+            helper.make_tensor_value_info(one.name, TensorProto.FLOAT, one.dims)
+        )
+    onnx.save(model, tmp_path / "old.onnx")
+    read = onnx_graph.load(tmp_path / "old.onnx")
+    rounded = onnx_quantization.quantized(read, VARIANTS["int8"], [X], sets())
+    assert onnx_graph.rounds(rounded)
+    assert [value.name for value in rounded.graph.input] == ["x"]
 
 
 def test_int8_has_a_scale_for_each_channel_and_no_batch_norm() -> None:

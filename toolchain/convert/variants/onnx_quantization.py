@@ -21,6 +21,9 @@ from toolchain.models.variants import Variant
 from toolchain.samples.sets import Sets
 
 OPSET = 13  # the first in which a scale can be one of each channel
+IR_VERSION = (
+    4  # the first in which weights need not be inputs too, as `onnx_graph.load` leaves them
+)
 # Sums over many places in which a rounded weight counts, and lookups of rounded rows.
 ROUNDED_AS_THEY_COME = ("MatMul", "Gemm", "Attention", "LSTM", "Gather", "EmbedLayerNormalization")
 
@@ -81,7 +84,12 @@ def quantized(
 
 def _of_newer(model: onnx.ModelProto) -> onnx.ModelProto:
     own = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), OPSET)
-    return model if own >= OPSET else version_converter.convert_version(model, OPSET)
+    if own >= OPSET:
+        return model
+    older = onnx.ModelProto()
+    older.CopyFrom(model)
+    older.ir_version = max(IR_VERSION, model.ir_version)
+    return version_converter.convert_version(older, OPSET)
 
 
 class _Reader:
