@@ -179,7 +179,7 @@ def test_a_worker_without_our_code_is_none_to_wait_for(
     work = clusters.network(tmp_path / "mine.onnx")
     with bare.executor(team) as pool:
         assert len(pool._scheduler.workers()) == 1
-        with pytest.raises(ConnectionFailed, match="no worker of .* can do the job"):
+        with pytest.raises(ConnectionFailed, match=r"no worker of .* can do the job"):
             pool.submit(lambda _: None, job(work)).result(timeout=60)
         pool._scheduler.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgewright_runner import backends
+from edgewright_runner import backends, ncnn_inputs
 
 
 class Extractor:
@@ -126,11 +126,10 @@ def test_one_sample_goes_in_without_its_batch_and_comes_out_with_it(tmp_path: Pa
     ],
 )
 def test_an_input_is_given_as_ncnn_has_it(
-    tmp_path: Path, given: np.ndarray, made: tuple[tuple[int, ...], type]
+    given: np.ndarray, made: tuple[tuple[int, ...], type]
 ) -> None:
-    module = sys.modules["edgewright_runner.backends.ncnn"]
-    array = module._one(given)
-    assert (array.shape, array.dtype) == made
+    array = ncnn_inputs.one_sample(given)
+    assert (array.shape, array.dtype.type) == made
 
 
 @pytest.mark.parametrize(

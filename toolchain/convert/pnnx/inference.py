@@ -1,9 +1,10 @@
 """Runs a network of ncnn on some samples. A program of the extra's Python: numpy and ncnn alone.
 
-    python inference.py FOLDER
+    python inference.py FOLDER OPTION…
 
-FOLDER has network.param, network.bin and inputs.npz: `arr_0` and on, each (inferences, *shape). It
-gets outputs.npz, the same of the outputs, less what axes ncnn doesn't have. What is printed last is
+FOLDER has network.param, network.bin and inputs.npz: `arr_0` and on, each (inferences, *shape) as
+`ncnn_inputs` makes them. It gets outputs.npz, the same of the outputs, less what axes ncnn doesn't
+have. Options of ncnn that are named are off. What is printed last is
 a line of JSON: `lacking`, the kinds of layers that ncnn has none of, and `failed`, what it refused;
 both are empty when there are outputs.
 """
@@ -12,13 +13,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import ncnn
 import numpy as np
-
-# float32 is to be computed as float32, on CPUs too that have instructions for shorter floats
-EXACT = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
 
 
 def kinds(param: str) -> list[str]:
@@ -27,24 +26,16 @@ def kinds(param: str) -> list[str]:
     return list(dict.fromkeys(words[0] for words in lines if words))
 
 
-def mat(array: np.ndarray) -> ncnn.Mat:
-    """An input of one inference as ncnn has it: without the batch, whole numbers of 32 bits."""
-    if array.ndim > 1 and array.shape[0] == 1:
-        array = array[0]
-    kind = np.int32 if array.dtype.kind in "iu" else np.float32
-    return ncnn.Mat(np.ascontiguousarray(array, kind)).clone()
-
-
 def by_number(names: list[str]) -> list[str]:
     """The names that pnnx gives inputs and outputs, such as out10, in their order."""
     return sorted(names, key=lambda name: int(name.lstrip("inout")))
 
 
-def run(folder: Path) -> str:
+def run(folder: Path, off: Sequence[str]) -> str:
     """Run all samples; return what was refused, or nothing."""
     net = ncnn.Net()
     net.opt.num_threads = 1
-    for option in EXACT:
+    for option in off:
         setattr(net.opt, option, False)
     if net.load_param(str(folder / "network.param")) or net.load_model(str(folder / "network.bin")):
         return "it can't load the network"
@@ -54,7 +45,8 @@ def run(folder: Path) -> str:
     for number in range(len(inputs[0])):
         extractor = net.create_extractor()
         for name in net.input_names():
-            extractor.input(name, mat(inputs[int(name.removeprefix("in"))][number]))
+            given = inputs[int(name.removeprefix("in"))][number]
+            extractor.input(name, ncnn.Mat(given).clone())  # else it is numpy's memory
         found = [extractor.extract(name) for name in names]
         if failed := [name for name, (code, _) in zip(names, found, strict=True) if code]:
             return f"it can't compute {', '.join(failed)}"
@@ -68,7 +60,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     present = kinds((folder / "network.param").read_text())
     lacking = [kind for kind in present if ncnn.layer_to_index(kind) < 0]
-    failed = "" if lacking else run(folder)
+    failed = "" if lacking else run(folder, sys.argv[2:])
     sys.stdout.write("\n" + json.dumps({"lacking": lacking, "failed": failed}) + "\n")
 
 

@@ -17,6 +17,7 @@ import onnx
 from toolchain.convert import parity
 from toolchain.convert.parity import Arrays, Outputs
 from toolchain.convert.pnnx.graph import readable
+from toolchain.convert.pnnx.ncnn_inputs import SHORTER_FLOATS, one_sample
 from toolchain.core import process
 from toolchain.core.errors import CommandError, ModelError
 from toolchain.core.worker import Progress
@@ -50,7 +51,8 @@ def make(request: FormRequest, progress: Progress) -> Check:
         progress("comparing it with its source")
         samples = request.model / manifest.samples.file
         inputs = samples_file.inputs(samples, manifest.inputs)
-        np.savez(folder / "inputs.npz", *(inputs[tensor.name] for tensor in manifest.inputs))
+        given = ([one_sample(one) for one in inputs[tensor.name]] for tensor in manifest.inputs)
+        np.savez(folder / "inputs.npz", *(np.stack(ones) for ones in given))
         expected = samples_file.outputs(samples, manifest.outputs)
         reference = Outputs(tensors=manifest.outputs, arrays=expected, batch=manifest.batch)
         check = parity.compare(EXTRA, reference, _outputs(python, folder, reference))
@@ -89,7 +91,9 @@ def _outputs(python: Path, folder: Path, reference: Outputs) -> Arrays:
         ModelError: it lacks a kind of layer, refuses the network, or gives something else.
     """
     try:
-        said = process.run([python, "-P", INFERENCE, folder], env={"PYTHONPATH": ""})
+        said = process.run(
+            [python, "-P", INFERENCE, folder, *SHORTER_FLOATS], env={"PYTHONPATH": ""}
+        )
     except CommandError as error:
         raise ModelError(
             "ncnn fails with this network", detail=error.output, resolution=OTHERS

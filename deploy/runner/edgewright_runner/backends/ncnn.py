@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from edgewright_runner.backends import paired, typed
+from edgewright_runner.ncnn_inputs import SHORTER_FLOATS, one_sample
 
 DISTRIBUTIONS = ("ncnn",)
 GRAPH, WEIGHTS = "network.param", "network.bin"
-# float32 is computed as float32, on CPUs too that have instructions for shorter floats
-EXACT = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
 
 
 class Backend:
@@ -29,7 +28,7 @@ class Backend:
         """Read the graph, then the weights, which are laid out for this CPU's kernels."""
         net = self._ncnn.Net()
         net.opt.num_threads = self._threads
-        for option in EXACT:
+        for option in SHORTER_FLOATS:
             setattr(net.opt, option, False)
         with zipfile.ZipFile(path) as archive:
             if net.load_param_mem(archive.read(GRAPH).decode()):
@@ -51,7 +50,9 @@ class Backend:
 
     def set_inputs(self, arrays: dict[str, np.ndarray]) -> None:
         """Copy one inference's inputs in."""
-        self._feeds = [(name, self._ncnn.Mat(_one(arrays[key]))) for name, key in self._inputs]
+        self._feeds = [
+            (name, self._ncnn.Mat(one_sample(arrays[key]))) for name, key in self._inputs
+        ]
 
     def run(self) -> None:
         """One inference."""
@@ -78,10 +79,3 @@ class Backend:
     def delegated(self) -> dict[str, int] | None:
         """There is no such thing in ncnn."""
         return None
-
-
-def _one(array: np.ndarray) -> np.ndarray:
-    """An input without the batch, which ncnn doesn't have; whole numbers of 32 bits."""
-    if array.ndim > 1 and array.shape[0] == 1:
-        array = array[0]
-    return array.astype(np.int32 if array.dtype.kind in "iu" else np.float32)

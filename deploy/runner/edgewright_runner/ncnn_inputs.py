@@ -1,0 +1,1 @@
+../../../toolchain/convert/pnnx/ncnn_inputs.py
