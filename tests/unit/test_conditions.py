@@ -39,16 +39,36 @@ def test_a_machine_without_meters_has_neither_watts_nor_energy(system: Path) -> 
     assert series.moments == [], "a moment at which nothing could be read is none"
 
 
-def test_packages_are_added_and_zones_within_them_are_not(system: Path) -> None:
-    put(
-        system,
-        **{
-            "class__powercap__intel-rapl_of_0__energy_uj": 500,
-            "class__powercap__intel-rapl_of_1__energy_uj": 70,
-            "class__powercap__intel-rapl_of_0_of_0__energy_uj": 400,
-        },
-    )
+def test_packages_are_added_and_neither_their_zones_nor_the_whole_platform(system: Path) -> None:
+    zones = {"0": ("package-0", 500), "1": ("package-1", 70), "0_of_0": ("core", 400)}
+    for zone, (name, counter) in (zones | {"2": ("psys", 9000)}).items():
+        put(
+            system,
+            **{
+                f"class__powercap__intel-rapl_of_{zone}__name": name,
+                f"class__powercap__intel-rapl_of_{zone}__energy_uj": counter,
+            },
+        )
     assert watch.energy_uj() == 570
+
+
+@pytest.mark.parametrize(("first", "watts"), [("VDD_IN", 5.0), ("VDD_GPU_SOC", 8.5)])
+def test_what_comes_in_is_not_added_to_its_parts(system: Path, first: str, watts: float) -> None:
+    """As on Jetson boards with one INA3221; those without such a channel have parts alone."""
+    put(system, class__hwmon__hwmon3__name="ina3221")
+    rails = [(first, 1000), ("VDD_CPU", 500), ("VDD_SOC", 200)]
+    for number, (label, current) in enumerate(rails, start=1):
+        put(
+            system,
+            **{
+                f"class__hwmon__hwmon3__in{number}_label": label,
+                f"class__hwmon__hwmon3__in{number}_input": 5000,
+                f"class__hwmon__hwmon3__curr{number}_input": current,
+            },
+        )
+    # the sum of the currents, and a shunt's microvolts
+    put(system, class__hwmon__hwmon3__curr4_input=1700, class__hwmon__hwmon3__in4_input=5000)
+    assert watch.watts() == pytest.approx(watts)
 
 
 def test_a_meter_says_power_or_voltage_and_current(system: Path) -> None:

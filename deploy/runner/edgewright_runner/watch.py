@@ -17,6 +17,8 @@ from edgewright_runner.device import governor, read
 SYS = Path("/sys")
 MOMENT_S = 1.0  # between two moments of a run
 MOST_MOMENTS = 600
+# Of an INA3221 the sum of its channels' currents (Documentation/hwmon/ina3221.rst), no channel.
+SUM = ("ina3221", "curr4_input")
 CPUS = "devices/system/cpu/cpu[0-9]*/"
 
 
@@ -67,31 +69,49 @@ class Series:
 def energy_uj() -> Any:
     """What the CPU packages took since some moment, in microjoules; None where no counter is.
 
-    RAPL's zones (Linux, Documentation/power/powercap/powercap.rst); those within a package aren't
-    added, since they are in it. Mostly only root may read them.
+    RAPL's zones (Linux, Documentation/power/powercap/powercap.rst). Those within a package aren't
+    added, since they are in it, nor is that of the whole platform (psys), which packages are in.
+    Mostly only root may read them.
     """
-    packages = _integers("class/powercap/intel-rapl:[0-9]*/energy_uj", without=r":\d+:\d+/")
-    return sum(packages) if packages else None
+    zones = sorted(SYS.glob("class/powercap/intel-rapl:[0-9]*"))
+    packages = [zone for zone in zones if read(str(zone / "name")).startswith("package-")]
+    texts = [read(str(zone / "energy_uj")) for zone in packages]
+    counters = [int(text) for text in texts if text.isdigit()]
+    return sum(counters) if counters else None
 
 
 def watts() -> Any:
     """What meters of the board read now; None where there is none.
 
     The kernel's hwmon interface (Documentation/hwmon/sysfs-interface.rst): microwatts, as INA219
-    has them, or millivolts and milliamperes of channels, as INA3221 has them.
+    has them, or millivolts and milliamperes of channels, as INA3221 has them. Where a channel is
+    named as what comes in (Jetson boards: VDD_IN, POM_5V_IN), the others are parts of it.
     """
-    found = []
+    rails: dict[str, float] = {}
     for meter in sorted(SYS.glob("class/hwmon/hwmon*")):
-        powers = _integers(f"class/hwmon/{meter.name}/power[0-9]*_input")
-        if powers:
-            found += [power / 1e6 for power in powers]
+        rails.update(_powers(meter) or _products(meter))
+    whole = [power for name, power in rails.items() if name.endswith("_IN")]
+    return round(sum(whole or rails.values()), 4) if rails else None
+
+
+def _powers(meter: Path) -> dict[str, float]:
+    """Watts that a meter says, by its channels' files."""
+    paths = sorted(str(path) for path in meter.glob("power[0-9]*_input"))
+    return {path: int(text) / 1e6 for path in paths if (text := read(path)).lstrip("-").isdigit()}
+
+
+def _products(meter: Path) -> dict[str, float]:
+    """Volts times amperes of a meter's channels, by their files and labels."""
+    found = {}
+    for current in sorted(meter.glob("curr[0-9]*_input")):
+        voltage = meter / current.name.replace("curr", "in")
+        label = read(str(voltage).replace("_input", "_label"))
+        if (read(str(meter / "name")), current.name) == SUM:
             continue
-        for current in sorted(meter.glob("curr[0-9]*_input")):
-            voltage = meter / current.name.replace("curr", "in")
-            texts = [read(str(path)) for path in (current, voltage)]
-            if all(text.lstrip("-").isdigit() for text in texts):
-                found.append(int(texts[0]) * int(texts[1]) / 1e6)
-    return round(sum(found), 4) if found else None
+        texts = [read(str(path)) for path in (current, voltage)]
+        if all(text.lstrip("-").isdigit() for text in texts):
+            found[f"{current} {label}"] = int(texts[0]) * int(texts[1]) / 1e6
+    return found
 
 
 def busy_seconds() -> Any:
@@ -154,8 +174,6 @@ def _load() -> Any:
     return float(text.split()[0]) if text else None
 
 
-def _integers(pattern: str, without: str = "") -> list[int]:
-    """The numbers in files of /sys, but for those whose path a pattern is found in."""
-    paths = [str(path) for path in sorted(SYS.glob(pattern))]
-    texts = [read(path) for path in paths if not (without and re.search(without, path))]
+def _integers(pattern: str) -> list[int]:
+    texts = [read(str(path)) for path in sorted(SYS.glob(pattern))]
     return [int(t) for t in texts if t.lstrip("-").isdigit()]
