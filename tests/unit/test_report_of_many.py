@@ -18,7 +18,11 @@ def test_a_page_of_many_measurements_has_the_fastest_and_what_is_not_right() -> 
             runtime=name, threads=threads, samples_ns=[int(ms * measured.MS)] * 9, **fields
         )
 
-    slower = [one("tflite", n, 9 + n) for n in range(2, html_page.MOST_SHOWN)]
+    metered = {
+        "before": measured.snapshot(0), "after": measured.snapshot(10),
+        "series": [{"seconds": 1.0, "watts": 5.0}],
+    }  # fmt: skip
+    slower = [one("tflite", n, 9 + n, conditions=metered) for n in range(2, html_page.MOST_SHOWN)]
     telling = [one("tflite", 1, 3), one("ncnn", 1, 2), one("tflite", 1, 8, variant="int8")]
     broken = measured.failed().model_copy(update={"threads": 77})
     result = measured.result(*slower, *telling, broken)
@@ -30,6 +34,7 @@ def test_a_page_of_many_measurements_has_the_fastest_and_what_is_not_right() -> 
     assert [row.partition(" <")[0] for row in of_each] == [
         "TFLite fp32, 1 thread", "ncnn fp32, 1 thread", "TVM O3, 77 threads",
     ]  # fmt: skip
+    assert "mJ an inference" not in page, "of what is not shown"
     assert page.count("<path") < 40, "no ticks and no traces"
     assert "Each time in the order measured" not in page
     assert "are shown" not in html_page.render([measured.result(*telling)])

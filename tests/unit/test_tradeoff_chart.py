@@ -83,6 +83,13 @@ def test_points_stand_where_their_values_are() -> None:
     assert (x[1] - x[0]) == pytest.approx(x[2] - x[1], abs=0.2)
 
 
+def test_an_axis_says_what_there_is_and_no_more_than_all() -> None:
+    best = one(2, 100, "int8", 100_000)
+    accuracy, size = tradeoff_chart.by_model(measured.result(*FOUR, best))
+    assert "top-1, 88.0 % to 100.0 %; better: up and left" in accuracy
+    assert "size, 0 bytes to 488 KiB; better: down and left" in size
+
+
 def test_two_points_are_no_plot() -> None:
     assert tradeoff_chart.by_model(measured.result(*FOUR[:2])) == []
 

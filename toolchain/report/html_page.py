@@ -92,6 +92,7 @@ class Section:
         plots: of each kind of which there are any.
         traces: SVGs of each time in the order measured; none where there are too many.
         inputs: on what each model was compared with its reference.
+        lines: below the table, a sentence each.
     """
 
     result: measurement.Result
@@ -101,6 +102,7 @@ class Section:
     plots: Sequence[Plots]
     traces: Sequence[str]
     inputs: Sequence[str]
+    lines: Sequence[str]
 
 
 def render(
@@ -135,7 +137,6 @@ def render(
     )
     return environment.get_template(PAGE).render(
         formatting=formatting,
-        summary=summary,
         accuracies=accuracy_section,
         metrics=metric_section,
         rows=measurement_rows,
@@ -216,7 +217,17 @@ def _section(
         plots=[kind for kind in plots if kind.figures],
         traces=[] if many else [trace for model in models for trace in model.traces()],
         inputs=_inputs(manifests, by_title),
+        lines=_lines(result, shown),
     )
+
+
+def _lines(result: measurement.Result, shown: measurement.Result) -> list[str]:
+    return [
+        *formatting.comparisons(result),
+        *formatting.energies(shown),
+        *summary.best_lines(result),
+        *summary.ratio_lines(result),
+    ]
 
 
 def _inputs(manifests: Sequence[ModelManifest], titles: Container[str]) -> list[str]:

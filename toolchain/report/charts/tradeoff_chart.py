@@ -132,7 +132,8 @@ def plot(title: str, points: Sequence[Point], axis: Axis, *, counted: bool) -> s
     """
     best = front(points, more_is_better=axis.more_is_better)
     longest = max(point.cost for point in points) * (1 + ROOM)
-    low, high = _span([point.value for point in points], axis)
+    values = [point.value for point in points]
+    low, high = _span(values, axis)
 
     def place(point: Point) -> tuple[float, float]:
         x = LEFT + point.cost / longest * (RIGHT - LEFT)
@@ -140,7 +141,9 @@ def plot(title: str, points: Sequence[Point], axis: Axis, *, counted: bool) -> s
 
     body = [
         f'<text x="{LEFT}" y="14" class="title">{escape(title)}</text>',
-        *_axes(axis, longest, (low, high), counted=counted),
+        *_axes(
+            axis, longest, (0.0 if axis.from_zero else min(values), max(values)), counted=counted
+        ),
         f'<path d="{_steps([place(point) for point in best])}" class="front"/>',
     ]
     body += [_beaten(point, *place(point)) for point in points if point not in best]
@@ -157,8 +160,9 @@ def _span(values: Sequence[float], axis: Axis) -> tuple[float, float]:
     return 0.0 if axis.from_zero else low - room, high + room
 
 
-def _axes(axis: Axis, longest: float, span: tuple[float, float], *, counted: bool) -> list[str]:
-    low, high = (axis.words(value) for value in span)
+def _axes(axis: Axis, longest: float, shown: tuple[float, float], *, counted: bool) -> list[str]:
+    """The lines, and what they say; the scale itself goes a little beyond what is shown."""
+    low, high = (axis.words(value) for value in shown)
     better = "up" if axis.more_is_better else "down"
     return [
         (
