@@ -40,16 +40,14 @@ def export(
     from deploy.release import export as exporting
     from toolchain import targets
     from toolchain.bundle import assemble, compiled_models
-    from toolchain.bundle.choice import Choice, narrowed, unbuilt
+    from toolchain.bundle.choice import Choice, narrowed
 
     path = Path(options.required("to", to, "my-network.tar.gz")).expanduser()
     levels = options.numbers("opt-level", opt_level)
     executed_by, chosen = options.names(runtime), targets.target(target)
     wanted = Choice(runtimes=executed_by, variants=options.names(variant), opt_levels=levels)
     made = compiled_models.chosen(chosen, options.names(model), executed_by)
-    for name, how in unbuilt(made, chosen, wanted).items():
-        console.note(f"{name} is left out, as its wheel is not built: {how}")
-    there = narrowed(made, chosen, wanted)
+    there = narrowed(made, chosen, wanted, console.note)
     with (
         console.step(f"bundle for {target} into {path}"),
         assemble.to_send(chosen, there, samples) as folder,

@@ -94,7 +94,7 @@ def deploy(
     from deploy.release import rollout
     from toolchain import targets
     from toolchain.bundle import assemble, by_python, compiled_models
-    from toolchain.bundle.choice import Choice, narrowed, unbuilt
+    from toolchain.bundle.choice import Choice, narrowed
     from toolchain.core import signing
 
     levels = options.numbers("opt-level", opt_level)
@@ -125,9 +125,8 @@ def deploy(
         with console.step(f"bundle for {', '.join(names)}"):
             for target in map(targets.target, names):
                 there = compiled_models.chosen(target, options.names(model), executed_by)
-                for name, how in unbuilt(there, target, wanted).items():
-                    console.note(f"{name} is left out, as its wheel is not built: {how}")
-                made = assemble.to_send(target, narrowed(there, target, wanted), samples)
+                chosen = narrowed(there, target, wanted, console.note)
+                made = assemble.to_send(target, chosen, samples)
                 bundles[target.name] = held.enter_context(made)
             every = [f for of in bundles.values() for f in (of, *by_python.split(of))]
             signing.seal_bundles({folder: assemble.load(folder).release for folder in every})

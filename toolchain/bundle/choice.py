@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ class Choice:
     """Which forms go along; what is empty takes all there is, but for runtimes.
 
     Attributes:
-        runtimes: their names, or `all`, but for those of `unbuilt`. When empty those of conversion
-            and compilation, and of those that bring large wheels of their own one, where none of
-            the others takes a model.
+        runtimes: their names, or `all`, but for those whose wheel isn't built. When empty those of
+            conversion and compilation, and of those that bring large wheels of their own one, where
+            none of the others takes a model.
         variants: their names.
         opt_levels: of compiled libraries; a runtime that has no levels is left alone.
     """
@@ -37,8 +37,15 @@ class Choice:
     opt_levels: Sequence[int] = ()
 
 
+def _silent(_line: str) -> None:
+    """What is said to a caller that wants no lines."""
+
+
 def narrowed(
-    manifests: Sequence[ModelManifest], target: Target, choice: Choice
+    manifests: Sequence[ModelManifest],
+    target: Target,
+    choice: Choice,
+    say: Callable[[str], None] = _silent,
 ) -> list[ModelManifest]:
     """The manifests without what is not chosen.
 
@@ -46,6 +53,7 @@ def narrowed(
         manifests: of the models to send.
         target: the devices'.
         choice: of all of them.
+        say: takes a line for each runtime that `all` leaves out, with how to have it.
 
     Raises:
         UsageError: something chosen was not made of any model, or nothing is left of one.
@@ -55,7 +63,9 @@ def narrowed(
     _refuse_unknown("variant", choice.variants, {a.variant for a in made})
     levels = {a.opt_level for a in made if a.opt_level is not None}
     _refuse_unknown("opt level", choice.opt_levels, levels)
-    without = {*unbuilt(manifests, target, choice)}
+    without = _unbuilt(manifests, target, choice)
+    for name, how in without.items():
+        say(f"{name} is left out, as its wheel is not built: {how}")
     kept = [
         _narrowed(
             manifest, target, replace(choice, runtimes=_sent(manifest, target, choice, without))
@@ -90,7 +100,7 @@ def refuse_unsupported(names: Sequence[str], target: Target) -> None:
             raise UsageError(why, resolution="leave it out of --runtime")
 
 
-def unbuilt(manifests: Sequence[ModelManifest], target: Target, choice: Choice) -> dict[str, str]:
+def _unbuilt(manifests: Sequence[ModelManifest], target: Target, choice: Choice) -> dict[str, str]:
     """What `all` leaves out, though a model has a form for it: runtimes whose wheel isn't built.
 
     Such a wheel is built when it is named; a runtime that is named itself is not left out.
