@@ -53,5 +53,7 @@ ns = Collection(
 _emulator = Collection("emulator")
 _emulator.add_task(device.emulator_up, name="up")
 _emulator.add_task(device.emulator_down, name="down")
+_emulator.add_task(device.emulator_stop, name="stop")
+_emulator.add_task(device.emulator_start, name="start")
 _emulator.add_task(device.emulator_status, name="status")
 ns.add_collection(_emulator)

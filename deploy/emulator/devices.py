@@ -1,7 +1,9 @@
 """Devices for those who have none: containers with a real sshd, under qemu-user where needed.
 
 An emulated device is reached like any other, over SSH on a port of 127.0.0.1, with an entry in
-inventory.yml and a host key of its own. `down` takes all of it away. Its times are not a board's.
+inventory.yml and a host key of its own. `stop` and `start` are its power switch, after which, and
+after a restart of this machine, it has what it had; `down` takes all of it away. Its times are not
+a board's.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deploy.emulator.device_engine import DeviceEngine
 from deploy.inventory import reading
 from deploy.measure.runner_protocol import Counter
 from toolchain import targets
@@ -74,7 +77,7 @@ def up(
     store: Store,
     progress: Callable[[str], None],
 ) -> Emulated:
-    """Start an emulated device and enter it into the inventory; one that runs is kept.
+    """Start an emulated device and enter it into the inventory; one that is there is kept.
 
     Args:
         target: what it is.
@@ -92,18 +95,11 @@ def up(
     if target.emulator is None:
         raise UsageError(f"{target.name} has no emulator")
     spec = specification.spec("device", target, system)
-    engine = Engine()
-    running = status(engine).get(name)
+    engine = DeviceEngine()
+    known = status(engine).get(name)
     # without its keys (the cache was emptied) nobody can reach it: it is made anew
-    reachable = (folder(name) / "known_hosts").is_file()
-    if (
-        running is not None
-        and running.state == "running"
-        and reachable
-        and running.image == spec.name
-    ):
-        _enter(inventory_path, target, running)
-        return running
+    if known is not None and _has_keys(name) and known.image == spec.name:
+        return _awake(engine, known, inventory_path, progress)
     image = build.build(spec, engine, store, progress=progress)
     _remove(engine, name)
     device = Emulated(
@@ -116,6 +112,97 @@ def up(
         down(name, inventory_path)
         raise
     return device
+
+
+def start(name: str, inventory_path: Path, progress: Callable[[str], None]) -> Emulated:
+    """Start an emulated device that was stopped, with the port, keys and releases that it had.
+
+    Args:
+        name: the device's.
+        inventory_path: the file that gets its entry again.
+        progress: called with each step.
+
+    Raises:
+        UsageError: there is none of that name, or its keys are gone.
+        EngineError: it did not start.
+    """
+    engine = DeviceEngine()
+    known = _known(engine, name)
+    if not _has_keys(name):
+        raise UsageError(
+            f"the keys of {name} are gone, so nobody can reach it",
+            resolution=f"make it anew: invoke emulator.up --target {known.target} --name {name}",
+        )
+    return _awake(engine, known, inventory_path, progress)
+
+
+def stop(name: str) -> None:
+    """Stop an emulated device; all that it has stays, and its inventory entry.
+
+    Raises:
+        UsageError: there is none of that name.
+        EngineError: the engine refused.
+    """
+    engine = DeviceEngine()
+    engine.stop(_container(_known(engine, name).name))
+
+
+def _known(engine: Engine, name: str) -> Emulated:
+    devices = status(engine)
+    if name not in devices:
+        raise UsageError(
+            f"there is no emulated device {name} on this machine",
+            detail=f"there are: {', '.join(sorted(devices)) or 'none'}",
+            resolution="start one with: invoke emulator.up",
+        )
+    return devices[name]
+
+
+def _has_keys(name: str) -> bool:
+    return (folder(name) / "known_hosts").is_file()
+
+
+def _container(name: str) -> str:
+    """The name of a device's container."""
+    return f"edgewright-{name}"
+
+
+def _awake(
+    engine: DeviceEngine, device: Emulated, inventory_path: Path, progress: Callable[[str], None]
+) -> Emulated:
+    """A device that is there, running and in the inventory.
+
+    Raises:
+        EngineError: it did not start.
+    """
+    name = _container(device.name)
+    if device.state != "running":
+        _refuse_taken(device)
+        progress("starting the device again")
+        engine.start_again(name)
+        progress("waiting for its sshd")
+        _await_sshd(engine.exec_in(name), device.port, lambda: engine.has_ended(name))
+    _enter(inventory_path, targets.target(device.target), device)
+    return replace(device, state="running")
+
+
+def _refuse_taken(device: Emulated) -> None:
+    """Refuse to start a device whose port something else has.
+
+    Raises:
+        EngineError: it has.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", device.port))
+        except OSError as error:
+            raise EngineError(
+                f"port {device.port} of 127.0.0.1, which {device.name} had, is taken",
+                detail=str(error),
+                resolution="end what listens there (ss -ltnp tells it); or give the device up with "
+                f"invoke emulator.down --name {device.name}",
+            ) from error
 
 
 def _start(
@@ -133,7 +220,7 @@ def _start(
     progress("starting the device")
     container = engine.start_service(
         image,
-        name=f"edgewright-{device.name}",
+        name=_container(device.name),
         port=22,
         publish=device.port,
         env={
@@ -199,7 +286,7 @@ def counter(name: str, progress: Callable[[str], None]) -> Counter:
         )
     with_plugin = counting.folder(Store(), progress)
     progress("copying the emulator that counts")
-    engine.copy_in(f"edgewright-{name}", with_plugin, COUNTER)
+    engine.copy_in(_container(name), with_plugin, COUNTER)
     return Counter(
         emulator=counting.emulator(COUNTER, targets.target(running.target)),
         plugin=f"{COUNTER}/{counting.PLUGIN}",
@@ -222,7 +309,7 @@ def status(engine: Engine) -> dict[str, Emulated]:
 
 def _remove(engine: Engine, name: str) -> bool:
     existed = name in status(engine)
-    engine.remove_container(f"edgewright-{name}")
+    engine.remove_container(_container(name))
     shutil.rmtree(folder(name), ignore_errors=True)
     return existed
 
@@ -252,7 +339,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _await_sshd(container: Container, port: int) -> None:
+def _await_sshd(
+    container: Container, port: int, has_ended: Callable[[], bool] = lambda: False
+) -> None:
     """Wait until something on the port says that it speaks SSH.
 
     Raises:
@@ -267,7 +356,7 @@ def _await_sshd(container: Container, port: int) -> None:
                     return
         except OSError:
             pass
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or has_ended():
             raise EngineError(
                 f"the emulated device's sshd did not answer within {START_S} s",
                 detail=container.log(),

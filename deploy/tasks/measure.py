@@ -145,6 +145,33 @@ def emulator_down(
     console.note(f"{name} is gone" if existed else f"there was no {name}")
 
 
+@task(help={"name": "name in the inventory"})
+@guarded
+def emulator_stop(_: Context, name: str = f"emu-{DEFAULT_TARGET}") -> None:
+    """Switch an emulated device off: its keys, files and inventory entry stay."""
+    from deploy.emulator import devices as emulator
+
+    with console.step(f"emulated device {name}"):
+        emulator.stop(name)
+    console.note(f"{name} is off; on again: invoke emulator.start --name {name}")
+
+
+@task(help={"name": "name in the inventory", "inventory": INVENTORY_HELP, "json": JSON})
+@guarded
+def emulator_start(
+    _: Context,
+    name: str = f"emu-{DEFAULT_TARGET}",
+    inventory: str = INVENTORY,
+    json: bool = False,
+) -> None:
+    """Switch an emulated device on again, with the port, keys and releases that it had."""
+    from deploy.emulator import devices as emulator
+
+    with console.step(f"emulated device {name}") as say:
+        device = emulator.start(name, Path(inventory), say)
+    _show_emulated([device], json=json)
+
+
 @task(help={"json": JSON})
 @guarded
 def emulator_status(_: Context, json: bool = False) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from deploy.emulator import devices
+from deploy.emulator.devices import Emulated
 from tests.support.sshd import keygen
+from toolchain.core import paths
 from toolchain.core.errors import EngineError
 from toolchain.images.engine import Container
 
@@ -54,3 +56,31 @@ def test_a_device_that_does_not_start_says_why_and_not_where_its_log_was(
             devices._await_sshd(Container(id="c", name="c", _api=api), unused.getsockname()[1])
     assert "no hostkeys available" in caught.value.detail
     assert "docker logs" not in caught.value.resolution
+
+
+def test_a_device_that_ended_at_once_is_not_waited_for() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        api: Any = Api()
+        with pytest.raises(EngineError, match="did not answer"):
+            devices._await_sshd(
+                Container(id="c", name="c", _api=api), unused.getsockname()[1], lambda: True
+            )
+
+
+def test_a_port_that_another_program_has_taken_is_said() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        device = Emulated(name="pi", target="aarch64", port=port, state="exited", image="i")
+        with pytest.raises(EngineError, match="taken") as caught:
+            devices._refuse_taken(device)
+        assert "emulator.down --name pi" in caught.value.resolution
+    devices._refuse_taken(device)
+
+
+def test_the_program_that_starts_a_device_makes_one_host_key_alone() -> None:
+    """Started again, ssh-keygen would ask whether to write over it, and the device would end."""
+    text = (paths.ROOT / "docker/device/start").read_text()
+    assert '[ -s "$key.pub" ] ||' in text
