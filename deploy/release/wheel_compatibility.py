@@ -27,6 +27,7 @@ from toolchain.lock import pins
 from toolchain.targets import instruction_sets
 from toolchain.wheels import elf
 from toolchain.wheels.elf import Code
+from toolchain.wheels.recipe import RECIPES
 
 LEGACY = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
 MANYLINUX = re.compile(r"manylinux_2_(\d+)_")
@@ -152,28 +153,45 @@ def problems(contents: tuple[Content, ...], device: Runs) -> list[Problem]:
 
 
 def _for_no_python(projects: Sequence[str], device: Runs) -> list[Problem]:
-    remedy = "send it without that runtime (--runtime names the others), or have it use another "
+    fits = f"fits its Python {device.python} and glibc {device.glibc}"
+    built = "leave out --wheels official if it was given, "
+    remedy = (
+        "send it without that runtime (--runtime names the others), or have it use another Python: "
+        "edgewright.python"
+    )
     return [
-        (
-            f"{project} has no wheel that fits its Python {device.python} and glibc {device.glibc}",
-            f"{remedy}Python: edgewright.python",
-        )
+        (f"{project} has no wheel that {fits}", built * _is_built_too(project) + remedy)
         for project in projects
     ]
 
 
+def _is_built_too(project: str) -> bool:
+    """Whether there is a recipe for what a project publishes as well."""
+    return (RECIPES / f"{project}.py").is_file()
+
+
 def _unserved(contents: tuple[Content, ...], supported: set[Tag]) -> list[str]:
-    """The projects of which there are several wheels, each for some devices, and none for this."""
+    """The projects whose wheels are each for some devices, and none of them for this one."""
     tags: dict[str, list[frozenset[Tag]]] = defaultdict(list)
     for content in contents:
         if content.tags and not content.broken:
             tags[_project(content)].append(content.tags)
-    return [p for p, of in tags.items() if len(of) > 1 and not any(t & supported for t in of)]
+    pinned = {_project(content) for content in contents if _is_pinned(content)}
+    return [
+        project
+        for project, of in tags.items()
+        if (len(of) > 1 or project in pinned) and not any(t & supported for t in of)
+    ]
 
 
 def _project(content: Content) -> str:
     """The project of a wheel, by its name."""
     return content.name.partition("-")[0]
+
+
+def _is_pinned(content: Content) -> bool:
+    """Whether a wheel is one of the lock's, as its project published it."""
+    return any(pin.file_name == content.name for pin in pins.sources().values())
 
 
 def _misfits(code: Code, content: Content, device: Runs) -> list[str]:
@@ -193,8 +211,7 @@ def _misfits(code: Code, content: Content, device: Runs) -> list[str]:
             misfits.append(f"asks for {what}_{asked}, the device has {has or 'none'}")
     # What others have published is as it is, and what it asks for was compared above: LiteRT's
     # wheel for aarch64 promises 2.27 and asks for 2.34.
-    pinned = any(pin.file_name == content.name for pin in pins.sources().values())
-    promised = 0 if pinned else _promised(content.tags)
+    promised = 0 if _is_pinned(content) else _promised(content.tags)
     if promised and glibc and _above(glibc, f"2.{promised}"):
         misfits.append(f"asks for GLIBC_{glibc}, its tag promises 2.{promised}")
     return misfits

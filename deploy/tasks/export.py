@@ -8,7 +8,7 @@ from invoke import Context, task
 
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, Whole
+from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, WHEELS, Whole
 
 
 @task(
@@ -19,6 +19,7 @@ from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, Whole
         "runtime": "runtimes, or all; those of conversion and compilation when left out",
         "variant": "variants such as fp32,int8; all that were made when left out",
         "opt-level": "levels of compiled libraries, separated by commas; all when left out",
+        "wheels": WHEELS,
         "samples": "inputs of each model that go along; all when 0",
         "json": JSON,
     }
@@ -34,23 +35,27 @@ def export(
     variant: str = "",
     opt_level: str = "",
     samples: int = Whole(1),
+    wheels: str = "built",
     json: bool = False,
 ) -> None:
     """Write wheels and models with a program that installs them, for a device elsewhere."""
     from deploy.release import export as exporting
+    from deploy.tasks.chosen_models import chosen
     from toolchain import targets
-    from toolchain.bundle import assemble, compiled_models
-    from toolchain.bundle.choice import Choice, narrowed
+    from toolchain.bundle import assemble
+    from toolchain.bundle.choice import Choice
+    from toolchain.bundle.wheels import are_official
 
     path = Path(options.required("to", to, "my-network.tar.gz")).expanduser()
-    levels = options.numbers("opt-level", opt_level)
-    executed_by, chosen = options.names(runtime), targets.target(target)
-    wanted = Choice(runtimes=executed_by, variants=options.names(variant), opt_levels=levels)
-    made = compiled_models.chosen(chosen, options.names(model), executed_by)
-    there = narrowed(made, chosen, wanted, console.note)
+    levels, as_published = options.numbers("opt-level", opt_level), are_official(wheels)
+    wanted = Choice(
+        runtimes=options.names(runtime), variants=options.names(variant), opt_levels=levels
+    )
+    known = targets.target(target)
+    sent = chosen(known, options.names(model), wanted, as_published=as_published)
     with (
         console.step(f"bundle for {target} into {path}"),
-        assemble.to_send(chosen, there, samples) as folder,
+        assemble.to_send(known, sent, samples, as_published=as_published) as folder,
     ):
         release = assemble.load(folder).release
         written = exporting.export(folder, f"edgewright-{release[:16]}", path)

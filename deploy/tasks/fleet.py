@@ -17,7 +17,7 @@ from invoke import Context, task
 from toolchain import runtimes
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import JSON, Fleet, OrderedFleet, Whole
+from toolchain.commandline.options import JSON, WHEELS, Fleet, OrderedFleet, Whole
 from toolchain.core.errors import FleetError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def probe(_: Context, *, fleet: Fleet, json: bool = False) -> None:
         "runtime": f"{', '.join(runtimes.names())}, or all (docs/reference/runtimes.md)",
         "variant": "variants such as fp32,int8; all that were made when left out",
         "opt-level": "levels of compiled libraries, separated by commas; all when left out",
+        "wheels": WHEELS,
         "samples": "inputs of each model to compare outputs on, there; all when 0",
         "dry-run": "show what would be done and change nothing",
     }
@@ -85,6 +86,7 @@ def deploy(
     *,
     runtime: str = "",
     samples: int = Whole(0),
+    wheels: str = "built",
     fleet: OrderedFleet,
     dry_run: bool = False,
     json: bool = False,
@@ -92,16 +94,20 @@ def deploy(
     """Send wheels and models to a device, install them there, check, and switch to them."""
     from deploy.inventory import selection
     from deploy.release import rollout
+    from deploy.tasks.chosen_models import chosen
     from toolchain import targets
-    from toolchain.bundle import assemble, by_python, compiled_models
-    from toolchain.bundle.choice import Choice, narrowed
+    from toolchain.bundle import assemble, by_python
+    from toolchain.bundle.choice import Choice
+    from toolchain.bundle.wheels import are_official
     from toolchain.core import signing
 
     levels = options.numbers("opt-level", opt_level)
-    executed_by = options.names(runtime)
-    wanted = Choice(runtimes=executed_by, variants=options.names(variant), opt_levels=levels)
+    wanted = Choice(
+        runtimes=options.names(runtime), variants=options.names(variant), opt_levels=levels
+    )
+    models, as_published = options.names(model), are_official(wheels)
     limits, devices = _limits(fleet), selection.devices(fleet)
-    names = sorted({d.target for d in devices})
+    names, bundles = sorted({d.target for d in devices}), {}
 
     def show_plan(name: str, plan: Plan) -> None:
         rows = [[str(n), step] for n, step in enumerate(plan.steps, start=1)]
@@ -121,12 +127,10 @@ def deploy(
         line=lambda done: f"{done.release[:16]}, {done.sent_in_words()} bytes sent",
     )
     with ExitStack() as held:
-        bundles = {}
         with console.step(f"bundle for {', '.join(names)}"):
             for target in map(targets.target, names):
-                there = compiled_models.chosen(target, options.names(model), executed_by)
-                chosen = narrowed(there, target, wanted, console.note)
-                made = assemble.to_send(target, chosen, samples)
+                sent = chosen(target, models, wanted, as_published=as_published)
+                made = assemble.to_send(target, sent, samples, as_published=as_published)
                 bundles[target.name] = held.enter_context(made)
             every = [f for of in bundles.values() for f in (of, *by_python.split(of))]
             signing.seal_bundles({folder: assemble.load(folder).release for folder in every})

@@ -25,8 +25,9 @@ from tests.support.probed import device_facts
 from toolchain import runtimes, targets
 from toolchain.bundle import assemble, by_python, compiled_models, wheels
 from toolchain.bundle.choice import Choice, narrowed
-from toolchain.core.errors import UsageError
-from toolchain.lock import pins
+from toolchain.core.errors import BuildError, UsageError
+from toolchain.core.store import Store
+from toolchain.lock import fetch, pins
 from toolchain.models import place
 from toolchain.models.manifest import ModelManifest, Tflite
 from toolchain.runtimes import Wheels
@@ -287,3 +288,61 @@ def test_a_network_that_a_runtime_cannot_take_is_told_with_the_reason() -> None:
     # what was only not compiled yet is told so
     with pytest.raises(UsageError, match="model net is not compiled for x86_64"):
         compiled_models.chosen(X86_64, ["net"], ["tvm"])
+
+
+PUBLISHED = "tflite_runtime-2.14.0-cp311-cp311-"
+
+
+def by_tflite(target: targets.Target) -> list[ModelManifest]:
+    """A network that goes there for TensorFlow Lite alone."""
+    return narrowed([a_network()], target, Choice(runtimes=["tflite"]))
+
+
+def test_what_is_published_stands_for_what_is_built_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wheel").write_bytes(b"")
+    monkeypatch.setattr(fetch, "path_of", lambda _pin, _store: tmp_path / "wheel")
+    for target in (ARMV7L, AARCH64, X86_64):
+        into = tmp_path / target.name
+        wheels.copy(into, target, Store(tmp_path), by_tflite(target), as_published=True)
+        (name,) = [path.name for path in into.iterdir()]
+        assert name.startswith(PUBLISHED)
+        assert name.endswith(f"_{target.machine}.whl")
+        (line,) = wheels.published_in_words(target, by_tflite(target))
+        assert "tflite-runtime 2.14.0" in line
+        assert "not built here" in line
+
+
+def test_where_nothing_is_published_one_line_says_so() -> None:
+    (line,) = wheels.published_in_words(RV64GC, by_tflite(RV64GC))
+    assert line.startswith("rv64gc: nobody publishes wheels")
+
+
+def test_a_wheel_that_is_not_built_can_be_had_as_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(BuildError, match="is not built") as caught:
+        wheels.copy(tmp_path / "a", X86_64, Store(), by_tflite(X86_64))
+    assert "--wheels official" in caught.value.resolution
+    with pytest.raises(BuildError, match="is not built") as caught:
+        wheels.copy(tmp_path / "b", RV64GC, Store(), by_tflite(RV64GC))
+    assert "--wheels official" not in caught.value.resolution
+
+
+def test_wheels_are_built_or_official_and_nothing_else() -> None:
+    assert wheels.are_official("official")
+    assert not wheels.are_official("built")
+    with pytest.raises(UsageError, match="none of built and official"):
+        wheels.are_official("pypi")
+
+
+def test_a_python_that_the_published_wheel_does_not_serve_is_refused() -> None:
+    (name,) = official.names("tflite-runtime", X86_64)
+    file = pins.source(name).file_name
+    wheel = Content(name=file, tags=parse_wheel_filename(file)[3])
+    facts = device_facts(machine="x86_64", python="3.13.5", glibc="2.41")
+    ((what, remedy),) = wheel_compatibility.problems((wheel,), facts)
+    assert what == "tflite_runtime has no wheel that fits its Python 3.13.5 and glibc 2.41"
+    assert remedy.startswith("leave out --wheels official")

@@ -170,7 +170,13 @@ def release_id(fields: dict[str, object]) -> str:
 
 
 @contextmanager
-def to_send(target: Target, models: Sequence[ModelManifest], samples: int = 0) -> Iterator[Path]:
+def to_send(
+    target: Target,
+    models: Sequence[ModelManifest],
+    samples: int = 0,
+    *,
+    as_published: bool = False,
+) -> Iterator[Path]:
     """`make` for who sends it: the bundle as a folder that is there until the block ends.
 
     The one in dist/ takes another's place as soon as the same models are bundled otherwise, also in
@@ -180,12 +186,17 @@ def to_send(target: Target, models: Sequence[ModelManifest], samples: int = 0) -
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside, prefix=f".{process.own_name()}-") as folder:
         own = Path(folder) / "bundle"
-        make(target, models, own, samples)
+        make(target, models, own, samples, as_published=as_published)
         yield own
 
 
 def make(
-    target: Target, models: Sequence[ModelManifest], own: Path | None = None, samples: int = 0
+    target: Target,
+    models: Sequence[ModelManifest],
+    own: Path | None = None,
+    samples: int = 0,
+    *,
+    as_published: bool = False,
 ) -> Path:
     """Gather a bundle into dist/bundles/<target>/<models>/.
 
@@ -194,6 +205,7 @@ def make(
         models: the manifests of those to send, from `compiled_models.chosen`.
         own: where the caller wants one too, beside it on the disk.
         samples: inferences of each model that go along; 0 is all.
+        as_published: take wheels that projects publish, where there are any.
 
     Returns:
         the bundle's folder.
@@ -207,7 +219,7 @@ def make(
     final.parent.mkdir(parents=True, exist_ok=True)
     with store.scratch() as scratch:
         folder = scratch / "bundle"
-        lowest = wheels.copy(folder / "wheels", target, store, models)
+        lowest = wheels.copy(folder / "wheels", target, store, models, as_published=as_published)
         requires = Requires(
             machine=target.machine,
             python=PYTHON_SINCE,
@@ -219,15 +231,7 @@ def make(
         bundled = [_model(manifest, folder, target, samples) for manifest in models]
         _runner(folder / "runner", target)
         (folder / "requirements.txt").write_text(wheels.requirements(folder / "wheels"))
-        files = [
-            File(
-                path=p.relative_to(folder).as_posix(),
-                sha256=digest_file(p),
-                size=p.stat().st_size,
-            )
-            for p in sorted(folder.rglob("*"))
-            if p.is_file()
-        ]
+        files = _files(folder)
         fields: dict[str, object] = {
             "schema_version": 1,
             "target": target.name,
@@ -242,6 +246,15 @@ def make(
         (folder / MANIFEST).write_text(json.dumps(fields, indent=1, sort_keys=True))
         _put(folder, final, store, own)
     return final
+
+
+def _files(folder: Path) -> list[File]:
+    """All files of a bundle's folder, as its manifest names them."""
+    return [
+        File(path=p.relative_to(folder).as_posix(), sha256=digest_file(p), size=p.stat().st_size)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    ]
 
 
 def _name(models: set[str]) -> str:

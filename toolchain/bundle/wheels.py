@@ -1,4 +1,8 @@
-"""Which wheels a bundle takes, and how pip is told of them."""
+"""Which wheels a bundle takes, and how pip is told of them.
+
+Those that are built here, and the lock's where a project's own are taken as they are: always for
+some runtimes, for others when the user asks for it (`--wheels official`).
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,15 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from toolchain import runtimes
+from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.store import Store, digest_file
 from toolchain.lock import fetch, pins
 from toolchain.models.manifest import ModelManifest
 from toolchain.runtimes import Runtime
 from toolchain.targets import Target
+from toolchain.wheels import official
+
+BUILT, OFFICIAL = "built", "official"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +35,65 @@ class Lowest:
     glibcxx: str
 
 
-def copy(into: Path, target: Target, store: Store, models: Sequence[ModelManifest]) -> Lowest:
+def are_official(said: str) -> bool:
+    """Whether `--wheels` asks for those that projects publish.
+
+    Raises:
+        UsageError: it says something else.
+    """
+    if said not in (BUILT, OFFICIAL):
+        raise UsageError(
+            f"--wheels {said} is none of {BUILT} and {OFFICIAL}",
+            resolution=f"{OFFICIAL} takes the wheels that projects publish, where there are any",
+        )
+    return said == OFFICIAL
+
+
+def published(target: Target, models: Sequence[ModelManifest]) -> dict[str, tuple[str, ...]]:
+    """What projects publish of that which a bundle needs and is built here otherwise.
+
+    Args:
+        target: the device's.
+        models: the manifests of the bundle's.
+
+    Returns:
+        the names of the lock's sources by the recipe that they stand for.
+    """
+    needed = [
+        runtime.wheels(target, models) for runtime in _sent(target, models, needed_alone=True)
+    ]
+    recipes = dict.fromkeys(name for of in needed for name in of.built)
+    found = {name: official.names(name.replace("_", "-"), target) for name in recipes}
+    return {name: wheels for name, wheels in found.items() if wheels}
+
+
+def published_in_words(target: Target, models: Sequence[ModelManifest]) -> list[str]:
+    """What is taken as it was published, a line each; one that says so where nothing is."""
+    found = published(target, models)
+    if not found:
+        return [
+            f"{target.name}: nobody publishes wheels of what it needs; those built here are taken"
+        ]
+    lines = []
+    for names in found.values():
+        taken = [pins.source(name) for name in names]
+        tags = {tag.interpreter for pin in taken for tag in parse_wheel_filename(pin.file_name)[3]}
+        pythons = ", ".join(sorted(f"{tag[2]}.{tag[3:]}" for tag in tags))
+        lines.append(
+            f"{target.name}: {taken[0].project} {taken[0].version} is its project's own wheel from "
+            f"PyPI, for Python {pythons}: pinned by sha256, not built here"
+        )
+    return lines
+
+
+def copy(
+    into: Path,
+    target: Target,
+    store: Store,
+    models: Sequence[ModelManifest],
+    *,
+    as_published: bool = False,
+) -> Lowest:
     """Copy what the runtimes of a bundle need installed into a new folder.
 
     A pinned wheel that serves one Python alone goes along with those for the others: `by_python`
@@ -38,6 +104,8 @@ def copy(into: Path, target: Target, store: Store, models: Sequence[ModelManifes
         target: the device's.
         store: where pinned wheels are, or are fetched to.
         models: the manifests of the bundle's.
+        as_published: take what projects publish where there is any, for what the models run by
+            alone.
 
     Returns:
         what the wheels that are built here ask of the device.
@@ -51,24 +119,43 @@ def copy(into: Path, target: Target, store: Store, models: Sequence[ModelManifes
 
     into.mkdir(parents=True)
     glibc = glibcxx = Version("0")
-    needed = [runtime.wheels(target, models) for runtime in _sent(target, models)]
-    for wheel in build.published(target, dict.fromkeys(n for of in needed for n in of.built)):
+    stand_ins = published(target, models)
+    taken = stand_ins if as_published else {}
+    needed = [
+        runtime.wheels(target, models)
+        for runtime in _sent(target, models, needed_alone=as_published)
+    ]
+    recipes = dict.fromkeys(n for of in needed for n in of.built if n not in taken)
+    try:
+        built = build.published(target, recipes)
+    except BuildError as error:
+        if as_published or not any(name in error.resolution for name in stand_ins):
+            raise
+        raise BuildError(
+            error.brief,
+            detail=error.detail,
+            resolution=f"{error.resolution}; or take what is published: --wheels {OFFICIAL}",
+        ) from error
+    for wheel in built:
         shutil.copyfile(wheel.path, into / wheel.path.name)
         glibc = max(glibc, Version(wheel.versions.get("GLIBC", "0")))
         glibcxx = max(glibcxx, Version(wheel.versions.get("GLIBCXX", "0")))
-    for name in dict.fromkeys(n for of in needed for n in of.pinned):
+    pinned = [n for of in needed for n in of.pinned]
+    for name in dict.fromkeys([*pinned, *(n for names in taken.values() for n in names)]):
         pin = pins.source(name)
         shutil.copyfile(fetch.path_of(pin, store), into / pin.file_name)
     return Lowest(glibc=str(glibc), glibcxx=str(glibcxx))
 
 
-def _sent(target: Target, models: Sequence[ModelManifest]) -> Iterator[Runtime]:
+def _sent(
+    target: Target, models: Sequence[ModelManifest], *, needed_alone: bool
+) -> Iterator[Runtime]:
     """The runtimes that go along: those of conversion and compilation, others with their work."""
     executing = {
         runtime.name for model in models for runtime, _ in runtimes.executed(model, target)
     }
     for runtime in runtimes.serving(target):
-        if not runtime.makes_artifacts or runtime.name in executing:
+        if runtime.name in executing or not (needed_alone or runtime.makes_artifacts):
             yield runtime
 
 

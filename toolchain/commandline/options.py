@@ -21,6 +21,10 @@ INVENTORY = "inventory.yml"
 DEFAULT_TARGET = "rv64gc"
 JSON = "print JSON instead of a table"
 TARGET = "name of a target in toolchain/targets/targets.toml"
+WHEELS = (
+    "official takes the wheels that projects publish on PyPI, where there are any; built, those "
+    "that are built here"
+)
 SHARE = "give what is made, or found here, to the shared cache (docs/how-to/shared-cache.md)"
 ON = (
     "a Dask scheduler whose workers do it, such as tcp://scheduler:8786; DASK_SCHEDULER_ADDRESS "
