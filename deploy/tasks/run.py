@@ -30,7 +30,8 @@ MOST_TABLES = 5
     help=HOST_HELP
     | {
         "model": "the model; the only one that is deployed when left out",
-        "input": "a picture, a .wav, an .npz or .npy of arrays, or a folder of them",
+        "input": "a picture, a .wav, an .npz or .npy of arrays, or a folder of them; camera, or "
+        "camera:/dev/video2, for a picture that the device takes",
         "runtime": f"{', '.join(runtimes.names())}; the fastest that was measured on the device "
         "when left out",
         "variant": "the network's variant, such as int8; as it was trained when left out",
@@ -64,12 +65,13 @@ def run(
 ) -> None:
     """Run a picture, a sound or arrays through a deployed model, on the device."""
     from deploy.inventory import selection
-    from deploy.run import deployed_model, device_run, inputs, written
+    from deploy.run import camera, deployed_model, device_run, inputs, written
     from deploy.run.meaning import Reader
     from deploy.ssh import connection
     from toolchain.core import paths
 
     given = Path(options.required("input", input, "cat.jpg")).expanduser()
+    node = camera.asked(input)
     written.refuse_unknown(out)
     device = selection.only(Devices(host=host, inventory=inventory))
     levels = options.numbers("opt-level", opt_level)
@@ -85,6 +87,11 @@ def run(
             threads=threads or None,
             measured=deployed_model.fastest(paths.results(), device.name, there, variant),
         )  # fmt: skip
+        if node is not None:
+            say("taking a picture")
+            folder = paths.results() / "runs" / there.manifest.model
+            given, by = camera.take(conn, device.name, device.root, node, folder)
+            console.note(f"taken by {by} on {device.name}: {given}")
         fed = list(there.manifest.state.inputs) if there.manifest.state else []
         items = inputs.read(given, there.manifest.inputs, fed)
         say(f"running under {deployed_model.words(choice.executable)}")
