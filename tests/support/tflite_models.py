@@ -91,6 +91,11 @@ def model(
 
 def reference(content: bytes, given: Sequence[Array]) -> list[Array]:
     """What TensorFlow Lite's reference kernels give for inputs in the file's order."""
+    return references(content, [given])[0]
+
+
+def references(content: bytes, samples: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    """The same of one inference after another."""
     kernels = tf.lite.experimental.OpResolverType.BUILTIN_REF
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it will be removed in a later TensorFlow
@@ -98,10 +103,14 @@ def reference(content: bytes, given: Sequence[Array]) -> list[Array]:
             model_content=content, experimental_op_resolver_type=kernels, num_threads=1
         )
     interpreter.allocate_tensors()
-    for detail, array in zip(interpreter.get_input_details(), given, strict=True):
-        interpreter.set_tensor(detail["index"], array)
-    interpreter.invoke()
-    return [interpreter.get_tensor(d["index"]).copy() for d in interpreter.get_output_details()]
+    made = []
+    for given in samples:
+        for detail, array in zip(interpreter.get_input_details(), given, strict=True):
+            interpreter.set_tensor(detail["index"], array)
+        interpreter.invoke()
+        outputs = interpreter.get_output_details()
+        made.append([interpreter.get_tensor(detail["index"]).copy() for detail in outputs])
+    return made
 
 
 def _code(name: str) -> schema.OperatorCodeT:

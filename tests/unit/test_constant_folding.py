@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -69,6 +71,31 @@ def test_an_index_that_is_constant_takes_what_it_took(index: int) -> None:
     for level in (1, 3):
         (found,) = whole.run(case, {"x": x}, level)
         np.testing.assert_array_equal(found, right)
+
+
+def test_whole_numbers_beyond_32_bits_stay_what_they_are() -> None:
+    """Of a constant whose type isn't said, TVM makes an int32."""
+    from toolchain.compile.relax.constant_folding import fold_constant_by_numpy
+
+    large = np.array([[1 << 40, -(1 << 35), 7]], np.int64)
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType([3, 1], "int64"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            turned = builder.emit(relax.op.permute_dims(relax.const(large, "int64")))
+            made = builder.emit_output(relax.op.add(x, turned))
+        builder.emit_func_output(made)
+    folded = fold_constant_by_numpy()(builder.finalize())
+    held: list[np.ndarray[Any, Any]] = []
+
+    def visit(node: Any) -> None:
+        if (value := tvm_versions.constant_value(node)) is not None:
+            held.append(value)
+
+    relax.analysis.post_order_visit(folded["main"], visit)
+    (found,) = held
+    np.testing.assert_array_equal(found, large.T)
+    assert found.dtype == np.int64
 
 
 def test_numbers_that_are_computed_are_left_alone() -> None:

@@ -21,7 +21,7 @@ from toolchain.compile.compilation_request import (
     TileRecord,
     compile_surely,
 )
-from toolchain.compile.importing import preparation
+from toolchain.compile.importing import preparation, reference_kernels
 from toolchain.compile.importing.source_graph import SourceGraph
 from toolchain.core import fingerprint, plugins, provenance, store, worker
 from toolchain.core.errors import ModelError, UsageError
@@ -138,6 +138,7 @@ class LibraryPlan:
             "recipe": {
                 "code": code(),
                 "prepare": preparation.recipe(),
+                "reference": reference_kernels.recipe(),
                 **self.compiler.identity,
             },
             **preparation.identity(self.present, self.variant),
@@ -153,7 +154,7 @@ class LibraryPlan:
         return {**self.inputs(), "step": "compile", "link": ""}
 
     def request(
-        self, into: Path, source: SourceGraph, *, check_in_parallel: bool
+        self, into: Path, source: SourceGraph, exact: Path | None, *, check_in_parallel: bool
     ) -> CompilationRequest:
         """What the worker is asked, to fill a folder with objects of the source graph."""
         reference = self.present.references.get(self.variant)
@@ -162,6 +163,7 @@ class LibraryPlan:
             samples=self.folder / self.present.samples.file,
             variant=self.variant,
             reference=self.folder / reference.file if reference else None,
+            exact=exact,
             batch=self.present.batch,
             state=self.present.state,
             target=self.target.tagged(),
@@ -272,17 +274,25 @@ def objects(
         source = preparation.source_graph(
             plan.present, plan.folder, plan.variant, where, what=what, progress=progress
         )
-        if source.onnx is not None:
-            # a compiler elsewhere sees the folder of the model, and the one that it fills, alone
-            copied = made / preparation.PREPARED
-            shutil.copyfile(source.onnx, copied)
-            source = replace(source, onnx=copied)
-        request = plan.request(made, source, check_in_parallel=check_in_parallel)
+        exact = reference_kernels.given(
+            plan.present, plan.folder, source, where, what=what, progress=progress
+        )
+        # a compiler elsewhere sees the folder of the model, and the one that it fills, alone
+        onnx, exact = (_copied(path, made) for path in (source.onnx, exact))
+        request = plan.request(
+            made, replace(source, onnx=onnx), exact, check_in_parallel=check_in_parallel
+        )
         run = plan.compiler.run(plan.folder, made)
         compile_surely(request, what=what, progress=progress, run=run)
-        (made / preparation.PREPARED).unlink(missing_ok=True)
+        for copy in (onnx, exact):
+            if copy is not None:
+                copy.unlink()
 
     return where.get_or_build(plan.object_inputs(), fill)
+
+
+def _copied(path: Path | None, folder: Path) -> Path | None:
+    return None if path is None else Path(shutil.copyfile(path, folder / path.name))
 
 
 def needed(present: ModelManifest, variant: str) -> list[manifest.File]:

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from toolchain.models import samples_file
 from toolchain.models.checks import Check
 from toolchain.models.variants import VARIANTS
 from toolchain.samples.sets import Sets, stacked
+
+if TYPE_CHECKING:
+    from toolchain.compile.importing.graph_import import Imported
 
 
 def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled:
@@ -47,11 +50,11 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
     from toolchain.compile.tir.register_blocking import Tile
 
     target = tvm.target.Target(request.target)
-    module, arithmetic = graph_import.imported(request.source, target, opt_level, progress)
+    network = graph_import.imported(request.source, target, opt_level, progress)
     progress("optimising the graph")
     tried = forked_worker.attempt if request.careful else None
     with _named_failure(opt_level):
-        lowered = pipeline.lower(module, target, opt_level, progress, tried)
+        lowered = pipeline.lower(network.module, target, opt_level, progress, tried)
     tuned = {workload: Tile(**tile.model_dump()) for workload, tile in request.tuned.items()}
 
     refused: dict[str, dict[str, str] | None] = {"target": None, "here": None}
@@ -75,7 +78,7 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
             progress("compiling for this machine")
         here, _ = _executable(lowered, host_target(), opt_level, tuned, refused["here"])
         progress("checking against the source")
-        check = _check(here, request, arithmetic)
+        check = _check(here, request, network)
         made = copy.result() if made is None else made
     if made.tuned:
         progress(f"with tiles that tuning found: {made.tuned} functions")
@@ -195,7 +198,7 @@ def _named_failure(opt_level: int) -> Iterator[None]:
         ) from error
 
 
-def _check(executable: Any, request: CompilationRequest, arithmetic: str) -> Check:
+def _check(executable: Any, request: CompilationRequest, network: Imported) -> Check:
     """Run the samples through the code for this machine."""
     import tvm
     from tvm import relax
@@ -204,7 +207,10 @@ def _check(executable: Any, request: CompilationRequest, arithmetic: str) -> Che
     main = relax.VirtualMachine(executable, tvm.cpu())["main"]
     arrays = samples_file.inputs(request.samples, request.source.inputs)
     samples = Sets(arrays=arrays, state=request.state)
-    outputs = samples_file.outputs(request.reference or request.samples, request.source.outputs)
+    exact = request.exact if network.in_integers else None
+    outputs = samples_file.outputs(
+        exact or request.reference or request.samples, request.source.outputs
+    )
     names = [tensor.name for tensor in request.source.outputs]
 
     def infer(given: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
@@ -222,7 +228,7 @@ def _check(executable: Any, request: CompilationRequest, arithmetic: str) -> Che
         found,
         opt_level=request.opt_level,
         variant=variant.name,
-        arithmetic=onnx_graph.INTEGERS if variant.rounded else arithmetic,
+        arithmetic=onnx_graph.INTEGERS if variant.rounded else network.arithmetic,
     )
 
 

@@ -45,6 +45,8 @@ class CompilationRequest:
         samples: an npz file, as `manifest.Samples` has it.
         variant: of the network.
         reference: a file of what the variant should give, in place of the samples' own.
+        exact: a file of what reference kernels give, which is compared with where it is imported in
+            integers.
         batch: samples of an inference.
         target: TVM's description of the target.
         opt_level: 0 to 3.
@@ -67,11 +69,12 @@ class CompilationRequest:
     folder: Path
     state: State | None = None
     careful: bool = False
+    exact: Path | None = None
 
     def rights(self) -> Rights:
         """What the job that does it may reach."""
-        reference = () if self.reference is None else (self.reference,)
-        read = (*self.source.files(), self.samples, *reference)
+        others = (path for path in (self.reference, self.exact) if path is not None)
+        read = (*self.source.files(), self.samples, *others)
         return Rights(read=read, write=(self.folder,))
 
 

@@ -27,7 +27,10 @@ from toolchain.models.manifest import ModelManifest
 from toolchain.models.specification import ModelSpec
 from toolchain.workstation import extras
 
-TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "scikit-learn", "pillow")
+TOOLS = (
+    *("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy"),
+    *("scikit-learn", "pillow"),
+)
 LARGEST_BATCH = 1024
 
 

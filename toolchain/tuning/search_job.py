@@ -49,8 +49,8 @@ def tune(request: SearchRequest, progress: Progress) -> SearchResult:
         linker.link(chosen, [item.name for item in objects], output.name)
 
     target = tvm.target.Target(chosen.tagged())
-    module, _ = graph_import.imported(request.source, target, TILED, progress)
-    lowered = pipeline.lower(module, target, TILED)
+    network = graph_import.imported(request.source, target, TILED, progress)
+    lowered = pipeline.lower(network.module, target, TILED)
     database = Database(Store(request.store), Header.of(chosen, request.tvm))
     tuning = prepared(
         lowered,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import onnx
 import tvm
 
@@ -19,20 +21,32 @@ PACKED = 3  # the level from which instructions for products of integers are use
 SIMPLIFIED = 1  # the level from which ONNX graphs are simplified
 
 
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """A network in Relax.
+
+    Attributes:
+        module: with one function, `main`, and the weights as its constants; `main`'s parameters and
+            outputs in the source's order.
+        arithmetic: what its activations are, as `onnx_graph.arithmetic` says.
+        in_integers: whether it has the arithmetic of TensorFlow Lite's reference kernels.
+    """
+
+    module: tvm.IRModule
+    arithmetic: str
+    in_integers: bool = False
+
+
 def imported(
     source: SourceGraph, target: tvm.target.Target, opt_level: int, progress: Progress
-) -> tuple[tvm.IRModule, str]:
-    """A module with one function, `main`, and the weights as its constants.
+) -> Imported:
+    """Import a network.
 
     Args:
         source: of the network.
         target: what it is compiled for, which decides the types that integers are computed in.
         opt_level: 0 to 3.
         progress: called with each step; one says why a TensorFlow Lite form was not taken.
-
-    Returns:
-        `main`, its parameters and outputs in the source's order; and what its activations are, as
-        `onnx_graph.arithmetic` says.
 
     Raises:
         ModelError: neither form can be imported; the error names the operator, and its node or
@@ -47,7 +61,7 @@ def imported(
         else:
             if module is not None:
                 progress("importing the quantised TFLite form")
-                return module, onnx_graph.INTEGERS
+                return Imported(module=module, arithmetic=onnx_graph.INTEGERS, in_integers=True)
             refused = "the TFLite form computes in floats, which its ONNX graph is needed for"
     if source.onnx is None:
         raise ModelError(
@@ -59,7 +73,7 @@ def imported(
     model = onnx.load(source.onnx)
     if opt_level >= SIMPLIFIED:
         model = onnx_simplify.simplify(model)
-    return onnx_import.from_onnx(model), onnx_graph.arithmetic(model)
+    return Imported(module=onnx_import.from_onnx(model), arithmetic=onnx_graph.arithmetic(model))
 
 
 def _in_integers(

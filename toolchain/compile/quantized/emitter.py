@@ -13,8 +13,8 @@ from tvm import relax
 from toolchain.compile.quantized.fixed_point import (
     Channelwise,
     Factor,
+    Scale,
     clamped,
-    long_scaling,
     scaling,
 )
 from toolchain.compile.quantized.network import ROUNDED, Network, NotImportedError, Operator, Tensor
@@ -145,6 +145,7 @@ class Emitter:
         bias: npt.NDArray[np.int64] | None = None,
         limits: tuple[int, int],
         long: bool = False,
+        scaled: Callable[[Factor, Channelwise], Scale] = scaling,
     ) -> Any:
         """Sums [..., K] of products as steps of a tensor: bias added, scaled, shifted, clamped.
 
@@ -155,10 +156,11 @@ class Emitter:
             bias: the same; 0 where not given.
             limits: of what is computed.
             long: whether TensorFlow Lite has these sums in 64 bits.
+            scaled: how they are multiplied by the factor.
         """
         channelwise, kind = Channelwise(), "int64" if long else "int32"
         added = channelwise(bias, kind) if bias is not None and bias.any() else None
-        scale = (long_scaling if long else scaling)(factor, channelwise)
+        scale = scaled(factor, channelwise)
 
         def requantize(sums: Any, tables: list[Any]) -> Any:
             def at(*index: Any) -> Any:

@@ -8,7 +8,8 @@ fixedpoint.h):
     scaled(a)   = high(a) / 2 ** right, ties away from zero
 
 with `left` the shift where it is above 0, and `right` what it is below. Sums of 64 bits, as those
-of int16 networks, are multiplied by the multiplier's upper 15 bits and rounded once, ties up.
+of int16 networks, are multiplied by the multiplier's upper 15 bits and rounded once, ties up. Dense
+layers round once too, by the whole multiplier: found by comparing, in TensorFlow 2.21's kernels.
 """
 
 from __future__ import annotations
@@ -106,12 +107,22 @@ def long_scaling(factor: Factor, channelwise: Channelwise) -> Scale:
     reduced = np.where(
         factor.multiplier < 0x7FFF0000, (factor.multiplier + (1 << 15)) >> 16, 0x7FFF
     )
-    multiplier, right = channelwise(reduced, "int64"), channelwise(15 - factor.shift, "int64")
-    half = channelwise((1 << (15 - factor.shift)) >> 1, "int64")
+    return _rounded_once(reduced, 15 - factor.shift, channelwise)
+
+
+def single_scaling(factor: Factor, channelwise: Channelwise) -> Scale:
+    """The same, rounded once: of numbers whose product by the multiplier fits 63 bits."""
+    return _rounded_once(factor.multiplier, 31 - factor.shift, channelwise)
+
+
+def _rounded_once(multiplier: Integers, bits: Integers, channelwise: Channelwise) -> Scale:
+    """(number * multiplier + 2 ** (bits - 1)) >> bits, in 64 bits; bits above 0."""
+    by, right = channelwise(multiplier, "int64"), channelwise(bits - 1, "int64")
+    one = tirx.const(1, "int64")
 
     def scale(tables: list[Any], index: Any, number: Any) -> Any:
-        wide = number.astype("int64") * multiplier(tables, index) + half(tables, index)
-        return (wide >> right(tables, index)).astype("int32")
+        wide = number.astype("int64") * by(tables, index)
+        return (((wide >> right(tables, index)) + one) >> one).astype("int32")
 
     return scale
 

@@ -24,7 +24,12 @@ import numpy.typing as npt
 from tvm import relax, te
 
 from toolchain.compile.quantized.emitter import LONG, Emitter, activation_limits
-from toolchain.compile.quantized.fixed_point import Factor
+from toolchain.compile.quantized.fixed_point import (
+    Factor,
+    long_scaling,
+    scaling,
+    single_scaling,
+)
 from toolchain.compile.quantized.network import NotImportedError, Operator, Tensor
 from toolchain.compile.relax import quantization
 from toolchain.compile.tir.dot_product import DEPTH
@@ -281,14 +286,18 @@ def finished(
     if corrected:
         axes = tuple(range(weights.steps.ndim - 1))
         bias = bias - x.zero * weights.steps.astype(np.int64).sum(axis=axes)
-    real = _products_scale(operator, x, weights) / np.float64(to.scale)
+    dense = operator.name == "FULLY_CONNECTED"
+    factor = Factor.of(_products_scale(dense, x, weights) / np.float64(to.scale))
+    scaled = long_scaling if long else scaling
+    if dense and weights.largest(x) + int(np.abs(bias).max(initial=0)) < LONG:
+        scaled = single_scaling
     limits = activation_limits(operator, activation, to)
-    return emitter.requantized(sums, to, Factor.of(real), bias=bias, limits=limits, long=long)
+    return emitter.requantized(sums, to, factor, bias=bias, limits=limits, long=long, scaled=scaled)
 
 
-def _products_scale(operator: Operator, x: Tensor, weights: Weights) -> npt.NDArray[np.float64]:
+def _products_scale(dense: bool, x: Tensor, weights: Weights) -> npt.NDArray[np.float64]:
     """What a step of a product stands for: in float32 where kernels/kernel_util.cc has it so."""
-    if weights.scale.size == 1 and (operator.name == "FULLY_CONNECTED" or x.kind == "uint8"):
+    if weights.scale.size == 1 and x.kind == "uint8" and not dense:
         return (x.scale * weights.scale).astype(np.float64)
     return np.float64(x.scale) * weights.scale.astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Operators that take tensors of steps apart or stack them: slices, SPLIT, PACK, UNPACK."""
+"""Operators that take tensors apart or stack them: slices, SPLIT, PACK, UNPACK; and SHAPE."""
 
 from __future__ import annotations
 
@@ -103,6 +103,12 @@ def unpack(emitter: Emitter, operator: Operator) -> list[Any]:
     return made
 
 
+def known_shape(emitter: Emitter, operator: Operator) -> list[Any]:
+    """SHAPE, which is known; what is computed of it for a RESHAPE is read by nothing."""
+    x, to = emitter.given(operator, 0), emitter.made(operator)
+    return [relax.const(np.array(x.shape, to.kind))]
+
+
 def _taken(emitter: Emitter, operator: Operator, index: list[Any], shape: tuple[int, ...]) -> Any:
     """The places of each axis of an operator's input, evenly apart, in another shape."""
     value, x = emitter.value(operator, 0), emitter.given(operator, 0)
@@ -131,4 +137,5 @@ RULES: Mapping[str, Any] = {
     "SPLIT_V": split,
     "PACK": pack,
     "UNPACK": unpack,
+    "SHAPE": known_shape,
 }

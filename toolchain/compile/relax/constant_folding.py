@@ -74,8 +74,14 @@ def _of_weights(call: Any, value: Array) -> Any:
         return call if number is None else relax.const(number)
     if call.op.name == "relax.permute_dims":
         axes = None if call.attrs.axes is None else [int(a) for a in call.attrs.axes]
-        return relax.const(np.ascontiguousarray(np.transpose(value, axes)))
-    return relax.const(np.ascontiguousarray(value.reshape(tvm_versions.shape(call))))
+        return _typed(call, np.transpose(value, axes))
+    return _typed(call, value.reshape(tvm_versions.shape(call)))
+
+
+def _typed(call: Any, value: Array) -> Any:
+    """A constant of the call's own type, which is said: one of int64 becomes an int32 else."""
+    kind = tvm_versions.element_type(call)
+    return relax.const(np.asarray(value, kind, order="C"), kind)
 
 
 def _of_indices(call: Any, values: list[Array]) -> Any:
@@ -88,8 +94,7 @@ def _of_indices(call: Any, values: list[Array]) -> Any:
         found = np.take(of, index, axis)
     else:
         found = ARITHMETIC[call.op.name](*values)
-    kind = tvm_versions.element_type(call)  # said too, or a number becomes an int32
-    return relax.const(np.array(found, kind), kind)
+    return _typed(call, np.asarray(found))
 
 
 def _known_sizes(shape: Any) -> Array | None:
