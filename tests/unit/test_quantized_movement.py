@@ -11,6 +11,7 @@ from tests.support.tflite_models import Operator, Tensor, constant
 from toolchain.compile.quantized import importer, network, resizing, slicing
 
 A = steps(1, 5, 6, 7)
+INT32 = 2  # TensorType of schema.fbs
 
 
 def places(*values: int) -> Tensor:
@@ -88,6 +89,35 @@ def several(
 
 
 THIRD = steps(1, 5, 2, 7)
+
+
+def flattened() -> bytes:
+    """What Keras's Flatten is converted to with an open batch: the shape is computed."""
+    return tflite_models.model(
+        {
+            "x": A,
+            "shape": Tensor(shape=(4,), kind="int32"),
+            "begin": places(0),
+            "end": places(1),
+            "strides": places(1),
+            "batch": Tensor(shape=(), kind="int32"),
+            "rest": constant(np.array(210, np.int32)),
+            "flat": Tensor(shape=(2,), kind="int32"),
+            "y": steps(1, 210),
+        },
+        [
+            Operator(name="SHAPE", inputs=["x"], outputs=["shape"], options="ShapeOptions",
+                     settings={"outType": INT32}),
+            Operator(name="STRIDED_SLICE", inputs=["shape", "begin", "end", "strides"],
+                     outputs=["batch"], options="StridedSliceOptions",
+                     settings={"shrinkAxisMask": 1}),
+            Operator(name="PACK", inputs=["batch", "rest"], outputs=["flat"],
+                     options="PackOptions", settings={"valuesCount": 2, "axis": 0}),
+            Operator(name="RESHAPE", inputs=["x", "flat"], outputs=["y"]),
+        ],
+    )  # fmt: skip
+
+
 CASES = {
     "STRIDED_SLICE": strided([0, 1, 0, 2], [1, 5, 6, 6], [1, 2, 3, 1], (1, 2, 2, 4)),
     "STRIDED_SLICE, masks": strided(
@@ -145,6 +175,7 @@ CASES = {
         num=2,
         axis=2,
     ),
+    "SHAPE": flattened(),
     "RESIZE_NEAREST_NEIGHBOR": resize(
         "RESIZE_NEAREST_NEIGHBOR", (10, 9), corners=False, centres=False
     ),
@@ -172,5 +203,5 @@ def test_it_is_the_reference_to_the_bit(case: str) -> None:
 
 def test_each_of_these_operators_has_a_case() -> None:
     tried = {one.name for case in CASES.values() for one in network.read(case).operators}
-    assert {*resizing.RULES, *slicing.RULES} == tried
+    assert {*resizing.RULES, *slicing.RULES, "RESHAPE"} == tried
     assert tried <= importer.RULES.keys()

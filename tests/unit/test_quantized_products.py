@@ -28,6 +28,7 @@ from tests.support.quantized_operators import (
 )  # fmt: skip
 from tests.support.tflite_models import Operator, Tensor, constant
 from toolchain.compile import pipeline, tvm_versions
+from toolchain.compile.quantized.fixed_point import Channelwise
 from toolchain.compile.tir import target_code
 
 DOTS: dict[str, object] = {**NEON, "mcpu": "cortex-a76", "mattr": ["+neon", "+dotprod"]}
@@ -193,6 +194,34 @@ PRODUCTS = {
 @pytest.mark.parametrize("case", PRODUCTS)
 def test_products_are_the_references_to_the_bit(case: str) -> None:
     check(PRODUCTS[case], case)
+
+
+@pytest.mark.parametrize(
+    ("kind", "per_channel"),
+    [("int8", False), ("int8", True), ("uint8", False), ("int16", False), ("int16", True)],
+)
+def test_dense_layers_round_once(kind: str, per_channel: bool) -> None:
+    """Of what lies just below a half, rounding twice gives the next number."""
+    scale = 0.002 if kind == "int16" else 0.2
+    case = products(
+        "FULLY_CONNECTED",
+        (1500, 20),
+        (8, 20),
+        (1500, 8),
+        options={},
+        kind=kind,
+        scale=scale,
+        per_channel=per_channel,
+    )
+    check(case, "dense")
+
+
+def test_numbers_of_64_bits_stay_such_in_a_table() -> None:
+    """Of a constant whose type isn't said, TVM makes an int32."""
+    channelwise, values = Channelwise(), np.array([1 << 40, 5], np.int64)
+    channelwise(values, "int64")
+    (table,) = channelwise.constants
+    np.testing.assert_array_equal(tvm_versions.constant_value(table), values)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])

@@ -101,7 +101,7 @@ class Emitter:
             return self.values[number]
         if tensor.value is None:
             raise NotImportedError(f"{operator.name}: nothing makes tensor {tensor.name}")
-        return relax.const(tensor.value)
+        return relax.const(tensor.value, tensor.kind)
 
     def rounded(self, operator: Operator, place: int, kinds: tuple[str, ...] = ROUNDED) -> Tensor:
         """An input in steps of one scale.
@@ -131,7 +131,7 @@ class Emitter:
             zero = self.given(operator, place).zero
             wide = self.emit(relax.op.astype(self.value(operator, place), kind))
             if zero:
-                of = relax.const(np.array(zero, kind))
+                of = relax.const(np.array(zero, kind), kind)
                 wide = self.emit(relax.op.subtract(wide, of))
             self._centred[key] = wide
         return self._centred[key]

@@ -73,7 +73,7 @@ class Channelwise:
             number = tirx.const(int(values[0]), kind)
             return lambda _tables, _index: number
         place = len(self.constants)
-        self.constants.append(relax.const(values.astype(kind)))
+        self.constants.append(relax.const(values.astype(kind), kind))
         return lambda tables, index: tables[place][index]
 
 

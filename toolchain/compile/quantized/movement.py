@@ -146,7 +146,7 @@ def sparse_to_dense(emitter: Emitter, operator: Operator) -> list[Any]:
     source = np.full(to.shape, many, np.int32)  # where each number of the output comes from
     for number, place in enumerate(places):
         source[tuple(place)] = number % many
-    rest = relax.const(emitter.constant(operator, 3).reshape(1).astype(to.kind))
+    rest = relax.const(emitter.constant(operator, 3).reshape(1).astype(to.kind), to.kind)
     flat = emitter.emit(relax.op.reshape(emitter.value(operator, 2), [many]))
     both = emitter.emit(relax.op.concat([flat, rest], 0))
     taken = emitter.emit(relax.op.take(both, relax.const(source.reshape(-1)), 0))

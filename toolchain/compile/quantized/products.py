@@ -55,7 +55,7 @@ class Weights:
             whole: keep it an integer, of 8 bits wherever it fits, whatever that is.
         """
         if kind in ("float32", "int16") and not whole:
-            return relax.const(self.steps.astype(kind))
+            return relax.const(self.steps.astype(kind), kind)
         least, most = np.iinfo(np.int8).min, np.iinfo(np.int8).max
         fits = self.steps.min() >= least and self.steps.max() <= most
         return relax.const(self.steps.astype(np.int8) if fits else self.steps)

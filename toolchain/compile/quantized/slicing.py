@@ -106,7 +106,7 @@ def unpack(emitter: Emitter, operator: Operator) -> list[Any]:
 def known_shape(emitter: Emitter, operator: Operator) -> list[Any]:
     """SHAPE, which is known; what is computed of it for a RESHAPE is read by nothing."""
     x, to = emitter.given(operator, 0), emitter.made(operator)
-    return [relax.const(np.array(x.shape, to.kind))]
+    return [relax.const(np.array(x.shape, to.kind), to.kind)]
 
 
 def _taken(emitter: Emitter, operator: Operator, index: list[Any], shape: tuple[int, ...]) -> Any:
