@@ -16,7 +16,15 @@ import pytest
 from tests.support import clusters
 from tests.support.clusters import Doubled, PlayedScheduler, job, refuses, works
 from tests.support.shared_caches import Team
-from toolchain.cluster import cluster_executor, differences, given_files, place_of_work, task
+from toolchain.cluster import (
+    cluster_executor,
+    differences,
+    given_files,
+    messages,
+    place_of_work,
+    scheduler,
+    task,
+)
 from toolchain.cluster.cluster_executor import ClusterExecutor
 from toolchain.cluster.conversion_work import ConversionWork
 from toolchain.cluster.messages import Question
@@ -239,6 +247,36 @@ def test_a_worker_of_another_version_says_what_differs(tmp_path: Path, team: Tea
         answer = task.answered(question(doubled(tmp_path), fields), A, clusters.silent)
         assert answer.error is not None
         assert answer.error.brief == "it has another version of edgewright"
+
+
+def test_a_scheduler_is_not_asked_by_each_job_of_all_its_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it says is as long as there are workers, and a matrix has thousands of jobs."""
+    now, asked = [100.0], list[float]()
+    able = {"nthreads": 2, "resources": {messages.JOBS: 2.0}}
+
+    class Client:
+        def __init__(self, *_: object, **__: object) -> None:
+            self.status = "running"
+
+        def scheduler_info(self) -> dict[str, Any]:
+            asked.append(now[0])
+            return {"workers": {A: able, B: {"nthreads": 2, "resources": {}}}}
+
+    monkeypatch.setattr(scheduler, "_client", Client)
+    monkeypatch.setattr("toolchain.workstation.extras.python", lambda _: Path())
+    for step in ("_refuse_other_version", "_prepare_workers"):
+        monkeypatch.setattr(scheduler.Scheduler, step, lambda _: None)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    one = scheduler.Scheduler("tcp://scheduler:8786")
+    for step_s in (0.0, 0.5, 0.9):
+        now[0] = 100 + step_s
+        assert one.workers() == {A: 2}, "the other one can't import our code"
+    assert asked == [100.0]
+    now[0] = 101.0
+    assert one.workers() == {A: 2}
+    assert asked == [100.0, 101.0]
 
 
 def test_keys_that_differ_are_told_apart_by_name() -> None:

@@ -17,6 +17,7 @@ from toolchain.workstation import extras
 
 ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^/\s]+:\d+/?")
 PATIENCE_S = 10
+FRESH_S = 1.0  # for so long what is known of workers is not asked again: every job wants to know
 NOISY = ("distributed", "distributed.client", "distributed.core", "distributed.comm", "tornado")
 
 
@@ -40,6 +41,7 @@ class Scheduler:
             )
         extras.python("dask")
         self.address = address
+        self._said: tuple[float, dict[str, Any]] = (-FRESH_S, {})
         self._client = _client(address)
         try:
             self._refuse_other_version()
@@ -125,8 +127,13 @@ class Scheduler:
         return bool(found)
 
     def _known(self) -> dict[str, Any]:
-        """What the scheduler says of each worker, by its address."""
-        return dict(self._client.scheduler_info()["workers"])
+        """What the scheduler says of each worker, by its address; all of them each time."""
+        at, found = self._said
+        now = time.monotonic()
+        if now - at >= FRESH_S:
+            found = dict(self._client.scheduler_info()["workers"])
+            self._said = now, found
+        return found
 
 
 def _client(address: str) -> Any:
