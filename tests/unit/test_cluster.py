@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def test_one_that_says_nothing_any_more_is_left(
     tmp_path: Path, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_executor, "BEAT_S", 0.05)
-    monkeypatch.setattr(cluster_executor, "SILENT_S", 0.2)
+    monkeypatch.setattr(cluster_executor, "SILENT_S", 3.0)  # the other one may be slow
     hangs = threading.Event()
     played = PlayedScheduler({A: lambda _: str(hangs.wait(30)), B: works(B)})
     with executor(played, team) as pool:
@@ -142,6 +142,31 @@ def test_a_job_that_waited_in_vain_there_is_not_one_that_says_nothing(
     assert raised.value.detail == "TimeoutError: the place does not answer"
     assert played.asked == [A]
     assert played.cancelled == 0
+
+
+def test_a_job_that_ends_as_the_wait_for_it_does_is_answered(tmp_path: Path, team: Team) -> None:
+    class Late(Future[str]):
+        """Is done when who waited for it has given up."""
+
+        def result(self, timeout: float | None = None) -> str:
+            if timeout is not None:
+                super().result(5)
+                raise TimeoutError
+            return super().result(5)
+
+    class Scheduler(PlayedScheduler):
+        def submit(
+            self, asked: str, key: str, workers: list[str] | None, *, heavy: bool
+        ) -> Future[str]:
+            made = super().submit(asked, key, workers, heavy=heavy)
+            late = Late()
+            made.add_done_callback(lambda done: late.set_result(done.result()))
+            return late
+
+    played = Scheduler({A: works(A)})
+    with executor(played, team) as pool:
+        pool.submit(lambda _: None, job(doubled(tmp_path))).result(timeout=10)
+    assert played.asked == [A]
 
 
 def test_while_files_are_given_others_are_answered(

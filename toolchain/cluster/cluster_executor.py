@@ -191,7 +191,8 @@ class ClusterExecutor(Executor):
                     return Answer.model_validate_json(future.result(timeout=BEAT_S))
                 except TimeoutError:
                     if future.done():
-                        raise  # what the job raised there
+                        # it ended just now, or that is what the job raised there
+                        return Answer.model_validate_json(future.result())
                     if self._hangs(waiting) or self._stranded(waiting, allowed):
                         self._scheduler.cancel([future])
                         return None
