@@ -263,7 +263,9 @@ def _explained(device: Device, destination: Destination, who: str) -> Iterator[N
         raise ConnectionFailed(
             f"{who}: no connection to {destination}",
             detail=str(error) or type(error).__name__,
-            resolution="is it switched on, in this network, and sshd running? Try: "
+            resolution=f"it may be off: invoke emulator.start --name {device.name}"
+            if device.emulated
+            else "is it switched on, in this network, and sshd running? Try: "
             + shlex.join(["ssh", *destination.asked, "true"]),
         ) from error
 

@@ -17,7 +17,7 @@ def test_a_device_that_was_switched_off_has_what_it_had(product: Product, device
     releases: Any = product.json("releases", *host)
     entry = product.inventory.read_text()
     product.invoke("emulator.stop", "--name", device)
-    assert "no connection" in product.refused("releases", *host).output
+    assert f"invoke emulator.start --name {device}" in product.refused("releases", *host).output
     (again,) = product.json("emulator.start", *named)
     assert again["state"] == "running"
     assert product.json("releases", *host) == releases
