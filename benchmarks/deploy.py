@@ -157,7 +157,7 @@ def ours(folder: Path) -> Tool:
 
     def run(shelf: Shelf) -> str:
         text = process.run([*command, shelf.inventory, folder], cwd=paths.ROOT)
-        results = json.loads(text.splitlines()[-1])
+        results = json.loads(text.splitlines()[-1])["results"]
         assert all(r["status"] in ("done", "unchanged") for r in results), results
         return f"{sum(r['value']['sent'] for r in results)} payload bytes"
 

@@ -1,13 +1,15 @@
 """What `invoke deploy --group` does once its bundle is made, as a process that can be timed.
 
-    python -m benchmarks.deploy_ours INVENTORY BUNDLE
+    python -m benchmarks.deploy_ours INVENTORY BUNDLE [--parallel 10]
 
-Prints a line of JSON: each device's result.
+Prints a line of JSON: each device's result, and this process's peak of memory in bytes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -18,11 +20,22 @@ from toolchain.bundle import assemble
 
 def main() -> None:
     """Deploy to every device of the inventory."""
-    devices = reading.load(Path(sys.argv[1])).select([], ["all"])
-    folder = Path(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("inventory", type=Path)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--parallel", type=int, default=fleet.Limits.parallel)
+    asked = parser.parse_args()
+    devices = reading.load(asked.inventory).select([], ["all"])
+    folder = asked.bundle
     work = rollout.deployed({assemble.load(folder).target: folder})
-    results = fleet.run(devices, work, limits=fleet.Limits(), show=lambda *_: None)
-    sys.stdout.write(json.dumps([result.plain() for result in results]) + "\n")
+    limits = fleet.Limits(parallel=asked.parallel)
+    results = [one.plain() for one in fleet.run(devices, work, limits=limits, show=_nothing)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    sys.stdout.write(json.dumps({"results": results, "peak": peak}) + "\n")
+
+
+def _nothing(_name: str, _state: str, _line: str) -> None:
+    pass
 
 
 if __name__ == "__main__":
