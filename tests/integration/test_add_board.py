@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from tests.support.sshd import Sshd
 from toolchain.core import process
 
 pytestmark = pytest.mark.integration
-LIMIT = 5.0
 
 
 @pytest.fixture
@@ -56,9 +54,7 @@ def test_a_board_is_entered_with_what_it_is(
     text = "# mine\nall:\n    hosts:\n        old:\n            edgewright: {board: pi4}\n"
     inventory.write_text(text)
     sshd.remove_numpy()
-    began = time.monotonic()
     said = product.json(*asked(sshd, inventory, "--fingerprint", shown(sshd), "--name", "shelf"))
-    assert time.monotonic() - began < LIMIT
     assert f"[127.0.0.1]:{sshd.port} ssh-ed25519 " in known.read_text()
     assert inventory.read_text().startswith(text), "what the user wrote stays as it was"
     device = reading.load(inventory).host("shelf")
