@@ -14,7 +14,7 @@ from deploy.tasks import run as inference
 from toolchain.commandline import console
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import DEFAULT_TARGET, Amount
-from toolchain.tasks import example, history, inspection, publication
+from toolchain.tasks import example, history, inspection, library, publication
 from toolchain.tasks import machine as make
 from toolchain.tasks import models as model
 from toolchain.workstation import leftovers
@@ -41,8 +41,8 @@ def quickstart(context: Context, budget: float = Amount(2)) -> None:
 
 
 ns = Collection(
-    make.doctor, make.setup, make.clean, make.build_images, make.build_wheels, publication.publish,
-    make.lock,
+    make.doctor, make.setup, make.clean, make.build_images, make.build_wheels,
+    library.build_library, publication.publish, make.lock,
     model.models, inspection.inspect, boards.add_board,
     model.canvases, model.convert, model.compile, example.example, model.report,
     history.history, fleet.probe,

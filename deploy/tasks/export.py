@@ -21,6 +21,7 @@ from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, WHEELS, 
         "opt-level": "levels of compiled libraries, separated by commas; all when left out",
         "wheels": WHEELS,
         "samples": "inputs of each model that go along; all when 0",
+        "library": "send the library for programs in C and C++ too (build-library makes it)",
         "json": JSON,
     }
 )
@@ -36,6 +37,7 @@ def export(
     opt_level: str = "",
     samples: int = Whole(1),
     wheels: str = "built",
+    library: bool = False,
     json: bool = False,
 ) -> None:
     """Write wheels and models with a program that installs them, for a device elsewhere."""
@@ -55,7 +57,9 @@ def export(
     sent = chosen(known, options.names(model), wanted, as_published=as_published)
     with (
         console.step(f"bundle for {target} into {path}"),
-        assemble.to_send(known, sent, samples, as_published=as_published) as folder,
+        assemble.to_send(
+            known, sent, samples, as_published=as_published, library=library
+        ) as folder,
     ):
         release = assemble.load(folder).release
         written = exporting.export(folder, f"edgewright-{release[:16]}", path)

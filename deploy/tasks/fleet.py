@@ -73,6 +73,7 @@ def probe(_: Context, *, fleet: Fleet, json: bool = False) -> None:
         "opt-level": "levels of compiled libraries, separated by commas; all when left out",
         "wheels": WHEELS,
         "samples": "inputs of each model to compare outputs on, there; all when 0",
+        "library": "send the library for programs in C and C++ too (build-library makes it)",
         "dry-run": "show what would be done and change nothing",
     }
 )
@@ -87,6 +88,7 @@ def deploy(
     runtime: str = "",
     samples: int = Whole(0),
     wheels: str = "built",
+    library: bool = False,
     fleet: OrderedFleet,
     dry_run: bool = False,
     json: bool = False,
@@ -109,28 +111,20 @@ def deploy(
     limits, devices = _limits(fleet), selection.devices(fleet)
     names, bundles = sorted({d.target for d in devices}), {}
 
-    def show_plan(name: str, plan: Plan) -> None:
-        rows = [[str(n), step] for n, step in enumerate(plan.steps, start=1)]
-        console.show_table(f"plan for {name}", ["", "step"], rows)
-
-    def show_outcome(name: str, outcome: Outcome) -> None:
-        console.out.print(
-            f"{name}: {outcome.status}, release {outcome.release[:16]}, "
-            f"{outcome.sent_in_words()} payload bytes sent"
-        )
-
     plans: _Shown[Plan] = _Shown(
-        one=show_plan, line=lambda plan: f"{plan.release[:16]}, {plan.payload} bytes to send"
+        one=_show_plan, line=lambda plan: f"{plan.release[:16]}, {plan.payload} bytes to send"
     )
     outcomes: _Shown[Outcome] = _Shown(
-        one=show_outcome,
+        one=_show_outcome,
         line=lambda done: f"{done.release[:16]}, {done.sent_in_words()} bytes sent",
     )
     with ExitStack() as held:
         with console.step(f"bundle for {', '.join(names)}"):
             for target in map(targets.target, names):
                 sent = chosen(target, models, wanted, as_published=as_published)
-                made = assemble.to_send(target, sent, samples, as_published=as_published)
+                made = assemble.to_send(
+                    target, sent, samples, as_published=as_published, library=library
+                )
                 bundles[target.name] = held.enter_context(made)
             every = [f for of in bundles.values() for f in (of, *by_python.split(of))]
             signing.seal_bundles({folder: assemble.load(folder).release for folder in every})
@@ -138,6 +132,18 @@ def deploy(
             _work("deploy", devices, rollout.planned(bundles), limits, plans, json=json)
         else:
             _work("deploy", devices, rollout.deployed(bundles), limits, outcomes, json=json)
+
+
+def _show_plan(name: str, plan: Plan) -> None:
+    rows = [[str(n), step] for n, step in enumerate(plan.steps, start=1)]
+    console.show_table(f"plan for {name}", ["", "step"], rows)
+
+
+def _show_outcome(name: str, outcome: Outcome) -> None:
+    console.out.print(
+        f"{name}: {outcome.status}, release {outcome.release[:16]}, "
+        f"{outcome.sent_in_words()} payload bytes sent"
+    )
 
 
 @task(help=FLEET_HELP)

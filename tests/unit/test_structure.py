@@ -98,7 +98,8 @@ BELOW = {
         "workstation",
     },
     "tuning": {"compile", "core", "models", "targets"},
-    "bundle": {"core", "lock", "models", "runtimes", "targets", "wheels"},
+    "library": {"core", "lock", "targets", "wheels"},
+    "bundle": {"core", "library", "lock", "models", "runtimes", "targets", "wheels"},
     "publication": {"core", "lock", "runtimes", "shared_cache", "targets", "wheels"},
     "results": {"core", "models"},
     "reference": {"core", "formats", "models"},
@@ -108,7 +109,7 @@ BELOW = {
     "report": {"accuracy", "commandline", "core", "models", "results", "runtimes"},
     "tasks": {
         *("accuracy", "cluster", "commandline", "compile", "core", "examples", "formats", "images"),
-        "inspection",
+        *("inspection", "library"),
         *("lock", "models", "publication"),
         *("report", "results", "runtimes", "samples", "shared_cache", "targets", "tuning"),
         "wheels",

@@ -31,6 +31,7 @@ from toolchain.targets import Target
 from toolchain.wheels.recipe import PYTHON_SINCE
 
 MANIFEST = "manifest.json"
+LIBRARY = "library"  # where programs in C and C++ find theirs
 NAME_LENGTH = 150  # of a bundle's folder; a disk takes 255 bytes
 # where the runner finds the modules of runtimes
 BACKENDS = "edgewright_runner/backends"
@@ -176,6 +177,7 @@ def to_send(
     samples: int = 0,
     *,
     as_published: bool = False,
+    library: bool = False,
 ) -> Iterator[Path]:
     """`make` for who sends it: the bundle as a folder that is there until the block ends.
 
@@ -186,7 +188,7 @@ def to_send(
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside, prefix=f".{process.own_name()}-") as folder:
         own = Path(folder) / "bundle"
-        make(target, models, own, samples, as_published=as_published)
+        make(target, models, own, samples, as_published=as_published, library=library)
         yield own
 
 
@@ -197,8 +199,9 @@ def make(
     samples: int = 0,
     *,
     as_published: bool = False,
+    library: bool = False,
 ) -> Path:
-    """Gather a bundle into dist/bundles/<target>/<models>/.
+    """Gather a bundle into dist/bundles/<target>/<models>/, the folder that is returned.
 
     Args:
         target: the device's target.
@@ -206,12 +209,10 @@ def make(
         own: where the caller wants one too, beside it on the disk.
         samples: inferences of each model that go along; 0 is all.
         as_published: take wheels that projects publish, where there are any.
-
-    Returns:
-        the bundle's folder.
+        library: whether the library for programs in C and C++ goes along.
 
     Raises:
-        BuildError: a wheel is not built, or a file of a model is gone.
+        BuildError: a wheel or the library is not built, or a file of a model is gone.
         UsageError: no set of wheels runs all of these models, or a runtime lacks its twin.
     """
     store = Store()
@@ -220,6 +221,8 @@ def make(
     with store.scratch() as scratch:
         folder = scratch / "bundle"
         lowest = wheels.copy(folder / "wheels", target, store, models, as_published=as_published)
+        if library:
+            lowest = wheels.copy_library(folder / LIBRARY, target, store, lowest)
         requires = Requires(
             machine=target.machine,
             python=PYTHON_SINCE,

@@ -1,6 +1,6 @@
-"""Which wheels a bundle takes, and how pip is told of them.
+"""Which wheels and libraries a bundle takes, and how pip is told of the wheels.
 
-Those that are built here, and the lock's where a project's own are taken as they are: always for
+Wheels that are built here, and the lock's where a project's own are taken as they are: always for
 some runtimes, for others when the user asks for it (`--wheels official`).
 """
 
@@ -18,6 +18,7 @@ from packaging.version import Version
 from toolchain import runtimes
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.store import Store, digest_file
+from toolchain.library import library_folder
 from toolchain.lock import fetch, pins
 from toolchain.models.manifest import ModelManifest
 from toolchain.runtimes import Runtime
@@ -145,6 +146,30 @@ def copy(
         pin = pins.source(name)
         shutil.copyfile(fetch.path_of(pin, store), into / pin.file_name)
     return Lowest(glibc=str(glibc), glibcxx=str(glibcxx))
+
+
+def copy_library(into: Path, target: Target, store: Store, lowest: Lowest) -> Lowest:
+    """Copy the library for programs in C and C++ into a new folder.
+
+    Args:
+        into: the folder.
+        target: the device's.
+        store: where it is.
+        lowest: what the wheels beside it ask for.
+
+    Returns:
+        what all of them ask of the device.
+
+    Raises:
+        BuildError: it is not built.
+    """
+    library = library_folder.published(target, store)
+    shutil.copytree(library.folder, into)
+    asked = library.archive.versions
+    return Lowest(
+        glibc=str(max(Version(lowest.glibc), Version(asked.get("GLIBC", "0")))),
+        glibcxx=str(max(Version(lowest.glibcxx), Version(asked.get("GLIBCXX", "0")))),
+    )
 
 
 def _sent(

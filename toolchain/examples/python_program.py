@@ -98,14 +98,14 @@ def program(manifest: ModelManifest, labels: Sequence[str]) -> str:
     indent = 8 if fed else 4
     lines = "\n".join(" " * indent + _array(tensor) for tensor in own)
     # names of tensors are the model file's: one with a line break would be lines of the program
-    fed_back = _printable(" and ".join(fed)) or "none"
+    fed_back = printable(" and ".join(fed)) or "none"
     body = body.format(model=json.dumps(manifest.model), inputs=lines, state=fed_back)
     uses = [name for name in ("sys", "np") if f"{name}." in body]
     imports = [{"sys": "import sys", "np": "import numpy as np"}[name] for name in uses]
     usage = f"    edgewright/current/venv/bin/python program.py {what}".rstrip()
     return PROGRAM.format(
-        title=_escaped(_printable(manifest.title)),
-        about=_about(manifest, metadata, labels),
+        title=_escaped(printable(manifest.title)),
+        about=_docstring(about(manifest, labels)),
         usage=f"\nOn the device, by the release's own Python:\n\n{usage}",
         imports="\n\n".join(imports),
         body=body,
@@ -132,8 +132,14 @@ def _array(tensor: Tensor) -> str:
     return f"{json.dumps(tensor.name)}: np.zeros({tensor.shape}, {dtype}),"
 
 
-def _about(manifest: ModelManifest, metadata: Metadata, labels: Sequence[str]) -> str:
-    """What goes in and comes out, in words; the release holds all of it."""
+def about(manifest: ModelManifest, labels: Sequence[str]) -> list[str]:
+    """What goes in and comes out, in lines of words; the release holds all of it.
+
+    Args:
+        manifest: the network's.
+        labels: the names of its classes; empty where nothing says them.
+    """
+    metadata = manifest.metadata or Metadata()
     said = [f"Input {t.name}: {t.dtype} {t.shape}." for t in manifest.inputs]
     said += [f"Output {t.name}: {t.dtype} {t.shape}." for t in manifest.outputs]
     if metadata.preprocessing is not None:
@@ -153,7 +159,10 @@ def _about(manifest: ModelManifest, metadata: Metadata, labels: Sequence[str]) -
         said.append(f"Classes: {names}{more}.")
     for input_name, output in (manifest.state.inputs if manifest.state else {}).items():
         said.append(f"State: {output} goes to {input_name} in the next call, by itself.")
-    lines = [line for one in said for line in textwrap.wrap(_printable(one), WIDTH)]
+    return [line for one in said for line in textwrap.wrap(printable(one), WIDTH)]
+
+
+def _docstring(lines: Sequence[str]) -> str:
     return "\n".join(map(_escaped, lines))
 
 
@@ -162,7 +171,7 @@ def _listed(numbers: Sequence[float]) -> str:
     return text if len(numbers) == 1 else f"({text})"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A text on one line: labels and names are a user's, or a model file's."""
     return "".join(c if c.isprintable() else " " for c in text)
 

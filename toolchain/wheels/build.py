@@ -208,25 +208,28 @@ def _pins(made: Recipe, target: Target) -> dict[str, Pinned]:
 
 
 def _headers(made: Recipe, target: Target) -> str:
-    """The Python whose headers for the target are in the lock of an extension's image."""
-    if not made.extension:
-        return ""
+    """The Python whose headers for the target are in the lock of a recipe's image.
+
+    Raises:
+        BuildError: none is, and the wheel has an extension.
+    """
     spec = specification.spec(made.image, target)
     for package in lock.image(spec.name).packages:
         found = re.fullmatch(r"libpython(3\.\d+)-dev", package.name)
         if found and package.arch == target.debian:
             return found[1]
+    if not made.extension:
+        return ""
     raise BuildError(f"the lock of {spec.name} has no Python headers", resolution=lock.RENEW)
 
 
 def inputs(name: str, target: Target) -> dict[str, object]:
     """All that makes a wheel; its key in the store is the hash of it."""
     made, _ = recipe(name)
-    files = RECIPES / made.files if made.files else None
     return {
         "kind": "wheel",
         "code": fingerprint.of(STEPS, f"{PACKAGE}.{name}"),
-        "files": digest_tree(files) if files else {},
+        "files": _files(name, made),
         "shared files": digest_tree(SHARED),
         "sources": {name: pin.sha256 for name, pin in _pins(made, target).items()},
         # they write the bill of materials, choose the tag, judge the extensions
@@ -242,6 +245,13 @@ def inputs(name: str, target: Target) -> dict[str, object]:
         "elf": asdict(target.elf()),
         "epoch": images.EPOCH,
     }
+
+
+def _files(name: str, made: Recipe) -> dict[str, str]:
+    """What counts of a recipe's folder: all but the subfolders of other recipes that share it."""
+    found = digest_tree(RECIPES / made.files) if made.files else {}
+    others = {*recipes()} - {name}
+    return {path: sha256 for path, sha256 in found.items() if path.split("/")[0] not in others}
 
 
 def _publish(wheel: Path, statement: Path, into: Path) -> Path:

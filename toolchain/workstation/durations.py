@@ -16,6 +16,7 @@ FILE = "durations.json"
 # Seconds of all cores together, nothing in the compiler's cache (benchmarks/README.md; ONNX
 # Runtime's and ncnn's from docs/reference/runtimes.md).
 USUAL = {
+    "edgewright_library": 790.0,
     "ncnn": 720.0,
     "onnxruntime": 7200.0,
     "tflite_runtime": 772.0,

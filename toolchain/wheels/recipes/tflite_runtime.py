@@ -120,7 +120,7 @@ def build(executor: Executor, job: Job) -> None:
     """
     lite = f"{job.source(TENSORFLOW)}/tensorflow/lite"
     package = f"{job.stage}/tflite_runtime"
-    wrapper = _wrapper(executor, job, lite)
+    wrapper = _wrapper(executor, job)
     executor.call(["mkdir", package])
     executor.call(["install", "-m", "644", *(f"{lite}/{module}" for module in PYTHON), package])
     version = f"__version__ = '{RECIPE.version}'\n__git_version__ = 'v{RECIPE.version}'\n"
@@ -132,14 +132,31 @@ def build(executor: Executor, job: Job) -> None:
     executor.call(["install", "-m", "755", wrapper, f"{package}/{WRAPPER}{EXTENSION}"])
 
 
-def _wrapper(executor: Executor, job: Job, lite: str) -> str:
-    """Compile the extension; return its path in the container."""
+def configure(executor: Executor, job: Job, *more: str) -> None:
+    """Configure TensorFlow Lite's project for the wheel, or for what shares its objects.
+
+    Args:
+        executor: of the container.
+        job: what is built.
+        more: settings that change the command of no object of TensorFlow Lite, so that whatever is
+            built with others finds these in the compiler's cache.
+
+    Raises:
+        BuildError: CMake failed.
+    """
+    lite = f"{job.source(TENSORFLOW)}/tensorflow/lite"
     numpy = executor.call(["python3", "-c", "import numpy; print(numpy.get_include())"]).strip()
     flags = ["-fvisibility=hidden", *job.python_flags(), f"-I{numpy}"]
+    settings = [*_settings(job), *more]
     executor.call(
-        cross_compiler.cmake(job, lite, job.build, *_settings(job), flags=flags, of_c=OF_C),
+        cross_compiler.cmake(job, lite, job.build, *settings, flags=flags, of_c=OF_C),
         on_line=job.progress,
     )
+
+
+def _wrapper(executor: Executor, job: Job) -> str:
+    """Compile the extension; return its path in the container."""
+    configure(executor, job)
     executor.call(["ninja", "-C", job.build, f"-j{job.jobs}", WRAPPER], on_line=job.progress)
     wrapper = f"{job.build}/{WRAPPER}.so"
     _refuse_spills(executor, job, wrapper)

@@ -1,0 +1,198 @@
+"""Runs on a device: the library for C beside the one for Python, on the same networks.
+
+    python c_library_on_device.py libedgewright.so CURRENT RELEASES
+
+Every network of CURRENT that both have, and `net` of each release in the folder RELEASES, is given
+the same by both. Prints one JSON object: by network how many outputs were compared and which
+differ in a bit; and what the library says to what it refuses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from edgewright_device import load, models
+
+ABI = 1
+OK = 0
+TYPES = {
+    name: number
+    for number, name in enumerate(
+        ("bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64")
+        + ("uint8", "uint16", "uint32", "uint64"),
+        start=1,
+    )
+}
+PICTURES = ((8, 8, 1), (5, 9, 3), (40, 31, 3), (20, 64, 4), (17, 8, 1))
+
+
+class Options(ctypes.Structure):
+    """edgewright_options."""
+
+    _fields_ = (
+        ("release", ctypes.c_char_p),
+        ("variant", ctypes.c_char_p),
+        ("batch", ctypes.c_size_t),
+        ("threads", ctypes.c_size_t),
+    )
+
+
+class Class(ctypes.Structure):
+    """edgewright_class."""
+
+    _fields_ = (
+        ("label", ctypes.c_char_p),
+        ("number", ctypes.c_size_t),
+        ("score", ctypes.c_double),
+    )
+
+
+class Library:
+    """The functions of edgewright.h, called as a C program does."""
+
+    def __init__(self, path: str) -> None:
+        self._library = ctypes.CDLL(path)
+        self._library.edgewright_error.restype = ctypes.c_char_p
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, f"edgewright_{name}")
+
+    def said(self) -> str:
+        """What the last failure was."""
+        return str(self.error().decode())
+
+    def opened(self, name: str, release: Path, abi: int = ABI) -> tuple[int, ctypes.c_void_p]:
+        """The status of loading a network, and the network."""
+        network = ctypes.c_void_p()
+        options = Options(str(release).encode(), None, 0, 0)
+        status = self.load_for_abi(abi, name.encode(), ctypes.byref(options), ctypes.byref(network))
+        return status, network
+
+    def network(self, name: str, release: Path) -> ctypes.c_void_p:
+        """A network that is there."""
+        status, network = self.opened(name, release)
+        assert status == OK, self.said()
+        return network
+
+    def given(self, network: ctypes.c_void_p, name: str, array: np.ndarray) -> int:
+        """The status of giving an input an array."""
+        values = np.ascontiguousarray(array)
+        return int(
+            self.set(
+                network,
+                name.encode(),
+                TYPES[values.dtype.name],
+                values.ctypes.data_as(ctypes.c_void_p),
+                ctypes.c_size_t(values.size),
+            )
+        )
+
+    def shown(self, network: ctypes.c_void_p, picture: np.ndarray) -> int:
+        """The status of giving a picture."""
+        sizes = [ctypes.c_size_t(size) for size in picture.shape]
+        return int(self.set_picture(network, picture.ctypes.data_as(ctypes.c_void_p), *sizes))
+
+    def output(self, network: ctypes.c_void_p, name: str, like: np.ndarray) -> np.ndarray:
+        """An output in the shape and type of an array."""
+        values = np.empty_like(like)
+        status = self.get(
+            network,
+            name.encode(),
+            TYPES[values.dtype.name],
+            values.ctypes.data_as(ctypes.c_void_p),
+            ctypes.c_size_t(values.size),
+        )
+        assert status == OK, self.said()
+        return values
+
+
+def same(library: Library, network: ctypes.c_void_p, wanted: dict[str, np.ndarray]) -> list[bool]:
+    """Whether each output of a run is the wanted one, bit for bit."""
+    assert library.run(network) == OK, library.said()
+    return [
+        library.output(network, name, array).tobytes() == array.tobytes()
+        for name, array in wanted.items()
+    ]
+
+
+def compared(library: Library, name: str, release: Path) -> list[bool]:
+    """Whether both libraries give the same for arrays, one after another, and for pictures."""
+    net, network = load(name, runtime="tflite", release=release), library.network(name, release)
+    random = np.random.default_rng(0)
+    found = []
+    for step in range(3):
+        arrays = {}  # of the inputs without state
+        for one in (net._inputs[own][0] for own in net._own):
+            real = random.random(one["shape"]) * 4 - 2
+            whole = one["dtype"] != "float32" and one.get("quantization") is None
+            arrays[one["name"]] = (real * 9).astype(one["dtype"]) if whole else real
+            status = library.given(network, one["name"], arrays[one["name"]])
+            assert status == OK, library.said()
+        found += same(library, network, net(arrays))
+        if step == 1:
+            net.reset()
+            library.reset(network)
+    if net._preprocessing is not None:
+        for shape in PICTURES:
+            picture = random.integers(0, 256, shape, np.uint8)
+            if library.shown(network, picture) != OK:
+                assert "resizes nothing" in library.said()
+                continue
+            wanted = net(picture)
+            found += same(library, network, wanted)
+            if len(wanted) == 1:
+                found.append(classes(library, network) == net.classify(picture))
+    library.free(network)
+    return found
+
+
+def classes(library: Library, network: ctypes.c_void_p) -> list[tuple[str, float]]:
+    """The best classes of the last run."""
+    count, best = ctypes.c_size_t(5), (Class * 5)()
+    assert library.classify(network, best, ctypes.byref(count)) == OK, library.said()
+    return [(one.label.decode(), one.score) for one in best[: count.value]]
+
+
+def refusals(library: Library, release: Path, damaged: Path) -> dict[str, str]:
+    """What is said to each thing that is refused."""
+    found = {}
+
+    def refused(what: str, status: int) -> None:
+        assert status != OK, what
+        found[what] = library.said()
+
+    refused("another ABI", library.opened("net", release, abi=ABI + 1)[0])
+    refused("no such model", library.opened("cat", release)[0])
+    refused("no release", library.opened("net", release / "nothing")[0])
+    refused("a damaged manifest", library.opened("net", damaged)[0])
+    network = library.network("net", release)
+    refused("nothing given", library.run(network))
+    refused("another size", library.given(network, "x", np.zeros(3, np.float32)))
+    refused("too large", library.given(network, "x", np.full(192, 1000)))
+    refused("another name", library.given(network, "image", np.zeros(192, np.float32)))
+    refused("no number", library.given(network, "x", np.full(192, np.nan, np.float32)))
+    refused("not run", library.get(network, b"y", 3, None, ctypes.c_size_t(192)))
+    library.free(network)
+    return found
+
+
+def main(path: str, current: Path, releases: Path) -> None:
+    """Compare all that there is."""
+    library = Library(path)
+    found: dict[str, list[bool]] = {}
+    for name in models(current):
+        found[name] = compared(library, name, current)
+    for release in sorted(releases.iterdir()):
+        if release.name != "damaged":
+            found[release.name] = compared(library, "net", release)
+    refused = refusals(library, releases / "int8", releases / "damaged")
+    sys.stdout.write(json.dumps({"same": found, "refused": refused}) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,366 @@
+#include "release.h"
+
+#include <dlfcn.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "failure.h"
+#include "numbers.h"
+
+namespace edgewright {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kLargestFile = 64u << 20;  // bytes of a manifest or a list of labels
+constexpr size_t kLongestText = 4096;
+constexpr size_t kMostNumbers = size_t{1} << 31;  // of a tensor
+constexpr size_t kHighestRank = 32;
+constexpr int64_t kMostThreads = 1024;
+constexpr char kRuntime[] = "tflite";
+// As toolchain.models.preprocessing has what model.json leaves out.
+constexpr double kCrop = 0.875;
+constexpr int64_t kPad = 114;
+
+[[noreturn]] void unreadable(const std::string& path, const std::string& why) {
+  fail(EDGEWRIGHT_RELEASE_ERROR, path + " can't be used: " + why, "deploy again");
+}
+
+std::string content(const std::string& path) {
+  std::ifstream stream(path, std::ios::binary | std::ios::ate);
+  const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
+  // a folder opens, and has the largest size there is
+  struct stat about;
+  if (size < 0 || stat(path.c_str(), &about) != 0 || !S_ISREG(about.st_mode)) {
+    unreadable(path, "it can't be read");
+  }
+  if (static_cast<size_t>(size) > kLargestFile) unreadable(path, "it is too large");
+  std::string text(static_cast<size_t>(size), '\0');
+  stream.seekg(0);
+  if (!stream.read(text.data(), size)) unreadable(path, "it can't be read");
+  return text;
+}
+
+// A JSON file whose values are taken by key; what has another kind is told with the file's name.
+class Reader {
+ public:
+  explicit Reader(std::string path) : path_(std::move(path)) {
+    root_ = Json::parse(content(path_), nullptr, false);
+    if (!root_.is_object()) unreadable(path_, "it is no JSON object");
+  }
+
+  const Json& root() const { return root_; }
+
+  // The value of a key; null where there is none.
+  const Json& at(const Json& object, const char* key) const {
+    static const Json nothing;
+    if (!object.is_object()) wrong(key);
+    const auto found = object.find(key);
+    return found == object.end() ? nothing : *found;
+  }
+
+  const Json& list(const Json& object, const char* key) const {
+    const Json& value = at(object, key);
+    if (!value.is_array()) wrong(key);
+    return value;
+  }
+
+  std::string text(const Json& value, const char* key) const {
+    if (!value.is_string()) wrong(key);
+    const auto& found = value.get_ref<const std::string&>();
+    if (found.size() > kLongestText || found.find('\0') != std::string::npos) wrong(key);
+    return found;
+  }
+
+  std::string text_at(const Json& object, const char* key) const {
+    return text(at(object, key), key);
+  }
+
+  std::string text_or(const Json& object, const char* key, const std::string& usual) const {
+    const Json& value = at(object, key);
+    return value.is_null() ? usual : text(value, key);
+  }
+
+  int64_t whole(const Json& value, const char* key, int64_t lowest, int64_t highest) const {
+    // one above int64's is unsigned there
+    if (!value.is_number_integer() ||
+        (value.is_number_unsigned() &&
+         value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))) {
+      wrong(key);
+    }
+    const auto found = value.get<int64_t>();
+    if (found < lowest || found > highest) wrong(key);
+    return found;
+  }
+
+  double real(const Json& value, const char* key) const {
+    if (!value.is_number() || !std::isfinite(value.get<double>())) wrong(key);
+    return value.get<double>();
+  }
+
+  std::vector<double> reals(const Json& object, const char* key) const {
+    std::vector<double> found;
+    for (const Json& value : list(object, key)) found.push_back(real(value, key));
+    return found;
+  }
+
+  std::vector<std::string> texts(const Json& object, const char* key) const {
+    std::vector<std::string> found;
+    for (const Json& value : list(object, key)) found.push_back(text(value, key));
+    return found;
+  }
+
+  // The path of a file below `folder`, which leads nowhere else.
+  std::string below(const std::string& folder, const Json& object, const char* key) const {
+    const std::string relative = text_at(object, key);
+    size_t begin = 0;
+    while (begin <= relative.size()) {
+      const size_t end = std::min(relative.find('/', begin), relative.size());
+      const std::string part = relative.substr(begin, end - begin);
+      if (part.empty() || part == "." || part == "..") wrong(key);
+      begin = end + 1;
+    }
+    return folder + "/" + relative;
+  }
+
+  [[noreturn]] void wrong(const std::string& key) const {
+    unreadable(path_, "what it says of " + key + " is no such thing");
+  }
+
+ private:
+  std::string path_;
+  Json root_;
+};
+
+std::string joined(const std::set<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text.empty() ? "none" : text;
+}
+
+std::string real_path(const std::string& path) {
+  const std::unique_ptr<char, decltype(&std::free)> found(realpath(path.c_str(), nullptr),
+                                                          &std::free);
+  return found ? found.get() : "";
+}
+
+// The folder of the release that this library is in: in it, or below it.
+std::string own_release() {
+  Dl_info about;
+  std::string folder;
+  if (dladdr(reinterpret_cast<const void*>(&edgewright_abi), &about) != 0) {
+    folder = real_path(about.dli_fname);
+  }
+  const std::string library = folder;
+  for (int above = 0; above < 3 && !folder.empty(); ++above) {
+    folder.resize(folder.find_last_of('/') == std::string::npos ? 0 : folder.find_last_of('/'));
+    struct stat found;
+    if (!folder.empty() && stat((folder + "/manifest.json").c_str(), &found) == 0) return folder;
+  }
+  fail(EDGEWRIGHT_NOT_DEPLOYED, (library.empty() ? "the library" : library) + " is in no release",
+       "name one in edgewright_options.release, such as /home/pi/edgewright/current");
+}
+
+// The numbers in a tensor of a shape; checked to be few enough.
+size_t count_of(const Reader& reader, const std::vector<int64_t>& shape) {
+  size_t count = 1;
+  for (const int64_t length : shape) {
+    const auto size = static_cast<size_t>(length);
+    if (size != 0 && count > kMostNumbers / size) reader.wrong("shape");
+    count *= size;
+  }
+  return count;
+}
+
+Tensor tensor(const Reader& reader, const Json& said) {
+  Tensor found;
+  found.name = reader.text_at(said, "name");
+  const auto type = type_of(reader.text_or(said, "dtype", "float32"));
+  if (!type) reader.wrong("dtype");
+  found.type = *type;
+  for (const Json& length : reader.list(said, "shape")) {
+    found.shape.push_back(reader.whole(length, "shape", 0, kMostNumbers));
+    if (found.shape.size() > kHighestRank) reader.wrong("shape");
+  }
+  found.count = count_of(reader, found.shape);
+  const Json& rounded = reader.at(said, "quantization");
+  if (!rounded.is_null()) {
+    const Json& zero = reader.at(rounded, "zero");
+    const double scale = reader.real(reader.at(rounded, "scale"), "scale");
+    if (scale == 0 || is_real(found.type)) reader.wrong("quantization");
+    constexpr int64_t kHighest = std::numeric_limits<int32_t>::max();
+    found.quantization = Quantization{
+        scale, zero.is_null() ? 0 : reader.whole(zero, "zero", -kHighest - 1, kHighest)};
+  }
+  return found;
+}
+
+void tensors(const Reader& reader, const char* key, std::map<std::string, Tensor>& by_name,
+             std::vector<std::string>& order) {
+  for (const Json& said : reader.list(reader.root(), key)) {
+    Tensor found = tensor(reader, said);
+    order.push_back(found.name);
+    const std::string name = found.name;
+    if (!by_name.emplace(name, std::move(found)).second) reader.wrong(key);
+  }
+  if (order.empty()) reader.wrong(key);
+}
+
+Preprocessing preprocessing(const Reader& reader, const Json& said) {
+  Preprocessing how;
+  how.channels = reader.text_at(said, "channels");
+  how.resize = reader.text_at(said, "resize");
+  how.fit = reader.text_or(said, "fit", "crop");
+  how.scale = reader.real(reader.at(said, "scale"), "scale");
+  how.mean = reader.reals(said, "mean");
+  how.std = reader.reals(said, "std");
+  const Json& crop = reader.at(said, "crop");
+  how.crop = crop.is_null() ? kCrop : reader.real(crop, "crop");
+  const Json& pad = reader.at(said, "pad");
+  how.pad = static_cast<uint8_t>(pad.is_null() ? kPad : reader.whole(pad, "pad", 0, 255));
+  if (!(how.crop > 0 && how.crop <= 1)) reader.wrong("crop");
+  if (how.mean.empty() || how.std.empty()) reader.wrong("mean");
+  if (std::find(how.std.begin(), how.std.end(), 0.0) != how.std.end()) reader.wrong("std");
+  return how;
+}
+
+// The lines of a text, ended as Python's str.splitlines has it.
+std::vector<std::string> lines(const std::string& text) {
+  static const std::string ends[] = {"\r\n", "\n",   "\r",       "\v",          "\f",
+                                     "\x1c", "\x1d", "\x1e",     "\xc2\x85",    "\xe2\x80\xa8",
+                                     "\xe2\x80\xa9"};
+  std::vector<std::string> found;
+  std::string line;
+  size_t at = 0;
+  while (at < text.size()) {
+    const auto* const end = std::find_if(std::begin(ends), std::end(ends), [&](const auto& one) {
+      return text.compare(at, one.size(), one) == 0;
+    });
+    if (end == std::end(ends)) {
+      line += text[at++];
+      continue;
+    }
+    at += end->size();
+    found.push_back(std::move(line));
+    line.clear();
+  }
+  if (!line.empty()) found.push_back(std::move(line));
+  return found;
+}
+
+// What model.json says.
+void read_card(const std::string& card, const std::string& folder, Model& model) {
+  const Reader reader(card);
+  tensors(reader, "inputs", model.tensors_in, model.order_in);
+  tensors(reader, "outputs", model.tensors_out, model.order_out);
+  const Json& state = reader.at(reader.root(), "state");
+  if (!state.is_null()) {
+    for (const Json& feed : reader.list(state, "feeds")) {
+      model.feeds.emplace_back(reader.text_at(feed, "input"), reader.text_at(feed, "output"));
+      const auto& [input, output] = model.feeds.back();
+      const auto to = model.tensors_in.find(input);
+      const auto from = model.tensors_out.find(output);
+      if (to == model.tensors_in.end() || from == model.tensors_out.end() ||
+          to->second.count != from->second.count) {
+        reader.wrong("state");
+      }
+    }
+  }
+  const Json& labels = reader.at(reader.root(), "labels");
+  if (!labels.is_null()) {
+    model.labels = lines(content(reader.below(folder, labels, "file")));
+    for (const std::string& label : model.labels) {
+      if (label.find('\0') != std::string::npos) reader.wrong("labels");
+    }
+  }
+  model.threads = 1;
+  const Json& metadata = reader.at(reader.root(), "metadata");
+  if (metadata.is_null()) return;
+  model.task = reader.text_or(metadata, "task", "");
+  const Json& pictures = reader.at(metadata, "preprocessing");
+  if (!pictures.is_null()) model.preprocessing = preprocessing(reader, pictures);
+  const Json& threads = reader.at(metadata, "threads");
+  if (!threads.is_null()) {
+    model.threads = static_cast<size_t>(reader.whole(threads, "threads", 1, kMostThreads));
+  }
+}
+
+// The entry of a model at the batch size that is asked for, or its smallest.
+const Json& entry_of(const Reader& reader, const Wanted& wanted) {
+  std::set<std::string> names;
+  std::map<int64_t, const Json*> sizes;
+  for (const Json& said : reader.list(reader.root(), "models")) {
+    const std::string name = reader.text_at(said, "model");
+    names.insert(name);
+    if (name != wanted.name) continue;
+    sizes[reader.whole(reader.at(said, "batch"), "batch", 1, kMostNumbers)] = &said;
+  }
+  if (sizes.empty()) {
+    fail(EDGEWRIGHT_NOT_DEPLOYED, "there is no model " + wanted.name + " in this release",
+         "it holds " + joined(names));
+  }
+  if (wanted.batch == 0) return *sizes.begin()->second;
+  for (const auto& [size, said] : sizes) {
+    if (static_cast<size_t>(size) == wanted.batch) return *said;
+  }
+  std::set<std::string> held;
+  for (const auto& [size, said] : sizes) held.insert(std::to_string(size));
+  fail(EDGEWRIGHT_NOT_DEPLOYED,
+       wanted.name + " is not in this release at batch " + std::to_string(wanted.batch),
+       "it is at batch " + joined(held));
+}
+
+// Whether names are those of tensors, each once.
+bool same_names(const std::vector<std::string>& names, const std::map<std::string, Tensor>& of) {
+  const std::set<std::string> once(names.begin(), names.end());
+  return once.size() == names.size() && names.size() == of.size() &&
+         std::all_of(once.begin(), once.end(), [&](const auto& name) { return of.count(name); });
+}
+
+}  // namespace
+
+Model find_model(const Wanted& wanted) {
+  const std::string folder =
+      wanted.release.empty() ? own_release() : real_path(wanted.release);
+  if (folder.empty()) {
+    fail(EDGEWRIGHT_NOT_DEPLOYED, "there is no release " + wanted.release,
+         "name its folder, such as /home/pi/edgewright/current");
+  }
+  const Reader reader(folder + "/manifest.json");
+  const Json& entry = entry_of(reader, wanted);
+  Model model;
+  model.release = reader.text_or(reader.root(), "release", "");
+  model.name = wanted.name;
+  model.batch = static_cast<size_t>(reader.whole(reader.at(entry, "batch"), "batch", 1,
+                                                 kMostNumbers));
+  read_card(reader.below(folder, entry, "card"), reader.below(folder, entry, "folder"), model);
+  std::set<std::string> there;
+  for (const Json& form : reader.list(entry, "executables")) {
+    const std::string runtime = reader.text_at(form, "runtime");
+    const std::string variant = reader.text_at(form, "variant");
+    there.insert(runtime + " " + variant);
+    if (runtime != kRuntime || (!wanted.variant.empty() && variant != wanted.variant)) continue;
+    model.variant = variant;
+    model.file = reader.below(folder, form, "file");
+    model.inputs = reader.texts(form, "inputs");
+    model.outputs = reader.texts(form, "outputs");
+    if (!same_names(model.inputs, model.tensors_in)) reader.wrong("inputs");
+    if (!same_names(model.outputs, model.tensors_out)) reader.wrong("outputs");
+    return model;
+  }
+  const std::string as = wanted.variant.empty() ? "" : " " + wanted.variant;
+  fail(EDGEWRIGHT_NOT_DEPLOYED,
+       wanted.name + " is not in this release as " + kRuntime + as + ", which this library runs",
+       "it is there as " + joined(there));
+}
+
+}  // namespace edgewright
