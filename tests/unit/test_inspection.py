@@ -88,6 +88,7 @@ def test_a_file_is_described_and_nothing_is_made_of_it(tmp_path: Path) -> None:
         "litert": inspection.LATER,
         "ncnn": runtimes.runtime("ncnn").unmade() or inspection.LATER,
         "onnxruntime": inspection.LATER,
+        "opencv": inspection.LATER,
         "openvino": inspection.LATER,
         "tflite": inspection.LATER,
         "tvm": inspection.TAKEN,

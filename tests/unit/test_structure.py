@@ -45,6 +45,7 @@ SPELL_A_RUNTIME = {
     "toolchain/wheels/recipes/onnxruntime.py": "its wheel and its source are called so too",
     "toolchain/convert/pnnx/job.py": "the extra and the stage of checks are called so too",
     "toolchain/wheels/recipes/ncnn.py": "its wheel and its source are called so too",
+    "toolchain/wheels/recipes/opencv.py": "the folder of its sources is called so",
     "toolchain/workstation/durations.py": "their wheels are called so too",
     "toolchain/workstation/extras.py": "an extra is called so too",
 }
@@ -70,6 +71,8 @@ NAMES_ONE = {
         # what the compiler is told there
         "-mfpu=neon",
     },
+    # the same, and what is left out of the library that reads PNG files
+    "toolchain/wheels/recipes/opencv.py": {"riscv64", "-DPNG_RISCV_RVV=off"},
     # the name of another project, its licence's, and the machine that TensorFlow uses it on
     "toolchain/wheels/recipes/tflite_runtime.py": {
         *("neon-2-sse", "LicenseRef-neon-2-sse", "x86_64"),

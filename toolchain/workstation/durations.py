@@ -14,10 +14,11 @@ from toolchain.core.store import Store, write_atomically
 
 FILE = "durations.json"
 # Seconds of all cores together, nothing in the compiler's cache (benchmarks/README.md; ONNX
-# Runtime's and ncnn's from docs/reference/runtimes.md).
+# Runtime's, ncnn's and OpenCV's from docs/reference/runtimes.md).
 USUAL = {
     "edgewright_library": 790.0,
     "ncnn": 720.0,
+    "opencv": 2700.0,
     "onnxruntime": 7200.0,
     "tflite_runtime": 772.0,
     "tvm_compiler": 11000.0,
