@@ -24,7 +24,8 @@ CPUS = (
     "rv64,v=true,vlen=256,vext_spec=v1.0",
 )
 EVERY = 6  # of the cases: an emulated one takes a fifth of a second
-# Wrong under this release on any machine: the published wheel for x86-64 has the same.
+# Wrong under this release on any machine: the published wheel for x86-64 has the same, but that one
+# of `mod` ends its process there, and one of `tril` is refused here.
 WRONG = {
     f"test_{name}"
     for name in (
@@ -35,12 +36,12 @@ WRONG = {
         "group_normalization_example_expanded",
         "lstm_reverse",
         "max_float16",
+        "mod_float_edge_cases_fmod_0_float64",
         "mvn_expanded_ver18",
         "onehot_out_of_range_indices",
         "resize_downsample_scales_linear",
         "resize_downsample_sizes_cubic_antialias",
         "size",
-        "tril_zero",
     )
 }
 pytestmark = named_wheels.needed(RECIPE, "half an hour")
@@ -95,9 +96,7 @@ def test_it_needs_nothing_beyond_the_system_and_says_what_is_inside(tmp_path: Pa
     (library,) = installed.rglob("*.so")
     read = elf.read(library)
     assert {name for name in read.needed if not name.startswith("ld-linux")} <= SYSTEM
-    exported = {name.split("@")[0] for name in read.exports} - {""}
-    # besides, what C++ shares between libraries
-    assert {name for name in exported if not name.startswith("_Z")} == {"PyInit_cv2"}
+    assert {name.split("@")[0] for name in read.exports} - {""} == {"PyInit_cv2"}
     shipped = {path.name for path in installed.glob("*.dist-info/licenses/*/*")}
     assert shipped == {Path(one.path).name for one in build.recipe(RECIPE)[0].licences}
     assert len(shipped) == len(build.recipe(RECIPE)[0].licences)

@@ -50,6 +50,7 @@ RECIPE = Recipe(
     ),
     carried=MappingProxyType(dict.fromkeys((OWN, *CARRIED), "")),
     extension=True,
+    files="opencv_files",
 )
 
 # The machines for which it is built and was tried: those that the project has no wheel for.
@@ -121,6 +122,7 @@ def build(executor: Executor, job: Job) -> None:
     """
     numpy = executor.call(["python3", "-c", "import numpy; print(numpy.get_include())"]).strip()
     prefix = f"{job.build}/installed"
+    link = (*cross_compiler.LINK, f"-Wl,--version-script={job.files}/exports.map")
     executor.call(
         cross_compiler.cmake(
             job,
@@ -128,7 +130,7 @@ def build(executor: Executor, job: Job) -> None:
             job.build,
             *SETTINGS,
             f"-DCMAKE_INSTALL_PREFIX={prefix}",
-            f"-DCMAKE_MODULE_LINKER_FLAGS={' '.join(cross_compiler.LINK)}",
+            f"-DCMAKE_MODULE_LINKER_FLAGS={' '.join(link)}",
             "-DCPU_BASELINE=",
             f"-DCPU_DISPATCH={DISPATCHED[job.target.machine]}",
             f"-DPYTHON3_INCLUDE_DIR=/usr/include/python{job.headers}",
