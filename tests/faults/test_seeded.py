@@ -294,7 +294,7 @@ SEEDS = {
     ),
     "a tensor's name written into a program": Seed(
         file="toolchain/examples/python_program.py",
-        good='_printable(" and ".join(fed)) or "none"', bad='" and ".join(fed) or "none"',
+        good='printable(" and ".join(fed)) or "none"', bad='" and ".join(fed) or "none"',
         test="tests/unit/test_example.py", only="no_lines",
     ),
     "a tensor's name with a line break taken": Seed(
