@@ -6,6 +6,7 @@ fixed, of another kind of model what it was turned into and checked as.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,23 +81,23 @@ class OfOnnxGraphs(ByPublishedWheels):
         return manifest.onnx_graphs
 
 
-class OnnxRuntime(OfOnnxGraphs):
-    """The project's wheels, and ours where it has none."""
+class OrBuiltHere(OfOnnxGraphs):
+    """The project's wheels, and where it has none ours, by the recipe of the runtime's name."""
 
     def unsupported(self, target: Target) -> str:
         """Wherever there is neither."""
         from toolchain.wheels import official
-        from toolchain.wheels.recipes import onnxruntime
 
-        return official.none_for(self.project, target, onnxruntime.MACHINES)
+        recipe = importlib.import_module(f"toolchain.wheels.recipes.{self.name}")
+        return official.none_for(self.project, target, recipe.MACHINES)
 
     def wheels(self, target: Target, manifests: Sequence[ModelManifest]) -> Wheels:
-        """The project's, one for each Python that it serves, or ours, by the recipe of its name."""
+        """The project's, those for each Python that it serves, or ours."""
         published = super().wheels(target, manifests)
-        return published if published.pinned else Wheels(built=(self.project,))
+        return published if published.pinned else Wheels(built=(self.name,))
 
 
-RUNTIME = OnnxRuntime(
+RUNTIME = OrBuiltHere(
     name="onnxruntime",
     label="ORT",
     title="ONNX Runtime",
