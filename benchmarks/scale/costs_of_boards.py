@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import queue
 import resource
 import sys
@@ -25,8 +24,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from benchmarks.deploy import Shelf
-from tests.support.bundles import make_bundle, noise
+from benchmarks.deploy import Shelf, a_bundle
 from toolchain.commandline import console
 from toolchain.core import paths, process
 
@@ -148,11 +146,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="edgewright-") as name, ExitStack() as stack:
         scratch = Path(name)
-        os.environ["HOME"] = str(scratch)
-        os.environ.pop("SSH_AUTH_SOCK", None)
-        files = {f"runner/part{n}.py": noise(3000) for n in range(8)}
-        files |= {"models/m/weights": noise(4 << 20), "models/m/samples.npz": noise(1 << 20)}
-        bundle = make_bundle(scratch / "bundle", extra=files)
+        bundle = a_bundle(scratch)
         payload = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
         console.note(f"a bundle of {payload / 1e6:.2f} MB")
         with console.step(f"{asked.boards} boards"):
