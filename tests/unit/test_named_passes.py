@@ -17,8 +17,8 @@ DOTS: dict[str, object] = {**NEON, "mcpu": "cortex-a76", "mattr": ["+neon", "+do
 OURS = {
     1: ["FoldConstantByNumpy", "AnnotatePadding"],
     2: [
-        "SplitBatch", "DecomposeQDQ", "DecomposeSoftmax", "HoistPadding", "FoldConstantByNumpy",
-        "AnnotatePadding",
+        "SplitBatch", "DecomposeQDQ", "FakeQuantizationToInteger", "DecomposeSoftmax",
+        "HoistPadding", "FoldConstantByNumpy", "AnnotatePadding",
     ],
     3: [
         "SplitBatch", "DecomposeQDQ", "FakeQuantizationToInteger", "DecomposeSoftmax",

@@ -13,7 +13,7 @@ import tvm
 from onnx import helper
 from tvm import relax
 
-from tests.support.networks import NEON, model, random
+from tests.support.networks import NEON, VECTORS, X86, model, random
 from tests.support.quantized_networks import (
     convolution,
     integers,
@@ -22,8 +22,14 @@ from tests.support.quantized_networks import (
     rounding,
     weights,
 )
-from toolchain.compile import compilation_job, onnx_import, onnx_simplify, pipeline
-from toolchain.compile.relax import quantization
+from toolchain.compile import (
+    compilation_job,
+    onnx_import,
+    onnx_simplify,
+    pipeline,
+    tvm_versions,
+)
+from toolchain.compile.relax import integer_sums
 from toolchain.formats import onnx_reference
 
 DOTS: dict[str, object] = {**NEON, "mcpu": "cortex-a76", "mattr": ["+neon", "+dotprod"]}
@@ -68,6 +74,18 @@ def lowered(case: onnx.ModelProto, kind: dict[str, object], level: int = 3) -> t
 
 def names(module: tvm.IRModule) -> list[str]:
     return sorted(v.name_hint for v in module.get_global_vars() if v.name_hint != "main")
+
+
+def constants(module: tvm.IRModule) -> list[npt.NDArray[np.generic]]:
+    found: list[npt.NDArray[np.generic]] = []
+
+    def visit(expression: object) -> None:
+        value = tvm_versions.constant_value(expression)
+        if value is not None:
+            found.append(value)
+
+    relax.analysis.post_order_visit(module["main"], visit)
+    return found
 
 
 def assembly(module: tvm.IRModule, kind: dict[str, object]) -> str:
@@ -116,7 +134,7 @@ def test_sixteen_inputs_are_loaded_at_once_and_used_lane_by_lane() -> None:
 
 
 @pytest.mark.parametrize("case", PRODUCTS)
-def test_elsewhere_rounded_numbers_are_multiplied_as_float32(case: str) -> None:
+def test_elsewhere_whole_numbers_are_added_as_float32(case: str) -> None:
     module = lowered(PRODUCTS[case], NEON)
     assert not [n for n in names(module) if "int8" in n]
     check(PRODUCTS[case], module)
@@ -124,10 +142,25 @@ def test_elsewhere_rounded_numbers_are_multiplied_as_float32(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", OTHERS)
-def test_what_does_not_fit_the_instruction_stays_float32(case: str) -> None:
+def test_what_does_not_fit_the_instruction_is_added_as_float32(case: str) -> None:
     module = lowered(OTHERS[case], DOTS)
     assert not [n for n in names(module) if "int8" in n]
     check(OTHERS[case], module)
+
+
+@pytest.mark.parametrize("case", sorted(PRODUCTS.keys() | OTHERS.keys()))
+@pytest.mark.parametrize("kind", [X86, VECTORS], ids=["float32 from int8", "int16 by int8"])
+def test_weights_are_int8_in_the_library_where_that_costs_nothing(
+    case: str, kind: dict[str, object]
+) -> None:
+    network = {**PRODUCTS, **OTHERS}[case]
+    module = lowered(network, kind)
+    check(network, module)
+    wanted = {"int8"} if case != "depthwise" else {"int16" if kind is VECTORS else "float32"}
+    assert {str(value.dtype) for value in constants(module) if value.ndim > 1} - wanted <= {
+        "float32"  # a bias, as the layer adds it
+    }
+    assert wanted <= {str(value.dtype) for value in constants(module)}
 
 
 def test_images_are_not_turned_around_rounding() -> None:
@@ -151,7 +184,7 @@ def test_images_are_not_turned_around_rounding() -> None:
 
 def test_weights_stay_int8_and_packed_by_four() -> None:
     steps = integers(3, 3, 6, 8)
-    packed = quantization.packed(steps)
+    packed = integer_sums.packed(steps)
     assert packed.shape == (3, 3, 2, 8, 4)
     assert packed.dtype == np.int8
     for channel in range(6):

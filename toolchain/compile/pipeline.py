@@ -3,9 +3,10 @@
   O0  as imported: one function an operator, TVM's own loops. To find out whether a wrong result
       comes from the model or from what we do to it.
   O1  constants folded, operators fused: fewer passes over memory, TVM's own loops.
-  O2  and a batch one sample after another, images channels-last (NHWC), softmax as operators of one
-      reduction at most, padding by what computes the image, exponentials as polynomials, loops
-      vectorised along the channels and shared by threads.
+  O2  and a batch one sample after another, images channels-last (NHWC), products of rounded values
+      as exact sums of integers, softmax as operators of one reduction at most, padding by what
+      computes the image, exponentials as polynomials, loops vectorised along the channels and
+      shared by threads.
   O3  and reductions computed in tiles that fit the target's registers, with NEON from inputs loaded
       four at a time, and weights laid out as the tiles read them; of int8 by dot products where
       the target has them. The default.
@@ -28,6 +29,7 @@ from toolchain.compile.relax import (
     channels_last,
     constant_folding,
     fusion_bounds,
+    integer_products,
     quantization,
     softmax_decomposition,
 )
@@ -55,6 +57,7 @@ LAYOUTS = {
 }
 # TVM's own scale: a Sequential leaves out the passes above the context's level.
 EVERY_PASS = 3
+PACKED = 3  # the level from which instructions for products of integers are used
 
 
 def passes(
@@ -74,7 +77,12 @@ def passes(
         attempt: runs first what may take the process down; see `convert_images`.
     """
     transform = relax.transform
-    dot = target_code.dot_product(target)
+    packs = opt_level >= PACKED
+    arithmetic = integer_products.Arithmetic(
+        dot=target_code.dot_product(target) if packs else None,
+        widens=target_code.widens(target),
+        short=packs and target_code.adds_short_products(target),
+    )
     table: list[tuple[int, Pass]] = [
         # A batch one sample after another, where its values would leave the caches.
         (2, batch_splitting.split_batch(target_code.kept(target))),
@@ -82,8 +90,8 @@ def passes(
         (2, quantization.decompose_qdq()),
         # Vectors along the channels, at any stride and window.
         (2, channels_last.convert_images(LAYOUTS, on_left_out, attempt)),
-        # int8 by int8, where the target has an instruction for it.
-        *([(3, quantization.fake_quantization_to_integer(dot))] if dot else []),
+        # Products of what was rounded as exact sums of integers.
+        (2, integer_products.fake_quantization_to_integer(arithmetic)),
         # One reduction a function, as the schedules want it.
         (2, softmax_decomposition.decompose_softmax()),
         # A border of zeros by what computes the image.

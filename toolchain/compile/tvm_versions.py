@@ -70,6 +70,12 @@ def type_of(expression: Any) -> Any:
     return expression.ty if hasattr(expression, "ty") else expression.struct_info
 
 
+def types_of(expression: Any) -> list[Any]:
+    """What each of the tensors is that an expression gives: one, or a tuple's."""
+    given = type_of(expression)
+    return list(given.fields) if hasattr(given, "fields") else [given]
+
+
 def argument_shapes(function: tvm.tirx.PrimFunc) -> list[tuple[int, ...]]:
     """The shapes of a function's arguments in their order, the output last; all known."""
     return [tuple(int(size) for size in one.shape) for one in argument_buffers(function)]

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tvm import relax, te
+from tvm import relax
 
 from toolchain.compile.quantized.emitter import LONG, Emitter, activation_limits
 from toolchain.compile.quantized.fixed_point import (
@@ -31,11 +31,10 @@ from toolchain.compile.quantized.fixed_point import (
     single_scaling,
 )
 from toolchain.compile.quantized.network import NotImportedError, Operator, Tensor
-from toolchain.compile.relax import quantization
+from toolchain.compile.relax import integer_sums
 from toolchain.compile.tir.dot_product import DEPTH
 from toolchain.targets.instruction_sets import DotProduct
 
-EXACT = 1 << 24  # whole numbers up to it are float32s
 SAME = 0  # Padding of schema.fbs
 ONE_BYTE = ("int8", "uint8")
 
@@ -85,17 +84,17 @@ def convolution(emitter: Emitter, operator: Operator) -> list[Any]:
     pads = padding(operator, x, (rows, columns), strides, dilation)
     if groups == 1 and _fits(emitter.dot, x, weights):
         (top, bottom), (left, right) = pads
-        packed = relax.const(quantization.packed(weights.steps.astype(np.int8)))
+        packed = relax.const(integer_sums.packed(weights.steps.astype(np.int8)))
         around = (0, top, left, 0), (0, bottom, right, 0)
         sums = emitter.call(
-            quantization.dot_conv2d, emitter.value(operator, 0), packed, around, x.zero,
+            integer_sums.dot_conv2d, emitter.value(operator, 0), packed, around, x.zero,
             list(strides), list(dilation), name="conv2d_int8",
         )  # fmt: skip
         return [finished(emitter, operator, sums, weights, to, corrected=True, activation=3)]
     of, kind = types(emitter, weights, x)
     image = padded(emitter, emitter.centred(operator, 0, of), pads)
     sums = emitter.call(
-        _conv2d,
+        integer_sums.conv2d,
         image,
         weights.stored(of, whole=emitter.keeps_weights(of)),
         strides,
@@ -118,8 +117,8 @@ def convolved(emitter: Emitter, image: Any, weights: Weights, kinds: tuple[str, 
     """
     (of, kind), once = kinds, (1, 1)
     return emitter.call(
-        _conv2d, image, weights.stored(of, whole=emitter.keeps_weights(of)), once, once, 1, kind,
-        name="conv2d",
+        integer_sums.conv2d, image, weights.stored(of, whole=emitter.keeps_weights(of)),
+        once, once, 1, kind, name="conv2d",
     )  # fmt: skip
 
 
@@ -136,7 +135,7 @@ def depthwise(emitter: Emitter, operator: Operator) -> list[Any]:
     of, kind = types(emitter, weights, x)
     image = padded(emitter, emitter.centred(operator, 0, of), pads)
     sums = emitter.call(
-        _depthwise,
+        integer_sums.depthwise,
         image,
         weights.stored(of, whole=False),
         strides,
@@ -159,15 +158,15 @@ def dense(emitter: Emitter, operator: Operator) -> list[Any]:
         raise NotImportedError(f"{operator.name}: {x.shape} by {depth} to {to.shape}")
     rows = (count // depth, depth)
     if _fits(emitter.dot, x, weights):
-        packed = relax.const(quantization.packed(weights.steps.astype(np.int8)))
+        packed = relax.const(integer_sums.packed(weights.steps.astype(np.int8)))
         matrix = emitter.emit(relax.op.reshape(emitter.value(operator, 0), rows))
-        sums = emitter.call(quantization.dot_dense, matrix, packed, name="dense_int8")
+        sums = emitter.call(integer_sums.dot_dense, matrix, packed, name="dense_int8")
         steps = finished(emitter, operator, sums, weights, to, corrected=True)
     else:
         of, kind = types(emitter, weights, x)
         matrix = emitter.emit(relax.op.reshape(emitter.centred(operator, 0, of), rows))
         held = weights.stored(of, whole=emitter.keeps_weights(of))
-        sums = emitter.call(_dense, matrix, held, kind, name="dense")
+        sums = emitter.call(integer_sums.dense, matrix, held, kind, name="dense")
         steps = finished(emitter, operator, sums, weights, to)
     return [emitter.emit(relax.op.reshape(steps, to.shape))]
 
@@ -240,7 +239,7 @@ def _fits(dot: DotProduct | None, x: Tensor, weights: Weights) -> bool:
 def accumulator(weights: Weights, x: Tensor) -> str:
     """The type in which sums of products are exact."""
     largest = weights.largest(x)
-    if largest < EXACT:
+    if largest < integer_sums.EXACT:
         return "float32"
     return "int32" if largest < LONG else "int64"
 
@@ -300,71 +299,6 @@ def _products_scale(dense: bool, x: Tensor, weights: Weights) -> npt.NDArray[np.
     if weights.scale.size == 1 and x.kind == "uint8" and not dense:
         return (x.scale * weights.scale).astype(np.float64)
     return np.float64(x.scale) * weights.scale.astype(np.float64)
-
-
-def _conv2d(
-    x: te.Tensor,
-    w: te.Tensor,
-    strides: tuple[int, int],
-    dilation: tuple[int, int],
-    groups: int,
-    kind: str,
-) -> te.Tensor:
-    """Sums of a convolution: x [N, H, W, C] padded already, w [R, S, C / groups, K]."""
-    batch, high, wide = _positions(x, w, strides, dilation)
-    rows, columns, depth, outputs = (int(size) for size in w.shape)
-    r, s = te.reduce_axis((0, rows), "r"), te.reduce_axis((0, columns), "s")
-    c, of_group = te.reduce_axis((0, depth), "c"), outputs // groups
-
-    def at(n: Any, i: Any, j: Any, k: Any) -> Any:
-        channel = c if groups == 1 else k // of_group * depth + c
-        down, across = i * strides[0] + r * dilation[0], j * strides[1] + s * dilation[1]
-        return te.sum(
-            x[n, down, across, channel].astype(kind) * w[r, s, c, k].astype(kind), axis=[r, s, c]
-        )
-
-    return te.compute((batch, high, wide, outputs), at, name="conv2d")
-
-
-def _depthwise(
-    x: te.Tensor, w: te.Tensor, strides: tuple[int, int], dilation: tuple[int, int], kind: str
-) -> te.Tensor:
-    """Sums over each channel alone: x [N, H, W, C] padded already, w [1, R, S, C * multiplier]."""
-    _, rows, columns, outputs = (int(size) for size in w.shape)
-    window = te.placeholder((rows, columns, 1, 1), "int8")
-    batch, high, wide = _positions(x, window, strides, dilation)
-    multiplier = outputs // int(x.shape[-1])
-    r, s = te.reduce_axis((0, rows), "r"), te.reduce_axis((0, columns), "s")
-
-    def at(n: Any, i: Any, j: Any, k: Any) -> Any:
-        channel = k if multiplier == 1 else k // multiplier
-        down, across = i * strides[0] + r * dilation[0], j * strides[1] + s * dilation[1]
-        return te.sum(
-            x[n, down, across, channel].astype(kind) * w[0, r, s, k].astype(kind), axis=[r, s]
-        )
-
-    return te.compute((batch, high, wide, outputs), at, name="depthwise_conv2d")
-
-
-def _positions(
-    x: te.Tensor, w: te.Tensor, strides: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, ...]:
-    """Images, rows and columns of an output."""
-    sizes = [int(size) for size in x.shape]
-    high, wide = (
-        (sizes[1 + n] - dilation[n] * (int(w.shape[n]) - 1) - 1) // strides[n] + 1 for n in (0, 1)
-    )
-    return sizes[0], high, wide
-
-
-def _dense(x: te.Tensor, w: te.Tensor, kind: str) -> te.Tensor:
-    """Sums of a matrix product: x [M, C], w [C, K]."""
-    c = te.reduce_axis((0, int(w.shape[0])), "c")
-
-    def at(m: Any, k: Any) -> Any:
-        return te.sum(x[m, c].astype(kind) * w[c, k].astype(kind), axis=[c])
-
-    return te.compute((x.shape[0], w.shape[1]), at, name="dense")
 
 
 RULES: Mapping[str, Any] = {

@@ -67,7 +67,7 @@ class _Bounder(PyExprMutator):  # type: ignore[misc] # TVM is untyped
                 function.with_attr(PATTERN, OPAQUE), f"{variable.name_hint}_alone"
             )
             given = [self.visit_expr(value) for value in given]
-            moved = relax.call_tir(alone, given, tvm_versions.type_of(call))
+            moved = relax.call_tir(alone, given, tvm_versions.types_of(call))
             self.set_var_remap(binding.var, self._bound(binding, moved))
             return
         self.held[binding.var] = together
