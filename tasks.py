@@ -11,7 +11,7 @@ from deploy.tasks import accuracy, boards, export, fleet
 from deploy.tasks import measure as device
 from deploy.tasks import profile as profiling
 from deploy.tasks import run as inference
-from toolchain.commandline import console
+from toolchain.commandline import console, free_words, options
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import DEFAULT_TARGET, Amount
 from toolchain.tasks import example, history, inspection, library, publication
@@ -20,6 +20,8 @@ from toolchain.tasks import models as model
 from toolchain.workstation import leftovers
 
 console.at_start = leftovers.sweep
+options.target_of_devices = boards.target_of
+free_words.install()
 
 QUICKSTART_MODELS = "digits-cnn,mobilenetv3-large"
 

@@ -43,3 +43,19 @@ def devices(asked: Devices) -> list[Device]:
         for line in device.exceptions():
             console.note(line)
     return chosen
+
+
+def target_of(asked: Devices) -> str:
+    """The name of the target of some devices.
+
+    Raises:
+        UsageError: they are of several targets, or `devices` finds none.
+        InventoryError: the inventory can't be read, or a device of it can't be used.
+    """
+    chosen = devices(asked)
+    if len({device.target for device in chosen}) > 1:
+        raise UsageError(
+            f"devices of several targets: {', '.join(f'{d.name} {d.target}' for d in chosen)}",
+            resolution=f"--host {chosen[0].name}, then the same with each other one",
+        )
+    return chosen[0].target

@@ -14,8 +14,21 @@ from toolchain.commandline.options import INVENTORY, JSON
 if TYPE_CHECKING:
     from deploy.release.board_addition import Accepts, Described
     from deploy.ssh.host_key_policy import UnknownHostKeyError
+    from toolchain.commandline.options import Devices
 
 SHOWN = ("board", "cpu", "cores", "machine", "os", "kernel", "glibc", "python")
+
+
+def target_of(asked: Devices) -> str:
+    """The target of devices of the inventory, for the tasks that make things for it.
+
+    Raises:
+        UsageError: they are of several targets, or a name means nothing.
+        InventoryError: the inventory can't be read, or a device of it can't be used.
+    """
+    from deploy.inventory import selection
+
+    return selection.target_of(asked)
 
 
 @task(

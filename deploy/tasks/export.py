@@ -8,13 +8,13 @@ from invoke import Context, task
 
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, WHEELS, Whole
+from toolchain.commandline.options import JSON, WHEELS, Board, Whole
 
 
 @task(
-    help={
+    help=options.help_of(Board)
+    | {
         "to": "a file that ends in .tar.gz, or a folder",
-        "target": f"{TARGET}; {DEFAULT_TARGET} when left out",
         "model": "models, separated by commas; all that are compiled when left out",
         "runtime": "runtimes, or all; those of conversion and compilation when left out",
         "variant": "variants such as fp32,int8; all that were made when left out",
@@ -26,11 +26,12 @@ from toolchain.commandline.options import DEFAULT_TARGET, JSON, TARGET, WHEELS, 
     }
 )
 @guarded
+@options.given(board=Board)
 def export(
     _: Context,
     *,
     to: str = "",
-    target: str = DEFAULT_TARGET,
+    board: Board,
     model: str = "",
     runtime: str = "",
     variant: str = "",
@@ -53,6 +54,7 @@ def export(
     wanted = Choice(
         runtimes=options.names(runtime), variants=options.names(variant), opt_levels=levels
     )
+    target = board.name()
     known = targets.target(target)
     sent = chosen(known, options.names(model), wanted, as_published=as_published)
     with (

@@ -276,3 +276,12 @@ def test_a_machine_without_openssh_is_said_so_once(
     openssh.none(monkeypatch, tmp_path)
     selection.devices(asked)
     assert capsys.readouterr().err.count("OpenSSH's client is not installed here") == 1
+
+
+def test_devices_of_one_target_say_what_to_make_for_them(tmp_path: Path) -> None:
+    path = write(tmp_path, "all: {hosts: {a: {edgewright: {target: rv64gc}}, "
+                           "b: {edgewright: {target: rv64gc}}, "
+                           "c: {edgewright: {target: aarch64}}}}")  # fmt: skip
+    assert selection.target_of(Devices(inventory=str(path), host="a,b")) == "rv64gc"
+    with pytest.raises(UsageError, match="devices of several targets: a rv64gc, c aarch64"):
+        selection.target_of(Devices(inventory=str(path), host="a,c"))

@@ -146,6 +146,40 @@ class Devices:
     inventory: str = option(INVENTORY, INVENTORY_HELP)
 
 
+def _no_inventory(asked: Devices) -> str:
+    raise UsageError(f"no inventory is read here, so nothing is known of {asked.host}")
+
+
+# how the target of devices is found; the inventory is read by who puts the tasks together
+target_of_devices: Callable[[Devices], str] = _no_inventory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """What something is made for: a target, or devices whose inventory entries have it."""
+
+    target: str = option("", f"{TARGET}; that of --host, or {DEFAULT_TARGET}, when left out")
+    host: str = option("", "names of devices of one target, instead of --target")
+    inventory: str = option(INVENTORY, INVENTORY_HELP)
+
+    def name(self) -> str:
+        """The target's name.
+
+        Raises:
+            UsageError: a target and a device of another were given, or devices of several targets.
+            InventoryError: the inventory can't be read, or a device can't be used.
+        """
+        if not self.host:
+            return self.target or DEFAULT_TARGET
+        found = target_of_devices(Devices(host=self.host, inventory=self.inventory))
+        if self.target not in ("", found):
+            raise UsageError(
+                f"{self.host} is of target {found}, not {self.target}",
+                resolution="leave out --host or --target",
+            )
+        return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fleet(Devices):
     """Devices, and how many are worked on at once and how long."""

@@ -11,6 +11,7 @@ from toolchain import formats
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import JSON, Whole
+from toolchain.core.errors import UsageError
 
 if TYPE_CHECKING:
     from toolchain.inspection.inspection import Inspection
@@ -20,7 +21,8 @@ MOST_OPERATORS = 12
 
 @task(
     help={
-        "model-file": f"the file, one of: {formats.titles()}",
+        "model": f"the file, one of: {formats.titles()}",
+        "model-file": "the same",
         "batch": "what an open batch becomes",
         "shape": "sizes of inputs whose sizes are open: images=1x3x640x640,mask=1x640",
         "signature": "which function of a SavedModel with several",
@@ -30,6 +32,8 @@ MOST_OPERATORS = 12
 @guarded
 def inspect(
     _: Context,
+    *,
+    model: str = "",
     model_file: str = "",
     batch: int = Whole(1),
     shape: str = "",
@@ -40,14 +44,21 @@ def inspect(
     from toolchain.core.store import Store
     from toolchain.formats import shapes
     from toolchain.inspection import inspection
+    from toolchain.models import catalogue
     from toolchain.models.resolve import resolve_model
 
+    if model in catalogue.entries():
+        raise UsageError(
+            f"{model} is the catalogue's, and a file once it is converted",
+            resolution=f"invoke convert --model {model}, then --model with a file that it wrote",
+        )
+    file = options.required("model", model_file or model, "net.onnx")
     spec = resolve_model(
-        model_file=Path(options.required("model-file", model_file, "net.onnx")),
+        model_file=Path(file),
         shapes=shapes.parsed(shape),
         signature=signature,
     )
-    with console.step(f"looking at {model_file}") as say:
+    with console.step(f"looking at {file}") as say:
         found = inspection.inspect(spec, batch, cache=Store(), progress=say)
     if json:
         console.show_json(found.plain())

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from toolchain.commandline import console
+from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET, JSON, SHARE, TARGET
+from toolchain.commandline.options import JSON, SHARE, Board
 
 
-@task(help={"target": TARGET, "share": SHARE, "json": JSON})
+@task(help=options.help_of(Board) | {"share": SHARE, "json": JSON})
 @guarded
-def build_library(
-    _: Context, target: str = DEFAULT_TARGET, *, share: bool = False, json: bool = False
-) -> None:
+@options.given(board=Board)
+def build_library(_: Context, *, board: Board, share: bool = False, json: bool = False) -> None:
     """Cross-build the library for programs in C and C++ into dist/library/<target>/."""
     from toolchain import targets
     from toolchain.core.store import digest_of
@@ -22,6 +21,7 @@ def build_library(
     from toolchain.wheels import build
     from toolchain.workstation import durations
 
+    target = board.name()
     chosen, name = targets.target(target), library_folder.RECIPE
     store = shared_store.opened(console.note, share=share)
     if store.entry(digest_of(build.inputs(name, chosen))) is None:

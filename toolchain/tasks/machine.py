@@ -14,7 +14,7 @@ from invoke import Context, task
 
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET, JSON, OS, SHARE, TARGET, Limit
+from toolchain.commandline.options import DEFAULT_TARGET, JSON, OS, SHARE, TARGET, Board, Limit
 from toolchain.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,13 +97,14 @@ def setup(_: Context, tests: bool = False, extra: str = "") -> None:
         host.install(say, tests=tests)
 
 
-@task(help={"target": TARGET, "os": OS, "share": SHARE, "json": JSON})
+@task(help=options.help_of(Board) | {"os": OS, "share": SHARE, "json": JSON})
 @guarded
+@options.given(board=Board)
 def build_images(
     _: Context,
-    target: str = DEFAULT_TARGET,
-    os: str = "",
     *,
+    board: Board,
+    os: str = "",
     share: bool = False,
     json: bool = False,
 ) -> None:
@@ -116,7 +117,7 @@ def build_images(
     from toolchain.shared_cache import shared_store
 
     store = shared_store.opened(console.note, share=share)
-    chosen = targets.target(target)
+    chosen = targets.target(board.name())
     specs = [specification.spec(kind, chosen, os) for kind in images.KINDS]
     with console.step(f"images {', '.join(spec.name for spec in specs)}") as say:
         counter = console.counter(say)
@@ -134,8 +135,8 @@ def build_images(
 
 
 @task(
-    help={
-        "target": TARGET,
+    help=options.help_of(Board)
+    | {
         "only": "wheels to build, separated by commas; all when left out",
         "python": "a Python that they must serve, such as 3.12; refused when they don't",
         "glibc": "highest glibc that they may ask for, such as 2.35; the target's when left out",
@@ -144,13 +145,14 @@ def build_images(
     }
 )
 @guarded
+@options.given(board=Board)
 def build_wheels(
     _: Context,
-    target: str = DEFAULT_TARGET,
+    *,
+    board: Board,
     only: str = "",
     python: str = "",
     glibc: str = "",
-    *,
     share: bool = False,
     json: bool = False,
 ) -> None:
@@ -161,6 +163,7 @@ def build_wheels(
     from toolchain.wheels import build, recipe
     from toolchain.workstation import durations
 
+    target = board.name()
     chosen = targets.target(target)
     if glibc:
         chosen = chosen.promising(glibc)

@@ -17,11 +17,10 @@ from toolchain import formats
 from toolchain.commandline import console, options, terminal
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import (
-    DEFAULT_TARGET,
     JSON,
     ON,
     SHARE,
-    TARGET,
+    Board,
     Limit,
     Models,
     Whole,
@@ -104,8 +103,8 @@ def convert(
 
 @task(
     help=MODEL_HELP
+    | options.help_of(Board)
     | {
-        "target": f"{TARGET}; {DEFAULT_TARGET} when left out",
         "opt-level": "0 to 3, separated by commas (docs/reference/optimisation-levels.md)",
         "jobs": "compilations at once; as many as there are cores when left out",
         "compiler": "release, or source: built from source with Debian's LLVM, an hour the first "
@@ -113,12 +112,12 @@ def convert(
     }
 )
 @guarded
-@options.given(asked=Models)
+@options.given(asked=Models, board=Board)
 def compile(  # noqa: A001  # the task's name is the field's word
     _: Context,
     *,
     asked: Models,
-    target: str = "",
+    board: Board,
     opt_level: str = "3",
     compiler: str = "release",
     jobs: int = Whole(0),
@@ -133,9 +132,10 @@ def compile(  # noqa: A001  # the task's name is the field's word
     from toolchain.compile.compilation import TILED
     from toolchain.tuning import records
 
-    if not target:
-        console.note(f"compiling for {DEFAULT_TARGET}; --target compiles for another board")
-        target = DEFAULT_TARGET
+    target = board.name()
+    if not board.target:
+        told = "" if board.host else "; --host or --target compiles for another board"
+        console.note(f"compiling for {target}{told}")
     chosen = targets.target(target)
     levels = options.numbers("opt-level", opt_level)
     with place_of_work.opened(on, console.step, console.note, share=share) as at:
