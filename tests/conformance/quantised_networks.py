@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tests.support.conformance.reference_kernels import agreement, executable
 from toolchain.compile import compilation_job
-from toolchain.compile.quantized import importer, network
-from toolchain.compile.quantized.network import NotImportedError
+from toolchain.compile.quantized import importer
 from toolchain.compile.tir import target_code
+from toolchain.formats.rounding import tflite_network
+from toolchain.formats.rounding.tflite_network import NotImportedError
 from toolchain.models import manifest, samples_file
 from toolchain.models.manifest import ModelManifest
 
@@ -32,7 +33,7 @@ def rows(folder: Path, samples: int) -> Iterator[list[str]]:
     for variant, form in present.tflite.items():
         content = (folder / form.file).read_bytes()
         try:
-            read = network.read(content)
+            read = tflite_network.read(content)
         except NotImportedError as error:
             yield [present.model, variant, f"not read: {error}"]
             continue

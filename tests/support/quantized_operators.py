@@ -14,8 +14,9 @@ from tvm import relax
 from tests.support import tflite_models
 from tests.support.tflite_models import Operator, Tensor, constant
 from toolchain.compile import compilation_job, pipeline
-from toolchain.compile.quantized import importer, network
+from toolchain.compile.quantized import importer
 from toolchain.formats import signature
+from toolchain.formats.rounding import tflite_network
 from toolchain.targets.instruction_sets import DotProduct
 
 SAME, VALID = 0, 1
@@ -27,7 +28,7 @@ def generator(name: str) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 
-def drawn(tensor: network.Tensor, name: str) -> Array:
+def drawn(tensor: tflite_network.Tensor, name: str) -> Array:
     """Values over the whole of a tensor's range."""
     if tensor.kind == "float32":
         return generator(name).normal(0, 3, tensor.shape).astype(np.float32)
@@ -39,7 +40,7 @@ def drawn(tensor: network.Tensor, name: str) -> Array:
 def imported(
     content: bytes, dot: DotProduct | None = None, *, widens: bool = True, short: bool = False
 ) -> tvm.IRModule:
-    read = network.read(content)
+    read = tflite_network.read(content)
 
     def described(numbers: tuple[int, ...], what: str) -> list[signature.Tensor]:
         return [
@@ -89,7 +90,7 @@ def check(
     widens: bool = True,
     short: bool = False,
 ) -> None:
-    read = network.read(content)
+    read = tflite_network.read(content)
     given = [drawn(read.tensors[number], name) for number in read.inputs]
     expected = tflite_models.reference(content, given)
     found = compiled(content, given, level, dot, widens=widens, short=short)

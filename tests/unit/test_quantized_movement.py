@@ -8,7 +8,8 @@ import pytest
 from tests.support import tflite_models
 from tests.support.quantized_operators import SAME, VALID, check, generator, steps, unary
 from tests.support.tflite_models import Operator, Tensor, constant
-from toolchain.compile.quantized import importer, network, resizing, slicing
+from toolchain.compile.quantized import importer, resizing, slicing
+from toolchain.formats.rounding import tflite_network
 
 A = steps(1, 5, 6, 7)
 INT32 = 2  # TensorType of schema.fbs
@@ -202,6 +203,6 @@ def test_it_is_the_reference_to_the_bit(case: str) -> None:
 
 
 def test_each_of_these_operators_has_a_case() -> None:
-    tried = {one.name for case in CASES.values() for one in network.read(case).operators}
+    tried = {one.name for case in CASES.values() for one in tflite_network.read(case).operators}
     assert {*resizing.RULES, *slicing.RULES, "RESHAPE"} == tried
     assert tried <= importer.RULES.keys()

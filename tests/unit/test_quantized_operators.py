@@ -22,7 +22,8 @@ from tests.support.quantized_operators import (
     wide,
 )  # fmt: skip
 from tests.support.tflite_models import Operator, Tensor, constant
-from toolchain.compile.quantized import elementwise, lookup, movement, network, pooling
+from toolchain.compile.quantized import elementwise, lookup, movement, pooling
+from toolchain.formats.rounding import tflite_network
 
 
 def pool(name: str, padding: int, size: int, stride: int, out: int, kind: str = "int8") -> bytes:
@@ -314,7 +315,7 @@ def test_every_operator_of_these_families_has_a_case() -> None:
     tried = {
         operator.name
         for case in (*OTHERS.values(), *ROUNDED.values())
-        for operator in network.read(case).operators
+        for operator in tflite_network.read(case).operators
     }
     families = (elementwise, lookup, movement, pooling)
     assert tried == {name for family in families for name in family.RULES}

@@ -55,8 +55,8 @@ def run_quantised(
     """
     from toolchain.compile import compilation_job
     from toolchain.compile.quantized import importer
-    from toolchain.compile.quantized.network import NotImportedError
     from toolchain.compile.tir import target_code
+    from toolchain.formats.rounding.tflite_network import NotImportedError
 
     here = compilation_job.host_target()
     known = [tensor.fixed(inputs[tensor.name].shape) for tensor in signature.inputs]

@@ -13,7 +13,7 @@ from tvm import relax
 
 from tests.support import tflite_models
 from toolchain.compile import compilation_job, pipeline
-from toolchain.compile.quantized import network
+from toolchain.formats.rounding import tflite_network
 
 Array = npt.NDArray[Any]
 Run = Callable[[Sequence[Array]], list[Array]]
@@ -58,7 +58,7 @@ def agreement(content: bytes, run: Run, samples: Sequence[Sequence[Array]]) -> A
         run: given an array for each of the file's inputs, in its order, gives its outputs.
         samples: an array for each input, for each inference.
     """
-    sizes = scales(network.read(content))
+    sizes = scales(tflite_network.read(content))
     expected = tflite_models.references(content, samples)
     apart = [
         np.rint(np.abs(one.astype(np.float64) - other.astype(np.float64)) / size).ravel()
@@ -75,7 +75,7 @@ def agreement(content: bytes, run: Run, samples: Sequence[Sequence[Array]]) -> A
     )
 
 
-def scales(read: network.Network) -> list[float]:
+def scales(read: tflite_network.Network) -> list[float]:
     """A step of each output, in its own numbers: 1 where it is steps itself; 0 where it has none.
 
     One of float32 that is made of steps (DEQUANTIZE) has theirs.

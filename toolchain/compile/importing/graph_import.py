@@ -11,11 +11,11 @@ from toolchain.compile import onnx_import, onnx_simplify
 from toolchain.compile.importing.source_graph import SourceGraph
 from toolchain.compile.operators import refusal
 from toolchain.compile.quantized import importer
-from toolchain.compile.quantized.network import NotImportedError
 from toolchain.compile.tir import target_code
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
 from toolchain.formats.graphs import onnx_graph
+from toolchain.formats.rounding.tflite_network import NotImportedError
 
 PACKED = 3  # the level from which instructions for products of integers are used
 SIMPLIFIED = 1  # the level from which ONNX graphs are simplified

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from toolchain.compile.importing.reference_kernels import GIVEN, ReferenceRequest
-from toolchain.compile.quantized import network
-from toolchain.compile.quantized.network import NotImportedError
 from toolchain.core.worker import Progress
+from toolchain.formats.rounding import tflite_network
+from toolchain.formats.rounding.tflite_network import NotImportedError
 from toolchain.models import samples_file
 from toolchain.samples.sets import Sets, stacked
 
@@ -26,7 +26,7 @@ def run_reference(request: ReferenceRequest, progress: Progress) -> None:
     assert form is not None
     content = form.file.read_bytes()
     try:
-        if not network.read(content).is_quantised:
+        if not tflite_network.read(content).is_quantised:
             return
     except NotImportedError:
         return

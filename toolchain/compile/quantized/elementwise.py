@@ -10,7 +10,7 @@ from tvm import te, tirx
 
 from toolchain.compile.quantized.emitter import Emitter, activation_limits
 from toolchain.compile.quantized.fixed_point import Channelwise, Factor, clamped, scaling
-from toolchain.compile.quantized.network import ROUNDED, NotImportedError, Operator, Tensor
+from toolchain.formats.rounding.tflite_network import ROUNDED, NotImportedError, Operator, Tensor
 
 # Bits that both sides of a sum are shifted up before they are scaled: kernels/add.cc.
 HEADROOM = {"int8": 20, "uint8": 20, "int16": 15}

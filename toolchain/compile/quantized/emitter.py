@@ -17,7 +17,13 @@ from toolchain.compile.quantized.fixed_point import (
     clamped,
     scaling,
 )
-from toolchain.compile.quantized.network import ROUNDED, Network, NotImportedError, Operator, Tensor
+from toolchain.formats.rounding.tflite_network import (
+    ROUNDED,
+    Network,
+    NotImportedError,
+    Operator,
+    Tensor,
+)
 from toolchain.targets.instruction_sets import DotProduct
 
 # ActivationFunctionType of schema.fbs: from, to; None for no end.

@@ -17,19 +17,19 @@ from toolchain.compile.quantized import (
     elementwise,
     lookup,
     movement,
-    network,
     pooling,
     products,
     resizing,
     slicing,
 )
 from toolchain.compile.quantized.emitter import Emitter
-from toolchain.compile.quantized.network import Network, NotImportedError
 from toolchain.core.errors import ModelError
+from toolchain.formats.rounding import tflite_network
+from toolchain.formats.rounding.tflite_network import Network, NotImportedError
 from toolchain.formats.signature import Tensor
 from toolchain.targets.instruction_sets import DotProduct
 
-Rule = Callable[[Emitter, network.Operator], list[Any]]
+Rule = Callable[[Emitter, tflite_network.Operator], list[Any]]
 RULES: Mapping[str, Rule] = {
     name: rule
     for family in (elementwise, lookup, movement, pooling, products, resizing, slicing)
@@ -67,7 +67,7 @@ def from_tflite(
         ModelError: the file is damaged, or has quantisation parameters that can't be any.
         NotImportedError: it has what isn't imported here; the error names operator and tensor.
     """
-    read = network.read(content)
+    read = tflite_network.read(content)
     if not read.is_quantised:
         return None
     unknown = sorted({one.name for one in read.operators} - RULES.keys())
@@ -123,7 +123,7 @@ def _enter(
         emitter.values[number] = value
 
 
-def _emit(emitter: Emitter, operator: network.Operator) -> None:
+def _emit(emitter: Emitter, operator: tflite_network.Operator) -> None:
     try:
         made = RULES[operator.name](emitter, operator)
     except (ModelError, NotImportedError):

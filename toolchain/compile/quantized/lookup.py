@@ -16,7 +16,7 @@ from tvm import relax, te, tirx
 
 from toolchain.compile.quantized.emitter import ACTIVATIONS, Emitter, steps_of
 from toolchain.compile.quantized.fixed_point import Factor, scaled
-from toolchain.compile.quantized.network import Operator, Tensor
+from toolchain.formats.rounding.tflite_network import Operator, Tensor
 
 BYTES = ("int8", "uint8")
 FAR = 2.0**20  # steps: further off than any that is clamped

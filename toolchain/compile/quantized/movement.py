@@ -16,7 +16,7 @@ from tvm import relax, te, tirx
 from toolchain.compile import tvm_versions
 from toolchain.compile.quantized.emitter import Emitter
 from toolchain.compile.quantized.fixed_point import Factor
-from toolchain.compile.quantized.network import ROUNDED, NotImportedError, Operator, Tensor
+from toolchain.formats.rounding.tflite_network import ROUNDED, NotImportedError, Operator, Tensor
 
 LEAST_RANK = 2  # of what has a diagonal
 

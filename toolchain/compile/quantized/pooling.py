@@ -11,8 +11,8 @@ from tvm import relax, te, tirx
 
 from toolchain.compile.quantized.emitter import Emitter, activation_limits
 from toolchain.compile.quantized.fixed_point import Factor, clamped
-from toolchain.compile.quantized.network import NotImportedError, Operator, Tensor
 from toolchain.compile.quantized.products import padding
+from toolchain.formats.rounding.tflite_network import NotImportedError, Operator, Tensor
 
 ONCE = (1, 1)  # no dilation
 Pads = tuple[tuple[int, int], tuple[int, int]]

@@ -30,9 +30,9 @@ from toolchain.compile.quantized.fixed_point import (
     scaling,
     single_scaling,
 )
-from toolchain.compile.quantized.network import NotImportedError, Operator, Tensor
 from toolchain.compile.relax import integer_sums
 from toolchain.compile.tir.dot_product import DEPTH
+from toolchain.formats.rounding.tflite_network import NotImportedError, Operator, Tensor
 from toolchain.targets.instruction_sets import DotProduct
 
 SAME = 0  # Padding of schema.fbs

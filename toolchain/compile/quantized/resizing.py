@@ -10,7 +10,6 @@ import numpy.typing as npt
 from tvm import relax, te, tirx, topi
 
 from toolchain.compile.quantized.emitter import Emitter
-from toolchain.compile.quantized.network import NotImportedError, Operator, Tensor
 from toolchain.compile.quantized.products import (
     SAME,
     constant_weights,
@@ -19,6 +18,7 @@ from toolchain.compile.quantized.products import (
     padded,
     types,
 )
+from toolchain.formats.rounding.tflite_network import NotImportedError, Operator, Tensor
 
 Places = npt.NDArray[np.int32]
 BITS = 10  # of a place between two values, in RESIZE_BILINEAR

@@ -10,7 +10,7 @@ from tvm import relax
 
 from toolchain.compile.quantized.emitter import Emitter
 from toolchain.compile.quantized.movement import refuse_other_scales
-from toolchain.compile.quantized.network import NotImportedError, Operator
+from toolchain.formats.rounding.tflite_network import NotImportedError, Operator
 
 
 def strided_slice(emitter: Emitter, operator: Operator) -> list[Any]:

@@ -17,6 +17,7 @@ from toolchain.core.errors import ModelError
 from toolchain.formats import half_floats, onnx_reference
 from toolchain.formats.graphs import onnx_constants, onnx_values
 from toolchain.formats.network import Network
+from toolchain.formats.rounding import onnx_parameters
 from toolchain.formats.shapes import Shapes
 from toolchain.formats.signature import Signature, Tensor
 
@@ -83,7 +84,8 @@ def load(path: Path) -> onnx.ModelProto:
     """Read an ONNX file with its weights.
 
     Raises:
-        ModelError: it isn't one, or breaks ONNX's rules.
+        ModelError: it isn't one, breaks ONNX's rules, or has a quantisation parameter that can't be
+            one.
     """
     try:
         model = onnx.load(path)
@@ -92,6 +94,7 @@ def load(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise _not_onnx(path, "it has no operators")
     model = shape_inference.infer_shapes(model)  # an output's shape may be left out
+    onnx_parameters.check(model, path.name)
     try:
         _check(model)
     except onnx.checker.ValidationError as error:

@@ -34,6 +34,7 @@ from toolchain.formats.graphs import (
     tflite_signature,
 )
 from toolchain.formats.network import Described, Network
+from toolchain.formats.rounding import tflite_network
 from toolchain.formats.signature import Signature, Tensor
 
 if TYPE_CHECKING:
@@ -56,13 +57,15 @@ class TfliteNetwork(Network):
         content: its bytes.
 
     Raises:
-        ModelError: it can't be read, or has operators of its own that TensorFlow Lite lacks.
+        ModelError: it can't be read, has operators of its own that TensorFlow Lite lacks, or a
+            quantisation parameter that can't be one.
     """
 
     is_tflite = True
 
     def __init__(self, content: bytes) -> None:
         self.content = content
+        tflite_network.check_parameters(content)
         self.signature = tflite_signature.read(content)
         self._interpreters: dict[tuple[tuple[int, ...], ...], tf.lite.Interpreter] = {}
 

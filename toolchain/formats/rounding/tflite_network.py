@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from toolchain.compile.quantized import flatbuffer
-from toolchain.compile.quantized.flatbuffer import Table
 from toolchain.core.errors import ModelError
+from toolchain.formats.rounding import flatbuffer
+from toolchain.formats.rounding.flatbuffer import Table
 
 # By TensorType's numbers; what isn't here (strings, resources, four bits) can't be imported.
 TYPES = {
@@ -67,6 +67,14 @@ CUSTOM = 32
 OPERATOR_CODES, SUBGRAPHS, BUFFERS = 1, 2, 4  # of Model
 TENSORS, INPUTS, OUTPUTS, OPERATORS = 0, 1, 2, 3  # of SubGraph
 LARGEST = 1 << 31  # bytes of a tensor
+DAMAGES = (flatbuffer.DamagedError, IndexError, OverflowError, TypeError)
+# Inputs of operators that compute with what their steps stand for, by place; others may only move
+# whole numbers.
+STEPPED = {
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), (0, 1)),
+    "TRANSPOSE_CONV": (1, 2),
+    **dict.fromkeys(("DEQUANTIZE", "LOGISTIC", "SOFTMAX", "TANH", "HARD_SWISH"), (0,)),
+}
 
 
 class NotImportedError(Exception):
@@ -170,12 +178,74 @@ def read(content: bytes) -> Network:
     """
     try:
         return _read(content)
-    except (flatbuffer.DamagedError, IndexError, OverflowError, TypeError) as error:
-        raise ModelError(
-            "the TFLite file is damaged",
-            detail=str(error),
-            resolution="copy it again, or convert the model again",
-        ) from error
+    except DAMAGES as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> ModelError:
+    return ModelError(
+        "the TFLite file is damaged",
+        detail=str(error),
+        resolution="copy it again, or convert the model again",
+    )
+
+
+def check_parameters(content: bytes) -> None:
+    """Refuse a file with a quantisation parameter that can't be one, in any of its graphs.
+
+    What isn't imported here, such as open sizes, is none of it.
+
+    Args:
+        content: its bytes.
+
+    Raises:
+        ModelError: the file is damaged, or an operator works on steps whose scale or zero point is
+            missing, zero, not finite, or of another length than its axis; the error names both.
+    """
+    try:
+        model = flatbuffer.root(content)
+        codes = [_name(code) for code in model.tables(OPERATOR_CODES)]
+        for graph in model.tables(SUBGRAPHS):
+            _check_graph(graph, codes)
+    except DAMAGES as error:
+        raise _damaged(error) from error
+
+
+def _check_graph(graph: Table, codes: list[str]) -> None:
+    tables = list(graph.tables(TENSORS))
+    operators = _operators(graph, codes, len(tables))
+    users = _users(operators)
+    for number, table in enumerate(tables):
+        kind = TYPES.get(int(table.number(1, "b")))
+        described = table.table(4)
+        if kind in ROUNDED and described is not None:
+            shape = tuple(int(size) for size in table.array(0, "int32"))
+            _rounding(described, table.text(3), shape, users.get(number))
+    for operator in operators:
+        needed = STEPPED.get(operator.name, ())
+        for number in (n for place in needed for n in operator.inputs[place : place + 1] if n >= 0):
+            table, described = tables[number], tables[number].table(4)
+            missing = described is None or not described.array(2, "float32").size
+            if missing and TYPES.get(int(table.number(1, "b"))) in ROUNDED:
+                raise _not_a_parameter(operator, table.text(3), "its scale is missing")
+
+
+def _operators(graph: Table, codes: list[str], tensors: int) -> tuple[Operator, ...]:
+    return tuple(
+        Operator(
+            name=codes[int(table.number(0, "I"))],
+            number=number,
+            inputs=_indices(table, 1, tensors),
+            outputs=_indices(table, 2, tensors),
+            options=table.table(4),
+        )
+        for number, table in enumerate(graph.tables(OPERATORS))
+    )
+
+
+def _users(operators: tuple[Operator, ...]) -> dict[int, Operator]:
+    """An operator that takes or gives a tensor, by the tensor's number."""
+    return {n: operator for operator in operators for n in (*operator.outputs, *operator.inputs)}
 
 
 def _read(content: bytes) -> Network:
@@ -187,17 +257,8 @@ def _read(content: bytes) -> Network:
     buffers = list(model.tables(BUFFERS))
     described = [_described(table) for table in graph.tables(TENSORS)]
     codes = [_name(code) for code in model.tables(OPERATOR_CODES)]
-    operators = tuple(
-        Operator(
-            name=codes[int(table.number(0, "I"))],
-            number=number,
-            inputs=_indices(table, 1, len(described)),
-            outputs=_indices(table, 2, len(described)),
-            options=table.table(4),
-        )
-        for number, table in enumerate(graph.tables(OPERATORS))
-    )
-    users = {n: operator for operator in operators for n in (*operator.outputs, *operator.inputs)}
+    operators = _operators(graph, codes, len(described))
+    users = _users(operators)
     tensors = tuple(
         _tensor(table, buffers, users.get(number)) for number, table in enumerate(described)
     )
@@ -278,9 +339,13 @@ def _rounding(
     elif scale.size > 1 and (not 0 <= axis < len(shape) or scale.size != shape[axis]):
         why = f"{scale.size} scales along axis {axis} of {shape}"
     if why:
-        raise ModelError(
-            "a quantisation parameter of the TFLite file can't be used",
-            detail=f"operator {user.name if user else 'none'}, tensor {name}: {why}",
-            resolution="convert the model again",
-        )
+        raise _not_a_parameter(user, name, why)
     return Rounding(scale=scale, zero=zero, axis=axis)
+
+
+def _not_a_parameter(user: Operator | None, tensor: str, why: str) -> ModelError:
+    return ModelError(
+        "a quantisation parameter of the TFLite file can't be used",
+        detail=f"operator {user.name if user else 'none'}, tensor {tensor}: {why}",
+        resolution="convert the model again",
+    )
