@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from toolchain.images.engine import Engine, _explained
+from toolchain.images.engine import Engine
+from toolchain.images.engine_connection import explained
 
 
 class DeviceEngine(Engine):
@@ -18,7 +19,7 @@ class DeviceEngine(Engine):
         Raises:
             EngineError: there is none, or the engine went away.
         """
-        with _explained():
+        with explained():
             self._client.containers.get(name).stop()
 
     def start_again(self, name: str) -> None:
@@ -27,7 +28,7 @@ class DeviceEngine(Engine):
         Raises:
             EngineError: there is none, or it can't be started.
         """
-        with _explained():
+        with explained():
             self._client.containers.get(name).start()
 
     def has_ended(self, name: str) -> bool:

@@ -25,7 +25,8 @@ from toolchain.core.errors import EngineError, UsageError
 from toolchain.core.store import Store
 from toolchain.images import build, specification
 from toolchain.images import instruction_counter as counting
-from toolchain.images.engine import Container, Engine
+from toolchain.images.container import Container
+from toolchain.images.engine import Engine
 from toolchain.targets import Target
 
 USER = "edge"
@@ -33,6 +34,8 @@ HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 # the key's own length and kind begin what is encoded, whatever stands behind it
 PUBLIC_KEY = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}={0,2}(?=\s|$)")
 START_S = 90
+# before a command, so that it is by the engine of here
+HERE = "env -u DOCKER_HOST DOCKER_CONTEXT=default"
 # Where a device has the emulator that counts.
 COUNTER = "/opt/edgewright-counter"
 
@@ -96,6 +99,12 @@ def up(
         raise UsageError(f"{target.name} has no emulator")
     spec = specification.spec("device", target, system)
     engine = DeviceEngine()
+    if not engine.shares_files:
+        raise UsageError(
+            "an emulated device needs this machine's own Docker engine: at another its port is "
+            "open there, not here",
+            resolution=f"run: {HERE} invoke emulator.up --target {target.name}",
+        )
     known = status(engine).get(name)
     # without its keys (the cache was emptied) nobody can reach it: it is made anew
     if known is not None and _has_keys(name) and known.image == spec.name:

@@ -13,7 +13,7 @@ from deploy.emulator.devices import Emulated
 from tests.support.sshd import keygen
 from toolchain.core import paths
 from toolchain.core.errors import EngineError
-from toolchain.images.engine import Container
+from toolchain.images.container import Container
 
 WARNING = "qemu-riscv64-static: warning: disabling zfa extension because privilege spec\n"
 

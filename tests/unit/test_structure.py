@@ -20,7 +20,7 @@ from toolchain import runtimes
 from toolchain.core import fingerprint, paths, process
 
 SEAMS = {
-    "docker": {"toolchain/images/engine.py"},
+    "docker": {"toolchain/images/engine.py", "toolchain/images/engine_connection.py"},
     "cryptography": {"toolchain/core/signing.py"},
     "subprocess": {"toolchain/core/process.py"},
     "fabric": {"deploy/ssh/connection.py", "deploy/ssh/login.py", "deploy/ssh/remote_process.py"},
@@ -33,6 +33,8 @@ SEAMS = {
         "deploy/ssh/login.py",
         "deploy/ssh/remote_process.py",
         "deploy/ssh/sftp_transfer.py",
+        # the Docker SDK's way to an engine: its errors
+        "toolchain/images/engine_connection.py",
     },
 }
 # files that may spell a runtime's name, beside its own modules, and why

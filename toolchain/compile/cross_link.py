@@ -17,7 +17,8 @@ from toolchain.images.build_container import Mount
 from toolchain.targets import Target
 
 if TYPE_CHECKING:
-    from toolchain.images.engine import Container, Engine
+    from toolchain.images.container import Container
+    from toolchain.images.engine import Engine
 
 IN_CONTAINER = "/edgewright/link"
 # No id, no path: the library's bytes are those of its objects.
@@ -92,7 +93,14 @@ class ContainerLinker:
         """
         from toolchain.images.engine import Engine
 
-        Engine().attach(self.container).call(_command(target, objects, output))
+        engine, command = Engine(), _command(target, objects, output)
+        if engine.shares_files:
+            engine.attach(self.container).call(command)
+            return
+        for name in objects:
+            engine.copy_in(self.container, self.folder / name, IN_CONTAINER)
+        engine.attach(self.container).call(command)
+        engine.copy_out(self.container, f"{IN_CONTAINER}/{output}", self.folder)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The seam to Docker: the only module that imports its SDK.
+"""The seam to Docker; with `engine_connection`, the way to it, all that imports its SDK.
 
 It builds, loads and saves images and runs commands in containers. Which image, and which command,
 is somebody else's knowledge. Every container it starts carries LABEL, so that what a killed run
@@ -8,120 +8,64 @@ left behind can be found and removed.
 from __future__ import annotations
 
 import collections
+import functools
 import tarfile
 import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import requests
-from docker.client import DockerClient
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, ImageNotFound, NotFound
 
 from toolchain.core import process
 from toolchain.core.errors import BuildError, EngineError
-from toolchain.images import container_mark
+from toolchain.images import container_mark, engine_connection
 from toolchain.images.build_container import Mount, OnLine
+from toolchain.images.container import TAIL_LINES, Container
+from toolchain.images.copied_folders import CopiedFolders
+from toolchain.images.engine_connection import explained
 
 LABEL = "edgewright"
 PROCESS = "edgewright.process"  # a build's: whose it is, as `process.own_name` names it
-TAIL_LINES = 40
 START_TIMEOUT_S = 60.0
-
-
-@dataclass(kw_only=True)
-class Container:
-    """A running container; see `Engine.container`."""
-
-    id: str
-    name: str
-    _api: Any = field(repr=False)
-    umask: str = ""
-
-    def call(
-        self,
-        args: Sequence[str],
-        *,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        on_line: OnLine | None = None,
-    ) -> str:
-        """Run a command in the container and return what it printed.
-
-        Raises:
-            BuildError: it returned non-zero; the error holds the last lines.
-            EngineError: the engine went away.
-        """
-        under = ["sh", "-c", 'umask "$0"; exec "$@"', self.umask] if self.umask else []
-        tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
-        output: list[str] = []
-        with _explained():
-            execution = self._api.exec_create(
-                self.id, [*under, *args], workdir=cwd, environment=dict(env or {})
-            )["Id"]
-            rest = ""
-            for chunk in self._api.exec_start(execution, stream=True):
-                text = chunk.decode(errors="replace")
-                output.append(text)
-                *lines, rest = (rest + text).split("\n")
-                for line in lines:
-                    tail.append(line)
-                    if on_line is not None:
-                        on_line(line)
-            if rest:
-                tail.append(rest)
-            code = self._api.exec_inspect(execution)["ExitCode"]
-        if code is None:
-            raise EngineError(
-                "the Docker engine stopped in the middle of a step",
-                detail=" ".join(args[:3]),
-                resolution="start it (invoke setup does) and run the same task again",
-            )
-        if code != 0:
-            raise BuildError(
-                f"{args[0]} failed in {self.name} with exit status {code}", detail="\n".join(tail)
-            )
-        return "".join(output)
-
-    def log(self) -> str:
-        """The last lines of what its own command has printed."""
-        with _explained():
-            said: bytes = self._api.logs(self.id, tail=TAIL_LINES)
-            return said.decode(errors="replace").strip()
+NOT_ITS_FORMAT = "exec format error"
+NO_EMULATOR = (
+    "the engine's machine runs no programs of that CPU; there: "
+    "apt-get install qemu-user-static binfmt-support"
+)
 
 
 class Engine:
-    """A connection to the Docker engine that DOCKER_HOST or the usual socket names.
+    """A connection to the Docker engine that `engine_connection` finds.
 
     Raises:
         EngineError: none answers.
     """
 
     def __init__(self) -> None:
-        try:
-            self._client = DockerClient.from_env(timeout=600)
-            weakref.finalize(self, self._client.close)
-            self._client.ping()
-        except (DockerException, requests.RequestException, OSError) as error:
-            raise EngineError(
-                "no Docker engine answers",
-                detail=str(error),
-                resolution="run: invoke setup   (as root on Debian it installs and starts one)",
-            ) from error
+        self._client = engine_connection.connect()
+        weakref.finalize(self, self._client.close)
         self._api = self._client.api
 
     def version(self) -> str:
         """The engine's version, such as 20.10.24."""
-        with _explained():
+        with explained():
             return str(self._client.version()["Version"])
+
+    @functools.cached_property
+    def shares_files(self) -> bool:
+        """Whether it is of this machine: folders are mounted, and ports are published, here."""
+        with explained():
+            return engine_connection.shares_files(self._client)
 
     def image_id(self, reference: str) -> str | None:
         """The id (sha256:…) of an image by tag or id; None when it isn't there."""
-        with _explained():
+        with explained():
             try:
                 return str(self._client.images.get(reference).id)
             except ImageNotFound:
@@ -129,29 +73,29 @@ class Engine:
 
     def image_config(self, reference: str) -> dict[str, Any]:
         """The image's configuration as the engine tells it: Config, RootFS, Architecture."""
-        with _explained():
+        with explained():
             inspected: dict[str, Any] = self._api.inspect_image(reference)
             return inspected
 
     def load_image(self, archive: Path) -> None:
         """Load an image archive (docker save's format)."""
-        with _explained(), archive.open("rb") as stream:
+        with explained(), archive.open("rb") as stream:
             self._client.images.load(stream)
 
     def save_image(self, reference: str, archive: Path) -> None:
         """Write an image as an archive."""
-        with _explained(), archive.open("wb") as stream:
+        with explained(), archive.open("wb") as stream:
             for chunk in self._client.images.get(reference).save():
                 stream.write(chunk)
 
     def tag(self, image_id: str, tag: str) -> None:
         """Give an image a name."""
-        with _explained():
+        with explained():
             self._api.tag(image_id, tag)
 
     def remove_image(self, reference: str) -> None:
         """Remove an image or a tag; one that isn't there is no error."""
-        with _explained():
+        with explained():
             try:
                 self._client.images.remove(reference, force=True)
             except ImageNotFound:
@@ -171,7 +115,7 @@ class Engine:
             BuildError: a step of the Dockerfile failed; the error holds its last lines.
         """
         tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
-        with _explained():
+        with explained():
             events = self._api.build(
                 path=str(context),
                 tag=tag,
@@ -189,7 +133,9 @@ class Engine:
                         on_line(line)
                 if "error" in event:
                     raise BuildError(
-                        f"docker build of {tag} failed: {event['error']}", detail="\n".join(tail)
+                        f"docker build of {tag} failed: {event['error']}",
+                        detail="\n".join(tail),
+                        resolution=NO_EMULATOR if NOT_ITS_FORMAT in "".join(tail) else "",
                     )
 
     @contextmanager
@@ -203,24 +149,33 @@ class Engine:
         name: str | None = None,
         hostname: str = "",
         umask: str = "",
+        kept: Mapping[str, str] = MappingProxyType({}),
     ) -> Iterator[Container]:
         """A container without network, removed at the end whatever happens.
 
         Args:
             image: tag or id.
-            mounts: folders of this machine that it sees.
+            mounts: folders of this machine that it sees; copies of them, where the engine is
+                another machine's.
             env: variables of every command run in it.
             user: "uid:gid" that commands run as.
             name: its name; the engine chooses one when not given.
             hostname: the machine's name in it; the engine chooses one when empty.
             umask: of every command; the engine's when empty.
+            kept: targets of mounts whose content nobody reads here: where the engine is another
+                machine's they are not copied, but of the volume named, or new where that is empty.
         """
-        with container_mark.kept():
+        with container_mark.kept(), ExitStack() as stack:
+            if self.shares_files:
+                binds = [f"{m.source}:{m.target}:{'ro' if m.read_only else 'rw'}" for m in mounts]
+            else:
+                written = [m.target for m in mounts if not m.read_only]
+                binds = [f"{kept[t]}:{t}" if kept.get(t) else t for t in written]
             container = self._start(
                 image,
                 name=name,
                 command=["sleep", "infinity"],
-                mounts=mounts,
+                binds=binds,
                 environment=dict(env or {}),
                 user=user,
                 network_mode="none",
@@ -228,10 +183,12 @@ class Engine:
                 hostname=hostname or None,
             )
             container.umask = umask
-            try:
-                yield container
-            finally:
-                self.remove_container(container.id)
+            stack.callback(self.remove_container, container.id)
+            if not self.shares_files:
+                container.folders = stack.enter_context(
+                    CopiedFolders(self._api, container.id, mounts, kept, user)
+                )
+            yield container
 
     def attach(self, identity: str) -> Container:
         """A container that another process of ours runs, by its id."""
@@ -261,7 +218,7 @@ class Engine:
             image,
             name=name,
             command=None,
-            mounts=(),
+            binds=(),
             environment=dict(env),
             user=None,
             ports={f"{port}/tcp": ("127.0.0.1", publish)},
@@ -271,7 +228,7 @@ class Engine:
 
     def services(self) -> dict[str, dict[str, str]]:
         """Labels and state of each container started by `start_service`, by name."""
-        with _explained():
+        with explained():
             services = self._listed("service")
             return {c.name: {**c.labels, "state": c.status} for c in services}
 
@@ -281,7 +238,7 @@ class Engine:
         Args:
             is_left: whether those of a process, by its `process.own_name`, are; else all.
         """
-        with _explained():
+        with explained():
             left = [c for c in self._listed("build") if is_left(c.labels.get(PROCESS, ""))]
         for container in left:
             self.remove_container(container.id)
@@ -295,7 +252,7 @@ class Engine:
 
     def remove_container(self, reference: str) -> None:
         """Stop and remove a container; one that isn't there is no error."""
-        with _explained():
+        with explained():
             try:
                 self._api.remove_container(reference, force=True, v=True)
             except NotFound:
@@ -308,8 +265,8 @@ class Engine:
         """Copy a folder's content into a running container.
 
         Args:
-            reference: the container's name.
-            folder: of this machine.
+            reference: the container's name or id.
+            folder: of this machine; or a file, which keeps its name.
             target: a folder in the container; made when it isn't there.
 
         Raises:
@@ -319,10 +276,23 @@ class Engine:
         container.call(["mkdir", "-p", target])
         with tempfile.TemporaryFile() as archive:
             with tarfile.open(fileobj=archive, mode="w") as tar:
-                tar.add(folder, arcname=".")
+                tar.add(folder, arcname="." if folder.is_dir() else folder.name)
             archive.seek(0)
-            with _explained():
+            with explained():
                 self._api.put_archive(container.id, target, archive)
+
+    def copy_out(self, reference: str, file: str, folder: Path) -> None:
+        """Copy a file of a running container into a folder here, under its name.
+
+        Raises:
+            EngineError: there is no such container or file, or the engine refused.
+        """
+        with tempfile.TemporaryFile() as archive, explained():
+            for chunk in self._api.get_archive(reference, file)[0]:
+                archive.write(chunk)
+            archive.seek(0)
+            with tarfile.open(fileobj=archive) as tar:
+                tar.extractall(folder, filter="data")
 
     def exec_in(self, reference: str) -> Container:
         """A running container by name, to run commands in.
@@ -330,7 +300,7 @@ class Engine:
         Raises:
             EngineError: there is none.
         """
-        with _explained():
+        with explained():
             container = self._client.containers.get(reference)
             return Container(id=container.id, name=container.name, _api=self._api)
 
@@ -340,21 +310,18 @@ class Engine:
         *,
         name: str | None,
         command: list[str] | None,
-        mounts: Sequence[Mount],
+        binds: Sequence[str],
         environment: dict[str, str],
         user: str | None,
         **options: Any,
     ) -> Container:
-        volumes = {
-            str(m.source): {"bind": m.target, "mode": "ro" if m.read_only else "rw"} for m in mounts
-        }
         options.setdefault("labels", {LABEL: "build", PROCESS: process.own_name()})
-        with _explained():
+        with explained():
             container = self._client.containers.create(
                 image,
                 command,
                 name=name,
-                volumes=volumes,
+                volumes=[*binds],
                 environment=environment,
                 user=user,
                 **options,
@@ -371,25 +338,3 @@ class Engine:
                 container.remove(force=True)
                 raise
             return Container(id=container.id, name=container.name, _api=self._api)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Map the SDK's errors to ours."""
-    try:
-        yield
-    except APIError as error:
-        text = str(error.explanation or error)
-        if "no space left" in text:
-            raise EngineError(
-                "the Docker engine has no space left",
-                detail=text,
-                resolution="free some with: docker system prune",
-            ) from error
-        raise EngineError("the Docker engine refused a request", detail=text) from error
-    except (DockerException, requests.RequestException, tarfile.TarError, OSError) as error:
-        raise EngineError(
-            "lost the Docker engine",
-            detail=str(error),
-            resolution="start it (invoke setup does) and run the same task again",
-        ) from error

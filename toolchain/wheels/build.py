@@ -41,6 +41,8 @@ PACKAGE = "toolchain.wheels.recipes"
 STEPS = "toolchain.wheels.build_steps"
 LIBRARIES = ("abi3info", "auditwheel", "cyclonedx-python-lib")
 PROVENANCE = "provenance.json"  # in the store
+CCACHE = "/edgewright/ccache"  # in the container
+CCACHE_VOLUME = "edgewright-ccache"  # of another machine's engine
 # Keys of a target that decide nothing of a wheel.
 NOT_OF_WHEELS = {"name", "emulator", "cpu", "llvm", "glibc", "caches"}
 
@@ -194,12 +196,18 @@ def _in_image(
         image=images.content(specification.spec(made.image, target)),
         epoch=images.EPOCH,
         archive=lambda pin: fetch.path_of(pin, store),
-        container=partial(engine.container, image),
+        container=partial(engine.container, image, kept=_kept(conditions)),
         store=store,
         conditions=conditions,
         progress=progress,
     )
     return build_steps.build(work, into)
+
+
+def _kept(conditions: Conditions) -> dict[str, str]:
+    """What stays at another machine's engine: the tree that is built, and the compiler's cache."""
+    cache = "" if conditions.cold else CCACHE_VOLUME
+    return {f"{conditions.root}/build": "", CCACHE: cache}
 
 
 def _pins(made: Recipe, target: Target) -> dict[str, Pinned]:

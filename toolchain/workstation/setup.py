@@ -15,6 +15,7 @@ from pathlib import Path
 
 from toolchain.core import process, store
 from toolchain.core.errors import CommandError, EngineError
+from toolchain.images import engine_connection
 from toolchain.images.engine import Engine
 from toolchain.targets import all_targets
 
@@ -120,6 +121,7 @@ def install(progress: Callable[[str], None], *, tests: bool = False) -> None:
         progress(f"installing {', '.join(missing)}")
         _install(missing)
     if not _answers():
+        _refuse_elsewhere()
         _may_install(["docker.io"])
         progress("starting the Docker engine")
         _start_engine()
@@ -145,6 +147,16 @@ def _answers() -> bool:
     except EngineError:
         return False
     return True
+
+
+def _refuse_elsewhere() -> None:
+    """Refuse to start an engine here when another machine's is wanted, and does not answer.
+
+    Raises:
+        EngineError: it is.
+    """
+    if not engine_connection.is_local(engine_connection.address()):
+        Engine()
 
 
 def _may_install(packages: list[str]) -> None:
