@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.core.errors import EngineError
+from toolchain.core import process
+from toolchain.core.errors import BuildError, CommandError, EngineError
 from toolchain.images.engine import Engine
+from toolchain.images.unprivileged import root_job
 from toolchain.workstation import setup
 
 
@@ -82,3 +84,39 @@ def test_every_check_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
     failed = [c for c in setup.checks() if not c.ok]
     assert {"Docker engine", "mmdebstrap"} <= {c.name for c in failed}
     assert all(c.resolution for c in failed)
+
+
+def test_an_engine_that_is_closed_to_the_user_is_not_installed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed() -> Engine:
+        raise EngineError("no Docker engine answers")
+
+    socket = tmp_path / "docker.sock"
+    monkeypatch.setattr(setup, "Engine", closed)
+    monkeypatch.setattr(setup, "SOCKETS", (socket,))
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    assert advice("Docker engine").startswith("run: invoke setup")
+    socket.touch()
+    assert "usermod --append --groups docker" in advice("Docker engine")
+    with pytest.raises(EngineError, match="this user may not use it"):
+        setup.install(lambda _: None)
+
+
+def test_who_is_not_root_is_told_what_a_namespace_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> str:
+        raise CommandError(["unshare"], 1, "unshare: Operation not permitted")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(process, "run", refused)
+    assert "apt-get install uidmap" in advice("user namespaces")
+    with pytest.raises(BuildError, match="in a user namespace") as caught:
+        root_job.in_namespace(Path("request.json"), lambda _: None)
+    assert caught.value.detail == "unshare: Operation not permitted"
+
+
+def advice(name: str) -> str:
+    """What to do about one of the things that this machine needs."""
+    (check,) = [check for check in setup.checks() if check.name == name]
+    assert not check.ok
+    return check.resolution

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolchain.core import fingerprint, provenance
+from toolchain.core import fingerprint, provenance, worker
 from toolchain.core.errors import LockError
 from toolchain.core.provenance import SUFFIX, Claim, Material
 from toolchain.core.store import Entry, Store, digest_of, digest_tree, write_atomically
@@ -218,22 +218,28 @@ def _root(
     spec: ImageSpec, store: Store, progress: Callable[[str], None], fetched: Progress | None
 ) -> Path:
     # what reads archives and indices takes half a second to import, and few runs need it
-    from toolchain.images import rootfs
+    from toolchain.images.unprivileged import root_job
     from toolchain.lock import fetch
 
     locked = _locked(spec)
 
     def build_root(folder: Path) -> None:
-        fetch.fetch_all([p.pinned() for p in locked.packages], store, fetched)
+        pinned = [p.pinned() for p in locked.packages]
+        fetch.fetch_all(pinned, store, fetched)
         with store.scratch() as scratch:
-            rootfs.build(
-                spec.name,
-                locked,
-                lambda pin: fetch.path_of(pin, store),
-                folder / "root.tar",
-                scratch,
+            request = root_job.RootRequest(
+                name=spec.name,
+                locked=locked,
+                files={pin.sha256: fetch.path_of(pin, store) for pin in pinned},
+                tar=folder / "root.tar",
+                scratch=scratch,
                 epoch=EPOCH,
-                progress=progress,
             )
+            if root_job.needed():
+                what = f"the root of {spec.name}"
+                run = root_job.in_namespace
+                worker.call(root_job.BUILD_ROOT, request, what=what, progress=progress, run=run)
+            else:
+                root_job.build(request, progress)
 
     return store.get_or_build(root_inputs(spec), build_root).file("root.tar")

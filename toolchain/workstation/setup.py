@@ -6,6 +6,7 @@ otherwise says exactly what to install.
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import time
@@ -17,6 +18,7 @@ from toolchain.core import process, store
 from toolchain.core.errors import CommandError, EngineError
 from toolchain.images import engine_connection
 from toolchain.images.engine import Engine
+from toolchain.images.unprivileged import root_job
 from toolchain.targets import all_targets
 
 PACKAGES = {
@@ -68,7 +70,7 @@ def checks() -> list[Check]:
     for command, package in PACKAGES.items():
         if command == "dockerd":
             continue  # an engine may run on another machine: whether one answers is what counts
-        path = shutil.which(command)
+        path = shutil.which(command, path=_system_path())
         found.append(
             Check(
                 name=command,
@@ -82,7 +84,10 @@ def checks() -> list[Check]:
             Check(name="Docker engine", ok=True, found=Engine().version(), resolution=setup)
         )
     except EngineError as error:
-        found.append(Check(name="Docker engine", ok=False, found=error.brief, resolution=setup))
+        mend = _let_in() or setup
+        found.append(Check(name="Docker engine", ok=False, found=error.brief, resolution=mend))
+    if root_job.needed():
+        found.append(_namespaces())
     for name in emulators():
         entry = BINFMT / f"qemu-{name}"
         text = entry.read_text() if entry.is_file() else "not registered"
@@ -102,6 +107,32 @@ def checks() -> list[Check]:
     return found
 
 
+def _let_in() -> str:
+    """What lets this user use the engine, where its socket is there and closed to the user."""
+    socket = SOCKETS[0]
+    try:
+        local = engine_connection.is_local(engine_connection.address())
+    except EngineError:  # a context that isn't there: said where the engine is looked for
+        local = False
+    if not local or not socket.exists() or os.access(socket, os.W_OK):
+        return ""
+    return f"run as root: usermod --append --groups docker {getpass.getuser()}; then log in again"
+
+
+def _namespaces() -> Check:
+    """Whether this user, who is not root, may be root of a namespace, where images are made."""
+    lacks = root_job.lacking()
+    user = getpass.getuser()
+    lent = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+    return Check(
+        name="user namespaces",
+        ok=not lacks,
+        found=lacks or f"root of one, as {user}",
+        resolution=f"as root: apt-get install uidmap; {lent}; "
+        "sysctl kernel.unprivileged_userns_clone=1",
+    )
+
+
 def emulators() -> list[str]:
     """qemu-user's names of the CPU families of all targets whose device it must stand in for."""
     foreign = (t for t in all_targets().values() if not t.native())
@@ -115,6 +146,10 @@ def install(progress: Callable[[str], None], *, tests: bool = False) -> None:
         EngineError: it can't be done here; the error says what to install by hand.
     """
     wanted = PACKAGES | FOR_TESTS if tests else PACKAGES
+    if let_in := _let_in():
+        raise EngineError(
+            "the Docker engine is there, and this user may not use it", resolution=let_in
+        )
     missing = [package for command, package in wanted.items() if _missing(command)]
     if missing:
         _may_install(missing)

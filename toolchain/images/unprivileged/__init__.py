@@ -1,0 +1,1 @@
+"""Images made by a user who is not root."""
