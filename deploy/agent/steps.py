@@ -309,17 +309,22 @@ class Steps(State):
         gone = [folder for folder in complete if folder not in needed]
         for folder in gone:
             self.discard(self.path("releases", folder))
-        used: set[str] = set()
-        for folder in self.folders():
-            # A release whose manifest went bad keeps no file: what it lacks is sent again.
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                used.update(file["sha256"] for file in self.manifest(folder)["files"])
+        used = self.needed_files()
         for name in os.listdir(self.path("blobs")):
             if name not in used:
                 os.unlink(self.path("blobs", name))
         for name in os.listdir(self.path("incoming")):
             remove(self.path("incoming", name))
         return gone
+
+    def needed_files(self) -> set[str]:
+        """The sha256 of the files of all releases that are there."""
+        used: set[str] = set()
+        for folder in self.folders():
+            # A release whose manifest went bad keeps no file: what it lacks is sent again.
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                used.update(file["sha256"] for file in self.manifest(folder)["files"])
+        return used
 
     def abandon(self) -> None:
         """Remove what was laid out and is not complete; what was received stays."""

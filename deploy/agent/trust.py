@@ -63,6 +63,24 @@ def add(root: str, line: str) -> bool:
     return True
 
 
+def drop(root: str, line: str) -> None:
+    """Trust a key no longer.
+
+    Raises:
+        Failure: it is not trusted, or is the only one, without which no release could come.
+    """
+    known, gone = keys(root), key_of(line)
+    left = [other for other in known if key_of(other) != gone]
+    if len(left) == len(known):
+        raise Failure("refused", "the device does not trust that key")
+    if not left:
+        raise Failure(
+            "refused", "it is the only key that the device trusts",
+            "without one it would take no release", "give it another first: invoke keys",
+        )  # fmt: skip
+    write_durably(os.path.join(root, KEYS), "".join(f"{x}\n" for x in left))
+
+
 def accepted(root: str) -> int:
     """The newest accepted counter; 0 when there is none.
 

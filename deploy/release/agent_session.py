@@ -138,6 +138,14 @@ class Session:
         """Give it a public key; False when it had that."""
         return self._ask("trust", bool, key=key)
 
+    def distrust(self, key: str) -> None:
+        """Have it take no more releases that this key signed."""
+        self._tell("distrust", key=key)
+
+    def remove(self, folder: str, *, previous: bool) -> None:
+        """Remove a release; the one that ran before only when `previous` says so."""
+        self._tell("remove", VERIFY_LIMIT, folder=folder, previous=previous)
+
     def prepare(self, files: Sequence[File]) -> Preparation:
         """Clear what a cut-off deployment left; ask what of these has to be sent."""
         return self._ask("prepare", Preparation, VERIFY_LIMIT, files=_listed(files))

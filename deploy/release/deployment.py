@@ -172,7 +172,7 @@ def rollback(conn: Connection, to: str = "") -> RolledBack:
         _attend(session, program)
         session.lock(whoami())
         try:
-            switched = session.rollback(_folder(session, to) if to else "")
+            switched = session.rollback(folder_of(session, to) if to else "")
             if program:
                 session.restart(program)
         except ConnectionFailed as error:
@@ -189,7 +189,7 @@ def _plan(session: Session, device: Device, manifest: Manifest) -> Plan:
     return make_plan(device.name, state, manifest, device.program)
 
 
-def _folder(session: Session, named: str) -> str:
+def folder_of(session: Session, named: str) -> str:
     """The folder of the one complete release that is named so."""
     there = session.inspect().releases
     found = [r.folder for r in there if r.folder == named]

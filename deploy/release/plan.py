@@ -106,6 +106,18 @@ class Trusting(_Plain):
     key: str
 
 
+class Removed(_Plain):
+    """A release that is gone."""
+
+    folder: str
+
+
+class Trusted(_Plain):
+    """The keys whose releases a device takes, by fingerprint; it takes any where there are none."""
+
+    keys: dict[str, str]
+
+
 def make_plan(host: str, state: Inspection, manifest: Manifest, program: Program = NONE) -> Plan:
     """The plan for a device in that state, with the program that lives with its releases."""
     folder = state.intact

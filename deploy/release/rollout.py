@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.release import deployment, preflight
+from deploy.release import deployment, preflight, removal
 from deploy.release.fleet import Attempt, Done, Work
-from deploy.release.plan import Installed, Outcome, Plan, RolledBack, Trusting
+from deploy.release.plan import Installed, Outcome, Plan, Removed, RolledBack, Trusted, Trusting
 from deploy.release.preflight import DeviceFacts
 from toolchain.bundle import assemble, by_python
 from toolchain.core.errors import ConnectionFailed, DeviceRefused, OutcomeUnknown, ReleaseError
@@ -49,6 +49,35 @@ def trusting(key: str) -> Work[Trusting]:
             attempt.say("giving it the key")
             is_new = deployment.trust(conn, key)
             return Done(Trusting(key=key), "done" if is_new else "unchanged")
+
+    return work
+
+
+def removed(named: str, *, previous: bool) -> Work[Removed]:
+    """Work that removes a release from each device."""
+
+    def work(attempt: Attempt) -> Done[Removed]:
+        with attempt.connect() as conn:
+            attempt.say("removing it")
+            return Done(removal.remove_release(conn, named, previous=previous))
+
+    return work
+
+
+def trusted(attempt: Attempt) -> Done[Trusted]:
+    """The keys whose releases a device takes."""
+    with attempt.connect() as conn:
+        attempt.say("asking which keys it trusts")
+        return Done(removal.trusted(conn))
+
+
+def distrusting(named: str, own: str) -> Work[Trusted]:
+    """Work that has each device trust a key no longer."""
+
+    def work(attempt: Attempt) -> Done[Trusted]:
+        with attempt.connect() as conn:
+            attempt.say("removing the key")
+            return Done(removal.remove_key(conn, named, own))
 
     return work
 

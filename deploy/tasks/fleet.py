@@ -23,7 +23,15 @@ from toolchain.core.errors import FleetError
 if TYPE_CHECKING:
     from deploy.inventory.reading import Device
     from deploy.release.fleet import HostResult, Limits, Work
-    from deploy.release.plan import Installed, Outcome, Plan, RolledBack, Trusting
+    from deploy.release.plan import (
+        Installed,
+        Outcome,
+        Plan,
+        Removed,
+        RolledBack,
+        Trusted,
+        Trusting,
+    )
     from deploy.release.preflight import DeviceFacts
 
 FLEET_HELP = options.help_of(Fleet) | {"json": JSON}
@@ -146,13 +154,31 @@ def _show_outcome(name: str, outcome: Outcome) -> None:
     )
 
 
-@task(help=FLEET_HELP)
+@task(
+    help=FLEET_HELP
+    | {
+        "remove": "remove that release, by its name in this list or how its id begins",
+        "force": "also when it is the one that a rollback goes back to",
+    }
+)
 @guarded
 @options.given(fleet=Fleet)
-def releases(_: Context, *, fleet: Fleet, json: bool = False) -> None:
-    """List the releases on a device and which of them runs."""
+def releases(
+    _: Context, *, fleet: Fleet, remove: str = "", force: bool = False, json: bool = False
+) -> None:
+    """List the releases on a device and which of them runs, or remove one."""
     from deploy.inventory import selection
     from deploy.release import rollout
+
+    limits, devices = _limits(fleet), selection.devices(fleet)
+    if remove:
+        gone: _Shown[Removed] = _Shown(
+            one=lambda name, it: console.out.print(f"{name}: {it.folder} is gone"),
+            line=lambda it: f"{it.folder} is gone",
+        )
+        work = rollout.removed(remove, previous=force)
+        _work("releases", devices, work, limits, gone, json=json)
+        return
 
     def show(name: str, installed: list[Installed]) -> None:
         rows = [
@@ -164,7 +190,6 @@ def releases(_: Context, *, fleet: Fleet, json: bool = False) -> None:
     def line(installed: list[Installed]) -> str:
         return next((f"runs {r.folder}" for r in installed if r.running), "runs nothing")
 
-    limits, devices = _limits(fleet), selection.devices(fleet)
     _work("releases", devices, rollout.listed, limits, _Shown(one=show, line=line), json=json)
 
 
@@ -193,16 +218,35 @@ def rollback(_: Context, *, fleet: OrderedFleet, to: str = "", json: bool = Fals
 
 @task(
     help=FLEET_HELP
-    | {"host": "devices to give the public key to; none when left out and no group is given"}
+    | {
+        "host": "devices to give the public key to; none when left out and no group is given",
+        "show": "show which keys they trust, and change nothing",
+        "remove": "have them trust that key no longer: its fingerprint, or the key",
+        "force": "also when it is this machine's own",
+    }
 )
 @guarded
 @options.given(fleet=Fleet)
-def keys(_: Context, *, fleet: Fleet, json: bool = False) -> None:
+def keys(
+    _: Context,
+    *,
+    fleet: Fleet,
+    show: bool = False,
+    remove: str = "",
+    force: bool = False,
+    json: bool = False,
+) -> None:
     """Make the key that signs releases, and have devices take nothing that it did not sign."""
     from deploy.inventory import selection
     from deploy.release import rollout
     from toolchain.core import signing
 
+    if show or remove:
+        own = signing.public_key() if signing.key_path().exists() and not force else ""
+        limits, devices = _limits(fleet), selection.devices(fleet)
+        of = rollout.distrusting(remove, own) if remove else rollout.trusted
+        _work("keys", devices, of, limits, _SHOWN_KEYS, json=json)
+        return
     path, is_new = signing.make_key()
     console.note(f"{path}: {'made; keep a copy of it' if is_new else 'is there already'}")
     key = signing.public_key()
@@ -213,12 +257,25 @@ def keys(_: Context, *, fleet: Fleet, json: bool = False) -> None:
             console.out.print(key, soft_wrap=True)
         return
 
-    def show(name: str, _: Trusting) -> None:
+    def given(name: str, _: Trusting) -> None:
         console.out.print(f"{name} takes only what this key signed")
 
     limits, devices = _limits(fleet), selection.devices(fleet)
-    shown: _Shown[Trusting] = _Shown(one=show, line=lambda _: "takes only what this key signed")
+    shown: _Shown[Trusting] = _Shown(one=given, line=lambda _: "takes only what this key signed")
     _work("keys", devices, rollout.trusting(key), limits, shown, json=json)
+
+
+def _show_keys(name: str, trusted: Trusted) -> None:
+    if not trusted.keys:
+        console.out.print(f"{name} trusts no key, and takes any release")
+        return
+    rows = [[mark, " ".join(line.split()[2:])] for mark, line in trusted.keys.items()]
+    console.show_table(f"keys that {name} trusts", ["fingerprint", "remark"], rows)
+
+
+_SHOWN_KEYS: _Shown[Trusted] = _Shown(
+    one=_show_keys, line=lambda trusted: ", ".join(trusted.keys) or "any release"
+)
 
 
 def _limits(fleet: Fleet) -> Limits:
