@@ -13,14 +13,14 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain.cluster.compilation_work import CompilationWork
 from toolchain.cluster.conversion_work import ConversionWork, VariantWork
 from toolchain.cluster.side_by_side import jobs_of, results
-from toolchain.cluster.work import CONVERSION, Job, Work
+from toolchain.cluster.work import CONVERSION, Job
 from toolchain.compile.compilation import TILED, Compiler, Linker, compile_model, note_refusal
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.convert import conversion, runtime_artifacts
@@ -144,8 +144,7 @@ def converted(
         ended = _in_turn(order, step=step, cache=where)
     made = Outcome(jobs=len(jobs))
     for job in jobs:
-        plain = ended[job.folder]
-        if isinstance(plain, Failure):
+        if isinstance(plain := ended[job.folder], Failure):
             made.failures.append(plain)
             continue  # nothing to make the others of
         folder = place.folder_of(job.spec.name, plain.batch)  # the model's own batch, if fixed
@@ -194,7 +193,6 @@ def _side_by_side(
         return conversion.convert(of.spec, of.batch, progress=job.progress, cache=cache)
 
     works = [ConversionWork(spec=job.spec, batch=job.batch) for job in jobs]
-    _read_code(works)
     with step(f"convert {len(jobs)} networks, {how}") as say:
         made = results(pool, one, jobs_of(jobs, works, say), _unconverted)
     return {job.folder: done for job, done in zip(jobs, made, strict=True)}
@@ -240,23 +238,11 @@ def _elsewhere(
     def failed(name: str, error: EdgewrightError) -> Failure | None:
         return Failure(what=name, error=error)
 
-    _read_code([work for _, work in works])
     with step(f"convert {len(works)} variants, on the cluster") as say:
         names = [name for name, _ in works]
         asked = jobs_of(names, [work for _, work in works], say)
         made = results(pool, lambda _: None, asked, failed)
     return {one.what: one for one in made if one is not None}
-
-
-def _read_code(works: Sequence[Work]) -> None:
-    """Have our code hashed, once for all: CPython 3.11 may fail to parse in two threads at once.
-
-    It then raises "SystemError: AST constructor recursion depth mismatch". What is wrong with a
-    work is told when it is its turn.
-    """
-    for work in works:
-        with suppress(EdgewrightError):
-            work.inputs()
 
 
 def _cores() -> int:
@@ -356,7 +342,6 @@ def compiled(
         return None
 
     works = [_work(job, target, linker, tuned) for job in plan]
-    _read_code(works)
     how = "on the cluster" if executor is not None else f"{at_once} at once"
     with step(_title(plan, target, how)) as say:
         with ThreadPoolExecutor(at_once) as here:

@@ -9,8 +9,11 @@ import json
 import os
 import shutil
 import sys
+import threading
+import time
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -196,6 +199,26 @@ def test_blank_lines_in_a_string_count() -> None:
 def _counted(text: str) -> bytes:
     tree = ast.parse(text)
     return fingerprint.without_remarks(text.encode(), [tree, *fingerprint._statements(tree)])
+
+
+def test_no_two_threads_parse_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython 3.11 fails now and then where they do."""
+    parse = ast.parse
+    alone = threading.Lock()
+
+    def noted(source: bytes) -> ast.AST:
+        assert alone.acquire(blocking=False), "another is parsing"
+        try:
+            time.sleep(0.001)  # another thread's turn
+            return parse(source)
+        finally:
+            alone.release()
+
+    fingerprint._read.cache_clear()
+    monkeypatch.setattr(ast, "parse", noted)
+    entries = (COMPILE.module, CONVERT.module, *(module for (module, *_) in WORK.values()))
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(fingerprint.of, entries))
 
 
 def test_comments_are_found_as_python_finds_them() -> None:

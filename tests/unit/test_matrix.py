@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +13,8 @@ from typing import Any
 import pytest
 
 from toolchain import matrix
-from toolchain.cluster.conversion_work import ConversionWork
 from toolchain.cluster.work import CONVERSION
 from toolchain.convert import conversion, runtime_artifacts
-from toolchain.convert.requests import MAKE_VARIANT
-from toolchain.core import fingerprint
 from toolchain.core.errors import ModelError
 from toolchain.core.store import Store
 from toolchain.models.specification import ModelSpec
@@ -58,49 +53,6 @@ def test_as_many_as_asked_for_run_at_once(monkeypatch: pytest.MonkeyPatch) -> No
         ("one", 1), ("one", 8), ("two", 1), ("two", 8)
     ]  # fmt: skip
     assert TITLES == ["convert 4 networks, 2 at once"]
-
-
-def test_our_code_is_parsed_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CPython 3.11 fails now and then where two do at once."""
-    parsing: set[str] = set()
-    parse = ast.parse
-
-    def noted(*args: Any, **named: Any) -> Any:
-        parsing.add(threading.current_thread().name)
-        return parse(*args, **named)
-
-    def work(spec: ModelSpec, batch: int, progress: matrix.Say, cache: Store) -> Any:
-        conversion.identity(spec, batch)
-        return SimpleNamespace(model=spec.name, batch=batch)
-
-    fingerprint._read.cache_clear()
-    monkeypatch.setattr(ast, "parse", noted)
-    converted(monkeypatch, work, workers=2)
-    assert parsing == {threading.main_thread().name}
-
-
-def test_the_code_of_variants_is_parsed_by_one_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cluster's executor asks what each work is of in threads."""
-    parsing: set[str] = set()
-    parse = ast.parse
-
-    def noted(*args: Any, **named: Any) -> Any:
-        parsing.add(threading.current_thread().name)
-        return parse(*args, **named)
-
-    class Variant(ConversionWork):
-        def inputs(self) -> dict[str, object]:
-            return {"code": fingerprint.of(MAKE_VARIANT.module)}
-
-    class Pool(ThreadPoolExecutor):
-        def submit(self, fn: Any, /, *args: Any, **named: Any) -> Any:
-            return super().submit(lambda: (args[0].work.inputs(), fn(*args, **named))[1])
-
-    works = [(spec.name, Variant(spec=spec, batch=1)) for spec in SPECS]
-    fingerprint._read.cache_clear()
-    monkeypatch.setattr(ast, "parse", noted)
-    assert matrix._elsewhere(works, Pool(2), step) == {}  # type: ignore[arg-type]
-    assert parsing == {threading.main_thread().name}
 
 
 def test_without_memory_for_two_they_run_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,8 +31,6 @@ KINDS: dict[str, type[Work]] = {
     kind.__name__: kind for kind in (CompilationWork, ConversionWork, VariantWork)
 }
 WATCH_S = 0.25
-# CPython 3.11 may fail to parse our code in two threads at once
-_READING = threading.Lock()
 
 
 class Unfit(EdgewrightError):
@@ -113,8 +111,7 @@ def _check(question: Question, store: SharedStore, lines: list[str]) -> None:
 
 def _check_key(question: Question, placed: Work) -> None:
     """Refuse what would be made under another key: of other code, tools or versions."""
-    with _READING:
-        mine: Mapping[str, object] = placed.inputs()
+    mine: Mapping[str, object] = placed.inputs()
     if digest_of(mine) != digest_of(question.inputs):
         raise Unfit(
             "it would make something else",

@@ -23,6 +23,7 @@ import ast
 import functools
 import hashlib
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -42,6 +43,9 @@ LEXEMES = re.compile(
 )
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+# CPython 3.11 fails now and then where two threads parse: "SystemError: AST constructor recursion
+# depth mismatch".
+PARSING = threading.Lock()
 
 
 def of(*entries: str | Path, root: Path = paths.ROOT) -> dict[str, str]:
@@ -94,7 +98,8 @@ def _file(root: Path, name: str) -> Path | None:
 def _read(path: Path) -> tuple[str, tuple[str, ...]]:
     """The hash of a module and what it may import; read once in a process."""
     source = path.read_bytes()
-    tree = ast.parse(source)
+    with PARSING:
+        tree = ast.parse(source)
     statements = list(_statements(tree))
     text = without_remarks(source, [tree, *statements])
     names = {name for statement in statements for name in _imported(statement)}
