@@ -77,6 +77,22 @@ def test_metadata_names_python_requirements_and_licences(tmp_path: Path) -> None
     assert (info / "sboms/a_thing.cdx.json").read_text() == "{}"
 
 
+def test_licences_of_one_name_in_one_source_are_both_shipped(tmp_path: Path) -> None:
+    licences = [
+        Licence(source="thing", path=f"{of}/LICENSE", spdx="MIT", of=of) for of in ("a", "b")
+    ]
+    for one in licences:
+        (tmp_path / "src/thing" / one.of).mkdir(parents=True)
+        (tmp_path / "src/thing" / one.path).write_text(one.of)
+    made = dataclasses.replace(RECIPE, licences=(*licences,), carried={"a": "", "b": ""})
+    metadata.write(tmp_path / "stage", made, "any", tmp_path / "src", "{}")
+    (info,) = (tmp_path / "stage").iterdir()
+    assert (info / "licenses/thing/a/LICENSE").read_text() == "a"
+    assert (info / "licenses/thing/b/LICENSE").read_text() == "b"
+    text = (info / "METADATA").read_text()
+    assert "License-File: thing/a/LICENSE\nLicense-File: thing/b/LICENSE" in text
+
+
 def test_a_licence_that_is_not_in_its_source_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "stage").mkdir()
     with pytest.raises(BuildError, match="no licence"):
@@ -135,6 +151,13 @@ def test_a_symbol_that_nothing_has_is_found() -> None:
         unversioned=frozenset({"ruy_kernel", "PyLong_AsLong", "in_a_sibling", "_Py_Dealloc"}),
     )
     assert audit.unfound(lacking, {"in_a_sibling"}) == ["ruy_kernel"]
+
+
+def test_threads_are_pythons_even_where_a_library_names_no_version_of_them() -> None:
+    python = elf.read(Path("/proc/self/exe"))
+    asking = frozenset({"pthread_create", "pthread_join", "pthread_made_up"})
+    found = dataclasses.replace(python, unversioned=asking)
+    assert audit.unfound(found, ()) == ["pthread_made_up"]
 
 
 def test_symbols_of_the_system_have_a_version_and_those_of_cpython_none() -> None:

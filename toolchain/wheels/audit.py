@@ -28,6 +28,9 @@ from toolchain.wheels.recipe import EXTENSION, PYTHON_SINCE
 SYSTEM_LIBRARIES = re.compile(
     r"^(libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+|ld-linux[\w-]*)\.so(\.\d+)*$"
 )
+# What every Python has loaded with its threads; a library that isn't linked with them itself asks
+# for it without a version.
+THREADS = frozenset({"pthread_create", "pthread_join"})
 # How CPython's own symbols begin.
 CPYTHON = re.compile(r"_?Py")
 
@@ -107,7 +110,8 @@ def unfound(found: elf.Elf, exports: Iterable[str]) -> list[str]:
 
     A system library's symbols carry a version; whether it has that one is the tag's matter.
     """
-    return sorted(s for s in found.unversioned - set(exports) if not CPYTHON.match(s))
+    lacking = found.unversioned - set(exports) - THREADS
+    return sorted(symbol for symbol in lacking if not CPYTHON.match(symbol))
 
 
 def unstable(imports: Iterable[str]) -> list[str]:

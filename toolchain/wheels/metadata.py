@@ -45,10 +45,10 @@ def write(stage: Path, recipe: Recipe, platform: str, sources: Path, bill: str) 
         origin = sources / licence.source / licence.path
         if not origin.is_file():
             raise BuildError(f"{recipe.name}: no licence {licence.path} in {licence.source}")
-        name = f"{licence.source}/{Path(licence.path).name}"
-        (info / "licenses" / licence.source).mkdir(exist_ok=True)
+        name = Path(licence.source, licence.of, Path(licence.path).name)
+        (info / "licenses" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(origin, info / "licenses" / name)
-        licences.append(name)
+        licences.append(name.as_posix())
     # where PEP 770 wants it
     (info / "sboms").mkdir()
     (info / "sboms" / f"{escaped}.cdx.json").write_text(bill)

@@ -69,7 +69,8 @@ class Recipe:
             unpacked whole.
         patches: source name -> folders below patches/ whose series are applied with -p1.
         requires: run-time requirements (PEP 508).
-        licences: files that go to .dist-info/licenses/<source>/.
+        licences: files that go to .dist-info/licenses/<source>/, there to a folder of the project
+            that they are of where the source carries it.
         carried: projects whose code a source carries -> their version, empty where nothing says
             it; which source, and under which licence, is in `licences`.
         only_for: source -> the one machine for which something of it is compiled in.

@@ -27,12 +27,6 @@ CARRIED = {
 OWN = "opencv-python"  # the package that makes a wheel of it
 
 
-def _licence(of: str) -> tuple[str, str]:
-    """Where a carried project's licence is, and where `build` puts it under a name of its own."""
-    folder, file = f"opencv/3rdparty/{of}", CARRIED[of][0]
-    return f"{folder}/{file}", f"{folder}/{of}-{file}"
-
-
 RECIPE = Recipe(
     name="opencv-python-headless",
     version="5.0.0.93",
@@ -44,8 +38,8 @@ RECIPE = Recipe(
         Licence(source=OPENCV, path="opencv/LICENSE", spdx="Apache-2.0"),
         Licence(source=OPENCV, path="LICENSE.txt", spdx="MIT", of=OWN),
         *(
-            Licence(source=OPENCV, path=_licence(of)[1], spdx=spdx, of=of)
-            for of, (_, spdx) in CARRIED.items()
+            Licence(source=OPENCV, path=f"opencv/3rdparty/{of}/{file}", spdx=spdx, of=of)
+            for of, (file, spdx) in CARRIED.items()
         ),
     ),
     carried=MappingProxyType(dict.fromkeys((OWN, *CARRIED), "")),
@@ -147,7 +141,4 @@ def build(executor: Executor, job: Job) -> None:
         ["cmake", "--install", job.build, "--component", "python", "--strip"],
         on_line=job.progress,
     )
-    for of in CARRIED:
-        given, named = _licence(of)
-        executor.call(["cp", f"{job.source(OPENCV)}/{given}", f"{job.source(OPENCV)}/{named}"])
     executor.call(["mv", f"{prefix}/python/cv2", job.stage])
