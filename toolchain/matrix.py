@@ -161,7 +161,8 @@ def converted(
                     )
             except EdgewrightError as error:
                 made.failures.append(Failure(what=title, error=error))
-        made.manifests[folder] = runtime_artifacts.add(folder, made.manifests[folder], step)
+        finished = made.manifests[folder]
+        made.manifests[folder] = runtime_artifacts.add(folder, finished, step, job.spec.path)
     return made
 
 

@@ -85,6 +85,7 @@ def test_a_file_is_described_and_nothing_is_made_of_it(tmp_path: Path) -> None:
     assert found.reading.costs is not None
     assert found.reading.costs.multiply_adds == 8 * 8 * 8 * 27
     assert found.runtimes == {
+        "executorch": "it is made of pytorch files alone",
         "litert": inspection.LATER,
         "ncnn": runtimes.runtime("ncnn").unmade() or inspection.LATER,
         "onnxruntime": inspection.LATER,

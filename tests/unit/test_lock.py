@@ -52,7 +52,11 @@ def test_every_image_of_every_target_is_locked_with_what_it_includes() -> None:
 def test_every_source_of_every_recipe_is_locked() -> None:
     for name in build.recipes():
         made, _ = build.recipe(name)
+        # ExecuTorch's project publishes for these alone
+        few = {"aarch64", "x86_64"} if name == "executorch" else None
         for target in targets.all_targets().values():
+            if few is not None and target.machine not in few:
+                continue
             entries = made.locked(target)
             assert all(pins.source(entry).size > 0 for entry in entries.values())
             assert {x.source for x in made.licences} <= entries.keys()

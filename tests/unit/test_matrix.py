@@ -37,7 +37,7 @@ def titles() -> None:
 def converted(monkeypatch: pytest.MonkeyPatch, work: Any, workers: int) -> matrix.Outcome:
     monkeypatch.setattr(conversion, "convert", work)
     # these manifests have no forms that a runtime could take
-    monkeypatch.setattr(runtime_artifacts, "add", lambda _folder, manifest, _step: manifest)
+    monkeypatch.setattr(runtime_artifacts, "add", lambda _folder, manifest, *_: manifest)
     return matrix.converted(SPECS, [1, 8], ["fp32"], step, workers)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from toolchain import runtimes, targets
+from toolchain.core.errors import UsageError
 from toolchain.lock import pins as lock
 from toolchain.wheels import build, sbom
 from toolchain.wheels.sources import patch_series
@@ -35,8 +36,15 @@ def test_the_bill_names_every_source_by_its_hash_and_package(name: str) -> None:
         assert len(parts[source]["pedigree"]["patches"]) == count
 
 
-@pytest.mark.parametrize("target", ["aarch64", "rv64gc", "x86_64"])
-@pytest.mark.parametrize("name", build.recipes())
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        (name, target)
+        for name in build.recipes()
+        for target in ("aarch64", "rv64gc", "x86_64")
+        if (name, target) != ("executorch", "rv64gc")
+    ],
+)
 def test_each_component_has_its_licence_and_together_they_are_the_wheels(
     name: str, target: str
 ) -> None:
@@ -60,6 +68,16 @@ def test_code_that_a_source_carries_is_in_the_bill() -> None:
     parts = {part["name"]: part for part in source["components"]}
     assert parts["dlpack"]["version"] == "1.3"
     assert "version" not in parts["pytorch"]
+
+
+def test_what_is_prebuilt_for_other_machines_alone_is_refused_and_they_are_named() -> None:
+    made = build.recipe("executorch")[0]
+    with pytest.raises(UsageError, match="executorch can't be built for rv64gc") as caught:
+        build._pins(made, targets.target("rv64gc"))
+    assert {"aarch64", "cortex-a76", "x86_64"} <= set(
+        caught.value.resolution.removeprefix("it can be for ").split(", ")
+    )
+    assert "rv64gc" not in caught.value.resolution
 
 
 @pytest.mark.parametrize(("target", "there"), [("rv64gc", False), ("x86_64", True)])

@@ -45,6 +45,8 @@ SPELL_A_RUNTIME = {
     "toolchain/formats/tflite_file.py": "a kind of model file has that name too",
     "toolchain/models/manifest.py": "model.json's own words, from before it had `artifacts`",
     "toolchain/wheels/recipes/onnxruntime.py": "its wheel and its source are called so too",
+    "toolchain/convert/executorch/job.py": "the extra and the stage of checks are called so too",
+    "toolchain/wheels/recipes/executorch.py": "its wheel and its source are called so too",
     "toolchain/convert/pnnx/job.py": "the extra and the stage of checks are called so too",
     "toolchain/wheels/recipes/ncnn.py": "its wheel and its source are called so too",
     "toolchain/wheels/recipes/opencv.py": "the folder of its sources is called so",
@@ -68,6 +70,7 @@ NAMES_ONE = {
     "toolchain/workstation/setup.py": {"qemu-riscv64-static"},
     # the machines for which it was tried
     "toolchain/wheels/recipes/onnxruntime.py": {"armv7l", "riscv64"},
+    "toolchain/wheels/recipes/executorch.py": {"aarch64", "x86_64"},
     "toolchain/wheels/recipes/ncnn.py": {
         *("aarch64", "armv7l", "riscv64", "x86_64"),
         # what the compiler is told there

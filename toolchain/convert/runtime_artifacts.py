@@ -15,6 +15,7 @@ def add(
     folder: Path,
     manifest: ModelManifest,
     step: Callable[[str], AbstractContextManager[Callable[[str], None]]],
+    source: Path | None = None,
 ) -> ModelManifest:
     """Have every runtime that makes artifacts make those of a model.
 
@@ -25,6 +26,7 @@ def add(
         folder: of the converted model.
         manifest: the model's.
         step: shows each runtime's work.
+        source: the file that it was converted from; None of a network of the catalogue.
 
     Returns:
         the manifest as it is now in the folder.
@@ -36,7 +38,7 @@ def add(
         key = missing_key(runtime.name)
         with step(f"make {runtime.label} of {manifest.model}, batch {manifest.batch}") as say:
             try:
-                made = runtime.make(folder, made, say).with_missing(key, "")
+                made = runtime.make_of(source, folder, made, say).with_missing(key, "")
             except ModelError as error:
                 why = "; ".join(part for part in (error.brief, error.resolution) if part)
                 others = {name: of for name, of in made.artifacts.items() if name != runtime.name}

@@ -74,7 +74,7 @@ def inspect(
         reading = worker.call(READ, request, what=what, progress=progress, rights=request.rights())
         compiled = _compiled(reading, folder, cache, what=what, progress=progress)
     answers = {
-        name: reading.sizes or _answer(one, reading, compiled)
+        name: reading.sizes or _answer(one, spec.kind, reading, compiled)
         for name, one in runtimes.all_runtimes().items()
     }
     return Inspection(model=spec.name, file=spec.path.name, reading=reading, runtimes=answers)
@@ -111,10 +111,10 @@ def _compiled(
         return f"{error.brief}: {error.detail.partition(chr(10))[0]}"
 
 
-def _answer(runtime: Runtime, reading: Reading, compiled: str) -> str:
+def _answer(runtime: Runtime, kind: str, reading: Reading, compiled: str) -> str:
     """Whether a runtime takes the network, as far as it is known."""
     if runtime.makes_artifacts:
-        return runtime.unmade() or LATER
+        return runtime.unread(kind) or runtime.unmade() or LATER
     if runtime.has_opt_levels:  # it runs what our compiler makes of the graph
         return compiled or TAKEN
     return reading.missing.get(TFLITE) or (LATER if reading.by_graph else TAKEN)

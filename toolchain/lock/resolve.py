@@ -32,9 +32,10 @@ REQUIREMENTS = {
     "requirements-s3": "requirements",
     "requirements-dask": "requirements",
     "requirements-ncnn": "",
+    "requirements-executorch": "",
 }
 # Those that name all that is wanted: what their projects ask for besides stays out.
-BARE = frozenset({"requirements-ncnn"})
+BARE = frozenset({"requirements-ncnn", "requirements-executorch"})
 NATIVE = "?and(?essential,?architecture({arch}))"
 _INSTALLED = re.compile(
     r"^Inst (?P<name>[^\s:]+)(?::\w+)? \((?P<version>\S+) .*\[(?P<arch>\w+)\]\)"
@@ -126,9 +127,7 @@ def _relock(name: str, *, keep: bool) -> list[Moved]:
     beside = REQUIREMENTS[name]
     command += ["--constraint", str(paths.ROOT / f"{beside}.txt")] if beside else []
     # through the environment: an index's address may hold a password
-    env = {"UV_DEFAULT_INDEX": mirrors.pypi()}
-    if beside:
-        env["UV_FIND_LINKS"] = mirrors.besides_pypi()
+    env = {"UV_DEFAULT_INDEX": mirrors.pypi(), "UV_FIND_LINKS": mirrors.besides_pypi()}
     try:
         process.run([sys.executable, "-m", *command], env=env)
     except CommandError as error:

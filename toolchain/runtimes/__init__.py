@@ -69,6 +69,8 @@ class Runtime:
         title: in full, for prose.
         has_opt_levels: whether its artifacts differ by opt level as well as by variant.
         makes_artifacts: whether `make` makes them of what conversion leaves.
+        reads: the one kind of model file, as `formats` names it, that they can be made of; empty
+            where they are made of what conversion leaves of any.
 
     What the methods say here is true of a runtime whose artifacts are entered into the manifest's
     `artifacts` under its name, that runs on every target and needs nothing installed.
@@ -79,6 +81,7 @@ class Runtime:
     title: str
     has_opt_levels: bool = False
     makes_artifacts: bool = False
+    reads: str = ""
 
     def make(
         self, folder: Path, manifest: ModelManifest, progress: Callable[[str], None]
@@ -99,6 +102,38 @@ class Runtime:
             ModelError: it can't take this network, and why.
         """
         raise NotImplementedError
+
+    def make_of(
+        self,
+        source: Path | None,
+        folder: Path,
+        manifest: ModelManifest,
+        progress: Callable[[str], None],
+    ) -> ModelManifest:
+        """As `make`, for a runtime that needs the file that was converted.
+
+        Args:
+            source: that file; None of a network of the catalogue.
+            folder: as `make`.
+            manifest: as `make`.
+            progress: as `make`.
+
+        Returns:
+            as `make`.
+
+        Raises:
+            ModelError: as `make`.
+        """
+        del source
+        return self.make(folder, manifest, progress)
+
+    def unread(self, kind: str) -> str:
+        """Why nothing of it can be made of a kind of model file; empty when something can.
+
+        Args:
+            kind: as `formats` names it.
+        """
+        return "" if self.reads in ("", kind) else f"it is made of {self.reads} files alone"
 
     def unmade(self) -> str:
         """Why `make` can make nothing on this machine, and what to do; empty when it can."""

@@ -79,6 +79,7 @@ def clean(_: Context, unused: float = Limit(0), json: bool = False) -> None:
     help={
         "tests": "also what the tests alone need",
         "extra": "pytorch (reads .pt2), onnx2tf (.tflite of .onnx), ncnn (its networks of ONNX), "
+        "executorch (its programs of .pt2), "
         "s3 (a shared cache on S3) or dask (jobs on a cluster)",
     }
 )

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolchain import targets
 from toolchain.core import fingerprint, paths, provenance
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.provenance import Claim, Material
@@ -211,7 +212,22 @@ def _kept(conditions: Conditions) -> dict[str, str]:
 
 
 def _pins(made: Recipe, target: Target) -> dict[str, Pinned]:
-    """Each source of a recipe by its name there."""
+    """Each source of a recipe by its name there.
+
+    Raises:
+        UsageError: what is prebuilt isn't there for the target's machine.
+    """
+
+    def served(one: Target) -> bool:
+        entries = made.locked(one)
+        return all(entries[name] in lock.sources() for name in made.binaries)
+
+    if not served(target):
+        others = [one.name for one in targets.all_targets().values() if served(one)]
+        raise UsageError(
+            f"{made.name} can't be built for {target.name}: its project publishes nothing for it",
+            resolution=f"it can be for {', '.join(others)}",
+        )
     return {name: lock.source(entry) for name, entry in made.locked(target).items()}
 
 

@@ -17,6 +17,7 @@ FILE = "durations.json"
 # Runtime's, ncnn's and OpenCV's from docs/reference/runtimes.md).
 USUAL = {
     "edgewright_library": 790.0,
+    "executorch": 25.0,
     "ncnn": 720.0,
     "opencv": 2700.0,
     "onnxruntime": 7200.0,

@@ -1,8 +1,8 @@
-"""What only some users need, installed when asked for: PyTorch, s3fs, Dask, onnx2tf, ncnn's tools.
+"""What only some users need, installed when asked for: PyTorch, s3fs, Dask, and converters' tools.
 
 PyTorch, s3fs and Dask fit beside the rest. onnx2tf pins other versions of TensorFlow, ONNX and
 NumPy than ours, so it lives in a virtual environment of its own and is only ever started as a
-program; so do pnnx, which is one, and the ncnn that runs here what it makes.
+program; so do pnnx, which is one, the ncnn that runs here what it makes, and ExecuTorch.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from toolchain.core.errors import CommandError, LockError, ModelError, UsageErro
 from toolchain.lock import mirrors, vendor
 
 INSTALLED = "installed"  # in an environment of its own once it is whole
+PYTORCH_INDEX = (
+    "check pip's index; PyTorch's CPU build is on its own index, which pip is told of by "
+    "PIP_EXTRA_INDEX_URL"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +63,7 @@ EXTRAS = {
             what="reads PyTorch's .pt2 files",
             module="torch",
             apart=False,
-            index="check pip's index; PyTorch's CPU build is on its own index, which pip is told "
-            "of by PIP_EXTRA_INDEX_URL",
+            index=PYTORCH_INDEX,
         ),
         Extra(name="s3", what="keeps a shared cache in a bucket", module="s3fs", apart=False),
         Extra(name="dask", what="has jobs done by a cluster", module="distributed", apart=False),
@@ -71,6 +74,14 @@ EXTRAS = {
             module="pnnx",
             apart=True,
             bare=True,  # pnnx asks for PyTorch, which it brings within itself
+        ),
+        Extra(
+            name="executorch",
+            what="makes ExecuTorch's programs of .pt2 files",
+            module="executorch",
+            apart=True,
+            bare=True,  # it asks for what its tests, its examples and other backends use
+            index=PYTORCH_INDEX,
         ),
     )
 }
