@@ -15,9 +15,12 @@ from toolchain.compile.tir import target_code
 from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
 from toolchain.formats.graphs import onnx_graph
+from toolchain.formats.rounding.onnx_float_parts import float_parts
 from toolchain.formats.rounding.tflite_network import NotImportedError
 
 PACKED = 3  # the level from which instructions for products of integers are used
+IN_INTEGERS = 2  # the level from which products of rounded values are sums of integers
+NAMED = 8  # operators in one line
 SIMPLIFIED = 1  # the level from which ONNX graphs are simplified
 
 
@@ -73,7 +76,19 @@ def imported(
     model = onnx.load(source.onnx)
     if opt_level >= SIMPLIFIED:
         model = onnx_simplify.simplify(model)
-    return Imported(module=onnx_import.from_onnx(model), arithmetic=onnx_graph.arithmetic(model))
+    arithmetic = onnx_graph.arithmetic(model)
+    if arithmetic == onnx_graph.INTEGERS and opt_level >= IN_INTEGERS:
+        _say_floats(model, progress)
+    return Imported(module=onnx_import.from_onnx(model), arithmetic=arithmetic)
+
+
+def _say_floats(model: onnx.ModelProto, progress: Progress) -> None:
+    """Name the operators of a rounded graph that are computed in floating point."""
+    nodes = float_parts(model)
+    if nodes:
+        named = [f"{node.op_type} ({refusal.name(node)})" for node in nodes[:NAMED]]
+        rest = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""
+        progress(f"in float32, not rounded: {', '.join(named)}{rest}")
 
 
 def _in_integers(
