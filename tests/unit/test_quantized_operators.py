@@ -293,6 +293,7 @@ ROUNDED = {
     "TANH": unary("TANH", steps(6, 50, scale=0.02), steps(6, 50, scale=1 / 128, zero=0)),
     "EXP": unary("EXP", steps(6, 50, scale=0.03), steps(6, 50, scale=0.2, zero=-128)),
     "EXP, beyond any float32": unary("EXP", steps(40, 50, scale=2), steps(40, 50)),
+    "LOG": unary("LOG", steps(6, 50, scale=0.03, zero=-128), steps(6, 50, scale=0.05, zero=60)),
     "GELU": unary(
         "GELU", steps(6, 50, scale=0.03), steps(6, 50, scale=0.03, zero=-100), "GeluOptions",
         {"approximate": False},

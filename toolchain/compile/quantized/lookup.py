@@ -1,7 +1,7 @@
 """Functions of one step: computed here for each step that there is, and looked up.
 
-RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH, LOGISTIC, TANH, EXP, ... of int8 and uint8, and
-SOFTMAX, whose exponentials are of one step too.
+RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH, LOGISTIC, TANH, EXP, LOG, ... of int8 and uint8,
+and SOFTMAX, whose exponentials are of one step too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def real_function(of: Callable[[Reals], Reals]) -> Callable[[Emitter, Operator],
     def rule(emitter: Emitter, operator: Operator) -> list[Any]:
         x, to = emitter.rounded(operator, 0, BYTES), emitter.rounded_output(operator, BYTES)
         reals = ((_steps(x) - x.zero) * float(x.scale)).astype(np.float64)
-        with np.errstate(over="ignore"):  # an infinity is clamped, as all that is too large
+        # an infinity is clamped, as all that is too large
+        with np.errstate(over="ignore", divide="ignore"):
             steps = np.clip(of(reals) / float(to.scale), -FAR, FAR)
         table = np.floor(steps + 0.5).astype(np.int64) + to.zero
         return [_looked_up(emitter, operator, table, to)]
@@ -120,6 +121,12 @@ def _sigmoid(x: Reals) -> Reals:
     return 1 / (1 + np.exp(-x))
 
 
+def _log(x: Reals) -> Reals:
+    """Of 0 the least that there is; so of what is below, which has none."""
+    logarithm: Reals = np.log(np.maximum(x, 0))
+    return logarithm
+
+
 def _hard_swish(x: Reals) -> Reals:
     return x * np.clip(x + 3, 0, 6) / 6
 
@@ -142,6 +149,7 @@ RULES: Mapping[str, Any] = {
     "LOGISTIC": real_function(_sigmoid),
     "TANH": real_function(np.tanh),
     "EXP": real_function(np.exp),
+    "LOG": real_function(_log),
     "GELU": gelu,
     "HARD_SWISH": real_function(_hard_swish),
     "SOFTMAX": softmax,
