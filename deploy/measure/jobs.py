@@ -219,7 +219,7 @@ def _jobs(model: DeployedModel, target: str, threads: int) -> Iterator[Job]:
     """Every artifact of one deployed model that a runtime has for the target."""
     manifest, folder = model.manifest, model.folder
     for runtime, artifact in runtimes.executed(manifest, targets.target(target)):
-        reference = manifest.references.get(artifact.variant)
+        reference = artifact.reference or manifest.references.get(artifact.variant)
         yield Job(
             model=manifest.model,
             batch=manifest.batch,

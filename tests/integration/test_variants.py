@@ -77,6 +77,19 @@ def test_each_form_runs_under_both_runtimes(made: ModelManifest) -> None:
     assert checked == {(v, s) for v in VARIANTS for s in ("tflite", "onnx", "tvm-x86")}
 
 
+def test_libraries_in_integers_are_compared_with_reference_kernels(
+    folder: Path, made: ModelManifest
+) -> None:
+    own = {one.variant: one.kernels for one in made.libraries["x86_64"].values() if one.kernels}
+    assert set(own) == {"int8", "qat"}
+    for variant, kernels in own.items():
+        with (
+            np.load(folder / kernels.file) as given,
+            np.load(folder / made.references[variant].file) as default,
+        ):
+            assert given["out:output"].shape == default["out:output"].shape
+
+
 def test_each_form_recognises_digits(folder: Path, made: ModelManifest) -> None:
     with np.load(folder / "samples.npz") as samples:
         labels, plain = samples["labels"], samples["out:output"]

@@ -100,6 +100,29 @@ def test_everything_deployed_for_the_target_is_planned() -> None:
     assert planned[2].samples == "models/digits-cnn/b1/samples.npz"
 
 
+def test_a_library_in_integers_is_compared_with_the_kernels_whose_arithmetic_it_has() -> None:
+    of_variant = {"file": "reference-int8.npz", "sha256": "c" * 64, "size": 1}
+    kernels = {**of_variant, "file": "kernels-int8.npz"}
+    listed = json.loads(json.dumps(LISTED))
+    card = listed["models"][0]["card"]
+    card["references"] = {"int8": of_variant}
+    card["tflite"] = {"int8": {**of_variant, "file": "int8.tflite"}}
+    library = {**card["libraries"]["rv64gc"]["O3"], "variant": "int8"}
+    card["libraries"] = {
+        "rv64gc": {
+            "int8-O3": {**library, "kernels": kernels},
+            "int8-O0": {**library, "opt_level": 0},
+        }
+    }
+    planned = jobs.plan(jobs.Deployed.model_validate(listed), Selection(models=["digits-cnn"]))
+    folder = "models/digits-cnn/b1"
+    assert {(job.runtime, job.opt_level): job.reference for job in planned} == {
+        ("tflite", None): f"{folder}/reference-int8.npz",
+        ("tvm", 0): f"{folder}/reference-int8.npz",
+        ("tvm", 3): f"{folder}/kernels-int8.npz",
+    }
+
+
 def test_a_choice_narrows_the_plan() -> None:
     selection = Selection(models=["net"], runtimes=["tvm"], opt_levels=[3], threads=[1, 2])
     planned = jobs.plan(DEPLOYED, selection)

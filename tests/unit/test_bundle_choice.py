@@ -131,6 +131,23 @@ def test_the_first_samples_are_kept_with_their_labels_and_references(
     assert made.references["int8"] == record(tmp_path, "reference-int8.npz")
 
 
+def test_what_a_library_in_integers_should_give_is_shortened_once_for_all_levels(
+    tmp_path: Path,
+) -> None:
+    model = with_samples(tmp_path, 1)
+    np.savez(tmp_path / "kernels-fp32.npz", allow_pickle=False, **{"out:y": np.zeros((24, 1, 2))})
+    kernels = record(tmp_path, "kernels-fp32.npz")
+    for level in (2, 3):
+        library = a_library(level).model_copy(update={"kernels": kernels})
+        model = model.with_library("rv64gc", library, a_check(level))
+    assert model.files()["kernels-fp32.npz"] == kernels.sha256
+    made = choice.with_fewer_samples(model, tmp_path, 2)
+    with np.load(tmp_path / "kernels-fp32.npz") as arrays:
+        assert arrays["out:y"].shape == (2, 1, 2)
+    shorter = record(tmp_path, "kernels-fp32.npz")
+    assert [one.kernels for one in made.libraries["rv64gc"].values()] == [shorter, shorter]
+
+
 def test_a_sequence_is_kept_whole(tmp_path: Path) -> None:
     state = State(feeds=(Feed(input="x", output="y"),), steps=8)
     made = choice.with_fewer_samples(with_samples(tmp_path, 1, state), tmp_path, 9)

@@ -335,8 +335,10 @@ def _model(manifest: ModelManifest, folder: Path, target: Target, samples: int) 
     relative = place.folder_of(manifest.model, manifest.batch, Path("models")).as_posix()
     into = folder / relative
     into.mkdir(parents=True)
-    executed = [artifact.file for _, artifact in runtimes.executed(manifest, target)]
+    artifacts = [artifact for _, artifact in runtimes.executed(manifest, target)]
+    own = [a.reference for a in artifacts if a.reference is not None]
     labels = [] if manifest.labels is None else [manifest.labels]
+    executed = [*(artifact.file for artifact in artifacts), *own]
     for file in (manifest.samples, *manifest.references.values(), *executed, *labels):
         (into / file.file).parent.mkdir(exist_ok=True)
         try:

@@ -13,7 +13,7 @@ from toolchain import runtimes
 from toolchain.core.errors import UsageError
 from toolchain.core.store import Store, digest_of
 from toolchain.models import manifest as model_manifest
-from toolchain.models.manifest import ModelManifest
+from toolchain.models.manifest import Library, ModelManifest
 from toolchain.models.samples_file import INPUT, OUTPUT
 from toolchain.targets import Target
 
@@ -197,13 +197,28 @@ def with_fewer_samples(manifest: ModelManifest, folder: Path, inferences: int) -
     samples = manifest.samples
     if not kept or kept * manifest.batch >= samples.count:
         return manifest
-    for file in (samples, *manifest.references.values()):
-        _shorten(folder / file.file, kept, manifest.batch)
+    own = [one.kernels for of in manifest.libraries.values() for one in of.values() if one.kernels]
+    for name in {file.file for file in (samples, *manifest.references.values(), *own)}:
+        _shorten(folder / name, kept, manifest.batch)
     record = model_manifest.record
+
+    def shortened(library: Library) -> Library:
+        if library.kernels is None:
+            return library
+        return library.model_copy(update={"kernels": record(folder, library.kernels.file)})
+
+    libraries = {
+        target: {name: shortened(one) for name, one in of.items()}
+        for target, of in manifest.libraries.items()
+    }
     fewer = {**record(folder, samples.file).model_dump(), "count": kept * manifest.batch}
     references = {name: record(folder, f.file) for name, f in manifest.references.items()}
     return manifest.model_copy(
-        update={"samples": samples.model_copy(update=fewer), "references": references}
+        update={
+            "samples": samples.model_copy(update=fewer),
+            "references": references,
+            "libraries": libraries,
+        }
     )
 
 

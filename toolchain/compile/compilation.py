@@ -16,6 +16,7 @@ from pathlib import Path
 
 from toolchain.compile.compilation_request import (
     COMPILE,
+    KERNELS,
     OBJECTS,
     CompilationRequest,
     TileRecord,
@@ -354,7 +355,7 @@ def _link(made: Path, objects: store.Entry, linker: Linker, progress: Progress) 
     linker.link(files, output, progress)
     if not output.is_file() or output.stat().st_size == 0:
         raise ModelError("the linker made no library", detail=f"expected {output.name}")
-    for name in (CHECK, TUNED):
+    for name in (CHECK, TUNED, *({KERNELS} & objects.files.keys())):
         (made / name).write_bytes(objects.file(name).read_bytes())
 
 
@@ -362,19 +363,19 @@ def _publish(plan: LibraryPlan, where: store.Store, entry: store.Entry) -> Model
     """Copy the library beside the model, then name it in the manifest."""
     folder = plan.folder
     name = f"{plan.target.name}/{variants.library(plan.variant, plan.opt_level)}.so"
-    place = folder / name
-    digest = entry.files[LIBRARY]
+    kernels = f"kernels-{plan.variant}.npz" if KERNELS in entry.files else ""
     # Several compiles of one model may end at once; each adds its line to the same manifest.
     with where.locked(store.digest_of(["manifest", str(folder.resolve())])):
-        if not place.is_file() or store.digest_file(place) != digest:
-            with store.explain_no_space(folder):
-                store.write_atomically(place, entry.file(LIBRARY).read_bytes())
+        _copy(entry, LIBRARY, folder / name)
+        if kernels:
+            _copy(entry, KERNELS, folder / kernels)
         library = Library(
             **manifest.record(folder, name).model_dump(),
             opt_level=plan.opt_level,
             variant=plan.variant,
             tvm=plan.compiler.version,
             tuned=int(json.loads(entry.file(TUNED).read_bytes())["functions"]),
+            kernels=manifest.record(folder, kernels) if kernels else None,
         )
         check = Check.model_validate_json(entry.file(CHECK).read_bytes())
         present = ModelManifest.load(folder)
@@ -382,3 +383,11 @@ def _publish(plan: LibraryPlan, where: store.Store, entry: store.Entry) -> Model
         if updated != present:
             updated.save(folder)
     return updated
+
+
+def _copy(entry: store.Entry, name: str, place: Path) -> None:
+    """A file of an entry to a place, if it isn't there yet."""
+    if place.is_file() and store.digest_file(place) == entry.files[name]:
+        return
+    with store.explain_no_space(place.parent):
+        store.write_atomically(place, entry.file(name).read_bytes())

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolchain.compile import forked_worker
-from toolchain.compile.compilation_request import OBJECTS, CompilationRequest, Compiled
+from toolchain.compile.compilation_request import KERNELS, OBJECTS, CompilationRequest, Compiled
 from toolchain.compile.forked_worker import run_forked
 from toolchain.convert import parity
 from toolchain.core.errors import EdgewrightError, ModelError
@@ -84,6 +84,8 @@ def compile_objects(request: CompilationRequest, progress: Progress) -> Compiled
         progress(f"with tiles that tuning found: {made.tuned} functions")
     if made.unscheduled:
         progress(f"without a schedule of ours: {', '.join(made.unscheduled)}")
+    if network.in_integers and request.exact is not None:
+        shutil.copyfile(request.exact, folder / KERNELS)
     (folder / "check.json").write_text(check.model_dump_json(exclude_none=True))
     (folder / "tuned.json").write_text(json.dumps({"functions": made.tuned}))
     return made

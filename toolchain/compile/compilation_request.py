@@ -22,6 +22,7 @@ from toolchain.core.worker import Job, Progress
 from toolchain.formats.state import State
 
 OBJECTS = "objects"  # the folder of object files, in the one that a compilation fills
+KERNELS = "kernels.npz"  # what reference kernels gave, where the library has their arithmetic
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -52,7 +53,8 @@ class CompilationRequest:
         opt_level: 0 to 3.
         tuned: tiles by workload.
         check_in_parallel: whether to compile for this machine and the target side by side.
-        folder: takes `objects/`, `check.json` and `tuned.json`.
+        folder: takes `objects/`, `check.json`, `tuned.json`, and KERNELS where the network is
+            imported in integers.
         state: of the network.
         careful: whether to try in copies of the process what took one down.
     """

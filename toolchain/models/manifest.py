@@ -129,15 +129,16 @@ class Library(File):
     Attributes:
         opt_level: what our pipeline did.
         variant: of the network, as `variants` names them.
-        tvm: version of TVM that compiled it; only the runtime of the same version runs it. Cards of
-            before this was recorded have none.
+        tvm: version of TVM that compiled it; only the runtime of the same version runs it.
         tuned: how many of its functions have tiles that tuning found.
+        kernels: what TensorFlow Lite's reference kernels gave, where it has their arithmetic.
     """
 
     opt_level: Annotated[int, Field(ge=0, le=3)]
     variant: str = PLAIN
     tvm: str = "unknown"
     tuned: Annotated[int, Field(ge=0)] = 0
+    kernels: File | None = Field(default=None, exclude_if=lambda kernels: kernels is None)
 
 
 class VariantPart(_Part):
@@ -306,9 +307,7 @@ class ModelManifest(_Part):
                 "libraries": {},
                 "checks": [c for c in self.checks if c.opt_level is None and c.variant == PLAIN],
                 "artifacts": {},
-                "missing": {
-                    key: why for key, why in self.missing.items() if key in (TFLITE, GRAPH)
-                },
+                "missing": {k: why for k, why in self.missing.items() if k in (TFLITE, GRAPH)},
             }
         )
 
@@ -316,8 +315,7 @@ class ModelManifest(_Part):
         """The manifest that goes into a bundle: the same whatever else was compiled here.
 
         Args:
-            target: the device's; libraries of others are left out, and so are checks of libraries,
-                which are about this machine's.
+            target: the device's; libraries of others are left out, and checks of libraries.
         """
         kept = self._artifacts(lambda a: a.target in (None, target))
         sent = {n: [a.model_copy(update={"check": None}) for a in of] for n, of in kept.items()}
@@ -331,6 +329,7 @@ class ModelManifest(_Part):
 
     def files(self) -> dict[str, str]:
         """Every file that the manifest names and its sha256."""
+        libraries = [library for levels in self.libraries.values() for library in levels.values()]
         parts: list[File] = [
             *([] if self.onnx is None else [self.onnx]),
             *([] if self.labels is None else [self.labels]),
@@ -338,7 +337,8 @@ class ModelManifest(_Part):
             *self.tflite.values(),
             *self.graphs.values(),
             *self.references.values(),
-            *(library for levels in self.libraries.values() for library in levels.values()),
+            *libraries,
+            *(library.kernels for library in libraries if library.kernels is not None),
             *(artifact for of in self.artifacts.values() for artifact in of),
         ]
         return {part.file: part.sha256 for part in parts}

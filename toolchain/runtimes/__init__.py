@@ -36,6 +36,7 @@ class Artifact:
         inputs: the manifest's names of inputs, in the order that the file has them; None where it
             is the manifest's own.
         outputs: the same of outputs.
+        reference: what it should give for the samples, where that isn't what its variant's is.
     """
 
     variant: str
@@ -44,6 +45,7 @@ class Artifact:
     file: File
     inputs: Sequence[str] | None = None
     outputs: Sequence[str] | None = None
+    reference: File | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ class Tvm(Runtime):
                 opt_level=library.opt_level,
                 target=target,
                 file=library,
+                reference=library.kernels,
             )
             for _, library in sorted(manifest.libraries.get(target, {}).items())
         ]
