@@ -26,6 +26,8 @@ from toolchain import targets
 from toolchain.core.errors import InventoryError
 from toolchain.targets import boards
 
+# what `python` is of a device that has none
+NO_PYTHON = "none"
 # the one key at the top of the file
 TOP = "all"
 # Variables of Ansible that change nothing of what we do; the user's own playbooks may need them.
@@ -71,6 +73,7 @@ Address = Annotated[
     ),
 ]
 User = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}\$?$")]
+Python = Annotated[str, StringConstraints(pattern=rf"^(3(\.\d{{1,2}})?|{NO_PYTHON})$")]
 Root = Annotated[Text, AfterValidator(_rooted)]
 LocalPath = Annotated[Text, AfterValidator(_not_an_option)]
 
@@ -86,8 +89,8 @@ class Block(_Strict):
     board: str | None = Field(
         None, description="a board of boards.toml, whose target it has when none is given"
     )
-    python: Annotated[str, StringConstraints(pattern=r"^3(\.\d{1,2})?$")] = Field(
-        "3", description="which of the device's Pythons to use, in quotes: python3, python3.12"
+    python: Python = Field(
+        "3", description="which of the device's Pythons to use, in quotes: 3, 3.12; or none"
     )
     root: Root = Field("~/edgewright", description="the folder of ours on the device")
     emulated: bool = Field(False, description="its times are not a real device's")

@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from deploy.release import deployment
-from deploy.release.agent_session import Session, open_session
+from deploy.release.agent_session import Session
+from deploy.release.shell.sessions import open_session
 from deploy.ssh.connection import Connection
 from toolchain.core.errors import DeviceRefused, EdgewrightError
 
@@ -45,11 +46,16 @@ def exclusive(conn: Connection, what: str, say: Say, *, quiet: bool) -> Iterator
         quiet: wait until nobody holds the device and it has little else to do.
 
     Raises:
-        DeviceRefused: someone else is at work there, or it did not become calm.
+        DeviceRefused: it has no Python, someone else is at work there, or it did not become calm.
         ConnectionFailed: the link dropped.
     """
     until = time.monotonic() + PATIENCE_S
     with open_session(conn) as session:
+        if conn.without_python:
+            raise DeviceRefused(
+                f"{conn.device.name}: the device has no Python, and {what} needs one there",
+                resolution="there: apt-get install python3 python3-numpy; then deploy again",
+            )
         while quiet and (holder := session.inspect().holder) is not None:
             _wait(conn.device.name, f"{holder} holds the device", until, say)
         session.lock(f"{what} by {deployment.whoami()}")

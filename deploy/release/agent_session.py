@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,8 +26,7 @@ from deploy.release.agent_answers import (
     SwitchedBack,
     Undone,
 )
-from deploy.ssh.connection import Connection
-from deploy.ssh.remote_process import RemoteProcess, python
+from deploy.ssh.remote_process import RemoteProcess
 from toolchain.bundle.assemble import File
 from toolchain.core.errors import ConnectionFailed, DeviceRefused, ReleaseError
 from toolchain.core.signing import Seal
@@ -53,7 +51,6 @@ MODULES = (
 # what the agent shares with the runner, from the runner's package
 RUNNER = Path(__file__).parents[1] / "runner" / "edgewright_runner"
 SHARED = ("emulation",)
-LIFETIME = 6 * 3600.0
 # a deployer that vanished without a word keeps the lock for so long
 IDLE = 180.0
 PING_EVERY = 60.0
@@ -244,12 +241,7 @@ class Session:
     def _answer(self, kind: type[T], limit: float) -> T:
         line = self._process.line(within=limit)
         if line is None:
-            self._process.wait()
-            raise ConnectionFailed(
-                f"{self.name}: the deployment's program on the device ended",
-                detail=self._process.errors(),
-                resolution="run the same command again; the device still runs what it ran before",
-            )
+            raise self._ended()
         try:
             reply = Reply.model_validate_json(line)
             if reply.failed is None:
@@ -265,36 +257,13 @@ class Session:
             f"{self.name}: {failed.brief}", detail=failed.detail, resolution=failed.resolution
         )
 
-
-@contextmanager
-def open_session(conn: Connection) -> Iterator[Session]:
-    """Start the agent; it ends with the block.
-
-    Raises:
-        DeviceRefused: the device has no Python 3, or one that does not run the agent.
-        ConnectionFailed: the link dropped.
-    """
-    device = conn.device
-    command = python(device.python, "-E", "-u", "-c", BOOT, device.root, str(IDLE))
-    with conn.start(command, limit=LIFETIME) as process:
-        session = Session(device.name, process)
-        try:
-            session.begin()
-        except ConnectionFailed as error:
-            if process.ended_with(127):
-                raise DeviceRefused(
-                    f"{device.name}: the device has no Python 3",
-                    resolution="there: apt-get install python3 python3-numpy",
-                ) from error
-            if process.ended():
-                raise DeviceRefused(
-                    f"{device.name}: its Python does not run our program",
-                    detail=process.errors(),
-                    resolution="log in there and see whether python3 runs; it must be 3.8 or newer",
-                ) from error
-            raise
-        yield session
-        session.end()
+    def _ended(self) -> ConnectionFailed:
+        self._process.wait()
+        return ConnectionFailed(
+            f"{self.name}: the deployment's program on the device ended",
+            detail=self._process.errors(),
+            resolution="run the same command again; the device still runs what it ran before",
+        )
 
 
 def sources() -> bytes:

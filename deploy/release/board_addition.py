@@ -18,7 +18,7 @@ from deploy.inventory import reading
 from deploy.inventory.reading import Device
 from deploy.inventory.schema import Vars
 from deploy.release import preflight
-from deploy.release.preflight import DeviceFacts
+from deploy.release.probed_facts import DeviceFacts
 from deploy.ssh import connection
 from deploy.ssh.host_key_policy import UnknownHostKeyError
 from toolchain import targets

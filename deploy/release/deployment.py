@@ -19,9 +19,10 @@ from deploy.inventory.program import Program
 from deploy.inventory.reading import Device
 from deploy.release import preflight, wheel_compatibility
 from deploy.release.agent_answers import SelfCheck
-from deploy.release.agent_session import AGENT, Session, open_session
+from deploy.release.agent_session import AGENT, Session
 from deploy.release.plan import Installed, Outcome, Plan, RolledBack, make_plan
-from deploy.release.preflight import DeviceFacts
+from deploy.release.probed_facts import DeviceFacts
+from deploy.release.shell.sessions import open_session
 from deploy.ssh.connection import Connection
 from toolchain.bundle import assemble
 from toolchain.bundle.assemble import Manifest
@@ -35,8 +36,7 @@ from toolchain.core.errors import (
     UsageError,
 )
 
-KEEP, TRIES = 3, 2
-CONFIRM_WITHIN = 60.0
+KEEP, TRIES, CONFIRM_WITHIN = 3, 2, 60.0
 
 Say = Callable[[str], None]
 
@@ -92,7 +92,7 @@ def releases(conn: Connection) -> list[Installed]:
     """The complete releases on a device, oldest first.
 
     Raises:
-        DeviceRefused: it has no Python.
+        DeviceRefused: its Python does not run our program.
         ConnectionFailed: the link dropped.
     """
     with open_session(conn) as session:
@@ -262,8 +262,8 @@ def _apply(
         try:
             if installed is None:
                 sent = _send(conn, session, folder, manifest, now.replaces, say)
-                installed = _install(session, folder, say)
-            say("checking that packages import and models load")
+                installed = _install(session, folder, manifest, say)
+            say("checking that it works there" if manifest.wheels else "comparing every file")
             program = (AGENT / "programs" / "selfcheck.py").read_text()
             checked = session.check(installed, program, assemble.artifacts(folder, manifest))
             if now.folder is None:
@@ -337,8 +337,8 @@ def _send(
     return sent
 
 
-def _install(session: Session, folder: Path, say: Say) -> str:
-    say("installing the wheels")
+def _install(session: Session, folder: Path, manifest: Manifest, say: Say) -> str:
+    say("laying it out, and installing its wheels" if manifest.wheels else "laying it out")
     release = session.assemble((folder / assemble.MANIFEST).read_text())
     session.install(release)
     return release

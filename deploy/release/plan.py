@@ -13,6 +13,10 @@ from deploy.inventory.program import NONE, Program
 from deploy.release.agent_answers import Inspection
 from toolchain.bundle.assemble import Manifest
 
+INSTALLATION = (
+    "make its venv and install its wheels",
+    "check that its packages import and its models load",
+)
 Action = Literal["install", "switch", "unchanged"]
 
 
@@ -152,18 +156,19 @@ def make_plan(host: str, state: Inspection, manifest: Manifest, program: Program
         payload=sum(u.size - u.offset for u in uploads),
         total=manifest.payload_size(),
         busy=state.holder or "",
-        steps=_steps(action, manifest.release[:16], running, state.root, uploads, program),
+        steps=_steps(action, manifest, running, state.root, uploads, program),
     )
 
 
 def _steps(
     action: Action,
-    release: str,
+    manifest: Manifest,
     running: str | None,
     root: str,
     uploads: tuple[Upload, ...],
     program: Program,
 ) -> tuple[str, ...]:
+    release = manifest.release[:16]
     if action == "unchanged":
         return (f"{release} runs already: nothing to send",)
     switch = f"switch from {running or 'nothing'} to {release}"
@@ -172,8 +177,7 @@ def _steps(
     return (
         *_sent(uploads),
         f"lay out {root}/releases/{release}",
-        "make its venv and install its wheels",
-        "check that its packages import and its models load",
+        *(INSTALLATION if manifest.wheels else ("compare every file with the bundle's",)),
         switch,
         *program.steps(),
     )

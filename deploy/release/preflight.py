@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from packaging.version import InvalidVersion, Version
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deploy.inventory.reading import Device
-from deploy.release import wheel_compatibility
-from deploy.release.agent_session import Session, open_session
+from deploy.inventory.schema import NO_PYTHON
+from deploy.release import probed_facts, wheel_compatibility
+from deploy.release.agent_session import Session
+from deploy.release.probed_facts import DeviceFacts
+from deploy.release.shell.sessions import open_session
 from deploy.release.wheel_compatibility import Content
 from deploy.ssh.connection import Connection
 from toolchain import targets
 from toolchain.bundle import assemble, by_python
 from toolchain.bundle.assemble import Manifest, Requires
 from toolchain.core.errors import DeviceRefused
-from toolchain.targets import compatible_programs, instruction_sets
+from toolchain.targets import instruction_sets
 from toolchain.targets.catalogue import Target
-from toolchain.targets.instruction_sets import Kernel
 from toolchain.wheels.recipe import PYTHON_SINCE
 
 CLOCK_TOLERANCE = 24 * 3600.0
@@ -37,60 +36,6 @@ UNPACKED = 4
 FILES_NEEDED = 4000
 # of libstdc++ in the first system with that glibc: see targets.LOWEST_GLIBC
 LOWEST_GLIBCXX = "3.4.30"
-CPU_NAMES = ("model name", "uarch", "hardware")  # keys of /proc/cpuinfo
-
-
-class _Said(BaseModel):
-    """What the agent says that is a fact as it stands."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    machine: str
-    bits: int
-    kernel: str
-    hostname: str
-    os: str
-    python: str
-    implementation: str
-    abiflags: str
-    multiarch: str
-    libc: str
-    glibc: str
-    glibcxx: str
-    modules: dict[str, str | None]
-    venv: bool
-    pip: bool
-    root: str
-    strangers: list[str]
-    disk_free: int
-    files_free: int
-    writable: bool
-    executable: bool
-    ram: int
-    cores: int
-    board: str
-    governor: str
-    temperature: float | None
-    emulation: str
-
-
-class _Answer(_Said):
-    """The agent's answer: `deploy.agent.facts`."""
-
-    hwcap: int
-    hwcap2: int
-    cpuinfo: dict[str, str]
-    time: float
-
-
-class DeviceFacts(_Said):
-    """What a device is. Sizes in bytes; an empty text is what could not be read."""
-
-    name: str
-    cpu: str
-    isa: list[str]
-    emulated: bool
-    clock_offset: float
 
 
 def probe(conn: Connection, *, modules: Sequence[str] = ("numpy",)) -> DeviceFacts:
@@ -117,73 +62,26 @@ def ask(session: Session, device: Device, *, modules: Sequence[str]) -> DeviceFa
     """
     before = time.time()
     answer = session.look(modules)
-    return read_facts(device, answer, before=before, after=time.time())
+    return probed_facts.read_facts(device, answer, before=before, after=time.time())
 
 
 def met(session: Session, device: Device, bundle: Path) -> tuple[DeviceFacts, Path]:
-    """What a device is, and which of a bundle's folders it is sent: that for its Python.
+    """What a device is, and which of a bundle's folders it is sent: that for its Python, or none.
 
     Raises:
-        DeviceRefused: its answer can't be read.
+        DeviceRefused: its answer can't be read, or it has no Python and nothing runs without.
         BuildError: the bundle can't be used.
         ConnectionFailed: the link dropped.
     """
     facts = ask(session, device, modules=assemble.load(bundle).requires.modules)
-    return facts, by_python.fitting(bundle, facts.python)
-
-
-def read_facts(device: Device, answer: Any, *, before: float, after: float) -> DeviceFacts:
-    """The facts in the agent's answer.
-
-    Args:
-        device: whose they are.
-        answer: what the agent said.
-        before: this machine's clock when it was asked, in seconds.
-        after: the same when the answer had come.
-
-    Raises:
-        DeviceRefused: the answer can't be read.
-    """
-    try:
-        found = _Answer.model_validate(answer)
-        # 32-bit programs may run under a 64-bit kernel, whose name uname gives
-        machine = compatible_programs.machine_of(found.machine, found.bits)
-        found = found.model_copy(update={"machine": machine})
-        # The device read its clock somewhere between the two moments.
-        offset = min((found.time - before, found.time - after), key=abs)
-        offset = 0.0 if before <= found.time <= after else offset
-        cpu = _cpu_of(found)
-        return DeviceFacts(
-            **found.model_dump(exclude={"hwcap", "hwcap2", "cpuinfo", "time"}),
-            **cpu,
-            name=device.name,
-            clock_offset=round(offset, 3),
-            emulated=device.emulated or bool(found.emulation),
-        )
-    except ValidationError as error:
+    own = by_python.fitting(bundle, facts.python)
+    if facts.python == NO_PYTHON and own == bundle:
         raise DeviceRefused(
-            f"{device.name}: its answer to what it is can't be read",
-            detail=f"{str(answer)[:300]}\n{error}",
-        ) from error
-
-
-def _cpu_of(found: _Answer) -> dict[str, Any]:
-    """A CPU's name and its extensions, by what the kernel says."""
-    kernel = Kernel(
-        machine=found.machine,
-        release=found.kernel,
-        hwcap=found.hwcap,
-        hwcap2=found.hwcap2,
-        cpuinfo=found.cpuinfo,
-    )
-    if instruction_sets.of_another_machine(kernel):
-        kernel = replace(kernel, cpuinfo={})
-    known = instruction_sets.of_machine(found.machine)
-    names = (kernel.cpuinfo.get(key) for key in CPU_NAMES)
-    return {
-        "cpu": next(filter(None, names), found.board),
-        "isa": sorted(known.extensions(kernel) if known else instruction_sets.named(kernel)),
-    }
+            f"{device.name}: the device has no Python, and nothing of this runs without",
+            resolution="there: apt-get install python3 python3-numpy; or send what programs in C "
+            "use: a network for TensorFlow Lite, and --library",
+        )
+    return facts, own
 
 
 def space_needed(manifest: Manifest) -> int:
@@ -236,8 +134,12 @@ def problems(facts: DeviceFacts, manifest: Manifest, needed: int) -> list[tuple[
         what = f"the device is {facts.machine}, the bundle is for {requires.machine}"
         return [(what, _another_target(facts))]
     return [
-        *_python(
-            facts, requires, has_pip=any(w.startswith("wheels/pip-") for w in manifest.wheels)
+        *(
+            []
+            if facts.python == NO_PYTHON
+            else _python(
+                facts, requires, has_pip=any(w.startswith("wheels/pip-") for w in manifest.wheels)
+            )
         ),
         *_libraries(facts, requires),
         *_cpu(facts, requires),
@@ -276,6 +178,9 @@ def fitting(facts: DeviceFacts) -> list[Target]:
 
 
 def _python(facts: DeviceFacts, requires: Requires, *, has_pip: bool) -> list[tuple[str, str]]:
+    if facts.python == NO_PYTHON:
+        return [("it has no Python", "there: apt-get install python3"),
+                ("it has no numpy", "there: apt-get install python3-numpy")]  # fmt: skip
     reasons = []
     lowest = requires.python
     if _older(facts.python, lowest):
@@ -317,6 +222,8 @@ def _python(facts: DeviceFacts, requires: Requires, *, has_pip: bool) -> list[tu
 def _libraries(facts: DeviceFacts, requires: Requires) -> list[tuple[str, str]]:
     reasons = []
     upgrade = "use a newer release of its distribution"
+    if requires.glibc == "0":
+        return []  # networks alone, no code
     if facts.libc != "glibc":
         reasons.append((
             f"its C library is {facts.libc or 'not glibc'}",
@@ -326,6 +233,8 @@ def _libraries(facts: DeviceFacts, requires: Requires) -> list[tuple[str, str]]:
         reasons.append((
             f"its glibc is {facts.glibc}, the wheels need {requires.glibc}", upgrade
         ))  # fmt: skip
+    if requires.glibcxx == "0":
+        return reasons
     if not facts.glibcxx:
         reasons.append(("it has no libstdc++", "there: apt-get install libstdc++6"))
     elif _older(facts.glibcxx, requires.glibcxx):

@@ -6,9 +6,9 @@ import base64
 import binascii
 from collections.abc import Sequence
 
-from deploy.release.agent_session import open_session
 from deploy.release.deployment import folder_of, whoami
 from deploy.release.plan import Removed, Trusted
+from deploy.release.shell.sessions import open_session
 from deploy.ssh.connection import Connection
 from deploy.ssh.known_hosts import fingerprint
 from toolchain.core import signing
@@ -40,7 +40,7 @@ def trusted(conn: Connection) -> Trusted:
     """The keys whose releases a device takes; none means that it takes any.
 
     Raises:
-        DeviceRefused: it has no Python.
+        DeviceRefused: its Python does not run our program.
         ConnectionFailed: the link dropped.
     """
     with open_session(conn) as session:

@@ -11,7 +11,7 @@ from pathlib import Path
 from deploy.release import deployment, preflight, removal
 from deploy.release.fleet import Attempt, Done, Work
 from deploy.release.plan import Installed, Outcome, Plan, Removed, RolledBack, Trusted, Trusting
-from deploy.release.preflight import DeviceFacts
+from deploy.release.probed_facts import DeviceFacts
 from toolchain.bundle import assemble, by_python
 from toolchain.core.errors import ConnectionFailed, DeviceRefused, OutcomeUnknown, ReleaseError
 

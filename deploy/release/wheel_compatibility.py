@@ -134,7 +134,7 @@ def _lie(archive: zipfile.ZipFile, owner: str, tags: frozenset[Tag]) -> str:
 
 def problems(contents: tuple[Content, ...], device: Runs) -> list[Problem]:
     """What a device can't run: what is wrong, and what to do about it."""
-    supported = _supported(device)
+    supported = _supported(device) if any(c.tags for c in contents) else set()
     wrong = []
     unserved = _unserved(contents, supported)
     for content in (one for one in contents if _project(one) not in unserved):

@@ -36,6 +36,7 @@ class _Release(BaseModel):
     release: str
     target: str
     models: list[BundledModel]
+    wheels: list[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,11 @@ def deployed(conn: Connection, host: str, root: str, name: str, batch: int) -> D
             detail=str(error),
             resolution=f"deploy again: {deploy}",
         ) from error
+    if release.wheels == []:
+        raise BenchError(
+            f"the release on {host} is one for a device without Python, and run needs one there",
+            resolution=f"there: apt-get install python3 python3-numpy; then {deploy}",
+        )
     entry = _entry(release.models, host, name, batch)
     if not entry.executables:
         raise BenchError(

@@ -19,6 +19,7 @@ import paramiko
 from fabric import Connection as FabricConnection
 
 from deploy.inventory.reading import Device
+from deploy.inventory.schema import NO_PYTHON
 from deploy.ssh import login, rsync_transfer, stream_transfer
 from deploy.ssh.remote_process import BEGINS, RemoteProcess
 from deploy.ssh.sftp_transfer import SftpWrites, piece_bytes
@@ -57,6 +58,8 @@ class Connection:
         self._sftp: paramiko.SFTPClient | None = None
         self._sftp_piece = 0
         self._without_sftp = False
+        # found out by who first starts one there
+        self.without_python = device.python == NO_PYTHON
         self._without_rsync = rsync_transfer.here() is None
 
     def run(
@@ -192,6 +195,7 @@ class Connection:
         if (
             basis is not None
             and not self._without_rsync
+            and not self.without_python
             and local.stat().st_size >= rsync_transfer.FROM
         ):
             sent = self._push_rsync(local, part, basis, resume=resume, report=report)
@@ -264,6 +268,16 @@ class Connection:
         self, local: Path, remote: str, part: str, resume: bool, report: Callable[[int], None]
     ) -> int:
         """`push` for a device that has no sftp-server."""
+        if self.without_python:
+            brief = f"{self.device.name}: {local.name} could not be written"
+            return stream_transfer.push_by_shell(
+                local,
+                remote,
+                resume=resume,
+                start=lambda args: self.start(args, limit=TRANSFER_STALL),
+                report=report,
+                brief=brief,
+            )
         size = local.stat().st_size
         brief = f"{self.device.name}: {local.name} could not be written"
         command = stream_transfer.command(self.device.python, part, remote, size, resume=resume)

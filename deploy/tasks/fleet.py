@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         Trusted,
         Trusting,
     )
-    from deploy.release.preflight import DeviceFacts
+    from deploy.release.probed_facts import DeviceFacts
 
 FLEET_HELP = options.help_of(Fleet) | {"json": JSON}
 ORDERED_HELP = options.help_of(OrderedFleet) | {"json": JSON}

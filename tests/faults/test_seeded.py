@@ -208,7 +208,7 @@ SEEDS = {
         test="tests/unit/test_ownership.py", only="refused",
     ),
     "a home's json.py imported by the agent": Seed(
-        file="deploy/release/agent_session.py", good='python(device.python, "-E", "-u"',
+        file="deploy/release/shell/sessions.py", good='python(device.python, "-E", "-u"',
         bad='python(device.python, "-u"', test="tests/unit/test_agent_session.py", only="home",
     ),
     "a home's json.py imported by the self-check": Seed(

@@ -13,9 +13,10 @@ import pytest
 
 from deploy.release import deployment, fleet, rollout
 from deploy.release.agent_answers import SwitchedBack
-from deploy.release.agent_session import Session, open_session
+from deploy.release.agent_session import Session
 from deploy.release.fleet import Limits
 from deploy.release.plan import Outcome
+from deploy.release.shell.sessions import open_session
 from deploy.ssh import connection
 from tests.support.bundles import make_bundle
 from tests.support.sshd import Sshd, deploy, processes_with, wait_until

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.release import deployment, preflight
-from deploy.release.agent_session import open_session
+from deploy.release.shell.sessions import open_session
 from deploy.ssh import connection
 from tests.support.bundles import make_bundle, noise
 from tests.support.sshd import Sshd, deploy, processes_with, wait_until

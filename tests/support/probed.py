@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.inventory.reading import Device
-from deploy.release import preflight
+from deploy.release import probed_facts
 
 
 def riscv(letters: str) -> int:
@@ -29,5 +29,5 @@ ANSWER: dict[str, Any] = {
 }  # fmt: skip
 
 
-def device_facts(**changes: object) -> preflight.DeviceFacts:
-    return preflight.read_facts(DEVICE, {**ANSWER, **changes}, before=99.0, after=101.0)
+def device_facts(**changes: object) -> probed_facts.DeviceFacts:
+    return probed_facts.read_facts(DEVICE, {**ANSWER, **changes}, before=99.0, after=101.0)

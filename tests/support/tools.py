@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,12 @@ def install(tool: str, command: str, folder: Path) -> Path:
         pytest.skip(f"{tool} can't be had: {error.brief} ({error.detail})")
 
 
+def pins(tool: str) -> list[dict[str, Any]]:
+    """The packages of a tool."""
+    found: list[dict[str, Any]] = json.loads(PINS.read_text())[tool]
+    return found
+
+
 def unpack(tool: str, command: str, folder: Path) -> Path:
     """A folder for PATH in which that command of a tool is.
 
@@ -40,11 +47,11 @@ def unpack(tool: str, command: str, folder: Path) -> Path:
     Raises:
         LockError: this machine's mirror does not have it.
     """
-    pins = [Pinned(**entry) for entry in json.loads(PINS.read_text())[tool]]
-    for number, pin in enumerate(pins):
+    packages = [Pinned(**entry) for entry in pins(tool)]
+    for number, pin in enumerate(packages):
         fetch.unpack(pin, Store(), folder / str(number))
     libraries = ":".join(
-        str(folder / str(n) / "usr/lib/x86_64-linux-gnu") for n in range(len(pins))
+        str(folder / str(n) / "usr/lib/x86_64-linux-gnu") for n in range(len(packages))
     )
     programs = folder / "bin"
     programs.mkdir()

@@ -13,7 +13,8 @@ import pytest
 
 from deploy.inventory.reading import Device
 from deploy.release import agent_session, deployment
-from deploy.release.agent_session import Session, open_session
+from deploy.release.agent_session import Session
+from deploy.release.shell.sessions import open_session
 from deploy.ssh.connection import Connection
 from deploy.ssh.remote_process import RemoteProcess
 from toolchain.core.errors import ConnectionFailed, DeviceRefused, ReleaseError
@@ -59,6 +60,7 @@ class Started:
             name="board", host="board", target="rv64gc", python=version, root=str(home / "root")
         )
         self.home = home
+        self.without_python = False
 
     def start(self, args: list[str], *, limit: float) -> LocalProcess:
         """Start a command."""

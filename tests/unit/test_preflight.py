@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy.agent import facts as facts_program
-from deploy.release import preflight
+from deploy.release import preflight, probed_facts
 from tests.support.probed import ANSWER, DEVICE, device_facts, riscv
 from toolchain.bundle.assemble import Manifest
 from toolchain.core.errors import DeviceRefused
@@ -139,14 +139,14 @@ def test_the_clock_is_judged_by_the_time_the_answer_took() -> None:
 def test_an_answer_that_is_none_is_refused() -> None:
     for answer in (None, "", "hello", {}, [], [1], {"time": "x"}, {**ANSWER, "more": 1}):
         with pytest.raises(DeviceRefused, match="can't be read"):
-            preflight.read_facts(DEVICE, answer, before=0, after=1)
+            probed_facts.read_facts(DEVICE, answer, before=0, after=1)
 
 
 def test_the_facts_of_this_machine(tmp_path: Path) -> None:
     root = tmp_path / "not" / "there"
     found = facts_program.facts(str(root), ["json", "no_such_module"])
     # as it comes over the link
-    facts = preflight.read_facts(DEVICE, json.loads(json.dumps(found)), before=0, after=10**10)
+    facts = probed_facts.read_facts(DEVICE, json.loads(json.dumps(found)), before=0, after=10**10)
     assert facts.python == platform.python_version()
     assert facts.machine == platform.machine()
     assert facts.multiarch == (sysconfig.get_config_var("MULTIARCH") or "")

@@ -106,7 +106,7 @@ BELOW = {
         "workstation",
     },
     "tuning": {"compile", "core", "models", "targets"},
-    "library": {"core", "lock", "targets", "wheels"},
+    "library": {"core", "lock", "runtimes", "targets", "wheels"},
     "bundle": {"core", "library", "lock", "models", "runtimes", "targets", "wheels"},
     "publication": {"core", "lock", "runtimes", "shared_cache", "targets", "wheels"},
     "results": {"core", "models"},

@@ -234,13 +234,13 @@ def make(
         bundled = [_model(manifest, folder, target, samples) for manifest in models]
         _runner(folder / "runner", target)
         (folder / "requirements.txt").write_text(wheels.requirements(folder / "wheels"))
-        files = _files(folder)
+        files_there = files(folder)
         fields: dict[str, object] = {
             "schema_version": 1,
             "target": target.name,
             "requires": requires.model_dump(),
-            "files": [f.model_dump() for f in files],
-            "wheels": [f.path for f in files if f.path.startswith("wheels/")],
+            "files": [f.model_dump() for f in files_there],
+            "wheels": [f.path for f in files_there if f.path.startswith("wheels/")],
             "requirements": "requirements.txt",
             "models": [m.model_dump() for m in bundled],
             "runner": "runner",
@@ -251,7 +251,7 @@ def make(
     return final
 
 
-def _files(folder: Path) -> list[File]:
+def files(folder: Path) -> list[File]:
     """All files of a bundle's folder, as its manifest names them."""
     return [
         File(path=p.relative_to(folder).as_posix(), sha256=digest_file(p), size=p.stat().st_size)

@@ -2,6 +2,8 @@
 
 The bundle of a target has those for every Python; beside it stands one for each of them, made of
 the same files, with a release id of its own. Where all wheels serve every Python there is the one.
+A device without Python is sent one without wheels: the library for programs in C and C++, and of
+each network what that executes.
 """
 
 from __future__ import annotations
@@ -9,26 +11,35 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from packaging.utils import parse_wheel_filename
 
 from toolchain.bundle import assemble, wheels
 from toolchain.core.store import digest_file
+from toolchain.library import library_folder
+from toolchain.models.manifest import ModelManifest
+from toolchain.wheels import elf
 
 WHEELS, REQUIREMENTS = "wheels", "requirements.txt"
+NO_PYTHON = "none"
 
 
 def split(folder: Path) -> list[Path]:
-    """Make the bundles for each Python beside a bundle; none where one serves all.
+    """Make the bundles for each Python, and that for no Python, beside a bundle.
+
+    Where all wheels serve every Python there are none of the first kind, and where nothing runs
+    without Python there is none of the second.
 
     Args:
         folder: the bundle, of the caller's own.
     """
     names = [path.name for path in sorted((folder / WHEELS).iterdir())]
     pythons = sorted({python for name in names if (python := only_python(name))})
-    return [_for(python, folder, names) for python in pythons]
+    of_pythons = [_for(python, folder, names) for python in pythons]
+    return of_pythons + ([_without_python(folder)] if _serves_c(folder) else [])
 
 
 def fitting(folder: Path, python: str) -> Path:
@@ -36,9 +47,9 @@ def fitting(folder: Path, python: str) -> Path:
 
     Args:
         folder: the bundle.
-        python: the version, such as 3.13.5; what a device says, which may be anything.
+        python: the version, such as 3.13.5, or `none`; what a device says, which may be anything.
     """
-    known = re.match(r"3\.[0-9]{1,3}(?![0-9])", python)
+    known = re.match(rf"3\.[0-9]{{1,3}}(?![0-9])|{NO_PYTHON}$", python)
     own = _beside(folder, known[0]) if known else folder
     return own if own.is_dir() else folder
 
@@ -80,6 +91,50 @@ def _for(python: str, folder: Path, names: Iterable[str]) -> Path:
     fields |= {"files": files, "wheels": there}
     fields["release"] = assemble.release_id(fields)
     _replace(own / assemble.MANIFEST, json.dumps(fields, indent=1, sort_keys=True))
+    return own
+
+
+def _serves_c(folder: Path) -> bool:
+    """Whether there is anything in a bundle for a device without Python."""
+    models = json.loads((folder / assemble.MANIFEST).read_text())["models"]
+    return (folder / assemble.LIBRARY).is_dir() or any(map(_in_c, models))
+
+
+def _in_c(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What of a model, as a manifest has it, the library for C and C++ executes."""
+    return [e for e in model["executables"] if e["runtime"] == library_folder.RUNTIME]
+
+
+def _without_python(folder: Path) -> Path:
+    """Make the bundle for a device without Python beside a bundle."""
+    own, fields = _beside(folder, NO_PYTHON), json.loads((folder / assemble.MANIFEST).read_text())
+    models = [{**model, "executables": of} for model in fields["models"] if (of := _in_c(model))]
+    kept = {of["path"] for of in fields["files"] if of["path"].startswith(f"{assemble.LIBRARY}/")}
+    kept |= {one["file"] for model in models for one in model["executables"]}
+    cards = {model["folder"]: ModelManifest.load(folder / model["folder"]) for model in models}
+    kept |= {f"{path}/{card.labels.file}" for path, card in cards.items() if card.labels}
+    for path in sorted(kept):
+        (own / path).parent.mkdir(parents=True, exist_ok=True)
+        assemble.share(str(folder / path), str(own / path))
+    for path, card in cards.items():
+        card.model_copy(update={"libraries": {}, "artifacts": {}}).save(own / path)
+    # what a Python that comes to the device later installs a release anew with
+    own.mkdir(exist_ok=True)
+    (own / REQUIREMENTS).write_text("")
+    asked: dict[str, str] = {}
+    for path in sorted(own.rglob("*")):
+        if path.is_file() and elf.is_elf(path):
+            asked = elf.highest(asked, elf.read(path).versions)
+    requires = {
+        **fields["requires"],
+        "glibc": asked.get("GLIBC", "0"),
+        "glibcxx": asked.get("GLIBCXX", "0"),
+        "modules": [],
+    }
+    files = [of.model_dump() for of in assemble.files(own)]
+    fields |= {"files": files, "wheels": [], "models": models, "requires": requires}
+    fields["release"] = assemble.release_id(fields)
+    (own / assemble.MANIFEST).write_text(json.dumps(fields, indent=1, sort_keys=True))
     return own
 
 

@@ -35,6 +35,7 @@ FOR_TESTS = {
     # they change more of what a build must not depend on
     "disorderfs": "disorderfs",
     "faketime": "faketime",
+    "shellcheck": "shellcheck",
     # looks at the report's page
     "chromium": "chromium",
 }

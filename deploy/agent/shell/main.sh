@@ -1,0 +1,63 @@
+# Runs on a device without Python: requests come, answers go.
+
+# What ends this process when no request comes for that long, and with it lets go of the lock. It is
+# begun anew only now and then, since each takes three programs.
+stay_awake() {
+  now=$(uptime_s)
+  [ -z "$sleeper" ] || [ "$((now - asleep))" -ge 30 ] || return 0
+  sleep_on
+  # shellcheck disable=SC2016 # the parameters are those of that sh
+  setsid sh -c 'sleep "$1" && kill -KILL "$2"' sh "$idle" $$ 9>&- </dev/null >/dev/null 2>&1 &
+  sleeper=$! asleep=$now
+}
+
+sleep_on() {
+  [ -n "$sleeper" ] || return 0
+  end_session KILL "$sleeper"
+  wait "$sleeper" 2>/dev/null
+  sleeper=
+}
+
+serve() {
+  # what is laid out here is run: no one else may write to it, however the login is set up
+  umask 022
+  held='' watch='' sleeper=''
+  trap 'sleep_on' EXIT
+  trap 'exit 1' HUP INT TERM PIPE
+  say "$root"
+  echo ok
+  while stay_awake && IFS= read -r request; do
+    name=${request%% *} count=${request#* }
+    set --
+    while [ "$count" -gt 0 ]; do
+      IFS= read -r word || exit 1
+      set -- "$@" "$word"
+      count=$((count - 1))
+    done
+    case $name in
+      abandon | absent | authorize | back | begin | clean | confirm | finish | forget | have | lock | look | manifest | \
+        missing | place | prepare | restart | runs | state | switch | take | undo | verify)
+        if "do_$name" "$@"; then echo ok; else echo no; fi
+        ;;
+      ping) echo ok ;;
+      bye) exit 0 ;;
+      *) fail refused "no such step: $name" '' || echo no ;;
+    esac
+  done
+  exit 1
+}
+
+case $2 in
+  '~/'*) root=$HOME/${2#??} ;;
+  *) root=$2 ;;
+esac
+case $1 in
+  serve)
+    idle=$3
+    serve
+    ;;
+  watch)
+    shift 2
+    watch_switch "$@"
+    ;;
+esac

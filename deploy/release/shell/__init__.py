@@ -1,0 +1,1 @@
+"""Deploys to devices without Python: what `deploy.release.agent_session` is to those with it."""
