@@ -276,7 +276,7 @@ def test_the_probe_says_what_this_machine_is(sshd: Sshd) -> None:
 
 def test_a_device_without_that_python_is_refused(sshd: Sshd, tmp_path: Path) -> None:
     device = dataclasses.replace(sshd.device, python="3.99")
-    with pytest.raises(DeviceRefused, match="no python3.99"):
+    with pytest.raises(DeviceRefused, match=r"no python3\.99"):
         deploy(device, make_bundle(tmp_path / "b"))
     assert not sshd.root.exists()
 
