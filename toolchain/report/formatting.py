@@ -23,7 +23,7 @@ COUNTED = (
     "Guest instructions an inference, on one thread: the difference of runs that differ in nothing "
     "but their number of inferences. What a board makes of them depends on its CPU."
 )
-NO_RATIO = "No ratio of runtimes is given: under emulation it would not be that of a board."
+NO_RATIO = "No ratio of times is given: under emulation it would not be that of a board."
 
 
 def number(value: float) -> str:

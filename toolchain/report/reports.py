@@ -8,7 +8,7 @@ of one host.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,10 @@ from toolchain.report.answers import NO_LIMITS, Limits
 from toolchain.report.html_page import Compared
 from toolchain.report.measurement_rows import MIB, own_memory
 from toolchain.results import measurement
+from toolchain.results.configuration import Configuration
 
 NARROW = 100
+INSTRUCTIONS = "Instructions\nan inference"
 LATENCY, LOAD = "Latency\nms", "Load\nms"
 TIMES = [LATENCY, "p90\nms", "p99\nms", "FPS", LOAD]
 NARROW_TIMES = [LATENCY, "p90\nms", "FPS"]
@@ -83,12 +85,14 @@ def rendered(
     parts: list[RenderableType] = []
     if any(result.emulated and not result.counted for result in results):
         parts.append(Panel(Text(formatting.WARNING, style="bold"), style="bold red"))
+    counted = _counted(results)
+    timed = {_of(r, m) for r in results if not r.counted for m in r.measurements}
     for result in results:
         parts += _answers(result, runs, limits)
-        if result.counted:
+        if not result.counted:
+            parts += [_speed(result, counted, narrow=narrow), _parity(result, narrow=narrow)]
+        elif not {_of(result, m) for m in result.measurements} <= timed:
             parts.append(_counts(result))
-        else:
-            parts += [_speed(result, narrow=narrow), _parity(result, narrow=narrow)]
         parts += [*_below(result), Text("")]
     return Group(*parts)
 
@@ -179,7 +183,23 @@ def _answers(
             yield Text(f"  {best.what}: {best.configuration}, {best.value}")
 
 
-def _speed(result: measurement.Result, *, narrow: bool) -> Table:
+_Of = tuple[str, str, Configuration]
+
+
+def _of(result: measurement.Result, m: measurement.Measurement) -> _Of:
+    """What a measurement is of: device, network, configuration."""
+    return result.host, m.model, m.configuration
+
+
+def _counted(results: Sequence[measurement.Result]) -> dict[_Of, measurement.Measurement]:
+    """Measurements that counted instructions, by what they are of."""
+    return {_of(r, m): m for r in results if r.counted for m in r.measurements}
+
+
+def _speed(
+    result: measurement.Result, counted: Mapping[_Of, measurement.Measurement], *, narrow: bool
+) -> Table:
+    """The times of a device; of an emulated one with the instructions that were counted there."""
     heading = Text(f"{result.host}: {formatting.device_name(result)}, {formatting.when(result)}")
     if result.emulated:
         heading.append(f" [{measurement.EMULATED}]", style="bold red")
@@ -187,6 +207,9 @@ def _speed(result: measurement.Result, *, narrow: bool) -> Table:
     style = "red" if result.emulated else ""
     if result.emulated:
         table.add_column("Times\nare", style="bold red", no_wrap=True)
+    with_counts = any(_of(result, m) in counted for m in result.measurements)
+    if with_counts:
+        table.add_column(INSTRUCTIONS, justify="right", no_wrap=True)
     times = NARROW_TIMES if narrow else TIMES
     for name in times:
         table.add_column(name, justify="right", style=style, no_wrap=True)
@@ -208,15 +231,20 @@ def _speed(result: measurement.Result, *, narrow: bool) -> Table:
         table.add_row(
             *(name, _runtime(m), str(m.threads)),
             *([measurement.EMULATED] if result.emulated else []),
+            *([_instructions(counted.get(_of(result, m)))] if with_counts else []),
             *(shown[column] for column in times),
             "-" if (own := own_memory(m)) is None else formatting.number(own / MIB),
         )
     return table
 
 
+def _instructions(m: measurement.Measurement | None) -> str:
+    return "-" if m is None else formatting.instructions(m)
+
+
 def _counts(result: measurement.Result) -> Table:
     table = _grid(Text(f"{result.host}: {formatting.device_name(result)}"))
-    table.add_column("Instructions\nan inference", justify="right", no_wrap=True)
+    table.add_column(INSTRUCTIONS, justify="right", no_wrap=True)
     table.add_column("Nodes\ndelegated", justify="right", no_wrap=True)
     for m, name in _named(result):
         delegated = formatting.delegated(m.delegated)
