@@ -21,6 +21,7 @@ from toolchain.models import place
 from toolchain.models.checks import Check
 from toolchain.models.manifest import ModelManifest
 from toolchain.runtimes import executorch
+from toolchain.runtimes.ncnn import FormRequest
 from toolchain.workstation import extras
 
 RUNTIME = runtimes.runtime("executorch")
@@ -45,7 +46,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The sources of which programs were made, by nothing that reads them."""
     sources: list[Path] = []
 
-    def call(_job: object, request: executorch.ProgramRequest, **_: object) -> Check:
+    def call(_job: object, request: FormRequest, **_: object) -> Check:
+        assert request.source is not None
         sources.append(request.source)
         assert request.rights().write == (request.folder,)
         (request.folder / executorch.FILE).write_bytes(b"program")

@@ -6,6 +6,7 @@ weights). It is of one sample: pnnx takes the axis of the batch away.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,32 +24,57 @@ if TYPE_CHECKING:
 
 FILE = "fp32.ncnn.zip"
 PARTS = ("network.param", "network.bin")
-# The module that makes it, and the one that runs it, which is started as a program.
-MAKE, RUN = "toolchain.convert.pnnx.job", "toolchain.convert.pnnx.inference"
 CHECK = "check.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FormRequest:
-    """A converted model, to be made a network of ncnn.
+    """A converted model, to be made what a runtime executes.
 
     Attributes:
         model: its folder.
         folder: takes the file.
+        source: the file that it was converted from, where that is read.
     """
 
     model: Path
     folder: Path
+    source: Path | None = None
 
     def rights(self) -> Rights:
         """What the job that does it may reach."""
         from toolchain.core.confinement import Rights
 
-        return Rights(read=(self.model,), write=(self.folder,))
+        read = (self.model,) if self.source is None else (self.model, self.source)
+        return Rights(read=read, write=(self.folder,))
 
 
-class Ncnn(Runtime):
-    """One file of the network as it was trained."""
+@dataclass(frozen=True, kw_only=True)
+class MadeByExtra(Runtime):
+    """A runtime with one file of the network as it was trained, which an extra of its name makes.
+
+    Its wheel is built here, by a recipe of that name too.
+
+    Attributes:
+        file: what the file is called.
+        job: the module whose `make` makes it, of a `FormRequest`, and returns the check of it.
+        program: the module that this starts as a program of the extra's.
+    """
+
+    file: str
+    job: str
+    program: str
+
+    def refuse(self, manifest: ModelManifest) -> None:
+        """Refuse a network of which nothing can be made, before anything is started.
+
+        Raises:
+            ModelError: it is one.
+        """
+
+    def made_from(self, manifest: ModelManifest) -> dict[str, object]:
+        """What of a model decides the file, beside its samples and outputs."""
+        raise NotImplementedError
 
     def unmade(self) -> str:
         """The extra that makes it."""
@@ -59,27 +85,32 @@ class Ncnn(Runtime):
             return ""
         return f"the extra that {one.what} is not installed: invoke setup --extra {one.name}"
 
-    def make(
-        self, folder: Path, manifest: ModelManifest, progress: Callable[[str], None]
+    def make_of(
+        self,
+        source: Path | None,
+        folder: Path,
+        manifest: ModelManifest,
+        progress: Callable[[str], None],
     ) -> ModelManifest:
-        """Have pnnx make the file, or find it, and put it into the folder."""
+        """Have the extra make the file, or find it, and put it into the folder."""
         from toolchain.core import store
         from toolchain.models.checks import Check
         from toolchain.models.manifest import RuntimeArtifact, record
 
-        if manifest.onnx is None:
-            raise ModelError("it has no ONNX graph")
-        if manifest.batch != 1:
-            raise ModelError("it is made for one sample at a time: batch 1 alone")
-        entry = self._made(folder, manifest, progress)
+        self.refuse(manifest)
+        entry = self._made(source if self.reads else None, folder, manifest, progress)
         with store.explain_no_space(folder):
-            store.write_atomically(folder / FILE, entry.file(FILE).read_bytes())
+            store.write_atomically(folder / self.file, entry.file(self.file).read_bytes())
         check = Check.model_validate_json(entry.file(CHECK).read_bytes())
-        artifact = RuntimeArtifact(**record(folder, FILE).model_dump(), check=check)
+        artifact = RuntimeArtifact(**record(folder, self.file).model_dump(), check=check)
         return manifest.with_artifact(self.name, artifact)
 
     def _made(
-        self, folder: Path, manifest: ModelManifest, progress: Callable[[str], None]
+        self,
+        source: Path | None,
+        folder: Path,
+        manifest: ModelManifest,
+        progress: Callable[[str], None],
     ) -> Entry:
         """The entry of the store with the file and how far off it is."""
         from toolchain.core import fingerprint, worker
@@ -88,12 +119,10 @@ class Ncnn(Runtime):
         from toolchain.models.checks import Check
         from toolchain.workstation import extras
 
-        assert manifest.onnx is not None
-
         def build(made: Path) -> None:
-            request = FormRequest(model=folder, folder=made)
+            request = FormRequest(model=folder, folder=made, source=source)
             check = worker.call(
-                Job(f"{MAKE}:make", FormRequest, Check),
+                Job(f"{self.job}:make", FormRequest, Check),
                 request,
                 what=f"making {manifest.model} for {self.title}",
                 progress=progress,
@@ -104,9 +133,9 @@ class Ncnn(Runtime):
         return Store().get_or_build(
             {
                 "step": self.name,
-                "code": fingerprint.of(MAKE, RUN),
+                "code": fingerprint.of(self.job, self.program),
                 "extra": extras.identity(self.name),
-                "graph": manifest.onnx.sha256,
+                **self.made_from(manifest),
                 "samples": manifest.samples.sha256,
                 "outputs": [asdict(tensor) for tensor in manifest.outputs],
             },
@@ -116,14 +145,38 @@ class Ncnn(Runtime):
     def unsupported(self, target: Target) -> str:
         """Wherever no wheel is built for."""
         from toolchain.wheels import official
-        from toolchain.wheels.recipes import ncnn
 
-        return official.none_for(self.name, target, ncnn.MACHINES)
+        recipe = importlib.import_module(f"toolchain.wheels.recipes.{self.name}")
+        return official.none_for(self.name, target, recipe.MACHINES)
 
     def wheels(self, target: Target, manifests: Sequence[ModelManifest]) -> Wheels:
-        """Ours, with kernels for what a CPU may have."""
+        """Ours."""
         del target, manifests
         return Wheels(built=(self.name,))
 
 
-RUNTIME = Ncnn(name="ncnn", label="ncnn", title="ncnn", makes_artifacts=True)
+class Ncnn(MadeByExtra):
+    """One file of the graph and its weights."""
+
+    def refuse(self, manifest: ModelManifest) -> None:
+        """Refuse a network without a graph, and one of several samples."""
+        if manifest.onnx is None:
+            raise ModelError("it has no ONNX graph")
+        if manifest.batch != 1:
+            raise ModelError("it is made for one sample at a time: batch 1 alone")
+
+    def made_from(self, manifest: ModelManifest) -> dict[str, object]:
+        """The graph."""
+        assert manifest.onnx is not None
+        return {"graph": manifest.onnx.sha256}
+
+
+RUNTIME = Ncnn(
+    name="ncnn",
+    label="ncnn",
+    title="ncnn",
+    makes_artifacts=True,
+    file=FILE,
+    job="toolchain.convert.pnnx.job",
+    program="toolchain.convert.pnnx.inference",
+)

@@ -21,7 +21,8 @@ from toolchain.formats import pytorch_file
 from toolchain.models import samples_file
 from toolchain.models.checks import Check
 from toolchain.models.manifest import ModelManifest
-from toolchain.runtimes.executorch import FILE, ProgramRequest
+from toolchain.runtimes.executorch import FILE
+from toolchain.runtimes.ncnn import FormRequest
 from toolchain.workstation import extras
 
 EXTRA = "executorch"
@@ -30,13 +31,14 @@ OPERATOR = re.compile(r"\b(?:aten|prims|torchvision|dim_order_ops|quantized_deco
 OTHERS = "use another runtime for this model"
 
 
-def make(request: ProgramRequest, progress: Progress) -> Check:
+def make(request: FormRequest, progress: Progress) -> Check:
     """Put the network's program into the request's folder.
 
     Raises:
         ModelError: the extra isn't installed, the file has pickled objects, ExecuTorch can't take
             the network, or what it gives is not what the source gives.
     """
+    assert request.source is not None
     pytorch_file.refuse_pickled(request.source)
     manifest = ModelManifest.load(request.model)
     samples = request.model / manifest.samples.file
