@@ -17,10 +17,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolchain.cluster.compilation_work import CompilationWork
-from toolchain.cluster.conversion_work import ConversionWork, VariantWork
 from toolchain.cluster.side_by_side import jobs_of, results
 from toolchain.cluster.work import CONVERSION, Job
+from toolchain.cluster.works.compilation_work import CompilationWork
+from toolchain.cluster.works.conversion_work import ConversionWork, VariantWork
 from toolchain.compile.compilation import TILED, Compiler, Linker, compile_model, note_refusal
 from toolchain.compile.compilation_request import TileRecord
 from toolchain.convert import conversion, runtime_artifacts

@@ -14,6 +14,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from toolchain import runtimes
+from toolchain.cluster.place_of_work import PlaceOfWork
+from toolchain.cluster.works import wheels_elsewhere
 from toolchain.compile import cross_link, source_compiler
 from toolchain.compile.compilation import Compiler, LibraryPlan, Linker, compile_model, needed
 from toolchain.compile.compilation_request import TileRecord
@@ -68,7 +71,11 @@ class Verdict:
 
 
 def steps(
-    chosen: Target, store: Store, kinds: Mapping[str, bool], only: Sequence[str]
+    chosen: Target,
+    store: Store,
+    kinds: Mapping[str, bool],
+    only: Sequence[str],
+    at: PlaceOfWork,
 ) -> list[tuple[str, Step]]:
     """What to build again, each with its title.
 
@@ -77,6 +84,7 @@ def steps(
         store: where the first builds are.
         kinds: whether to take "images", "wheels", "models".
         only: wheels to take; all when empty.
+        at: where wheels are built again; the others are here.
 
     Raises:
         UsageError: there is no such wheel.
@@ -87,7 +95,10 @@ def steps(
     found: list[tuple[str, Step]] = []
     if kinds["images"]:
         found.append((f"images of {chosen.name}", lambda say: images(chosen, store, say)))
-    if kinds["wheels"]:
+    if kinds["wheels"] and at.executor is not None:
+        title = f"wheels for {chosen.name} on the cluster"
+        found.append((title, partial(_wheels_elsewhere, chosen, names, at.store, at.executor)))
+    elif kinds["wheels"]:
         found += [
             (f"wheel {name} for {chosen.name}", partial(wheel, chosen, name, store))
             for name in names
@@ -108,6 +119,16 @@ def wheel(chosen: Target, name: str, store: Store, say: Say) -> list[Verdict]:
     with store.scratch() as scratch:
         second = build.again(chosen, name, store, others, scratch, progress=say)
         return [_compare(first.path, second)]
+
+
+def _wheels_elsewhere(
+    chosen: Target, names: Sequence[str], store: Store, executor: Executor, say: Say
+) -> list[Verdict]:
+    """As `wheel`, for several, each at a worker; the store is that of the executor."""
+    wheels_elsewhere.build(names, chosen, executor, store, say)
+    seconds = wheels_elsewhere.again(names, chosen, executor, store, say)
+    firsts = [build.build(chosen, name, store, progress=say).path for name in names]
+    return [_compare(first, second) for first, second in zip(firsts, seconds, strict=True)]
 
 
 def images(chosen: Target, store: Store, say: Say) -> list[Verdict]:

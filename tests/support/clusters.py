@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any, Self
 
 import onnx
+import pytest
 from onnx import TensorProto, helper
 
+from tests.support.shared_caches import Team
 from toolchain.cluster import task
-from toolchain.cluster.conversion_work import ConversionWork
+from toolchain.cluster.cluster_executor import ClusterExecutor
 from toolchain.cluster.messages import Answer, Beat, Question, Said
 from toolchain.cluster.work import Job, Work
+from toolchain.cluster.works.conversion_work import ConversionWork
 from toolchain.core.errors import ModelError
 from toolchain.core.store import Store
 from toolchain.models.resolve import resolve_model
+from toolchain.shared_cache import shared_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,3 +163,28 @@ def of_another_python(asked: str) -> str:
     """A question of someone whose Python is another one."""
     question = Question.model_validate_json(asked)
     return question.model_copy(update={"python": "2.7.18"}).model_dump_json()
+
+
+def team(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
+    """A shared cache in a folder, and workers with stores of their own, which know our work."""
+    (folder / "shared").mkdir()
+    found = Team(folder, str(folder / "shared"), monkeypatch)
+    for kind in (Doubled, Counted):
+        monkeypatch.setitem(task.KINDS, kind.__name__, kind)
+
+    def store(say: Callable[[str], None]) -> Any:
+        there = shared_store.opened(say, share=True, jobs=True)
+        there.root = folder / "worker"
+        return there
+
+    monkeypatch.setattr(task, "_store", store)
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(folder / "here"))
+    return found
+
+
+def executor(scheduler: PlayedScheduler, team: Team) -> ClusterExecutor:
+    """What has a team's jobs done by a scheduler that is played."""
+    stores: list[Any] = [
+        shared_store.opened(team.said.append, share=share, jobs=True) for share in (False, True)
+    ]
+    return ClusterExecutor(scheduler, *stores)

@@ -6,7 +6,6 @@ import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import clusters
-from tests.support.clusters import Doubled, PlayedScheduler, job, refuses, works
+from tests.support.clusters import Doubled, PlayedScheduler, executor, job, refuses, works
 from tests.support.shared_caches import Team
 from toolchain.cluster import (
     cluster_executor,
@@ -25,39 +24,17 @@ from toolchain.cluster import (
     scheduler,
     task,
 )
-from toolchain.cluster.cluster_executor import ClusterExecutor
-from toolchain.cluster.conversion_work import ConversionWork
 from toolchain.cluster.messages import Question
+from toolchain.cluster.works.conversion_work import ConversionWork
 from toolchain.core.errors import ConnectionFailed, ModelError, UsageError
 from toolchain.core.store import Store, digest_of
-from toolchain.shared_cache import shared_store
 
 A, B = "tcp://a", "tcp://b"
 
 
 @pytest.fixture
 def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
-    """A shared cache in a folder, and workers with stores of their own."""
-    (tmp_path / "shared").mkdir()
-    found = Team(tmp_path, str(tmp_path / "shared"), monkeypatch)
-    for kind in (Doubled, clusters.Counted):
-        monkeypatch.setitem(task.KINDS, kind.__name__, kind)
-
-    def store(say: Callable[[str], None]) -> Any:
-        there = shared_store.opened(say, share=True, jobs=True)
-        there.root = tmp_path / "worker"
-        return there
-
-    monkeypatch.setattr(task, "_store", store)
-    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "here"))
-    return found
-
-
-def executor(scheduler: PlayedScheduler, team: Team) -> ClusterExecutor:
-    stores: list[Any] = [
-        shared_store.opened(team.said.append, share=share, jobs=True) for share in (False, True)
-    ]
-    return ClusterExecutor(scheduler, *stores)
+    return clusters.team(tmp_path, monkeypatch)
 
 
 def doubled(tmp_path: Path, text: str = "ab") -> Doubled:

@@ -103,7 +103,7 @@ BELOW = {
     },
     "cluster": {
         *("compile", "convert", "core", "formats", "models", "shared_cache", "targets"),
-        "workstation",
+        *("wheels", "workstation"),
     },
     "tuning": {"compile", "core", "models", "targets"},
     "library": {"core", "lock", "runtimes", "targets", "wheels"},

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from toolchain import runtimes, targets, verify
+from toolchain.cluster.place_of_work import PlaceOfWork
 from toolchain.core import process, provenance
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.provenance import Claim
@@ -73,14 +74,15 @@ def test_what_differs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_kinds_asked_for_are_built_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
+    here = PlaceOfWork(store=store)
     kinds = {"images": True, "wheels": True, "models": True}
-    titles = [title for title, _ in verify.steps(TARGET, store, kinds, [])]
+    titles = [title for title, _ in verify.steps(TARGET, store, kinds, [], here)]
     assert len(titles) == len(runtimes.wheels_built(TARGET)) + 2
     kinds = {"images": False, "wheels": True, "models": False}
-    (only,) = verify.steps(TARGET, store, kinds, ["tvm_ffi"])
+    (only,) = verify.steps(TARGET, store, kinds, ["tvm_ffi"], here)
     assert only[0] == "wheel tvm_ffi for rv64gc"
     with pytest.raises(UsageError, match="unknown wheel"):
-        verify.steps(TARGET, store, kinds, ["numpy"])
+        verify.steps(TARGET, store, kinds, ["numpy"], here)
 
 
 def test_a_statement_of_this_checkout_is_taken(tmp_path: Path) -> None:

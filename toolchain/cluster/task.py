@@ -18,19 +18,25 @@ from typing import Any
 from pydantic import ValidationError
 
 from toolchain.cluster import differences
-from toolchain.cluster.compilation_work import CompilationWork
-from toolchain.cluster.conversion_work import ConversionWork, VariantWork
 from toolchain.cluster.messages import BEAT_S, TOPIC, Answer, Beat, Question, Said
 from toolchain.cluster.work import Work
-from toolchain.core.errors import EdgewrightError, NoSpaceError, UsageError
+from toolchain.cluster.works.compilation_work import CompilationWork
+from toolchain.cluster.works.conversion_work import ConversionWork, VariantWork
+from toolchain.cluster.works.wheel_work import WheelAgainWork, WheelWork
+from toolchain.core.errors import EdgewrightError, EngineError, NoSpaceError, UsageError
 from toolchain.core.store import Store, digest_of
 from toolchain.shared_cache import shared_store
 from toolchain.shared_cache.shared_store import SharedStore
 
 KINDS: dict[str, type[Work]] = {
-    kind.__name__: kind for kind in (CompilationWork, ConversionWork, VariantWork)
+    kind.__name__: kind
+    for kind in (CompilationWork, ConversionWork, VariantWork, WheelAgainWork, WheelWork)
 }
 WATCH_S = 0.25
+
+
+class Unwanted(EdgewrightError):
+    """Nobody waits for the job any more."""
 
 
 class Unfit(EdgewrightError):
@@ -58,7 +64,7 @@ def answered(asked: str, address: str, progress: Callable[[str], None]) -> Answe
     """What becomes of a question at this worker, which has an address."""
     try:
         _do(asked, progress)
-    except (Unfit, NoSpaceError) as error:
+    except (Unfit, NoSpaceError, EngineError) as error:
         return Answer(worker=address, outcome="unfit", error=_said(error))
     except EdgewrightError as error:
         return Answer(worker=address, outcome="failed", error=_said(error))
@@ -144,7 +150,13 @@ def _watched(worker: Any) -> Iterator[Callable[[str], None]]:
         a function that takes the step it is at.
     """
     key, thread = str(worker.get_current_task()), threading.get_native_id()
-    over = threading.Event()
+    over, unwanted = threading.Event(), threading.Event()
+
+    def at(line: str) -> None:
+        if unwanted.is_set():
+            # what a Docker engine does is no process of this one: the block that waits for it ends
+            raise Unwanted("nobody waits for the job any more")
+        say(line)
 
     def say(line: str) -> None:
         beat = Beat(
@@ -159,6 +171,7 @@ def _watched(worker: Any) -> Iterator[Callable[[str], None]]:
         said = time.monotonic()
         while not over.wait(WATCH_S):
             if not _wanted(worker, key):
+                unwanted.set()
                 end_children(thread)
             elif time.monotonic() - said > BEAT_S:
                 said = time.monotonic()
@@ -168,7 +181,7 @@ def _watched(worker: Any) -> Iterator[Callable[[str], None]]:
     watcher = threading.Thread(target=watch, daemon=True, name=f"watch {key}")
     watcher.start()
     try:
-        yield say
+        yield at
     finally:
         over.set()
         watcher.join()

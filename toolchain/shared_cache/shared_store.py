@@ -22,7 +22,7 @@ KINDS = ("wheel", "root")
 STEPS = ("convert", "variant", "weights", "link")
 TRAINED = "tuned "  # what the steps of variants that are trained begin with
 # and between the machines of a cluster: a job's files, and what is made on the way to a library
-OF_JOBS = ("input", "prepare", "compile")
+OF_JOBS = ("input", "prepare", "compile", "again")
 
 Say = Callable[[str], None]
 # lines that this process has printed: several tasks may run in it

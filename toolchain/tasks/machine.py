@@ -14,7 +14,16 @@ from invoke import Context, task
 
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import DEFAULT_TARGET, JSON, OS, SHARE, TARGET, Board, Limit
+from toolchain.commandline.options import (
+    DEFAULT_TARGET,
+    JSON,
+    ON,
+    OS,
+    SHARE,
+    TARGET,
+    Board,
+    Limit,
+)
 from toolchain.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -141,6 +150,7 @@ def build_images(
         "only": "wheels to build, separated by commas; all when left out",
         "python": "a Python that they must serve, such as 3.12; refused when they don't",
         "glibc": "highest glibc that they may ask for, such as 2.35; the target's when left out",
+        "on": ON,
         "share": SHARE,
         "json": JSON,
     }
@@ -154,13 +164,14 @@ def build_wheels(
     only: str = "",
     python: str = "",
     glibc: str = "",
+    on: str = "",
     share: bool = False,
     json: bool = False,
 ) -> None:
     """Cross-build the wheels of a target into dist/wheels/<target>/."""
     from toolchain import runtimes, targets
+    from toolchain.cluster import place_of_work
     from toolchain.core.store import digest_of
-    from toolchain.shared_cache import shared_store
     from toolchain.wheels import build, recipe
     from toolchain.workstation import durations
 
@@ -170,18 +181,26 @@ def build_wheels(
         chosen = chosen.promising(glibc)
     if python:
         recipe.refuse_python(python)
-    store, built = shared_store.opened(console.note, share=share), []
+    built: list[build.Built] = []
     names = options.names(only) or runtimes.wheels_built(chosen)
-    if new := [n for n in names if store.entry(digest_of(build.inputs(n, chosen))) is None]:
-        # what a shared cache has comes sooner
-        took = durations.expected(new, store)
-        when = f" ({took} here, once images and sources are there)" if took else ""
-        console.note(f"to be built: {', '.join(new)}{when}")
-    for name in names:
-        with console.step(f"wheel {name} for {target}") as say:
-            counter = console.counter(say)
-            built.append(build.build(chosen, name, store, progress=say, fetched=counter))
-        durations.record(name, built[-1].seconds, store)
+    with place_of_work.opened(on, console.step, console.note, share=share) as at:
+        store = at.store
+        new = [n for n in names if store.entry(digest_of(build.inputs(n, chosen))) is None]
+        if new:
+            # what a shared cache has comes sooner
+            took = durations.expected(new, store)
+            when = f" ({took} here, once images and sources are there)" if took else ""
+            console.note(f"to be built: {', '.join(new)}{when}")
+        if new and at.executor is not None:
+            from toolchain.cluster.works import wheels_elsewhere
+
+            with console.step(f"wheels for {target} on the cluster") as say:
+                wheels_elsewhere.build(new, chosen, at.executor, store, say)
+        for name in names:
+            with console.step(f"wheel {name} for {target}") as say:
+                counter = console.counter(say)
+                built.append(build.build(chosen, name, store, progress=say, fetched=counter))
+            durations.record(name, built[-1].seconds, store)
     if json:
         console.show_json([vars(b) | {"path": str(b.path)} for b in built])
         return
@@ -208,6 +227,7 @@ def build_wheels(
         "provenance": "a .provenance.json of dist/: build what it is of again and compare",
         "target": TARGET,
         "only": "wheels to verify, separated by commas; all when left out",
+        "on": f"{ON}; wheels alone",
         "json": JSON,
     }
 )
@@ -221,23 +241,27 @@ def verify(
     provenance: str = "",
     target: str = DEFAULT_TARGET,
     only: str = "",
+    on: str = "",
     json: bool = False,
 ) -> None:
     """Build everything again, elsewhere and from nothing, and compare; exit 1 when it differs."""
     from toolchain import targets, verify
+    from toolchain.cluster import place_of_work
     from toolchain.core.store import Store
     from toolchain.wheels import variations
 
     kinds = {"images": images, "wheels": wheels or bool(only), "models": models}
     if not provenance and not any(kinds.values()):
         kinds = dict.fromkeys(kinds, True)
-    steps = verify.steps(targets.target(target), Store(), kinds, options.names(only))
-    if provenance:
-        steps.append(verify.from_provenance(Path(provenance), Store()))
     verdicts = []
-    for title, step in steps:
-        with console.step(f"{title} again") as say:
-            verdicts += step(say)
+    with place_of_work.opened(on, console.step, console.note, share=False) as at:
+        chosen = targets.target(target)
+        steps = verify.steps(chosen, Store(), kinds, options.names(only), at)
+        if provenance:
+            steps.append(verify.from_provenance(Path(provenance), Store()))
+        for title, step in steps:
+            with console.step(f"{title} again") as say:
+                verdicts += step(say)
     for lacking in variations.other()[1]:
         console.note(f"not varied: {lacking}")
     if json:

@@ -110,6 +110,19 @@ def build(
         EdgewrightError: see the classes; nothing half-made is left.
     """
     started = time.monotonic()
+    found = entry(target, name, store, progress=progress, fetched=fetched)
+    return _built(name, target, found, time.monotonic() - started if found.fresh else 0.0)
+
+
+def entry(
+    target: Target,
+    name: str,
+    store: Store,
+    *,
+    progress: Callable[[str], None],
+    fetched: Progress | None = None,
+) -> Entry:
+    """Have a wheel in the store; arguments and errors are those of `build`."""
 
     def make(folder: Path) -> None:
         # the SDK and what fetches take half a second to import, and a wheel is mostly there
@@ -127,8 +140,7 @@ def build(
         )  # fmt: skip
         (folder / PROVENANCE).write_text(_statement(name, target, wheel, image.id))
 
-    entry = store.get_or_build(inputs(name, target), make)
-    return _built(name, target, entry, time.monotonic() - started if entry.fresh else 0.0)
+    return store.get_or_build(inputs(name, target), make)
 
 
 def _statement(name: str, target: Target, wheel: Path, image_id: str) -> str:

@@ -1,0 +1,1 @@
+"""What a cluster makes: one module a kind of work."""
