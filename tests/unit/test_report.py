@@ -238,17 +238,17 @@ def test_counted_instructions_stand_where_times_do(tmp_path: Path) -> None:
     assert [row["instructions"] for row in rows] == [2e6, 6e6]
 
 
-def test_counted_instructions_stand_beside_the_times_of_the_same_emulated_device() -> None:
-    timed = measured.result(host="emu", emulated=True)
-    text = terminal(timed, measured.counted())
-    (row,) = [line for line in text.splitlines() if "TVM O3" in line and "EMULATED" in line]
-    assert "6.000 M" in row
-    # one table of both, and what follows from the counts
-    assert text.count("Instructions") == 1
+def test_counted_instructions_stand_beside_times_of_the_same_device(tmp_path: Path) -> None:
+    ones = [measured.measurement(), measured.tvm(), measured.tvm(threads=2)]
+    found = [measured.result(*ones, host="emu", emulated=True), measured.counted()]
+    text = terminal(*found)
+    assert (text.count("Instructions"), text.count("6.000 M")) == (1, 1)
     assert "takes 3.00 times the instructions" in text
-    elsewhere = terminal(timed.model_copy(update={"host": "other"}), measured.counted())
-    (row,) = [line for line in elsewhere.splitlines() if "TVM O3" in line and "EMULATED" in line]
-    assert " M " not in row
+    page = Page(reports.build(found, folder=tmp_path).html.read_text())
+    beside = [c.split(": ")[1] for c in page.cells if c.startswith("Instructions an inference: ")]
+    assert beside == ["2.000 M", "6.000 M", "-"]
+    elsewhere = terminal(found[0].model_copy(update={"host": "other"}), found[1])
+    assert elsewhere.count("Instructions") == 1
 
 
 def test_accuracy_on_images_is_on_the_page_and_behind_it(tmp_path: Path) -> None:

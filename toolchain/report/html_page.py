@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from toolchain.report.charts import (
     variant_chart,
 )
 from toolchain.report.failures import Failed
+from toolchain.report.measurement_rows import Counted
 from toolchain.results import measurement, statistics
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -93,6 +94,7 @@ class Section:
         traces: SVGs of each time in the order measured; none where there are too many.
         inputs: on what each model was compared with its reference.
         lines: below the table, a sentence each.
+        counted: measurements of instructions, for those with times of the same configuration.
     """
 
     result: measurement.Result
@@ -103,6 +105,7 @@ class Section:
     traces: Sequence[str]
     inputs: Sequence[str]
     lines: Sequence[str]
+    counted: Counted = field(default_factory=dict)
 
 
 def render(
@@ -155,7 +158,11 @@ def render(
             if (found := answers.answers(result, runs, limits))
         ],
         sections=[
-            _section(result, f"h{number}", manifests, runs) for number, result in enumerate(results)
+            replace(
+                _section(result, f"h{number}", manifests, runs),
+                counted=measurement_rows.beside(result, measurement_rows.counted(results)),
+            )
+            for number, result in enumerate(results)
         ],
     )
 
@@ -232,7 +239,7 @@ def _lines(result: measurement.Result, shown: measurement.Result) -> list[str]:
 
 def _inputs(manifests: Sequence[ModelManifest], titles: Container[str]) -> list[str]:
     return [
-        f"{formatting.titled(made.model, made.batch)} was given {formatting.inputs(made)}"
+        f"Inputs of {formatting.titled(made.model, made.batch)}: {formatting.inputs(made)}"
         for made in manifests
         if made.samples.origins and formatting.titled(made.model, made.batch) in titles
     ]

@@ -10,9 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from toolchain.results import measurement, statistics
+from toolchain.results.configuration import Configuration
 from toolchain.results.disturbances import disturbances
 
 MIB = 1 << 20
+# device, network, configuration
+Subject = tuple[str, str, Configuration]
+Counted = dict[Subject, measurement.Measurement]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,22 @@ class Row:
 def flatten(results: Iterable[measurement.Result]) -> list[Row]:
     """Every measurement of the results, in their order."""
     return [_row(result, m) for result in results for m in result.measurements]
+
+
+def subject(result: measurement.Result, m: measurement.Measurement) -> Subject:
+    """What a measurement is of."""
+    return result.host, m.model, m.configuration
+
+
+def counted(results: Iterable[measurement.Result]) -> Counted:
+    """The measurements that counted instructions, by what they are of."""
+    return {subject(r, m): m for r in results if r.counted for m in r.measurements}
+
+
+def beside(result: measurement.Result, counts: Counted) -> Counted:
+    """Those of `counts` that are of what a result measured."""
+    subjects = [subject(result, m) for m in result.measurements]
+    return {of: counts[of] for of in subjects if of in counts}
 
 
 def accuracy_of(accuracy: measurement.Accuracy) -> statistics.Proportion:

@@ -8,7 +8,7 @@ of one host.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,8 @@ from toolchain.report import (
 )
 from toolchain.report.answers import NO_LIMITS, Limits
 from toolchain.report.html_page import Compared
-from toolchain.report.measurement_rows import MIB, own_memory
+from toolchain.report.measurement_rows import MIB, Counted, own_memory, subject
 from toolchain.results import measurement
-from toolchain.results.configuration import Configuration
 
 NARROW = 100
 INSTRUCTIONS = "Instructions\nan inference"
@@ -85,13 +84,13 @@ def rendered(
     parts: list[RenderableType] = []
     if any(result.emulated and not result.counted for result in results):
         parts.append(Panel(Text(formatting.WARNING, style="bold"), style="bold red"))
-    counted = _counted(results)
-    timed = {_of(r, m) for r in results if not r.counted for m in r.measurements}
+    counted = measurement_rows.counted(results)
+    timed = {subject(r, m) for r in results if not r.counted for m in r.measurements}
     for result in results:
         parts += _answers(result, runs, limits)
         if not result.counted:
             parts += [_speed(result, counted, narrow=narrow), _parity(result, narrow=narrow)]
-        elif not {_of(result, m) for m in result.measurements} <= timed:
+        elif not {subject(result, m) for m in result.measurements} <= timed:
             parts.append(_counts(result))
         parts += [*_below(result), Text("")]
     return Group(*parts)
@@ -183,22 +182,7 @@ def _answers(
             yield Text(f"  {best.what}: {best.configuration}, {best.value}")
 
 
-_Of = tuple[str, str, Configuration]
-
-
-def _of(result: measurement.Result, m: measurement.Measurement) -> _Of:
-    """What a measurement is of: device, network, configuration."""
-    return result.host, m.model, m.configuration
-
-
-def _counted(results: Sequence[measurement.Result]) -> dict[_Of, measurement.Measurement]:
-    """Measurements that counted instructions, by what they are of."""
-    return {_of(r, m): m for r in results if r.counted for m in r.measurements}
-
-
-def _speed(
-    result: measurement.Result, counted: Mapping[_Of, measurement.Measurement], *, narrow: bool
-) -> Table:
+def _speed(result: measurement.Result, counted: Counted, *, narrow: bool) -> Table:
     """The times of a device; of an emulated one with the instructions that were counted there."""
     heading = Text(f"{result.host}: {formatting.device_name(result)}, {formatting.when(result)}")
     if result.emulated:
@@ -207,7 +191,7 @@ def _speed(
     style = "red" if result.emulated else ""
     if result.emulated:
         table.add_column("Times\nare", style="bold red", no_wrap=True)
-    with_counts = any(_of(result, m) in counted for m in result.measurements)
+    with_counts = any(subject(result, m) in counted for m in result.measurements)
     if with_counts:
         table.add_column(INSTRUCTIONS, justify="right", no_wrap=True)
     times = NARROW_TIMES if narrow else TIMES
@@ -231,7 +215,7 @@ def _speed(
         table.add_row(
             *(name, _runtime(m), str(m.threads)),
             *([measurement.EMULATED] if result.emulated else []),
-            *([_instructions(counted.get(_of(result, m)))] if with_counts else []),
+            *([_instructions(counted.get(subject(result, m)))] if with_counts else []),
             *(shown[column] for column in times),
             "-" if (own := own_memory(m)) is None else formatting.number(own / MIB),
         )
