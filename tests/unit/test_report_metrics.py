@@ -50,4 +50,4 @@ def test_the_page_says_what_a_network_was_given(tmp_path: Path) -> None:
     made = made.model_copy(update={"samples": made.samples.model_copy(update={"origins": origins})})
     shown = measured.result(measured.measurement(model=made.model))
     page = reports.build([shown], manifests=[made], folder=tmp_path).html.read_text()
-    assert f"{made.model} was given ids: ids below 100; mask: ones." in page
+    assert f"Inputs of {made.model}: ids: ids below 100; mask: ones." in page
