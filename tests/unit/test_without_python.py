@@ -19,9 +19,10 @@ from deploy.agent.steps import Steps
 from deploy.inventory.program import Health, Program, Service
 from deploy.release import deployment, removal
 from deploy.release.agent_session import Session
-from deploy.release.shell import agent
+from deploy.release.shell import agent, facts
 from deploy.release.shell.session import ShellSession
 from deploy.release.shell.sessions import open_session
+from deploy.release.shell.state import Said
 from deploy.ssh.connection import Connection
 from tests.support.without_python import SHELLS, Board, bundle, own
 from toolchain.bundle import assemble
@@ -333,3 +334,22 @@ def test_every_step_of_a_session_has_its_way_without_python() -> None:
     asked = {name for name in vars(Session) if not name.startswith("_")}
     own_ways = {name for one in (ShellSession, agent.ShellAgent) for name in vars(one)}
     assert asked <= own_ways
+
+
+@pytest.mark.parametrize(
+    ("mounts", "executable"),
+    [
+        (["/dev/root / ext4 rw 0 0", "tmpfs /data tmpfs rw,noexec 0 0"], False),
+        (["tmpfs / tmpfs noexec 0 0", "/dev/sda /data ext4 rw 0 0"], True),
+        (["/dev/root / ext4 rw 0 0", "tmpfs /data/x tmpfs noexec 0 0"], True),
+        (["/dev/root / ext4 rw 0 0", "tmpfs /dat tmpfs noexec 0 0", "odd"], True),
+        ([], True),
+    ],
+)
+def test_where_nothing_may_be_run(mounts: list[str], *, executable: bool) -> None:
+    lines = ["class 1", "disk 5 4096 0", "where /data", "ram 7", "time 8", "auxv 16 3 26 4"]
+    said = Said([*lines, *(f"mount {line}" for line in mounts)])
+    found = facts.facts(said, "/data/edgewright", ())
+    assert found["executable"] is executable
+    assert (found["disk_free"], found["ram"], found["bits"]) == (5 * 4096, 7 * 1024, 32)
+    assert (found["hwcap"], found["hwcap2"]) == (3, 4)

@@ -9,7 +9,7 @@
 # Every step may be cut off anywhere: a release counts from the moment its marker is on the disk, one
 # rename of a link switches to it.
 
-needed='cat chmod cp date dd df grep ln mkdir mv od readlink rm sed setsid sha256sum sleep sync
+needed='cat chmod cp date dd grep ln mkdir mv od readlink rm sed setsid sha256sum sleep stat sync
 tail tr uname wc'
 largest_log=1048576
 

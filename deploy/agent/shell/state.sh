@@ -144,7 +144,8 @@ do_look() {
     folder=${folder%/*}
     folder=${folder:-/}
   done
-  say "disk $(df -Pk "$folder" | sed -n 2p)"
+  say "disk $(stat -f -c '%a %S %d' "$folder")"
+  say "where $(cd -P "$folder" && pwd -P)"
   if [ -w "$folder" ] && [ -x "$folder" ]; then say writable; fi
   sed 's/^/+mount /' /proc/mounts
   say "time $(date +%s)"

@@ -29,7 +29,7 @@ def facts(said: Said, root: str, modules: Sequence[str]) -> dict[str, Any]:
     wide = said.first("class") == str(ELFCLASS64)
     hwcaps = _auxiliary_vector(said.every("auxv"), wide=wide)
     glibc = _newest(said.every("glibc"))
-    _, _, _, free, _, mounted = said.first("disk").split(maxsplit=5)
+    blocks, size, files = map(int, said.first("disk").split())
     temperatures = [int(t) / 1000 for t in said.every("temperature") if t.lstrip("-").isdecimal()]
     keys = [line.partition(":")[::2] for line in said.every("cpuinfo")]
     cpuinfo: dict[str, str] = {}
@@ -53,10 +53,10 @@ def facts(said: Said, root: str, modules: Sequence[str]) -> dict[str, Any]:
         "pip": False,
         "root": root,
         "strangers": said.every("stranger"),
-        "disk_free": int(free) * 1024,
-        "files_free": PLENTY,
+        "disk_free": blocks * size,
+        "files_free": files or PLENTY,  # some filesystems count none
         "writable": bool(said.every("writable")),
-        "executable": not _noexec(said.every("mount"), mounted),
+        "executable": not _noexec(said.every("mount"), said.first("where")),
         "ram": int(said.first("ram")) * 1024,
         "cores": max(1, sum(key.strip() == "processor" for key, _ in keys)),
         "board": said.first("board"),
@@ -86,6 +86,12 @@ def _auxiliary_vector(lines: Sequence[str], *, wide: bool) -> dict[int, int]:
 
 
 def _noexec(mounts: Sequence[str], where: str) -> bool:
-    split = [fields for line in mounts if len(fields := line.split()) > 3]
-    options = [fields[3] for fields in split if fields[1] == where]
-    return bool(options) and "noexec" in options[-1].split(",")
+    """Whether nothing may be run in a folder, by what is mounted on the most of its path."""
+    deepest, options = "", ""
+    for fields in (line.split() for line in mounts):
+        if len(fields) < 4:
+            continue
+        point = fields[1].rstrip("/")
+        if f"{where}/".startswith(f"{point}/") and len(point) >= len(deepest):
+            deepest, options = point, fields[3]
+    return "noexec" in options.split(",")
