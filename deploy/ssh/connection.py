@@ -306,7 +306,8 @@ class Connection:
                     channel.invoke_subsystem("sftp")
                     sftp = paramiko.SFTPClient(channel)
                     self._sftp, self._sftp_piece = sftp, piece_bytes(sftp)
-                except (paramiko.SSHException, EOFError):
+                # OSError: its server began and ended at once, as one that is not there does
+                except (paramiko.SSHException, EOFError, OSError):
                     transport = channel.get_transport()
                     if not transport.is_active():
                         raise
