@@ -17,12 +17,12 @@ DOTS: dict[str, object] = {**NEON, "mcpu": "cortex-a76", "mattr": ["+neon", "+do
 OURS = {
     1: ["FoldConstantByNumpy", "AnnotatePadding"],
     2: [
-        "SplitBatch", "DecomposeQDQ", "FakeQuantizationToInteger", "DecomposeSoftmax",
-        "HoistPadding", "FoldConstantByNumpy", "AnnotatePadding",
+        "SplitBatch", "DecomposeQDQ", "FakeQuantizationToInteger", "RoundByAddition",
+        "DecomposeSoftmax", "HoistPadding", "FoldConstantByNumpy", "AnnotatePadding",
     ],
     3: [
-        "SplitBatch", "DecomposeQDQ", "FakeQuantizationToInteger", "DecomposeSoftmax",
-        "HoistPadding", "FoldConstantByNumpy", "AnnotatePadding",
+        "SplitBatch", "DecomposeQDQ", "FakeQuantizationToInteger", "RoundByAddition",
+        "DecomposeSoftmax", "HoistPadding", "FoldConstantByNumpy", "AnnotatePadding",
     ],
 }  # fmt: skip
 

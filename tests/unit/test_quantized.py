@@ -246,3 +246,24 @@ def test_a_sum_that_no_float32_holds_is_exact() -> None:
     found = machine["main"](tvm.runtime.tensor(x)).numpy()
     exact = 127 * (127 * inputs - 1)
     np.testing.assert_array_equal(found, np.full((1, 4), exact, np.float32))
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_halves_go_to_the_even_step_before_the_zero_point_is_added(kind: str) -> None:
+    halves = model(
+        [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["steps"]),
+            helper.make_node("DequantizeLinear", ["steps", "s", "z"], ["y"]),
+        ],
+        (1, 1200),
+        {"s": np.array(1, np.float32), "z": np.array(3, kind)},
+    )
+    x = np.arange(-300, 300, 0.5).astype(np.float32).reshape(1, -1)
+    x[0, :4] = 1e9, -1e9, np.inf, -np.inf
+    here = compilation_job.host_target()
+    scheduled, _ = pipeline.schedule(lowered(halves, NEON), here, 3)
+    machine = relax.VirtualMachine(pipeline.build(scheduled, here), tvm.cpu())
+    found = machine["main"](tvm.runtime.tensor(x)).numpy()
+    np.testing.assert_array_equal(found, expected(halves, x))
+    info = np.iinfo(kind)
+    np.testing.assert_array_equal(found, np.clip(np.round(x), info.min - 3, info.max - 3))

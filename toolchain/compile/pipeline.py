@@ -32,6 +32,7 @@ from toolchain.compile.relax import (
     integer_products,
     quantization,
     softmax_decomposition,
+    step_rounding,
 )
 from toolchain.compile.tir import (
     multiversioning,
@@ -92,6 +93,8 @@ def passes(
         (2, channels_last.convert_images(LAYOUTS, on_left_out, attempt)),
         # Products of what was rounded as exact sums of integers.
         (2, integer_products.fake_quantization_to_integer(arithmetic)),
+        # Rounding to steps without a function of each value.
+        (2, step_rounding.round_by_addition()),
         # One reduction a function, as the schedules want it.
         (2, softmax_decomposition.decompose_softmax()),
         # A border of zeros by what computes the image.
