@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from urllib.parse import unquote, urlsplit
 
 from toolchain.core import process
@@ -29,6 +30,9 @@ OPTIONS = (
     *("ForwardAgent=no", "ClearAllForwardings=yes", "PermitLocalCommand=no"),
     *("ConnectTimeout=2", "ServerAliveInterval=2", "ServerAliveCountMax=2"),
 )
+# An entry takes two calls of sftp, and a login is most of each: one connection serves those that
+# follow within some seconds, in a folder of this process's.
+LASTING = ("ControlMaster=auto", "ControlPersist=10")
 PACKAGES = "apt-get install openssh-client"
 # what sftp's commands take as it is
 PLAIN = re.compile(r"[\w./+@%=,: -]+")
@@ -64,6 +68,8 @@ class SftpPlace:
         name = f"[{host}]" if ":" in host else host
         self._destination = f"{user}@{name}" if user else name
         self._port = ["-P", str(parts.port)] if parts.port else []
+        self._sockets = mkdtemp(prefix="edgewright-")
+        weakref.finalize(self, shutil.rmtree, self._sockets, ignore_errors=True)
 
     def fetch(self, wanted: Sequence[Wanted]) -> None:
         """See `Place`."""
@@ -92,7 +98,9 @@ class SftpPlace:
     def _run(self, before: Sequence[str], lines: Sequence[str], folder: Path) -> None:
         if shutil.which("sftp") is None:
             raise OSError(f"sftp is not installed: {PACKAGES}")
-        options = [part for option in OPTIONS for part in ("-o", option)]
+        # %C is short: a socket's path has at most 107 bytes
+        lasting = (*LASTING, f"ControlPath={self._sockets}/%C")
+        options = [part for option in (*OPTIONS, *lasting) for part in ("-o", option)]
         command = [*before, "sftp", "-b", "-", *options, *self._port, self._destination]
         text = "".join(f"{line}\n" for line in lines)
         try:
