@@ -55,3 +55,9 @@ def test_a_file_that_is_none_is_as_none(store: Store, content: bytes) -> None:
     assert durations.expected(["ncnn"], store) == "about 3 minutes"
     durations.record("ncnn", 600, store)
     assert durations.expected(["ncnn"], store) == "about 10 minutes"
+
+
+def test_minutes_are_those_of_all_that_is_known(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert durations.minutes(["tvm_ffi", "tvm_runtime"], store, 2) == (214 + 254) / 120
+    assert durations.minutes(["mine"], store, 2) == 0

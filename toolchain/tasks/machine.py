@@ -27,11 +27,15 @@ from toolchain.commandline.options import (
 from toolchain.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from toolchain.core.store import Store
     from toolchain.lock.resolve import Moved
     from toolchain.verify import Verdict
 
 # what `clean` offers to remove when it is not told how old it shall be
 CLEAN_DAYS = 30
+# who waits so long for wheels is told what can be done meanwhile
+LONG_MINUTES = 5
+MEANWHILE = "docs/tutorial/first-board.md, While it builds"
 
 
 @task(help={"json": JSON})
@@ -187,10 +191,7 @@ def build_wheels(
         store = at.store
         new = [n for n in names if store.entry(digest_of(build.inputs(n, chosen))) is None]
         if new:
-            # what a shared cache has comes sooner
-            took = durations.expected(new, store)
-            when = f" ({took} here, once images and sources are there)" if took else ""
-            console.note(f"to be built: {', '.join(new)}{when}")
+            _note_missing(new, store)
         if new and at.executor is not None:
             from toolchain.cluster.works import wheels_elsewhere
 
@@ -217,6 +218,18 @@ def build_wheels(
     console.show_table(
         f"wheels of {target}", ["wheel", "size", "GLIBC", "GLIBCXX", "built in"], rows
     )
+
+
+def _note_missing(names: Sequence[str], store: Store) -> None:
+    """Say which wheels are to be built, and how long that takes here."""
+    from toolchain.workstation import durations
+
+    # what a shared cache has comes sooner
+    took = durations.expected(names, store)
+    when = f" ({took} here, once images and sources are there)" if took else ""
+    console.note(f"to be built: {', '.join(names)}{when}")
+    if durations.minutes(names, store) >= LONG_MINUTES:
+        console.note(f"numbers of this machine meanwhile, with nothing built: {MEANWHILE}")
 
 
 @task(

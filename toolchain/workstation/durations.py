@@ -28,7 +28,7 @@ USUAL = {
     "tvm_runtime_source": 254.0,
 }
 CACHED = 4  # what takes so many times less came from a cache
-_Known = TypeAdapter(dict[str, float])
+_Measured = TypeAdapter(dict[str, float])
 
 
 def expected(names: Sequence[str], store: Store, cores: int | None = None) -> str:
@@ -39,14 +39,18 @@ def expected(names: Sequence[str], store: Store, cores: int | None = None) -> st
         store: the cache, which has what earlier builds took.
         cores: that build; this machine's when left out.
     """
-    known = {**USUAL, **_measured(store)}
-    told = [known[name] for name in names if name in known]
-    if not told:
+    known = _known(names, store)
+    if not known:
         return ""
-    minutes = sum(told) / (cores or os.cpu_count() or 1) / 60
-    words = "a minute" if minutes < 1.5 else f"{minutes:.0f} minutes"
-    more = "" if len(told) == len(names) else ", and more for those that were never built here"
+    took = minutes(names, store, cores)
+    words = "a minute" if took < 1.5 else f"{took:.0f} minutes"
+    more = "" if len(known) == len(names) else ", and more for those that were never built here"
     return f"about {words}{more}"
+
+
+def minutes(names: Sequence[str], store: Store, cores: int | None = None) -> float:
+    """The same in minutes; 0 where it isn't known of any."""
+    return sum(_known(names, store)) / (cores or os.cpu_count() or 1) / 60
 
 
 def record(name: str, seconds: float, store: Store) -> None:
@@ -62,12 +66,18 @@ def record(name: str, seconds: float, store: Store) -> None:
     took = seconds * (os.cpu_count() or 1)
     known = _measured(store)
     if took > max(known.get(name, 0.0), USUAL.get(name, 0.0) / CACHED):
-        text = _Known.dump_json({**known, name: round(took, 1)})
+        text = _Measured.dump_json({**known, name: round(took, 1)})
         write_atomically(store.root / FILE, text)
+
+
+def _known(names: Sequence[str], store: Store) -> list[float]:
+    """Seconds of all cores together for each of the names of which it is known."""
+    known = {**USUAL, **_measured(store)}
+    return [known[name] for name in names if name in known]
 
 
 def _measured(store: Store) -> dict[str, float]:
     try:
-        return _Known.validate_json((store.root / FILE).read_bytes())
+        return _Measured.validate_json((store.root / FILE).read_bytes())
     except (OSError, ValidationError):
         return {}

@@ -34,6 +34,7 @@ COLOURS = (
     Colour(light="#475569", dark="#b6c2d1"),
     Colour(light="#be123c", dark="#fb8ba3"),
     Colour(light="#0369a1", dark="#62c3f5"),
+    Colour(light="#6d28d9", dark="#b9a2ff"),
 )
 
 
