@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from invoke import Context, task
@@ -102,7 +102,7 @@ def deploy(
     json: bool = False,
 ) -> None:
     """Send wheels and models to a device, install them there, check, and switch to them."""
-    from deploy.inventory import selection
+    from deploy.inventory import schema, selection
     from deploy.release import rollout
     from deploy.tasks.chosen_models import chosen
     from toolchain import targets
@@ -110,6 +110,7 @@ def deploy(
     from toolchain.bundle.choice import Choice
     from toolchain.bundle.wheels import are_official
     from toolchain.core import signing
+    from toolchain.library import library_folder
 
     levels = options.numbers("opt-level", opt_level)
     wanted = Choice(
@@ -117,7 +118,7 @@ def deploy(
     )
     models, as_published = options.names(model), are_official(wheels)
     limits, devices = _limits(fleet), selection.devices(fleet)
-    names, bundles = sorted({d.target for d in devices}), {}
+    names, bundles, in_c = sorted({d.target for d in devices}), {}, (library_folder.RUNTIME,)
 
     plans: _Shown[Plan] = _Shown(
         one=_show_plan, line=lambda plan: f"{plan.release[:16]}, {plan.payload} bytes to send"
@@ -129,9 +130,13 @@ def deploy(
     with ExitStack() as held:
         with console.step(f"bundle for {', '.join(names)}"):
             for target in map(targets.target, names):
-                sent = chosen(target, models, wanted, as_published=as_published)
+                python = any(
+                    d.python != schema.NO_PYTHON for d in devices if d.target == target.name
+                )
+                of_them = wanted if python or wanted.runtimes else replace(wanted, runtimes=in_c)
+                sent = chosen(target, models, of_them, as_published=as_published)
                 made = assemble.to_send(
-                    target, sent, samples, as_published=as_published, library=library
+                    target, sent, samples, as_published=as_published, library=library, python=python
                 )
                 bundles[target.name] = held.enter_context(made)
             every = [f for of in bundles.values() for f in (of, *by_python.split(of))]

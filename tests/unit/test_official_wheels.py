@@ -331,6 +331,16 @@ def test_a_wheel_that_is_not_built_can_be_had_as_published(
     assert "--wheels official" not in caught.value.resolution
 
 
+def test_a_device_without_python_is_sent_no_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "empty"))
+    into = tmp_path / "wheels"
+    models = by_tflite(RV64GC)
+    lowest = wheels.copy_for(into, RV64GC, Store(), models, as_published=False, python=False)
+    assert (lowest.glibc, lowest.glibcxx, list(into.iterdir())) == ("0", "0", [])
+
+
 def test_wheels_are_built_or_official_and_nothing_else() -> None:
     assert wheels.are_official("official")
     assert not wheels.are_official("built")

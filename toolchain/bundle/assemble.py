@@ -33,8 +33,7 @@ from toolchain.wheels.recipe import PYTHON_SINCE
 MANIFEST = "manifest.json"
 LIBRARY = "library"  # where programs in C and C++ find theirs
 NAME_LENGTH = 150  # of a bundle's folder; a disk takes 255 bytes
-# where the runner finds the modules of runtimes
-BACKENDS = "edgewright_runner/backends"
+BACKENDS = "edgewright_runner/backends"  # where the runner finds the modules of runtimes
 
 
 class _Frozen(BaseModel):
@@ -178,6 +177,7 @@ def to_send(
     *,
     as_published: bool = False,
     library: bool = False,
+    python: bool = True,
 ) -> Iterator[Path]:
     """`make` for who sends it: the bundle as a folder that is there until the block ends.
 
@@ -188,7 +188,9 @@ def to_send(
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside, prefix=f".{process.own_name()}-") as folder:
         own = Path(folder) / "bundle"
-        make(target, models, own, samples, as_published=as_published, library=library)
+        make(
+            target, models, own, samples, as_published=as_published, library=library, python=python
+        )
         yield own
 
 
@@ -200,6 +202,7 @@ def make(
     *,
     as_published: bool = False,
     library: bool = False,
+    python: bool = True,
 ) -> Path:
     """Gather a bundle into dist/bundles/<target>/<models>/, the folder that is returned.
 
@@ -210,6 +213,7 @@ def make(
         samples: inferences of each model that go along; 0 is all.
         as_published: take wheels that projects publish, where there are any.
         library: whether the library for programs in C and C++ goes along.
+        python: whether wheels do, which no device without Python needs.
 
     Raises:
         BuildError: a wheel or the library is not built, or a file of a model is gone.
@@ -220,17 +224,13 @@ def make(
     final.parent.mkdir(parents=True, exist_ok=True)
     with store.scratch() as scratch:
         folder = scratch / "bundle"
-        lowest = wheels.copy(folder / "wheels", target, store, models, as_published=as_published)
+        how = {"as_published": as_published, "python": python}
+        lowest = wheels.copy_for(folder / "wheels", target, store, models, **how)
         if library:
             lowest = wheels.copy_library(folder / LIBRARY, target, store, lowest)
         requires = Requires(
-            machine=target.machine,
-            python=PYTHON_SINCE,
-            glibc=lowest.glibc,
-            glibcxx=lowest.glibcxx,
-            cpu=target.cpu,
-            modules=["numpy"],
-        )
+            machine=target.machine, python=PYTHON_SINCE, cpu=target.cpu, modules=["numpy"],
+            glibc=lowest.glibc, glibcxx=lowest.glibcxx)  # fmt: skip
         bundled = [_model(manifest, folder, target, samples) for manifest in models]
         _runner(folder / "runner", target)
         (folder / "requirements.txt").write_text(wheels.requirements(folder / "wheels"))

@@ -148,6 +148,22 @@ def copy(
     return Lowest(glibc=str(glibc), glibcxx=str(glibcxx))
 
 
+def copy_for(
+    into: Path,
+    target: Target,
+    store: Store,
+    models: Sequence[ModelManifest],
+    *,
+    as_published: bool,
+    python: bool,
+) -> Lowest:
+    """`copy`; for devices without Python an empty folder, which asks for nothing."""
+    if python:
+        return copy(into, target, store, models, as_published=as_published)
+    into.mkdir(parents=True)
+    return Lowest(glibc="0", glibcxx="0")
+
+
 def copy_library(into: Path, target: Target, store: Store, lowest: Lowest) -> Lowest:
     """Copy the library for programs in C and C++ into a new folder.
 
