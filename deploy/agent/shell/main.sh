@@ -6,8 +6,8 @@ stay_awake() {
   now=$(uptime_s)
   [ -z "$sleeper" ] || [ "$((now - asleep))" -ge 30 ] || return 0
   sleep_on
-  # shellcheck disable=SC2016 # the parameters are those of that sh
-  setsid sh -c 'sleep "$1" && kill -KILL "$2"' sh "$idle" $$ 9>&- </dev/null >/dev/null 2>&1 &
+  # in a session of its own, so that it and its sleep are ended as one
+  setsid sh -c "$script" sh idle "$root" $$ "$(began $$)" "$idle" 9>&- </dev/null >/dev/null 2>&1 &
   sleeper=$! asleep=$now
 }
 
@@ -55,6 +55,15 @@ case $1 in
   serve)
     idle=$3
     serve
+    ;;
+  idle) # ROOT AGENT BEGAN SECONDS
+    left=$5
+    while [ "$left" -gt 0 ] && [ "$(began "$3")" = "$4" ]; do
+      sleep "$((left < 10 ? left : 10))" || exit
+      left=$((left - 10))
+    done
+    # its number may be another process's by now
+    [ "$(began "$3")" != "$4" ] || kill -KILL "$3"
     ;;
   watch)
     shift 2
