@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
+from rich.console import Console
+
 from tests.support import measured
-from toolchain.report import html_page
+from toolchain.report import html_page, reports
 from toolchain.results import measurement
 
 
@@ -38,3 +41,8 @@ def test_a_page_of_many_measurements_has_the_fastest_and_what_is_not_right() -> 
     assert page.count("<path") < 40, "no ticks and no traces"
     assert "Each time in the order measured" not in page
     assert "are shown" not in html_page.render([measured.result(*telling)])
+    console = Console(width=200, record=True, file=io.StringIO())
+    reports.show([result], console)
+    text = console.export_text()
+    assert f"Of {len(result.measurements)} measurements 3 are shown" in text
+    assert len(text.splitlines()) < 60

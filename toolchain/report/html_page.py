@@ -172,7 +172,7 @@ def _section(
 ) -> Section:
     """One result's part of the page; `key` is its own there."""
     many = len(result.measurements) > MOST_SHOWN
-    shown = _fewer(result) if many else result
+    shown = fewer(result)
     by_title = _by_title(shown)
     models = [
         _Model(
@@ -252,8 +252,10 @@ def _by_title(result: measurement.Result) -> dict[str, list[measurement.Measurem
     return found
 
 
-def _fewer(result: measurement.Result) -> measurement.Result:
-    """A result with what a page of it needs: see `_telling`."""
+def fewer(result: measurement.Result) -> measurement.Result:
+    """A result with what is shown of it: all, or of very many what `_telling` keeps."""
+    if len(result.measurements) <= MOST_SHOWN:
+        return result
     kept = [m for measured in _by_title(result).values() for m in _telling(measured)]
     return result.model_copy(update={"measurements": kept})
 

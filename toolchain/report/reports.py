@@ -88,11 +88,15 @@ def rendered(
     timed = {subject(r, m) for r in results if not r.counted for m in r.measurements}
     for result in results:
         parts += _answers(result, runs, limits)
+        shown = html_page.fewer(result)
         if not result.counted:
-            parts += [_speed(result, counted, narrow=narrow), _parity(result, narrow=narrow)]
-        elif not {subject(result, m) for m in result.measurements} <= timed:
-            parts.append(_counts(result))
-        parts += [*_below(result), Text("")]
+            parts += [_speed(shown, counted, narrow=narrow), _parity(shown, narrow=narrow)]
+        elif not {subject(shown, m) for m in shown.measurements} <= timed:
+            parts.append(_counts(shown))
+        if shown is not result:
+            many, few = len(result.measurements), len(shown.measurements)
+            parts.append(Text(f"Of {many:,} measurements {few:,} are shown; the CSV has them all."))
+        parts += [*_below(result, shown), Text("")]
     return Group(*parts)
 
 
@@ -285,12 +289,12 @@ def _runtime(m: measurement.Measurement) -> Text:
     return text if m.status == "ok" else text.append("\nfailed", style="bold red")
 
 
-def _below(result: measurement.Result) -> list[RenderableType]:
+def _below(result: measurement.Result, shown: measurement.Result) -> list[RenderableType]:
     lines: list[RenderableType] = [
         Text(line)
         for line in (
             *formatting.comparisons(result),
-            *formatting.energies(result),
+            *formatting.energies(shown),
             *summary.best_lines(result),
             *summary.ratio_lines(result),
         )
@@ -302,7 +306,7 @@ def _below(result: measurement.Result) -> list[RenderableType]:
         lines.append(Text(formatting.NO_RATIO, style="red"))
     if not result.complete:
         lines.append(Text("This run was cut short; not all jobs are here.", style="bold red"))
-    for m in result.measurements:
+    for m in shown.measurements:
         name = formatting.subject(m.model, m.configuration)
         if m.error is not None:
             failure = f"{name} failed ({m.error.stage}): {m.error.kind}: {m.error.message}"
