@@ -311,6 +311,8 @@ class Connection:
                     transport = channel.get_transport()
                     if not transport.is_active():
                         raise
+                    # now: later, its number may be another channel's there
+                    channel.close()
                     self._without_sftp = True
         return self._sftp
 
