@@ -113,7 +113,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_outputs_are_pythons_bit_for_bit_and_what_is_wrong_is_said_in_a_line(
-    product: Product, device: str, deployed: dict[str, Any], library: Path, releases: Path
+    product: Product, device: str, deployed: dict[str, Any], release: str, releases: Path
 ) -> None:
     host = reading.load(product.inventory).host(device)
     current = f"{host.root.removeprefix('~/')}/current"
@@ -124,22 +124,25 @@ def test_outputs_are_pythons_bit_for_bit_and_what_is_wrong_is_said_in_a_line(
                 opened.add(path, path.name)
     with connection.connect(host) as conn:
         conn.run(["mkdir", "-p", f"{ON_DEVICE}/releases"])
-        conn.push(library / "lib/libedgewright.so", f"{ON_DEVICE}/libedgewright.so")
         conn.push(PROGRAM, f"{ON_DEVICE}/compare.py")
         conn.push(archive, f"{ON_DEVICE}/releases.tar")
         conn.run(["tar", "-xf", f"{ON_DEVICE}/releases.tar", "-C", f"{ON_DEVICE}/releases"])
-        given = [f"{ON_DEVICE}/libedgewright.so", current, f"{ON_DEVICE}/releases"]
+        # TVM's own libraries are beside it there
+        given = [f"{release}/library/lib/libedgewright.so", current, f"{ON_DEVICE}/releases"]
         text = conn.run(
             [f"{current}/venv/bin/python", f"{ON_DEVICE}/compare.py", *given], timeout=300
         )
     said = json.loads(text.strip().splitlines()[-1])
     networks = {"digits-cnn", "mobilenetv3-large", "float", "first", "int8", "uint8", "state"}
+    networks |= {"digits-cnn by tvm", "mobilenetv3-large by tvm"}
     assert {name: all(same) for name, same in said["same"].items()} == dict.fromkeys(networks, True)
     assert len(said["same"]["state"]) == 6
     refused = said["refused"]
     assert all("\n" not in line and len(line) > 10 for line in refused.values())
     assert "compile it again with edgewright.h" in refused["another ABI"]
     assert refused["no such model"] == "there is no model cat in this release; it holds net"
+    assert refused["another runtime"].startswith("net can't be run as onnxruntime by this library")
+    assert refused["no such form"].startswith("net is not in this release as tvm; it is there as")
     assert refused["another size"].startswith("3 numbers were given; x is int8 (1, 8, 8, 3)")
     assert refused["nothing given"].startswith("net was given no x; call edgewright_set")
     assert refused["too large"].startswith("a number does not fit into int8")

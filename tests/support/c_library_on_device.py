@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 from edgewright_device import load, models
 
-ABI = 1
+ABI = 2
 OK = 0
+TFLITE, TVM = "tflite", "tvm"
 TYPES = {
     name: number
     for number, name in enumerate(
@@ -36,6 +38,7 @@ class Options(ctypes.Structure):
 
     _fields_ = (
         ("release", ctypes.c_char_p),
+        ("runtime", ctypes.c_char_p),
         ("variant", ctypes.c_char_p),
         ("batch", ctypes.c_size_t),
         ("threads", ctypes.c_size_t),
@@ -66,16 +69,18 @@ class Library:
         """What the last failure was."""
         return str(self.error().decode())
 
-    def opened(self, name: str, release: Path, abi: int = ABI) -> tuple[int, ctypes.c_void_p]:
+    def opened(
+        self, name: str, release: Path, runtime: str = TFLITE, abi: int = ABI
+    ) -> tuple[int, ctypes.c_void_p]:
         """The status of loading a network, and the network."""
         network = ctypes.c_void_p()
-        options = Options(str(release).encode(), None, 0, 0)
+        options = Options(str(release).encode(), runtime.encode(), None, 0, 0)
         status = self.load_for_abi(abi, name.encode(), ctypes.byref(options), ctypes.byref(network))
         return status, network
 
-    def network(self, name: str, release: Path) -> ctypes.c_void_p:
+    def network(self, name: str, release: Path, runtime: str = TFLITE) -> ctypes.c_void_p:
         """A network that is there."""
-        status, network = self.opened(name, release)
+        status, network = self.opened(name, release, runtime)
         assert status == OK, self.said()
         return network
 
@@ -120,9 +125,10 @@ def same(library: Library, network: ctypes.c_void_p, wanted: dict[str, np.ndarra
     ]
 
 
-def compared(library: Library, name: str, release: Path) -> list[bool]:
+def compared(library: Library, name: str, release: Path, runtime: str = TFLITE) -> list[bool]:
     """Whether both libraries give the same for arrays, one after another, and for pictures."""
-    net, network = load(name, runtime="tflite", release=release), library.network(name, release)
+    net = load(name, runtime=runtime, release=release)
+    network = library.network(name, release, runtime)
     random = np.random.default_rng(0)
     found = []
     for step in range(3):
@@ -168,6 +174,8 @@ def refusals(library: Library, release: Path, damaged: Path) -> dict[str, str]:
 
     refused("another ABI", library.opened("net", release, abi=ABI + 1)[0])
     refused("no such model", library.opened("cat", release)[0])
+    refused("another runtime", library.opened("net", release, "onnxruntime")[0])
+    refused("no such form", library.opened("net", release, TVM)[0])
     refused("no release", library.opened("net", release / "nothing")[0])
     refused("a damaged manifest", library.opened("net", damaged)[0])
     network = library.network("net", release)
@@ -181,12 +189,40 @@ def refusals(library: Library, release: Path, damaged: Path) -> dict[str, str]:
     return found
 
 
+def outputs_by_tvm(path: str, current: Path, name: str, by: str) -> bytes:
+    """Outputs under TVM by one library: a process has one TVM, and each brings its own."""
+    card = next(current.glob(f"models/{name}/b1/model.json"))
+    signature = json.loads(card.read_text())
+    random = np.random.default_rng(0)
+    arrays = {
+        one["name"]: random.random(one["shape"]).astype(one["dtype"]) for one in signature["inputs"]
+    }
+    if by == "python":
+        wanted = load(name, runtime=TVM, release=current)(arrays)
+        return b"".join(wanted[one["name"]].tobytes() for one in signature["outputs"])
+    library = Library(path)
+    network = library.network(name, current, TVM)
+    assert all(library.given(network, *one) == OK for one in arrays.items()), library.said()
+    assert library.run(network) == OK, library.said()
+    shapes = {one["name"]: np.empty(one["shape"], one["dtype"]) for one in signature["outputs"]}
+    return b"".join(library.output(network, *one).tobytes() for one in shapes.items())
+
+
 def main(path: str, current: Path, releases: Path) -> None:
     """Compare all that there is."""
     library = Library(path)
     found: dict[str, list[bool]] = {}
     for name in models(current):
         found[name] = compared(library, name, current)
+        ours, pythons = (
+            subprocess.run(
+                [sys.executable, __file__, path, str(current), name, by],
+                check=True,
+                stdout=subprocess.PIPE,
+            ).stdout
+            for by in ("c", "python")
+        )
+        found[f"{name} by tvm"] = [ours == pythons and len(ours) > 0]
     for release in sorted(releases.iterdir()):
         if release.name != "damaged":
             found[release.name] = compared(library, "net", release)
@@ -195,4 +231,7 @@ def main(path: str, current: Path, releases: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    if len(sys.argv) > 4:
+        sys.stdout.buffer.write(outputs_by_tvm(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))
+    else:
+        main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

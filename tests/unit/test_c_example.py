@@ -91,7 +91,7 @@ def test_names_types_shapes_and_labels_are_filled_in() -> None:
     assert 'edgewright_set(network, "ids", EDGEWRIGHT_INT64, input_0,' in text
     assert "Input mask: bool (4, 6)." in text
     assert "Classes: red, green." in text
-    assert "{NULL, NULL, 4, 0}" in text
+    assert "{NULL, NULL, NULL, 4, 0}" in text
     assert "edgewright_reset" in c_program.programs(NETWORKS["state"], (), "c")["program.c"]
 
 
@@ -110,7 +110,7 @@ def test_the_makefile_finds_the_library_by_pkg_config_and_cmake_by_its_package()
     files = c_program.programs(NETWORKS["classes"], (), "cpp")
     assert "$(EDGEWRIGHT)/lib/pkgconfig $(PKG_CONFIG)" in files["Makefile"]
     assert "\n\t$(CXX) " in files["Makefile"]
-    assert "find_package(edgewright 1.0 REQUIRED)" in files["CMakeLists.txt"]
+    assert "find_package(edgewright 2.0 REQUIRED)" in files["CMakeLists.txt"]
 
 
 def test_a_folder_that_is_there_is_not_written_into(

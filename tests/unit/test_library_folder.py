@@ -14,10 +14,12 @@ from toolchain.bundle.wheels import Lowest
 from toolchain.core.errors import BuildError
 from toolchain.core.store import Store, digest_tree
 from toolchain.library import library_folder
+from toolchain.runtimes import tvm
 from toolchain.wheels import build
 from toolchain.wheels.build import Built
 from toolchain.wheels.recipe import RECIPES
 from toolchain.wheels.recipes import edgewright_library, tflite_runtime
+from toolchain.wheels.sources import tvm_tree
 
 RV64GC = targets.target("rv64gc")
 NAME = library_folder.RECIPE
@@ -86,9 +88,10 @@ def test_a_change_of_the_library_makes_no_wheel_anew() -> None:
     assert library.keys() - own == wheel.keys()
 
 
-def test_it_is_made_of_what_the_wheel_is_made_of_and_a_reader_of_json() -> None:
+def test_it_is_made_of_what_the_wheel_is_made_of_a_reader_of_json_and_tvms_c_interface() -> None:
     library, wheel = edgewright_library.RECIPE, tflite_runtime.RECIPE
-    assert set(library.sources) - set(wheel.sources) == {edgewright_library.JSON}
+    own = {edgewright_library.JSON, tvm_tree.FFI}
+    assert set(library.sources) - set(wheel.sources) == own
     same = ("binaries", "patches", "image", "files", "only_for", "portable")
     for name in same:
         assert getattr(library, name) == getattr(wheel, name), name
@@ -110,7 +113,18 @@ def test_a_bundle_with_the_library_asks_for_what_any_part_of_it_asks_for(
     library = library_folder._laid_out(RV64GC, store, built)
     monkeypatch.setattr(library_folder, "published", lambda *_: library)
     into = tmp_path / "bundle/library"
-    into.parent.mkdir()
-    lowest = wheels.copy_library(into, RV64GC, store, Lowest(glibc="2.36", glibcxx="3.4.9"))
+    wheels_folder = tmp_path / "bundle/wheels"
+    wheels_folder.mkdir(parents=True)
+    asked = Lowest(glibc="2.36", glibcxx="3.4.9")
+    lowest = wheels.copy_library(into, RV64GC, store, [], asked)
     assert lowest == Lowest(glibc="2.36", glibcxx="3.4.30")
     assert digest_tree(into) == digest_tree(library.folder)
+
+
+def test_what_it_opens_comes_out_of_a_wheel_and_can_be_executed(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "tvm.whl", "w") as opened:
+        opened.writestr("tvm/lib/libtvm_runtime.so", "code")
+        opened.writestr("tvm/__init__.py", "")
+    library_folder.add_opened(tmp_path / "library", tmp_path / "tvm.whl", tvm.RUNTIME.opened_by_c)
+    assert set(digest_tree(tmp_path / "library")) == {"tvm/lib/libtvm_runtime.so"}
+    assert (tmp_path / "library/tvm/lib/libtvm_runtime.so").stat().st_mode & 0o111

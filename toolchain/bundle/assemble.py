@@ -227,7 +227,7 @@ def make(
         how = {"as_published": as_published, "python": python}
         lowest = wheels.copy_for(folder / "wheels", target, store, models, **how)
         if library:
-            lowest = wheels.copy_library(folder / LIBRARY, target, store, lowest)
+            lowest = wheels.copy_library(folder / LIBRARY, target, store, models, lowest)
         requires = Requires(
             machine=target.machine, python=PYTHON_SINCE, cpu=target.cpu, modules=["numpy"],
             glibc=lowest.glibc, glibcxx=lowest.glibcxx)  # fmt: skip

@@ -164,14 +164,17 @@ def copy_for(
     return Lowest(glibc="0", glibcxx="0")
 
 
-def copy_library(into: Path, target: Target, store: Store, lowest: Lowest) -> Lowest:
+def copy_library(
+    into: Path, target: Target, store: Store, models: Sequence[ModelManifest], lowest: Lowest
+) -> Lowest:
     """Copy the library for programs in C and C++ into a new folder.
 
     Args:
-        into: the folder.
+        into: the folder, beside that of the wheels.
         target: the device's.
         store: where it is.
-        lowest: what the wheels beside it ask for.
+        models: the manifests of the bundle's; what runs them goes along, out of the wheels.
+        lowest: what the wheels ask for.
 
     Returns:
         what all of them ask of the device.
@@ -181,6 +184,10 @@ def copy_library(into: Path, target: Target, store: Store, lowest: Lowest) -> Lo
     """
     library = library_folder.published(target, store)
     shutil.copytree(library.folder, into)
+    executing = [runtime for model in models for runtime, _ in runtimes.executed(model, target)]
+    opened = {name for runtime in executing for name in runtime.opened_by_c}
+    for wheel in sorted(into.with_name("wheels").iterdir()):
+        library_folder.add_opened(into, wheel, opened)
     asked = library.archive.versions
     return Lowest(
         glibc=str(max(Version(lowest.glibc), Version(asked.get("GLIBC", "0")))),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -70,6 +70,21 @@ def published(target: Target, store: Store) -> Library:
         )
     (archive,) = wheels.published(target, [RECIPE])
     return _laid_out(target, store, archive)
+
+
+def add_opened(folder: Path, wheel: Path, names: Iterable[str]) -> None:
+    """Put what the library opens out of a wheel into its folder, under the paths that it has there.
+
+    Args:
+        folder: the library's.
+        wheel: that may have some of them.
+        names: of the files.
+    """
+    with zipfile.ZipFile(wheel) as opened:
+        for name in set(names).intersection(opened.namelist()):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(opened.read(name))
+            (folder / name).chmod(0o755)
 
 
 def _laid_out(target: Target, store: Store, archive: Built) -> Library:

@@ -73,6 +73,7 @@ class Runtime:
         makes_artifacts: whether `make` makes them of what conversion leaves.
         reads: the one kind of model file, as `formats` names it, that they can be made of; empty
             where they are made of what conversion leaves of any.
+        opened_by_c: what the library for C opens to run it, by the paths in its wheels.
 
     What the methods say here is true of a runtime whose artifacts are entered into the manifest's
     `artifacts` under its name, that runs on every target and needs nothing installed.
@@ -84,6 +85,7 @@ class Runtime:
     has_opt_levels: bool = False
     makes_artifacts: bool = False
     reads: str = ""
+    opened_by_c: tuple[str, ...] = ()
 
     def make(
         self, folder: Path, manifest: ModelManifest, progress: Callable[[str], None]

@@ -96,4 +96,10 @@ def _recipe(target: str, manifests: Sequence[ModelManifest]) -> str:
     )
 
 
-RUNTIME = Tvm(name="tvm", label="TVM", title="TVM", has_opt_levels=True)
+RUNTIME = Tvm(
+    name="tvm",
+    label="TVM",
+    title="TVM",
+    has_opt_levels=True,
+    opened_by_c=("tvm_ffi/lib/libtvm_ffi.so", "tvm/lib/libtvm_runtime.so"),
+)

@@ -1,4 +1,4 @@
-/* Networks of a release in a C program on the device, by TensorFlow Lite.
+/* Networks of a release in a C program on the device, by TensorFlow Lite or TVM.
  *
  *     edgewright_network *network;
  *     if (edgewright_load("mobilenetv3-large", NULL, &network) != EDGEWRIGHT_OK) {
@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Of what a program relies on below. A library of another number refuses to load anything. */
-#define EDGEWRIGHT_ABI 1
+#define EDGEWRIGHT_ABI 2
 
 #if defined(__GNUC__)
 #define EDGEWRIGHT_API __attribute__((visibility("default")))
@@ -93,9 +93,10 @@ typedef struct edgewright_description {
 /* What to load. All 0 or NULL takes what is usual. */
 typedef struct edgewright_options {
   const char *release; /* its folder; the one that this library is in */
+  const char *runtime; /* tflite or tvm; the first of them that the release names */
   const char *variant; /* as the network was trained, where that is there */
   size_t batch;        /* the smallest that is deployed */
-  size_t threads;      /* what the model's metadata says, else 1 */
+  size_t threads;      /* what the model's metadata says, else 1; under tvm the first network's */
 } edgewright_options;
 
 typedef struct edgewright_class {

@@ -57,6 +57,7 @@ template <> struct TypeOf<uint64_t> { static constexpr edgewright_type value = E
 // What to load; empty and 0 take what is usual, as in edgewright_options.
 struct Options {
   std::string release;
+  std::string runtime;
   std::string variant;
   std::size_t batch = 0;
   std::size_t threads = 0;
@@ -76,6 +77,7 @@ class Network {
   explicit Network(const std::string& name, const Options& options = Options()) {
     edgewright_options wanted{};
     if (!options.release.empty()) wanted.release = options.release.c_str();
+    if (!options.runtime.empty()) wanted.runtime = options.runtime.c_str();
     if (!options.variant.empty()) wanted.variant = options.variant.c_str();
     wanted.batch = options.batch;
     wanted.threads = options.threads;

@@ -92,7 +92,8 @@ edgewright_status edgewright_load_for_abi(int abi, const char* name,
                        "ask for at most " + std::to_string(kMostThreads));
     }
     edgewright::Model model = edgewright::find_model(
-        {text_of(wanted.release), name, text_of(wanted.variant), wanted.batch});
+        {text_of(wanted.release), name, text_of(wanted.runtime), text_of(wanted.variant),
+         wanted.batch});
     // not by make_unique, which can't make an aggregate in C++17
     *network = new edgewright_network{{std::move(model), wanted.threads}};
   });

@@ -3,47 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdarg>
-#include <cstdio>
 #include <cstring>
 #include <numeric>
 #include <utility>
 
 #include "failure.h"
 #include "numbers.h"
-#include "tensorflow/lite/c/c_api.h"
-#include "tensorflow/lite/delegates/xnnpack/xnnpack_delegate.h"
 
 namespace edgewright {
-namespace {
-
-constexpr size_t kLongestReport = 500;
-
-// The type of an interpreter's tensor; 0 for one that no manifest has.
-edgewright_type type_of(const TfLiteTensor* tensor) {
-  switch (TfLiteTensorType(tensor)) {
-    case kTfLiteBool: return EDGEWRIGHT_BOOL;
-    case kTfLiteFloat16: return EDGEWRIGHT_FLOAT16;
-    case kTfLiteFloat32: return EDGEWRIGHT_FLOAT32;
-    case kTfLiteFloat64: return EDGEWRIGHT_FLOAT64;
-    case kTfLiteInt8: return EDGEWRIGHT_INT8;
-    case kTfLiteInt16: return EDGEWRIGHT_INT16;
-    case kTfLiteInt32: return EDGEWRIGHT_INT32;
-    case kTfLiteInt64: return EDGEWRIGHT_INT64;
-    case kTfLiteUInt8: return EDGEWRIGHT_UINT8;
-    case kTfLiteUInt16: return EDGEWRIGHT_UINT16;
-    case kTfLiteUInt32: return EDGEWRIGHT_UINT32;
-    case kTfLiteUInt64: return EDGEWRIGHT_UINT64;
-    default: return edgewright_type{};
-  }
-}
-
-// Whether a tensor of the interpreter holds so many numbers.
-bool holds(const TfLiteTensor* tensor, size_t count) {
-  return tensor != nullptr && size_of(type_of(tensor)) != 0 &&
-         TfLiteTensorByteSize(tensor) == count * size_of(type_of(tensor)) &&
-         (count == 0 || TfLiteTensorData(tensor) != nullptr);
-}
 
 std::string described(const Tensor& tensor) {
   std::string shape;
@@ -51,18 +18,6 @@ std::string described(const Tensor& tensor) {
     shape += (shape.empty() ? "" : ", ") + std::to_string(length);
   }
   return tensor.name + " is " + name_of(tensor.type) + " (" + shape + ")";
-}
-
-}  // namespace
-
-void ModelDeleter::operator()(TfLiteModel* model) const { TfLiteModelDelete(model); }
-
-void DelegateDeleter::operator()(TfLiteDelegate* delegate) const {
-  TfLiteXNNPackDelegateDelete(delegate);
-}
-
-void InterpreterDeleter::operator()(TfLiteInterpreter* interpreter) const {
-  TfLiteInterpreterDelete(interpreter);
 }
 
 Network::Network(Model model, size_t threads)
@@ -79,58 +34,15 @@ Network::Network(Model model, size_t threads)
   describe();
 }
 
-void Network::report(void* self, const char* format, va_list arguments) {
-  char text[kLongestReport];
-  std::vsnprintf(text, sizeof text, format, arguments);
-  std::string& reported = static_cast<Network*>(self)->reported_;
-  if (reported.size() < kLongestReport) reported += (reported.empty() ? "" : ", ") + std::string(text);
-}
-
-void Network::failed(const std::string& what) const {
-  fail(EDGEWRIGHT_RUNTIME_ERROR, what + (reported_.empty() ? "" : ": " + reported_));
-}
-
-// Whether the model is ready to run, under a delegate where one is given.
-bool Network::interpreted(TfLiteDelegate* delegate) {
-  const std::unique_ptr<TfLiteInterpreterOptions, decltype(&TfLiteInterpreterOptionsDelete)>
-      options(TfLiteInterpreterOptionsCreate(), &TfLiteInterpreterOptionsDelete);
-  TfLiteInterpreterOptionsSetNumThreads(options.get(), static_cast<int32_t>(threads_));
-  TfLiteInterpreterOptionsSetErrorReporter(options.get(), &report, this);
-  if (delegate != nullptr) TfLiteInterpreterOptionsAddDelegate(options.get(), delegate);
-  interpreter_.reset(TfLiteInterpreterCreate(file_.get(), options.get()));
-  return interpreter_ && TfLiteInterpreterAllocateTensors(interpreter_.get()) == kTfLiteOk;
-}
-
 void Network::load() {
-  const std::string cannot = "tflite can't load " + model_.file;
-  file_.reset(TfLiteModelCreateFromFileWithErrorReporter(model_.file.c_str(), &report, this));
-  if (!file_) failed(cannot);
-  // the C interface has no delegate by default, as Python's has
-  auto options = TfLiteXNNPackDelegateOptionsDefault();
-  options.num_threads = static_cast<int32_t>(threads_);
-  delegate_.reset(TfLiteXNNPackDelegateCreate(&options));
-  if (!interpreted(delegate_.get())) {
-    // it takes no graph with a shape that is known in a run alone
-    reported_.clear();
-    if (!interpreted(nullptr)) failed(cannot);
-  }
-  const auto inputs = TfLiteInterpreterGetInputTensorCount(interpreter_.get());
-  const auto outputs = TfLiteInterpreterGetOutputTensorCount(interpreter_.get());
-  if (static_cast<size_t>(inputs) != model_.inputs.size() ||
-      static_cast<size_t>(outputs) != model_.outputs.size()) {
-    failed(cannot + ": it has other inputs and outputs than the release says");
-  }
-  for (int index = 0; index < inputs; ++index) {
+  engine_ = model_.runtime == kTvm ? open_tvm(model_, threads_) : open_tflite(model_, threads_);
+  for (size_t index = 0; index < model_.inputs.size(); ++index) {
     const Tensor& tensor = model_.tensors_in.at(model_.inputs[index]);
-    if (!holds(TfLiteInterpreterGetInputTensor(interpreter_.get(), index), tensor.count)) {
-      failed(cannot + ": it has another input than " + described(tensor));
-    }
     std::vector<uint8_t> bytes(tensor.count * size_of(tensor.type));
     inputs_[tensor.name] = Values{&tensor, index, std::move(bytes)};
   }
-  for (int index = 0; index < outputs; ++index) {
+  for (size_t index = 0; index < model_.outputs.size(); ++index) {
     const Tensor& tensor = model_.tensors_out.at(model_.outputs[index]);
-    // its size is checked when it is there: one may be known after a run alone
     outputs_[tensor.name] = Values{&tensor, index, {}};
   }
 }
@@ -151,12 +63,12 @@ void Network::describe() {
   described_out_ = told(model_.order_out, model_.tensors_out);
   for (const std::string& label : model_.labels) labels_.push_back(label.c_str());
   description_.name = model_.name.c_str();
-  description_.runtime = "tflite";
+  description_.runtime = model_.runtime.c_str();
   description_.variant = model_.variant.c_str();
   description_.task = model_.task.c_str();
   description_.release = model_.release.c_str();
   description_.batch = model_.batch;
-  description_.threads = threads_;
+  description_.threads = engine_->threads();
   description_.inputs = described_in_.data();
   description_.input_count = described_in_.size();
   description_.outputs = described_out_.data();
@@ -246,27 +158,15 @@ void Network::run() {
     }
   }
   ran_ = false;
-  reported_.clear();
-  for (auto& [name, values] : inputs_) {
-    TfLiteTensor* tensor = TfLiteInterpreterGetInputTensor(interpreter_.get(), values.index);
-    convert(values.bytes.data(), values.tensor->type, TfLiteTensorData(tensor), type_of(tensor),
-            values.tensor->count);
+  for (const auto& [name, values] : inputs_) {
+    engine_->set_input(values.index, *values.tensor, values.bytes);
   }
   const auto started = std::chrono::steady_clock::now();
-  if (TfLiteInterpreterInvoke(interpreter_.get()) != kTfLiteOk) {
-    failed("tflite failed with " + model_.name);
-  }
+  engine_->run();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
   seconds_ = took.count();
   for (auto& [name, values] : outputs_) {
-    const TfLiteTensor* tensor =
-        TfLiteInterpreterGetOutputTensor(interpreter_.get(), values.index);
-    if (!holds(tensor, values.tensor->count)) {
-      failed(model_.name + " gave another output than " + described(*values.tensor));
-    }
-    values.bytes.resize(values.tensor->count * size_of(values.tensor->type));
-    convert(TfLiteTensorData(tensor), type_of(tensor), values.bytes.data(), values.tensor->type,
-            values.tensor->count);
+    engine_->get_output(values.index, *values.tensor, values.bytes);
   }
   for (auto& [name, values] : inputs_) values.ready = false;
   for (const auto& [input, output] : model_.feeds) {

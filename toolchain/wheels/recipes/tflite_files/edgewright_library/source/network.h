@@ -1,4 +1,4 @@
-// A network of a release under TensorFlow Lite, ready to be called.
+// A network of a release under one runtime, ready to be called.
 #pragma once
 
 #include <cstddef>
@@ -9,26 +9,11 @@
 #include <vector>
 
 #include "edgewright.h"
+#include "engine.h"
 #include "pictures.h"
 #include "release.h"
 
-struct TfLiteDelegate;
-struct TfLiteInterpreter;
-struct TfLiteModel;
-
 namespace edgewright {
-
-struct ModelDeleter {
-  void operator()(TfLiteModel* model) const;
-};
-
-struct DelegateDeleter {
-  void operator()(TfLiteDelegate* delegate) const;
-};
-
-struct InterpreterDeleter {
-  void operator()(TfLiteInterpreter* interpreter) const;
-};
 
 // Its methods throw Failure as edgewright.h has the statuses of the functions of their names.
 class Network {
@@ -51,33 +36,24 @@ class Network {
   // An input's numbers for the next run, or an output's of the last.
   struct Values {
     const Tensor* tensor;
-    int index;  // in the file
+    size_t index;  // in the file
     std::vector<uint8_t> bytes;
     bool ready = false;
   };
 
-  // What the interpreter said of its last trouble, one line.
-  static void report(void* self, const char* format, va_list arguments);
-
   void load();
-  bool interpreted(TfLiteDelegate* delegate);
   void describe();
   const std::string& named(const char* name, const std::vector<std::string>& own,
                            const std::map<std::string, Values>& all, const char* what) const;
-  [[noreturn]] void failed(const std::string& what) const;
 
   Model model_;
   size_t threads_;
-  std::string reported_;
   std::map<std::string, Values> inputs_;
   std::map<std::string, Values> outputs_;
   std::vector<std::string> own_;  // inputs without state
   bool ran_ = false;
   double seconds_ = 0;
-  // destroyed in the reverse order: the interpreter uses the model and the delegate
-  std::unique_ptr<TfLiteModel, ModelDeleter> file_;
-  std::unique_ptr<TfLiteDelegate, DelegateDeleter> delegate_;
-  std::unique_ptr<TfLiteInterpreter, InterpreterDeleter> interpreter_;
+  std::unique_ptr<Engine> engine_;
   std::vector<edgewright_tensor> described_in_;
   std::vector<edgewright_tensor> described_out_;
   std::vector<const char*> labels_;

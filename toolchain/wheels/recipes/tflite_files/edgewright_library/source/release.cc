@@ -26,7 +26,6 @@ constexpr size_t kLongestText = 4096;
 constexpr size_t kMostNumbers = size_t{1} << 31;  // of a tensor
 constexpr size_t kHighestRank = 32;
 constexpr int64_t kMostThreads = 1024;
-constexpr char kRuntime[] = "tflite";
 // As toolchain.models.preprocessing has what model.json leaves out.
 constexpr double kCrop = 0.875;
 constexpr int64_t kPad = 114;
@@ -153,20 +152,20 @@ std::string real_path(const std::string& path) {
   return found ? found.get() : "";
 }
 
+std::string above(const std::string& path) {
+  const size_t end = path.find_last_of('/');
+  return path.substr(0, end == std::string::npos ? 0 : end);
+}
+
 // The folder of the release that this library is in: in it, or below it.
 std::string own_release() {
-  Dl_info about;
-  std::string folder;
-  if (dladdr(reinterpret_cast<const void*>(&edgewright_abi), &about) != 0) {
-    folder = real_path(about.dli_fname);
-  }
-  const std::string library = folder;
-  for (int above = 0; above < 3 && !folder.empty(); ++above) {
-    folder.resize(folder.find_last_of('/') == std::string::npos ? 0 : folder.find_last_of('/'));
+  const std::string own = library_folder();
+  std::string folder = own;
+  for (int level = 0; level < 3 && !folder.empty(); ++level, folder = above(folder)) {
     struct stat found;
-    if (!folder.empty() && stat((folder + "/manifest.json").c_str(), &found) == 0) return folder;
+    if (stat((folder + "/manifest.json").c_str(), &found) == 0) return folder;
   }
-  fail(EDGEWRIGHT_NOT_DEPLOYED, (library.empty() ? "the library" : library) + " is in no release",
+  fail(EDGEWRIGHT_NOT_DEPLOYED, (own.empty() ? "the library" : own) + " is in no release",
        "name one in edgewright_options.release, such as /home/pi/edgewright/current");
 }
 
@@ -328,6 +327,12 @@ bool same_names(const std::vector<std::string>& names, const std::map<std::strin
 
 }  // namespace
 
+std::string library_folder() {
+  Dl_info about;
+  if (dladdr(reinterpret_cast<const void*>(&edgewright_abi), &about) == 0) return "";
+  return above(real_path(about.dli_fname));
+}
+
 Model find_model(const Wanted& wanted) {
   const std::string folder =
       wanted.release.empty() ? own_release() : real_path(wanted.release);
@@ -338,6 +343,7 @@ Model find_model(const Wanted& wanted) {
   const Reader reader(folder + "/manifest.json");
   const Json& entry = entry_of(reader, wanted);
   Model model;
+  model.folder = folder;
   model.release = reader.text_or(reader.root(), "release", "");
   model.name = wanted.name;
   model.batch = static_cast<size_t>(reader.whole(reader.at(entry, "batch"), "batch", 1,
@@ -348,7 +354,10 @@ Model find_model(const Wanted& wanted) {
     const std::string runtime = reader.text_at(form, "runtime");
     const std::string variant = reader.text_at(form, "variant");
     there.insert(runtime + " " + variant);
-    if (runtime != kRuntime || (!wanted.variant.empty() && variant != wanted.variant)) continue;
+    if (runtime != kTflite && runtime != kTvm) continue;
+    if (!wanted.runtime.empty() && runtime != wanted.runtime) continue;
+    if (!wanted.variant.empty() && variant != wanted.variant) continue;
+    model.runtime = runtime;
     model.variant = variant;
     model.file = reader.below(folder, form, "file");
     model.inputs = reader.texts(form, "inputs");
@@ -357,9 +366,12 @@ Model find_model(const Wanted& wanted) {
     if (!same_names(model.outputs, model.tensors_out)) reader.wrong("outputs");
     return model;
   }
-  const std::string as = wanted.variant.empty() ? "" : " " + wanted.variant;
+  const std::string runtime = wanted.runtime.empty() ? "tflite or tvm" : wanted.runtime;
+  const std::string as = runtime + (wanted.variant.empty() ? "" : " " + wanted.variant);
+  const bool runs = wanted.runtime.empty() || runtime == kTflite || runtime == kTvm;
   fail(EDGEWRIGHT_NOT_DEPLOYED,
-       wanted.name + " is not in this release as " + kRuntime + as + ", which this library runs",
+       wanted.name + (runs ? " is not in this release as " + as
+                           : " can't be run as " + as + " by this library, which has tflite and tvm"),
        "it is there as " + joined(there));
 }
 

@@ -15,6 +15,10 @@
 
 namespace edgewright {
 
+// Runtimes, as manifests name them.
+constexpr char kTflite[] = "tflite";
+constexpr char kTvm[] = "tvm";
+
 // How whole numbers stand for real ones: real = scale * (number - zero).
 struct Quantization {
   double scale;
@@ -42,9 +46,11 @@ struct Preprocessing {
 };
 
 struct Model {
+  std::string folder;   // of the release
   std::string release;  // its id
   std::string name;
   size_t batch;
+  std::string runtime;
   std::string variant;
   std::string file;                 // its path
   std::vector<std::string> inputs;  // names, in the order that the file has them
@@ -64,6 +70,7 @@ struct Model {
 struct Wanted {
   std::string release;
   std::string name;
+  std::string runtime;
   std::string variant;
   size_t batch;
 };
@@ -72,5 +79,8 @@ struct Wanted {
 //
 // Throws Failure: RELEASE_ERROR where something can't be read, NOT_DEPLOYED where it isn't there.
 Model find_model(const Wanted& wanted);
+
+// The folder that this library is in; empty where it can't be found out.
+std::string library_folder();
 
 }  // namespace edgewright
