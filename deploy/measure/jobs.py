@@ -161,7 +161,7 @@ def _why(runtime: Runtime, model: ModelManifest) -> str:
     """Why a deployed model has nothing for a runtime."""
     key = LIBRARY if runtime.has_opt_levels else runtime.name
     makes = "compile" if runtime.has_opt_levels else "convert"
-    why = model.missing.get(missing_key(key)) or runtime.unmade()
+    why = model.missing.get(missing_key(key)) or runtime.unmakeable(model.source.kind)
     return why or (
         f"nothing for it was deployed; `invoke {makes}`, then `invoke deploy --host NAME --runtime "
         f"{runtime.name}`"

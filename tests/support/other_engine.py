@@ -1,7 +1,8 @@
 """A Docker engine on another machine, as far as a client can tell: reached by SSH alone.
 
 It is a dockerd in a mount namespace of its own, in which the folders of this machine that
-containers would mount are empty, behind a real sshd of 127.0.0.1.
+containers would mount are empty, behind a real sshd of 127.0.0.1. Its network is its own too: an
+engine without a bridge removes the one that it finds, which is this machine's.
 """
 
 from __future__ import annotations
@@ -89,7 +90,17 @@ def _dockerd(state: Path, hidden: Sequence[Path]) -> subprocess.Popen[bytes]:
         pytest.skip("only root can start a second engine")
     with (state / "log").open("wb") as log:
         return subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", NAMESPACED, "sh"]
+            [
+                "unshare",
+                "--mount",
+                "--net",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                NAMESPACED,
+                "sh",
+            ]
             + [str(path) for path in hidden],
             env={**os.environ, "STATE": str(state)},
             stdout=log,

@@ -102,7 +102,10 @@ def test_of_anything_but_a_pytorch_file_it_is_not_made(
     kind: str, source: Path | None, made: list[Path]
 ) -> None:
     folder, manifest = a_model(kind)
-    assert "pytorch files alone" in added(folder, manifest, source).missing["executorch"]
+    found = added(folder, manifest, source)
+    assert "executorch" not in found.artifacts
+    assert "executorch" not in found.missing, "a convert of any other file would say it"
+    assert "pytorch files alone" in RUNTIME.unmakeable(kind)
     assert made == []
 
 

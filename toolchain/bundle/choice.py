@@ -84,7 +84,8 @@ def narrowed(
 
 def _reasons(manifest: ModelManifest, asked: Sequence[str]) -> list[str]:
     """Why a model lacks forms: those not made, and those that can't be made on this machine."""
-    reasons = {name: runtimes.runtime(name).unmade() for name in asked if name != ALL}
+    kind = manifest.source.kind
+    reasons = {name: runtimes.runtime(name).unmakeable(kind) for name in asked if name != ALL}
     reasons |= manifest.missing
     return [f"{form}: {why}" for form, why in reasons.items() if why]
 

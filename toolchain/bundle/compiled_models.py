@@ -86,12 +86,12 @@ def _refuse_untaken(
     if not manifests or not executed_by or ALL in executed_by:
         return
     asked = [runtimes.runtime(by) for by in executed_by]
-    keys = {LIBRARY if one.has_opt_levels else one.name: one.unmade() for one in asked}
+    keys = {LIBRARY if one.has_opt_levels else one.name: one for one in asked}
     reasons = {
         f"{key}: {why}"
         for manifest in manifests
-        for key, unmade in sorted(keys.items())
-        if (why := manifest.missing.get(missing_key(key)) or unmade)
+        for key, one in sorted(keys.items())
+        if (why := manifest.missing.get(missing_key(key)) or one.unmakeable(manifest.source.kind))
     }
     if len(reasons) >= len(keys):
         raise UsageError(

@@ -20,7 +20,8 @@ def add(
     """Have every runtime that makes artifacts make those of a model.
 
     One that can't take the network leaves why in `missing`, and takes nothing from the others. One
-    that can make nothing on this machine is passed over: what was made before stays.
+    that reads another kind of file, or can make nothing on this machine, is passed over: what was
+    made before stays.
 
     Args:
         folder: of the converted model.
@@ -33,7 +34,7 @@ def add(
     """
     made = manifest
     for runtime in runtimes.all_runtimes().values():
-        if not runtime.makes_artifacts or runtime.unmade():
+        if not runtime.makes_artifacts or runtime.unmakeable(made.source.kind):
             continue
         key = missing_key(runtime.name)
         with step(f"make {runtime.label} of {manifest.model}, batch {manifest.batch}") as say:

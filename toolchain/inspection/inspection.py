@@ -114,7 +114,7 @@ def _compiled(
 def _answer(runtime: Runtime, kind: str, reading: Reading, compiled: str) -> str:
     """Whether a runtime takes the network, as far as it is known."""
     if runtime.makes_artifacts:
-        return runtime.unread(kind) or runtime.unmade() or LATER
+        return runtime.unmakeable(kind) or LATER
     if runtime.has_opt_levels:  # it runs what our compiler makes of the graph
         return compiled or TAKEN
     return reading.missing.get(TFLITE) or (LATER if reading.by_graph else TAKEN)

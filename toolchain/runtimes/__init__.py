@@ -131,13 +131,15 @@ class Runtime:
         del source
         return self.make(folder, manifest, progress)
 
-    def unread(self, kind: str) -> str:
-        """Why nothing of it can be made of a kind of model file; empty when something can.
+    def unmakeable(self, kind: str) -> str:
+        """Why nothing can be made for it of a kind of model file here; empty when something can.
 
         Args:
             kind: as `formats` names it.
         """
-        return "" if self.reads in ("", kind) else f"it is made of {self.reads} files alone"
+        if self.reads not in ("", kind):
+            return f"it is made of {self.reads} files alone"
+        return self.unmade()
 
     def unmade(self) -> str:
         """Why `make` can make nothing on this machine, and what to do; empty when it can."""

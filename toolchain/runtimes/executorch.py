@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from toolchain.core.errors import ModelError
 from toolchain.runtimes.ncnn import MadeByExtra
 
 if TYPE_CHECKING:
@@ -19,11 +18,6 @@ FILE = "fp32.pte"
 
 class ExecuTorch(MadeByExtra):
     """One program."""
-
-    def refuse(self, manifest: ModelManifest) -> None:
-        """Refuse what was made of anything but a .pt2 file."""
-        if why := self.unread(manifest.source.kind):
-            raise ModelError(why)
 
     def made_from(self, manifest: ModelManifest) -> dict[str, object]:
         """The file, and the order of inputs."""

@@ -1,5 +1,5 @@
 # Runs on a device without Python: does there what deploy/agent does, with POSIX sh and what busybox
-# has. It decides nothing: `deploy.release.shell_session` does, and sends one step after another.
+# has. It decides nothing: `deploy.release.shell.session` does, and sends one step after another.
 #
 # A request is a line, `NAME COUNT`, and COUNT words, a line each. The answer is any number of lines
 # that begin with +, then `ok`; or, after lines that begin with - (kind, brief, resolution, detail),
