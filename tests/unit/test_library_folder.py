@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.manifests import a_check, a_library, a_manifest
 from toolchain import targets
 from toolchain.bundle import wheels
 from toolchain.bundle.wheels import Lowest
@@ -112,13 +113,38 @@ def test_a_bundle_with_the_library_asks_for_what_any_part_of_it_asks_for(
     built = replace(archive(tmp_path), versions={"GLIBC": "2.34", "GLIBCXX": "3.4.30"})
     library = library_folder._laid_out(RV64GC, store, built)
     monkeypatch.setattr(library_folder, "published", lambda *_: library)
-    into = tmp_path / "bundle/library"
-    wheels_folder = tmp_path / "bundle/wheels"
-    wheels_folder.mkdir(parents=True)
+    into = tmp_path / "library"
     asked = Lowest(glibc="2.36", glibcxx="3.4.9")
     lowest = wheels.copy_library(into, RV64GC, store, [], asked)
     assert lowest == Lowest(glibc="2.36", glibcxx="3.4.30")
     assert digest_tree(into) == digest_tree(library.folder)
+
+
+def test_what_runs_its_networks_goes_along_also_where_no_wheel_does(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = library_folder._laid_out(RV64GC, store, archive(tmp_path))
+    monkeypatch.setattr(library_folder, "published", lambda *_: library)
+    with zipfile.ZipFile(tmp_path / "tvm.whl", "w") as opened:
+        opened.writestr("tvm/lib/libtvm_runtime.so", "code")
+    asked: list[str] = []
+
+    def published(_: object, names: tuple[str, ...]) -> list[Built]:
+        asked.extend(names)
+        versions = {"GLIBC": "2.35"}
+        return [replace(archive(tmp_path), path=tmp_path / "tvm.whl", versions=versions)]
+
+    monkeypatch.setattr(build, "published", published)
+    nothing = Lowest(glibc="0", glibcxx="0")
+    plain, compiled = tmp_path / "plain", tmp_path / "compiled"
+    wheels.copy_library(plain, RV64GC, store, [a_manifest()], nothing)
+    assert asked == []
+    model = a_manifest().with_library("rv64gc", a_library(3), a_check(3))
+    lowest = wheels.copy_library(compiled, RV64GC, store, [model], nothing)
+    assert asked == ["tvm_ffi", "tvm_runtime"]
+    assert lowest.glibc == "2.35"
+    added = set(digest_tree(compiled)) - set(digest_tree(plain))
+    assert added == {"tvm/lib/libtvm_runtime.so"}
 
 
 def test_what_it_opens_comes_out_of_a_wheel_and_can_be_executed(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def load(folder: Path) -> Manifest:
         for name, version, *_ in (parse_wheel_filename(Path(w).name) for w in manifest.wheels)
     }
     models = [ModelManifest.load(folder / model.folder) for model in manifest.models]
-    for runtime in runtimes.all_runtimes().values():
+    for runtime in runtimes.all_runtimes().values() if installed else ():  # no wheels, no Python
         runtime.check(installed, models, manifest.target)
     return manifest
 

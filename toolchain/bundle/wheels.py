@@ -170,28 +170,32 @@ def copy_library(
     """Copy the library for programs in C and C++ into a new folder.
 
     Args:
-        into: the folder, beside that of the wheels.
+        into: the folder.
         target: the device's.
         store: where it is.
-        models: the manifests of the bundle's; what runs them goes along, out of the wheels.
+        models: the manifests of the bundle's; what it opens to run them goes along, out of wheels
+            that need not be in the bundle.
         lowest: what the wheels ask for.
 
     Returns:
         what all of them ask of the device.
 
     Raises:
-        BuildError: it is not built.
+        BuildError: it is not built, or what it opens.
     """
+    from toolchain.wheels import build
+
     library = library_folder.published(target, store)
     shutil.copytree(library.folder, into)
-    executing = [runtime for model in models for runtime, _ in runtimes.executed(model, target)]
-    opened = {name for runtime in executing for name in runtime.opened_by_c}
-    for wheel in sorted(into.with_name("wheels").iterdir()):
-        library_folder.add_opened(into, wheel, opened)
-    asked = library.archive.versions
+    asked = [{"GLIBC": lowest.glibc, "GLIBCXX": lowest.glibcxx}, library.archive.versions]
+    executing = {one.name: one for model in models for one, _ in runtimes.executed(model, target)}
+    for runtime in (one for one in executing.values() if one.opened_by_c):
+        for wheel in build.published(target, runtime.wheels(target, models).built):
+            library_folder.add_opened(into, wheel.path, runtime.opened_by_c)
+            asked.append(wheel.versions)
     return Lowest(
-        glibc=str(max(Version(lowest.glibc), Version(asked.get("GLIBC", "0")))),
-        glibcxx=str(max(Version(lowest.glibcxx), Version(asked.get("GLIBCXX", "0")))),
+        glibc=str(max(Version(of.get("GLIBC", "0")) for of in asked)),
+        glibcxx=str(max(Version(of.get("GLIBCXX", "0")) for of in asked)),
     )
 
 
