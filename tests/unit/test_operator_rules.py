@@ -37,6 +37,29 @@ SCALE, ZERO = np.array(0.02, np.float32), np.array(120, np.uint8)
 HALF = np.array(0.02, np.float16)
 BOXES = np.array([[[0, 0, 1, 1], [0.5, 0.5, 1.5, 1.5], [0, 0, 1, 1.1]]], np.float32)
 SCORES = np.array([[[0.9, 0.8, -0.5]]], np.float32)
+OVER_STEPS = helper.make_model(
+    helper.make_graph(
+        [
+            helper.make_node(
+                "QLinearSigmoid", ["x", "s", "z", "t", "u"], ["y"], domain="com.microsoft"
+            )
+        ],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, BYTES.shape)],
+        [helper.make_tensor_value_info("y", TensorProto.UINT8, BYTES.shape)],
+        [
+            onnx.numpy_helper.from_array(array, name)
+            for name, array in {
+                "s": SCALE,
+                "z": ZERO,
+                "t": np.array(1 / 256, np.float32),
+                "u": np.array(0, np.uint8),
+            }.items()
+        ],
+    ),
+    opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)],
+    ir_version=8,
+)
 REGIONS = np.array([[0.5, 0.5, 3, 4], [-2, 1, 9, 3]], np.float32)
 
 CASES: dict[str, tuple[onnx.ModelProto, Mapping[str, Array]]] = {
@@ -228,6 +251,7 @@ CASES: dict[str, tuple[onnx.ModelProto, Mapping[str, Array]]] = {
         outputs=2,
         opset=24,
     ),
+    "rounded_operators": (OVER_STEPS, {"x": BYTES}),
     "transposed_shape": one(
         "ConvTranspose",
         {"x": floats(1, 1, 3, 3), "w": floats(1, 2, 3, 3)},
