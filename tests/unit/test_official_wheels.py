@@ -20,7 +20,7 @@ from deploy.measure.jobs import Deployed, DeployedModel, Selection
 from deploy.release import wheel_compatibility
 from deploy.release.wheel_compatibility import Content
 from tests.support.bundles import make_bundle
-from tests.support.manifests import SHA, a_manifest
+from tests.support.manifests import SHA, a_check, a_library, a_manifest
 from tests.support.probed import device_facts
 from toolchain import runtimes, targets
 from toolchain.bundle import assemble, by_python, compiled_models, wheels
@@ -132,6 +132,41 @@ def test_where_every_wheel_serves_every_python_there_is_one_bundle(tmp_path: Pat
     folder = make_bundle(tmp_path / "bundle")
     assert by_python.split(folder) == []
     assert by_python.fitting(folder, "3.13.5") == folder
+
+
+@pytest.mark.parametrize(
+    ("library", "sent"),
+    [
+        ({}, {"models/net/b1/fp32.tflite"}),
+        ({"library/lib/x.so": b"x"}, {"models/net/b1/fp32.tflite", "models/net/b1/rv64gc/O3.so"}),
+    ],
+)
+def test_without_python_tvms_networks_go_along_with_the_library_that_runs_them(
+    library: dict[str, bytes], sent: set[str], tmp_path: Path
+) -> None:
+    path = "models/net/b1"
+    files = {f"{path}/fp32.tflite": b"t", f"{path}/rv64gc/O3.so": b"s"}
+    card = a_manifest().with_library("rv64gc", a_library(3), a_check(3))
+    executables = [
+        {"runtime": runtime, "variant": "fp32", "file": file, "inputs": [], "outputs": []}
+        for runtime, file in zip(("tflite", "tvm"), files, strict=True)
+    ]
+    model = {
+        "model": "net",
+        "batch": 1,
+        "folder": path,
+        "card": f"{path}/model.json",
+        "executables": executables,
+    }
+    cards = {f"{path}/model.json": card.dump().encode()}
+    folder = make_bundle(tmp_path / "bundle", extra=files | library | cards, models=[model])
+    (own,) = by_python.split(folder)
+    manifest = assemble.load(own)
+    assert {one.file for one in manifest.models[0].executables} == sent
+    assert {of.path for of in manifest.files} >= sent | library.keys()
+    assert not ({*files} - sent) & {of.path for of in manifest.files}
+    kept = ModelManifest.load(own / path).libraries
+    assert bool(kept) == (f"{path}/rv64gc/O3.so" in sent)
 
 
 def test_pip_is_told_every_wheel_of_a_release_in_one_line(tmp_path: Path) -> None:

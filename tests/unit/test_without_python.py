@@ -235,11 +235,12 @@ def test_a_device_that_lacks_programs_is_told_which(tmp_path: Path, bundles: lis
 def test_one_that_says_nothing_loses_the_lock(
     board: Board, bundles: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agent, "IDLE", 1 - agent.LONGEST_STEP)
-    with pytest.raises(ConnectionFailed), open_session(connection(board)) as session:  # noqa: PT012
-        session.lock("one who vanished")
-        assert board.started[-1].wait() != 0
-        session.inspect()
+    with monkeypatch.context() as soon:
+        soon.setattr(agent, "IDLE", 1 - agent.LONGEST_STEP)
+        with pytest.raises(ConnectionFailed), open_session(connection(board)) as session:  # noqa: PT012
+            session.lock("one who vanished")
+            assert board.started[-1].wait() != 0
+            session.inspect()
     assert board.deploy(bundles[0]).status == "done"
 
 

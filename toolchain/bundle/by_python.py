@@ -97,18 +97,25 @@ def _for(python: str, folder: Path, names: Iterable[str]) -> Path:
 def _serves_c(folder: Path) -> bool:
     """Whether there is anything in a bundle for a device without Python."""
     models = json.loads((folder / assemble.MANIFEST).read_text())["models"]
-    return (folder / assemble.LIBRARY).is_dir() or any(map(_in_c, models))
+    return (folder / assemble.LIBRARY).is_dir() or any(_in_c(folder, one) for one in models)
 
 
-def _in_c(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What of a model, as a manifest has it, the library for C and C++ executes."""
-    return [e for e in model["executables"] if e["runtime"] == library_folder.RUNTIME]
+def _in_c(folder: Path, model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What of a model, as a manifest has it, programs in C and C++ execute.
+
+    Without the library in the bundle that is what a program of the user's own can read.
+    """
+    with_library = (folder / assemble.LIBRARY).is_dir()
+    by = library_folder.RUNTIMES if with_library else (library_folder.RUNTIME,)
+    return [executable for executable in model["executables"] if executable["runtime"] in by]
 
 
 def _without_python(folder: Path) -> Path:
     """Make the bundle for a device without Python beside a bundle."""
     own, fields = _beside(folder, NO_PYTHON), json.loads((folder / assemble.MANIFEST).read_text())
-    models = [{**model, "executables": of} for model in fields["models"] if (of := _in_c(model))]
+    models = [
+        {**model, "executables": of} for model in fields["models"] if (of := _in_c(folder, model))
+    ]
     kept = {of["path"] for of in fields["files"] if of["path"].startswith(f"{assemble.LIBRARY}/")}
     kept |= {one["file"] for model in models for one in model["executables"]}
     cards = {model["folder"]: ModelManifest.load(folder / model["folder"]) for model in models}
@@ -117,7 +124,12 @@ def _without_python(folder: Path) -> Path:
         (own / path).parent.mkdir(parents=True, exist_ok=True)
         assemble.share(str(folder / path), str(own / path))
     for path, card in cards.items():
-        card.model_copy(update={"libraries": {}, "artifacts": {}}).save(own / path)
+        there = {
+            target: {name: one for name, one in of.items() if f"{path}/{one.file}" in kept}
+            for target, of in card.libraries.items()
+        }
+        libraries = {target: of for target, of in there.items() if of}
+        card.model_copy(update={"libraries": libraries, "artifacts": {}}).save(own / path)
     # what a Python that comes to the device later installs a release anew with
     own.mkdir(exist_ok=True)
     (own / REQUIREMENTS).write_text("")

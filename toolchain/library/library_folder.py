@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from toolchain.core import paths, process
 from toolchain.core.errors import BuildError
 from toolchain.core.store import Store, digest_of, digest_tree
-from toolchain.runtimes import tflite
+from toolchain.runtimes import tflite, tvm
 from toolchain.targets import Target
 from toolchain.wheels import build as wheels
 from toolchain.wheels.build import Built
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 RECIPE = "edgewright_library"
 SHARED_OBJECT = "lib/libedgewright.so"
 RUNTIME = tflite.RUNTIME.name  # whose interpreter is in it
+RUNTIMES = (RUNTIME, tvm.RUNTIME.name)  # by which it runs networks
 
 
 @dataclass(frozen=True, kw_only=True)
