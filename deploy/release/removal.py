@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 
 from deploy.release.deployment import folder_of, whoami
@@ -81,7 +80,7 @@ def print_of(line: str) -> str:
     """A public key's fingerprint, as ssh-keygen prints it; the line itself where it is none."""
     try:
         return fingerprint(base64.b64decode(line.split()[1], validate=True))
-    except (IndexError, binascii.Error):
+    except (IndexError, ValueError):
         return line
 
 

@@ -18,7 +18,7 @@ from toolchain import runtimes
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import JSON, WHEELS, Fleet, OrderedFleet, Whole
-from toolchain.core.errors import FleetError
+from toolchain.core.errors import FleetError, UsageError
 
 if TYPE_CHECKING:
     from deploy.inventory.reading import Device
@@ -246,6 +246,8 @@ def keys(
     from deploy.release import rollout
     from toolchain.core import signing
 
+    if show and remove:
+        raise UsageError("--show changes nothing, --remove does", resolution="give one of them")
     if show or remove:
         own = signing.public_key() if signing.key_path().exists() and not force else ""
         limits, devices = _limits(fleet), selection.devices(fleet)

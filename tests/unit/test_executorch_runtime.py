@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -120,8 +119,8 @@ def test_of_anything_but_a_pytorch_file_it_is_not_made(
 def test_what_it_cannot_take_is_named(
     said: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = f"warnings\n\n{json.dumps({'failed': said})}\n"
-    monkeypatch.setattr(process, "run", lambda *_, **__: told)
+    (tmp_path / "failed.txt").write_text(said)
+    monkeypatch.setattr(process, "run", lambda *_, **__: "warnings\n")
     with pytest.raises(ModelError, match=words) as caught:
         job._lower(tmp_path / "net.pt2", tmp_path)
     assert "\n" not in caught.value.brief

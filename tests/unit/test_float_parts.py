@@ -49,3 +49,15 @@ def test_a_product_of_two_computed_values_is_one() -> None:
         rounding(),
     )
     assert parts(attention) == ["MatMul"]
+
+
+def test_a_value_that_is_read_twice_at_each_step_is_looked_at_once() -> None:
+    chain = [
+        helper.make_node("PRelu", [f"v{n}", f"v{n}"], [f"v{n + 1}"]) for n in range(200)
+    ]  # 2^200 paths
+    many = model(
+        [helper.make_node("Exp", ["x"], ["v0"]), *chain, *rounded("v200", "y")],
+        (1, 4),
+        rounding(),
+    )
+    assert "Exp" not in parts(many)

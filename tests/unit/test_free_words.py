@@ -52,6 +52,13 @@ def test_elsewhere_it_is_what_the_task_is_about(line: str, option: str, value: s
     assert given == {option: value}
 
 
+def test_a_name_comes_before_a_target() -> None:
+    assert parsed("add-board pi@192.0.2.10 porch") == [
+        ("add-board", {"address": "pi@192.0.2.10", "name": "porch"})
+    ]
+    assert parsed("emulator.up porch") == [("emulator.up", {"name": "porch"})]
+
+
 def test_a_word_is_taken_wherever_it_stands_and_tasks_stay_tasks() -> None:
     assert parsed("bench --threads 2 a --json") == [
         ("bench", {"threads": "2", "host": "a", "json": True})

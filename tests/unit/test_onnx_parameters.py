@@ -111,3 +111,30 @@ def test_a_bias_of_steps_that_no_float_tells_from_zero_is_taken(tmp_path: Path) 
     layer.input[2] = "bias"
     onnx.save(model, tmp_path / "model.onnx")
     assert onnx_graph.load(tmp_path / "model.onnx").graph.node
+
+
+def test_an_operator_over_steps_takes_one_zero_point_for_all_scales(tmp_path: Path) -> None:
+    path = qlinear(tmp_path / "model.onnx")
+    model = onnx.load(path)
+    (tensor,) = [one for one in model.graph.initializer if one.name == "ws"]
+    weights = next(one for one in model.graph.initializer if one.name == "w")
+    scales = np.ones(weights.dims[0], np.float32)
+    tensor.CopyFrom(numpy_helper.from_array(scales, "ws"))
+    onnx.save(model, path)
+    assert scales.size > 1
+    assert onnx_graph.load(path).graph.node
+
+
+def test_an_operator_without_its_inputs_is_an_error_of_the_file(tmp_path: Path) -> None:
+    for inputs, outputs in (([], ["y"]), (["x"], [])):
+        node = helper.make_node("DequantizeLinear", inputs, outputs)
+        graph = helper.make_graph(
+            [node],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.INT8, (1,))],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1,))],
+        )
+        path = tmp_path / "model.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+        with pytest.raises(ModelError):
+            onnx_graph.load(path)

@@ -282,6 +282,29 @@ def test_onnx_runtimes_operators_over_steps_are_theirs(name: str) -> None:
     assert_steps(computed(model, given, X86), wanted, 1e-4 if floats else 1)
 
 
+@pytest.mark.parametrize("mean", [127.5, 300.0])
+def test_pixels_less_a_mean_that_is_no_step_are_no_steps(mean: float) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x0"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["pixels", "mean"], ["centred"]),
+        helper.make_node("Mul", ["centred", "share"], ["image"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["weights"], axis=0),
+        helper.make_node("Conv", ["image", "weights"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    random = np.random.default_rng(2)
+    constants: dict[str, Array] = {
+        "mean": np.array(mean, np.float32), "share": np.array(1 / 64, np.float32),
+        "w": random.integers(-60, 60, (8, IMAGE[1], 3, 3)).astype(np.int8),
+        "ws": (0.002 + 0.01 * np.abs(drawn(8))).astype(np.float32), "wz": np.zeros(8, np.int8),
+    }  # fmt: skip
+    value = helper.make_tensor_value_info("x0", TensorProto.UINT8, IMAGE)
+    model = graph_of(nodes, [value], ["y"], constants)
+    given = {"x0": random.integers(0, 256, IMAGE).astype(np.uint8)}
+    (wanted,) = ReferenceEvaluator(model).run(None, given)
+    (found,) = computed(model, given, X86)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_is_rounded_as_it_comes_has_weights_of_int8(target: str) -> None:
     nodes = [

@@ -20,7 +20,7 @@ from toolchain.core.errors import UsageError
 
 # The first of these that a task has is what a word alone means there. A task with --target has
 # --host only to read the target of it.
-MEANT = ("host", "model", "model-file", "folder", "to", "target", "name", "extra")
+MEANT = ("host", "model", "model-file", "folder", "to", "name", "target", "extra")
 # those that take several, separated by commas
 SEVERAL = ("host", "model", "extra")
 

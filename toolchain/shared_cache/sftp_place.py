@@ -33,6 +33,7 @@ OPTIONS = (
 # An entry takes two calls of sftp, and a login is most of each: one connection serves those that
 # follow within some seconds, in a folder of this process's.
 LASTING = ("ControlMaster=auto", "ControlPersist=10")
+LONGEST_FOLDER = 49  # of the socket that a login lasts by
 PACKAGES = "apt-get install openssh-client"
 # what sftp's commands take as it is
 PLAIN = re.compile(r"[\w./+@%=,: -]+")
@@ -98,8 +99,9 @@ class SftpPlace:
     def _run(self, before: Sequence[str], lines: Sequence[str], folder: Path) -> None:
         if shutil.which("sftp") is None:
             raise OSError(f"sftp is not installed: {PACKAGES}")
-        # %C is short: a socket's path has at most 107 bytes
-        lasting = (*LASTING, f"ControlPath={self._sockets}/%C")
+        # a socket's path has at most 107 bytes: of it %C takes 40, and ssh 17 more for a moment
+        fits = len(self._sockets) < LONGEST_FOLDER and " " not in self._sockets
+        lasting = (*LASTING, f"ControlPath={self._sockets}/%C") if fits else ()
         options = [part for option in (*OPTIONS, *lasting) for part in ("-o", option)]
         command = [*before, "sftp", "-b", "-", *options, *self._port, self._destination]
         text = "".join(f"{line}\n" for line in lines)

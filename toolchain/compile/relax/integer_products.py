@@ -144,14 +144,17 @@ class _IntegerProducts(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         layer = _layer(call)
         if layer is None:
             return call
-        whole = tvm_versions.element_type(call) == "int32"
+        kind = tvm_versions.element_type(call)
+        whole = kind == "int32"
         if whole:
             x, w = self._whole_input(call.args[0]), self._whole_weights(call.args[1])
-        else:
+        elif kind == "float32":
             x, w = self._input(call.args[0]), self._weights(call.args[1])
+        else:
+            return call
         if x is None or w is None or w.steps.ndim != layer.rank or not w.steps.size:
             return call
-        if w.largest(x) >= LONG or (layer.rank > 2 and not _known(x.steps)):
+        if w.largest(x) >= LONG or not _known(x.steps):
             return call
         sums = self._sums(layer, x, w)
         if whole:
@@ -255,6 +258,8 @@ class _IntegerProducts(PyExprMutator):  # type: ignore[misc] # TVM is untyped
         if scale.size != 1 or zero.size != 1 or element not in BYTES:
             return None
         info, of_zero = np.iinfo(element), int(zero.item())
+        if of_zero != zero.item() or not info.min <= of_zero <= info.max:
+            return None  # pixels less their mean, which is no step
         return _Input(
             steps=self._move(steps, moves),
             scale=scale.item(),

@@ -22,6 +22,7 @@ from toolchain.compile.relax.rewriter import is_call, main_rewriting_pass
 
 WHOLE = 1.5 * 2**23  # a float32 near it has no fraction, and 22 bits for a number
 BITS = int(np.float32(WHOLE).view(np.int32))
+FURTHEST = 1 << 21  # of a number: up to it such a sum is exact
 KINDS = ("int8", "uint8", "int16", "uint16")
 
 
@@ -49,7 +50,9 @@ class _Rounder(PyExprMutator):  # type: ignore[misc] # TVM is untyped
             if not is_call(inner, name):
                 return call
             number = tvm_versions.constant_value(inner.args[1])
-            if number is None or number.size != 1 or number.item() != int(number.item()):
+            if number is None or number.size != 1 or not abs(number.item()) <= FURTHEST:
+                return call
+            if number.item() != int(number.item()):
                 return call
             numbers.append(int(number.item()))
             inner = inner.args[0]

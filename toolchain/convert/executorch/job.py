@@ -80,9 +80,9 @@ def _lower(source: Path, folder: Path) -> None:
         raise ModelError(
             "ExecuTorch fails with this network", detail=error.output, resolution=OTHERS
         ) from error
-    failed = json.loads(said.strip().splitlines()[-1])["failed"]
+    failed = (folder / "failed.txt").read_text()
     if failed:
-        names = sorted(set(OPERATOR.findall(said)))
+        names = sorted(set(OPERATOR.findall(f"{failed}\n{said}")))
         raise ModelError(
             f"ExecuTorch has no kernel for {', '.join(names)}"
             if names

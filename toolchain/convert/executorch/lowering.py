@@ -5,8 +5,8 @@
 PROGRAM is a .pt2 file. FOLDER has asked.json, `inputs` and `outputs`: the names of both, in the
 order that they are wanted; and inputs.npz, `arr_0` and on, each (inferences, *shape). It gets
 network.pte, of the sizes of the inputs and with XNNPACK wherever that has the operators, and
-outputs.npz, what that gives, as the inputs. What is printed last is a line of JSON: `failed`, at
-which step and with what words; empty when all is there.
+outputs.npz, what that gives, as the inputs; and failed.txt, at which step it failed and with what
+words, which is empty when all is there.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def main() -> None:
         np.savez(folder / "outputs.npz", *found)
     except Exception as error:  # noqa: BLE001 - both raise many kinds
         failed = f"{step}: {type(error).__name__}: {error}"[:LONGEST]
-    sys.stdout.write("\n" + json.dumps({"failed": failed}) + "\n")
+    (folder / "failed.txt").write_text(failed)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,10 @@ ROUNDS = "edgewright.rounds"  # metadata of a graph that was made of one that ro
 INTEGERS, FLOAT32 = "integers", "float32"
 
 LARGEST = 2**31 - 1  # bytes of one protocol buffer, which every library takes a graph as
+# What ONNX and its tensors raise where a node has too few inputs, or a constant too few bytes.
+UNREADABLE = (
+    AttributeError, IndexError, TypeError, ValueError, shape_inference.InferenceError,
+)  # fmt: skip
 
 
 class OnnxNetwork(Network):
@@ -93,8 +97,11 @@ def load(path: Path) -> onnx.ModelProto:
         raise _not_onnx(path, str(error)) from error
     if not model.graph.node:
         raise _not_onnx(path, "it has no operators")
-    model = shape_inference.infer_shapes(model)  # an output's shape may be left out
-    onnx_parameters.check(model, path.name)
+    try:
+        model = shape_inference.infer_shapes(model)  # an output's shape may be left out
+        onnx_parameters.check(model, path.name)
+    except UNREADABLE as error:
+        raise _not_onnx(path, str(error)) from error
     try:
         _check(model)
     except onnx.checker.ValidationError as error:

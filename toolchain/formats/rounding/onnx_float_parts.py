@@ -74,14 +74,16 @@ class _Graph:
 
     def _is_rounded(self, name: str) -> bool:
         """Whether all that reads a value rounds it, or gives what is rounded then."""
-        waiting = [name]
+        waiting, seen = [name], {name}
         while waiting:
             readers = self.readers[waiting.pop()]
             if not readers:
                 return False
             for reader in readers:
                 if reader.op_type in {*ACTIVATIONS, *MOVES}:
-                    waiting.append(reader.output[0])
+                    made = reader.output[0]
+                    waiting += [] if made in seen else [made]
+                    seen.add(made)
                 elif reader.op_type not in ROUNDING:
                     return False
         return True

@@ -34,6 +34,8 @@ PLACES: Mapping[str, tuple[Place, ...]] = {
         UNARY,
     ),
 }  # fmt: skip
+PLACES_AT_MOST = 9  # of an operator's inputs
+LINEAR = ("QuantizeLinear", "DequantizeLinear")  # the others take one zero point for all scales
 AXIS = 1  # of QuantizeLinear and DequantizeLinear that do not say it
 
 
@@ -53,10 +55,11 @@ def check(model: onnx.ModelProto, file: str) -> None:
         for place in _places(node):
             why = _why(graph, node, place)
             if why:
-                tensor = node.output[0] if place[0] < 0 else node.input[place[0]]
+                tensors = node.output if place[0] < 0 else node.input[max(place[0], 0) :]
+                tensor, made = next(iter(tensors), "none"), next(iter(node.output), "")
                 raise ModelError(
                     f"{file}: a quantisation parameter can't be used",
-                    detail=f"operator {node.op_type}, node {node.name or node.output[0]}, "
+                    detail=f"operator {node.op_type}, node {node.name or made}, "
                     f"tensor {tensor}: {why}",
                     resolution="quantise the model again",
                 )
@@ -101,7 +104,7 @@ class _Known:
 
 
 def _places(node: onnx.NodeProto) -> tuple[Place, ...]:
-    if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+    if node.op_type not in LINEAR:
         return PLACES.get(node.op_type, ())
     said = {one.name: helper.get_attribute_value(one) for one in node.attribute}
     return ((0, 1, 2, None if said.get("block_size") else int(said.get("axis", AXIS))),)
@@ -110,21 +113,22 @@ def _places(node: onnx.NodeProto) -> tuple[Place, ...]:
 def _why(graph: _Known, node: onnx.NodeProto, place: Place) -> str:
     """What can't be about a parameter; empty for nothing."""
     of, scale_at, zero_at, axis = place
-    given = [*node.input, *[""] * (zero_at + 1)]
+    given = [*node.input, *[""] * PLACES_AT_MOST]
     name, scale, zero = given[scale_at], graph.value(given[scale_at]), graph.value(given[zero_at])
     if not name:
         return "its scale is missing"
     if scale is None:
         return ""
     numbers, why = scale.astype(np.float32), ""
-    size = None if axis is None else graph.size(node.input[of], axis)
+    size = None if axis is None else graph.size(given[of], axis)
+    one_zero = zero is not None and zero.size == 1 and node.op_type not in LINEAR
     if not scale.size:
         why = f"scale {name} is empty"
     elif not np.isfinite(numbers).all():
         why = f"scale {name} is not finite"
-    elif not numbers.all() and not (of >= 0 and graph.is_bias(node.input[of])):
+    elif not numbers.all() and not (of >= 0 and graph.is_bias(given[of])):
         why = f"scale {name} is zero"
-    elif zero is not None and zero.size != scale.size:
+    elif zero is not None and zero.size != scale.size and not one_zero:
         why = f"{scale.size} scales and {zero.size} zero points"
     elif scale.ndim == 1 and scale.size > 1 and size not in (None, scale.size):
         why = f"{scale.size} scales along axis {axis} of {size}"
