@@ -18,6 +18,7 @@ from toolchain.core.errors import ConnectionFailed, ReleaseError
 
 UNDER_WAY = 512 << 10
 PIECE = 32 << 10
+EACH = 128 << 10  # to a `cat` of its own, which has a stall's time for it
 PROGRAM = Path(__file__).parents[1] / "agent" / "programs" / "receive.py"
 
 # The file's part, and how long it is to be: what is beyond that is none of it.
@@ -124,7 +125,7 @@ def push_by_shell(
     sent = 0
     with local.open("rb") as source:
         source.seek(offset)
-        while piece := source.read(UNDER_WAY):
+        while piece := source.read(EACH):
             there = _size_after(start, brief, APPEND, part, content=piece)
             sent += len(piece)
             if there != offset + sent:
@@ -138,8 +139,11 @@ def push_by_shell(
 def _size_after(start: Start, brief: str, script: str, *words: str, content: bytes = b"") -> int:
     """Run a script there that ends with the size of a file."""
     with start(["sh", "-c", script, "sh", *words]) as process:
-        if content:
+        try:
             process.write(content)
+        except ConnectionFailed:
+            if not process.ended():
+                raise  # else it says why, as a disk that is full
         process.close_input()
         said = list(process.lines())
         if process.wait() != 0 or len(said) != 1 or not said[0].isdecimal():

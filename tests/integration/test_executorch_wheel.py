@@ -60,6 +60,8 @@ def test_a_program_runs_without_pytorch_and_what_is_wrong_is_said(
     assert "none.pte" in refused["file"]
     assert "identifier" in refused["program"]
     assert "backward" in refused["method"]
+    assert "open on another number of threads" in refused["threads"]
+    assert refused["none"]
     assert "(1, 2)" in refused["shape"]
     assert "Double" in refused["type"]
     assert "2 inputs, 1 were given" in refused["number"]

@@ -55,6 +55,8 @@ def main() -> None:
             "program": refused(
                 lambda: runtime.load_program(folder / "bad.pte").load_method("forward")
             ),
+            "threads": refused(lambda: runtime.set_threads(threads + 1)),
+            "none": refused(lambda: runtime.set_threads(0)),
             "method": refused(lambda: program.load_method("backward")),
             "shape": refused(lambda: method.execute([inputs[0][:, :2], inputs[1]])),
             "type": refused(lambda: method.execute([inputs[0].astype(np.float64), inputs[1]])),

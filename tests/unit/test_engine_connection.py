@@ -76,20 +76,21 @@ def test_an_engine_that_does_not_answer_is_named_with_what_to_try(
 
 
 @pytest.mark.parametrize(
-    ("place", "name", "shared"),
+    ("place", "name", "kernel", "shared"),
     [
-        (USUAL, "here", True),
+        (USUAL, "here", "6.1", True),
         # a socket that is forwarded, or mounted in a container
-        (USUAL, "builder", False),
-        ("tcp://127.0.0.1:2375", "here", True),
-        ("tcp://builder:2375", "here", False),
-        ("ssh://127.0.0.1", "here", False),
+        (USUAL, "builder", "6.1", False),
+        (USUAL, "here", "6.12", False),
+        ("tcp://127.0.0.1:2375", "here", "6.1", True),
+        ("tcp://builder:2375", "here", "6.1", False),
+        ("ssh://127.0.0.1", "here", "6.1", False),
     ],
 )
 def test_folders_are_shared_with_an_engine_of_this_machine_alone(
-    place: str, name: str, shared: bool, monkeypatch: pytest.MonkeyPatch
+    place: str, name: str, kernel: str, shared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", place)
-    monkeypatch.setattr("socket.gethostname", lambda: "here")
-    client = SimpleNamespace(info=lambda: {"Name": name})
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(nodename="here", release="6.1"))
+    client = SimpleNamespace(info=lambda: {"Name": name, "KernelVersion": kernel})
     assert engine_connection.shares_files(client) is shared

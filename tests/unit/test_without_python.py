@@ -212,6 +212,17 @@ def test_keys_keep_out_what_no_signature_was_checked_of(board: Board, bundles: l
         deployment.trust(connection(board), "ssh-ed25519 AAAA")
 
 
+def test_a_list_of_keys_without_its_last_line_break_hides_no_release(
+    board: Board, bundles: list[Path]
+) -> None:
+    first = board.deploy(bundles[0])
+    (board.root / "trusted_keys").write_text("ssh-ed25519 AAAA\nssh-ed25519 BBBB")
+    with open_session(connection(board)) as session:
+        there = session.inspect()
+    assert there.keys == ["ssh-ed25519 AAAA", "ssh-ed25519 BBBB"]
+    assert [release.folder for release in there.releases] == [first.folder]
+
+
 def test_a_folder_of_someone_else_is_left_alone(board: Board, bundles: list[Path]) -> None:
     board.root.mkdir()
     (board.root / "photos").mkdir()

@@ -97,7 +97,10 @@ def _for(python: str, folder: Path, names: Iterable[str]) -> Path:
 def _serves_c(folder: Path) -> bool:
     """Whether there is anything in a bundle for a device without Python."""
     models = json.loads((folder / assemble.MANIFEST).read_text())["models"]
-    return (folder / assemble.LIBRARY).is_dir() or any(_in_c(folder, one) for one in models)
+    # a release without its networks would take the place of one that has them
+    if models:
+        return any(_in_c(folder, one) for one in models)
+    return (folder / assemble.LIBRARY).is_dir()
 
 
 def _in_c(folder: Path, model: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -126,6 +126,7 @@ class CopiedFolders:
             for name in names:
                 number = name.removesuffix(".tar")
                 source = str(self._both_ways[number].source)
+                _stay_inside(Path(source), Path(scratch) / name)
                 process.run(
                     ["tar", "--extract", "-p", "--numeric-owner", "-g", "/dev/null"]
                     + ["-C", source, "-f", f"{scratch}/{name}"]
@@ -203,6 +204,24 @@ class CopiedFolders:
                 "folders could not be copied between this machine and the Docker engine",
                 detail=said.decode(errors="replace"),
             )
+
+
+def _stay_inside(folder: Path, archive: Path) -> None:
+    """Refuse an archive that would write out of a folder, through links that an earlier one left.
+
+    Raises:
+        EngineError: it would.
+    """
+    inside = folder.resolve()
+    with tarfile.open(archive) as members:
+        for member in members:
+            above = (folder / member.name).parent.resolve()
+            if not above.is_relative_to(inside):
+                raise EngineError(
+                    "the Docker engine gave a file for another folder than it was given",
+                    detail=f"{member.name} would be written to {above}",
+                    resolution="use an engine that you trust, and look at what is in that folder",
+                )
 
 
 def _above(mount: Mount) -> str:

@@ -9,7 +9,6 @@ HostName, Port, User, IdentityFile and ProxyCommand.
 from __future__ import annotations
 
 import os
-import socket
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,9 +97,12 @@ def shares_files(client: DockerClient) -> bool:
     """Whether the engine sees this machine's folders, so that containers can mount them.
 
     Behind a local address may be another machine's engine, by a forwarded port or a socket that is
-    mounted in a container: that one has another name.
+    mounted in a container: that one has another name, or another kernel.
     """
-    return is_local(address()) and client.info()["Name"] == socket.gethostname()
+    if not is_local(address()):
+        return False
+    its, own = client.info(), os.uname()
+    return (its["Name"], its["KernelVersion"]) == (own.nodename, own.release)
 
 
 def _try(place: str) -> str:

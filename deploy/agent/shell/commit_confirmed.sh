@@ -23,7 +23,11 @@ do_confirm() {
     flush "$root"
     end_watch
   else
-    end_watch
+    # it goes back just now: cut off, it would leave the program stopped
+    true >"$root/incoming/heard"
+    [ -z "$watch" ] || wait "$watch" 2>/dev/null
+    watch=
+    rm -f "$root/incoming/heard"
     fail refused 'the confirmation came too late' 'deploy again' \
       "the device went back to $(linked current)"
   fi
@@ -91,7 +95,8 @@ watch_switch() { # AGENT BEGAN SECONDS [PROGRAM-JSON WORD...]
       [ -e "$root/returning" ] || return 0
       go_back "$@"
       # its link seems to live and is dead: it would keep the lock for nobody
-      [ -z "$alive" ] || kill -KILL "$agent"
+      [ -e "$root/incoming/heard" ] || [ "$(began "$agent")" != "$agent_began" ] ||
+        kill -KILL "$agent"
       return 0
     fi
     sleep 1 9>&-

@@ -67,7 +67,8 @@ do_state() {
     say "pending $text"
     break
   done
-  [ ! -f "$root/trusted_keys" ] || sed 's/^/+key /' "$root/trusted_keys"
+  # the last line of a file that somebody wrote may lack its end
+  [ ! -f "$root/trusted_keys" ] || { cat "$root/trusted_keys" && echo; } | sed '/^$/d; s/^/+key /'
   for path in "$root"/releases/*; do
     is_complete "${path##*/}" || continue
     text=

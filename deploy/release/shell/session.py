@@ -62,7 +62,7 @@ class ShellSession(ShellAgent):
             )
         try:
             return facts.facts(said, self.root, modules)
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, OverflowError) as error:
             raise self.unreadable(str(error)) from error
 
     def imports(self, modules: Sequence[str]) -> dict[str, str]:

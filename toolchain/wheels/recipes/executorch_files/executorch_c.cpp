@@ -4,7 +4,7 @@
 // of it is had by executorch_why, on the same thread. Sizes are elements, types are ExecuTorch's
 // ScalarType. A network is used by one thread at a time.
 
-#include <cstring>
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +19,7 @@ namespace executorch::extension::threadpool {
 // Of threadpool.h, which the published package doesn't have.
 class ThreadPool {
  public:
+  size_t get_thread_count() const;
   bool _unsafe_reset_threadpool(uint32_t threads);
 };
 ThreadPool* get_threadpool();
@@ -42,6 +43,7 @@ constexpr size_t kMostDimensions = 16;
 constexpr size_t kLongestReason = 2000;
 
 thread_local std::string reason;
+std::atomic<size_t> networks{0};  // that are open: XNNPACK's part of them has the pool's address
 
 void keep(et_timestamp_t, et_pal_log_level_t level, const char*, const char*, size_t,
           const char* message, size_t length) {
@@ -89,12 +91,20 @@ struct Network {
 
 EXPORTED const char* executorch_why() { return reason.c_str(); }
 
-// For all networks that are opened afterwards, of every kernel.
+// For all networks that are opened afterwards, of every kernel. Refused while some are open on
+// another number.
 EXPORTED int executorch_set_threads(uint32_t threads) {
   reason.clear();
   auto* pool = executorch::extension::threadpool::get_threadpool();
-  if (pool == nullptr || !pool->_unsafe_reset_threadpool(threads)) {
-    return failed(Error::Internal, "it has no pool of threads");
+  if (pool == nullptr || threads == 0) {
+    return failed(Error::InvalidArgument, "it has no pool of so many threads");
+  }
+  if (pool->get_thread_count() == threads) return 0;
+  if (networks > 0) {
+    return failed(Error::InvalidState, "other networks are open on another number of threads");
+  }
+  if (!pool->_unsafe_reset_threadpool(threads)) {
+    return failed(Error::Internal, "it has no pool of so many threads");
   }
   return 0;
 }
@@ -110,11 +120,15 @@ EXPORTED int executorch_open(const char* path, const char* name, Network** into)
   if (!method.ok()) return failed(method.error(), "it has no such method");
   network->method = *method;
   network->inputs.resize(network->method->inputs_size());
+  ++networks;
   *into = network.release();
   return 0;
 }
 
-EXPORTED void executorch_close(Network* network) { delete network; }
+EXPORTED void executorch_close(Network* network) {
+  delete network;
+  --networks;
+}
 
 EXPORTED size_t executorch_inputs(const Network* network) { return network->inputs.size(); }
 

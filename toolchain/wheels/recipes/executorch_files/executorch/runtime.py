@@ -191,7 +191,7 @@ class Runtime:
         """Have the methods that are loaded from now on run on so many threads.
 
         Raises:
-            RuntimeError: there can't be so many.
+            RuntimeError: there can't be so many, or methods are loaded on another number.
         """
         checked(LIBRARY.executorch_set_threads(threads))
 

@@ -23,7 +23,8 @@ using Json = nlohmann::json;
 
 constexpr size_t kLargestFile = 64u << 20;  // bytes of a manifest or a list of labels
 constexpr size_t kLongestText = 4096;
-constexpr size_t kMostNumbers = size_t{1} << 31;  // of a tensor
+// Of a tensor: of any type their bytes can be counted.
+constexpr size_t kMostNumbers = size_t{1} << (sizeof(size_t) > 4 ? 31 : 27);
 constexpr size_t kHighestRank = 32;
 constexpr int64_t kMostThreads = 1024;
 // As toolchain.models.preprocessing has what model.json leaves out.
