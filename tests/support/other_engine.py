@@ -27,8 +27,10 @@ START_S = 60
 NAMESPACED = """
 set -e
 for folder in "$@"; do mount -t tmpfs tmpfs "$folder"; done
-exec dockerd --host "unix://$STATE/docker.sock" --data-root "$STATE/data" --exec-root "$STATE/run" \
-  --pidfile "$STATE/pid" --bridge none --iptables=false --ip-masq=false
+echo '{}' > "$STATE/daemon.json"
+exec dockerd --config-file "$STATE/daemon.json" --host "unix://$STATE/docker.sock" \
+  --data-root "$STATE/data" --exec-root "$STATE/run" --pidfile "$STATE/pid" \
+  --bridge none --iptables=false --ip-masq=false
 """
 
 

@@ -22,7 +22,7 @@ def archive(folder: Path, *names: str) -> Path:
 
 def test_a_file_of_the_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "given/below").mkdir(parents=True)
-    names = ("./a", "./below/b", "./new/c")
+    names = (".", "./a", "./below", "./below/b", "./new/c")
     copied_folders._stay_inside(tmp_path / "given", archive(tmp_path, *names))
 
 

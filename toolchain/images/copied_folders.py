@@ -215,7 +215,8 @@ def _stay_inside(folder: Path, archive: Path) -> None:
     inside = folder.resolve()
     with tarfile.open(archive) as members:
         for member in members:
-            above = (folder / member.name).parent.resolve()
+            *above_it, _ = PurePosixPath(member.name).parts or (".",)
+            above = folder.joinpath(*above_it).resolve()
             if not above.is_relative_to(inside):
                 raise EngineError(
                     "the Docker engine gave a file for another folder than it was given",
