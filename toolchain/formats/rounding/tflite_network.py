@@ -184,7 +184,7 @@ def read(content: bytes) -> Network:
 
 def _damaged(error: Exception) -> ModelError:
     return ModelError(
-        "the TFLite file is damaged",
+        "the TFLite file is damaged, or was cut short",
         detail=str(error),
         resolution="copy it again, or convert the model again",
     )
