@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tests.support.mirror import Mirror
 from tests.support.shared_caches import Team
+from tests.support.sshd import Sshd
 from toolchain.core.store import Store
 from toolchain.lock import pins
 
@@ -20,6 +21,20 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # how long an example takes is the machine's affair: others run beside it
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Beside a failed test stands what each sshd that it uses has said last."""
+    report = yield
+    if report.failed:
+        for name, used in getattr(item, "funcargs", {}).items():
+            if isinstance(used, Sshd) and (used.folder / "log").is_file():
+                last = (used.folder / "log").read_text(errors="replace").splitlines()[-20:]
+                report.sections.append((f"log of the sshd {name}", "\n".join(last)))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import random
 import shlex
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -29,6 +31,8 @@ CONNECT_LIMIT = 15.0
 ANSWER_LIMIT = 30.0
 KEEPALIVE = 10
 UNANSWERED_MS = 30_000
+# seconds before each further try at a server that closed before its first word: nothing was said
+AGAIN_AFTER = (0.1, 0.4, 1.0)
 # paramiko's words for it; there is no class
 NO_KEY = "No authentication methods available"
 
@@ -70,7 +74,14 @@ class _Transport(paramiko.Transport):  # type: ignore[misc]  # paramiko has no t
         super().__init__(sock, disabled_algorithms=disabled_algorithms)
 
     def start_client(self, event: object = None, timeout: float | None = None) -> None:
-        super().start_client(event, timeout)
+        try:
+            super().start_client(event, timeout)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            ended = (EOFError, ConnectionError)
+            by_its_end = isinstance(error, ended) or isinstance(error.__context__, ended)
+            if by_its_end and not self.remote_version:
+                raise ConnectionResetError("the server closed before its first word") from error
+            raise
         if not self.initial_kex_done:
             # paramiko only stops waiting
             raise paramiko.SSHException(f"no key was exchanged within {timeout:.0f} s")
@@ -125,6 +136,21 @@ def _open(device: Device, destination: Destination, who: str) -> FabricConnectio
 
 
 def _open_over(
+    gateway: FabricConnection | None, device: Device, destination: Destination, who: str
+) -> FabricConnection:
+    for pause in AGAIN_AFTER:
+        try:
+            return _try_over(gateway, device, destination, who)
+        except ConnectionFailed as error:
+            # one does so that has too many (MaxStartups), or can't start a process now
+            if destination.command or not isinstance(error.__cause__, ConnectionResetError):
+                raise
+        # not in step with others that were turned away at the same moment
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (nothing secret)
+    return _try_over(gateway, device, destination, who)
+
+
+def _try_over(
     gateway: FabricConnection | None, device: Device, destination: Destination, who: str
 ) -> FabricConnection:
     fabric = _prepare(device, destination, who)

@@ -193,6 +193,22 @@ def test_a_flipped_bit_ends_the_link_and_harms_nothing(
     assert target.read_bytes() == source.read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["cut", "reset"])
+def test_a_server_that_closes_before_a_word_is_asked_again(
+    board: Sshd, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(login, "AGAIN_AFTER", (0, 0))
+    proxy.harm = Harm(kind=kind, after=1 << 30)
+    proxy.turns_away = 2
+    with connection.connect(through(board, proxy)) as conn:
+        assert conn.run(["echo", "here"]) == "here\n"
+    assert proxy.turns_away == 0
+    proxy.turns_away = 5
+    with pytest.raises(ConnectionFailed, match="no connection to"):
+        login.open_fabric(through(board, proxy))
+    assert proxy.turns_away == 2, "not three tries"
+
+
 @pytest.mark.parametrize("kind", ["black hole", "half closed"])
 def test_a_link_that_swallows_is_given_up(
     board: Sshd, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -41,12 +41,13 @@ class Proxy:
         harm: for the next connection.
         sent: bytes that went to the device, all connections together.
         struck: harms that were done.
+        turns_away: so many of the next connections are closed at once, `reset` or `cut`.
     """
 
     def __init__(self, port: int) -> None:
         self.to = port
         self.harm = Harm()
-        self.sent = self.struck = 0
+        self.sent = self.struck = self.turns_away = 0
         self.over = threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -58,6 +59,12 @@ class Proxy:
                 near, _ = self.listener.accept()
             except OSError:
                 return
+            if self.turns_away:
+                self.turns_away -= 1
+                if self.harm.kind == "reset":
+                    _end_by_reset(near)
+                near.close()
+                continue
             threading.Thread(target=self._carry, args=(near, self.harm), daemon=True).start()
 
     def _carry(self, near: socket.socket, harm: Harm) -> None:
@@ -98,7 +105,7 @@ class Proxy:
         far.sendall(piece[:left])
         if harm.kind == "reset":
             for end in (near, far):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                _end_by_reset(end)
         elif harm.kind == "half closed":
             far.shutdown(socket.SHUT_WR)
         return b""
@@ -116,3 +123,8 @@ class Proxy:
     def close(self) -> None:
         self.over.set()
         self.listener.close()
+
+
+def _end_by_reset(end: socket.socket) -> None:
+    """Let closing it send RST."""
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
