@@ -24,7 +24,7 @@ from deploy.release.plan import Installed, Outcome, Plan, RolledBack, make_plan
 from deploy.release.probed_facts import DeviceFacts
 from deploy.release.shell.sessions import open_session
 from deploy.ssh.connection import Connection
-from toolchain.bundle import assemble
+from toolchain.bundle import assemble, placement
 from toolchain.bundle.assemble import Manifest
 from toolchain.core import signing
 from toolchain.core.errors import (
@@ -339,7 +339,7 @@ def _send(
 
 def _install(session: Session, folder: Path, manifest: Manifest, say: Say) -> str:
     say("laying it out, and installing its wheels" if manifest.wheels else "laying it out")
-    release = session.assemble((folder / assemble.MANIFEST).read_text())
+    release = session.assemble((folder / placement.MANIFEST).read_text())
     session.install(release)
     return release
 

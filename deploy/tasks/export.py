@@ -47,7 +47,7 @@ def export(
     from toolchain import targets
     from toolchain.bundle import assemble
     from toolchain.bundle.choice import Choice
-    from toolchain.bundle.wheels import are_official
+    from toolchain.bundle.wheels import Wanted, are_official
 
     path = Path(options.required("to", to, "my-network.tar.gz")).expanduser()
     levels, as_published = options.numbers("opt-level", opt_level), are_official(wheels)
@@ -57,11 +57,10 @@ def export(
     target = board.name()
     known = targets.target(target)
     sent = chosen(known, options.names(model), wanted, as_published=as_published)
+    of_wheels = Wanted(as_published=as_published, runtimes=wanted.runtimes)
     with (
         console.step(f"bundle for {target} into {path}"),
-        assemble.to_send(
-            known, sent, samples, as_published=as_published, library=library
-        ) as folder,
+        assemble.to_send(known, sent, samples, wanted=of_wheels, library=library) as folder,
     ):
         release = assemble.load(folder).release
         written = exporting.export(folder, f"edgewright-{release[:16]}", path)

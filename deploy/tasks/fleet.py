@@ -108,7 +108,7 @@ def deploy(
     from toolchain import targets
     from toolchain.bundle import assemble, by_python
     from toolchain.bundle.choice import Choice
-    from toolchain.bundle.wheels import are_official
+    from toolchain.bundle.wheels import Wanted, are_official
     from toolchain.core import signing
     from toolchain.library import library_folder
 
@@ -135,9 +135,10 @@ def deploy(
                 )
                 of_them = wanted if python or wanted.runtimes else replace(wanted, runtimes=in_c)
                 sent = chosen(target, models, of_them, as_published=as_published)
-                made = assemble.to_send(
-                    target, sent, samples, as_published=as_published, library=library, python=python
+                of_wheels = Wanted(
+                    as_published=as_published, python=python, runtimes=wanted.runtimes
                 )
+                made = assemble.to_send(target, sent, samples, wanted=of_wheels, library=library)
                 bundles[target.name] = held.enter_context(made)
             every = [f for of in bundles.values() for f in (of, *by_python.split(of))]
             signing.seal_bundles({folder: assemble.load(folder).release for folder in every})

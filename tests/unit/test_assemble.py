@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bundles import make_bundle
-from toolchain.bundle import assemble
+from toolchain.bundle import assemble, placement
 from toolchain.core.store import Store
 
 
@@ -20,13 +20,13 @@ def test_bundles_made_at_once_do_not_take_each_others_parts(tmp_path: Path) -> N
 
     def put(number: int) -> str:
         mine = Path(shutil.copytree(sources[number % 2], tmp_path / "scratch" / str(number)))
-        assemble._put(mine, final, store)
+        placement.put(mine, final, store)
         return mine.name
 
     with ThreadPoolExecutor(8) as pool:
         assert len(list(pool.map(put, range(48)))) == 48
     assert assemble.load(final).release in {assemble.load(s).release for s in sources}
-    assert assemble._same(final, final)
+    assert placement.same(final, final)
     assert [path.name for path in final.parent.iterdir()] == ["net"]
 
 
@@ -35,15 +35,15 @@ def test_a_bundle_that_is_there_already_is_left_to_those_who_send_it(tmp_path: P
     store, final = Store(tmp_path / "cache"), tmp_path / "bundles" / "net"
     final.parent.mkdir()
     for name in ("first", "second"):
-        assemble._put(Path(shutil.copytree(source, tmp_path / name)), final, store)
+        placement.put(Path(shutil.copytree(source, tmp_path / name)), final, store)
         identity = final.stat().st_ino
         with (final / "runner" / "main.py").open() as sent:
-            assemble._put(Path(shutil.copytree(source, tmp_path / f"{name}-2")), final, store)
+            placement.put(Path(shutil.copytree(source, tmp_path / f"{name}-2")), final, store)
             assert sent.read() == "print('run')\n"
         assert final.stat().st_ino == identity
     (final / "runner" / "main.py").write_text("print('rum')\n")
-    assemble._put(Path(shutil.copytree(source, tmp_path / "third")), final, store)
-    assert assemble._same(source, final)
+    placement.put(Path(shutil.copytree(source, tmp_path / "third")), final, store)
+    assert placement.same(source, final)
 
 
 def test_what_is_sent_is_not_replaced_meanwhile(tmp_path: Path) -> None:
@@ -51,12 +51,12 @@ def test_what_is_sent_is_not_replaced_meanwhile(tmp_path: Path) -> None:
     store, final = Store(tmp_path / "cache"), tmp_path / "bundles" / "net"
     final.parent.mkdir()
     own = tmp_path / "bundles" / ".own"
-    assemble._put(Path(shutil.copytree(one, tmp_path / "scratch" / "1")), final, store, own)
+    placement.put(Path(shutil.copytree(one, tmp_path / "scratch" / "1")), final, store, own)
     assert (own / "manifest.json").stat().st_ino == (final / "manifest.json").stat().st_ino
     (own / "seal").write_text("of its own")
-    assemble._put(Path(shutil.copytree(two, tmp_path / "scratch" / "2")), final, store)
-    assert assemble._same(one, own)
-    assert assemble._same(two, final)
+    placement.put(Path(shutil.copytree(two, tmp_path / "scratch" / "2")), final, store)
+    assert placement.same(one, own)
+    assert placement.same(two, final)
     assert not (final / "seal").exists()
 
 
@@ -68,14 +68,14 @@ def test_a_disk_without_second_names_has_a_copy(
 
     (tmp_path / "one").write_text("x")
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    assemble.share(str(tmp_path / "one"), str(tmp_path / "two"))
+    placement.share(str(tmp_path / "one"), str(tmp_path / "two"))
     assert (tmp_path / "two").read_text() == "x"
 
 
 def test_many_models_have_a_folder_that_a_disk_takes(tmp_path: Path) -> None:
     models = {f"a-network-of-some-length-{number}" for number in range(40)}
-    name = assemble._name(models)
+    name = placement.name_of(models)
     (tmp_path / name).mkdir()
     assert name.startswith("a-network-of-some-length-0+")
-    assert name != assemble._name(models | {"another"})
-    assert assemble._name({"b", "a"}) == "a+b"
+    assert name != placement.name_of(models | {"another"})
+    assert placement.name_of({"b", "a"}) == "a+b"

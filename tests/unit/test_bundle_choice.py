@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 
 from tests.support.manifests import a_check, a_library, a_manifest
 from toolchain import runtimes, targets
-from toolchain.bundle import choice
+from toolchain.bundle import choice, wheels
 from toolchain.bundle.choice import Choice
+from toolchain.bundle.wheels import Wanted
 from toolchain.core.errors import UsageError
+from toolchain.core.store import Store
 from toolchain.formats.state import Feed, State
 from toolchain.models.manifest import ModelManifest, RuntimeArtifact, Samples, Tflite, record
+from toolchain.wheels import build
 
 RV64GC = targets.target("rv64gc")
 
@@ -159,3 +163,28 @@ def test_files_stay_as_they_are_when_all_are_kept(tmp_path: Path, inferences: in
     made = with_samples(tmp_path, 1)
     assert choice.with_fewer_samples(made, tmp_path, inferences) == made
     assert record(tmp_path, "samples.npz").sha256 == made.samples.sha256
+
+
+def test_who_names_runtimes_gets_their_wheels_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def built(_target: targets.Target, recipes: Iterable[str]) -> list[build.Built]:
+        asked[:] = recipes
+        return []
+
+    monkeypatch.setattr(build, "published", built)
+
+    def taken(number: int, *named: str) -> list[str]:
+        models = choice.narrowed([a_model()], RV64GC, Choice(runtimes=named))
+        into = tmp_path / str(number)
+        wheels.copy(into, RV64GC, Store(tmp_path / "cache"), models, Wanted(runtimes=named))
+        return sorted(asked)
+
+    both = ["tflite_runtime", "tvm_ffi", "tvm_runtime"]
+    assert taken(1) == both
+    assert taken(2, "tflite") == ["tflite_runtime"]
+    assert taken(3, "all") == both
+    wheels.copy(tmp_path / "4", RV64GC, Store(tmp_path), [], Wanted(runtimes=["tvm"]))
+    assert sorted(asked) == ["tvm_ffi", "tvm_runtime"]  # also without any model

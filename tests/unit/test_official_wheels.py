@@ -25,6 +25,7 @@ from tests.support.probed import device_facts
 from toolchain import runtimes, targets
 from toolchain.bundle import assemble, by_python, compiled_models, wheels
 from toolchain.bundle.choice import Choice, narrowed
+from toolchain.bundle.wheels import Wanted
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.store import Store
 from toolchain.lock import fetch, pins
@@ -340,7 +341,7 @@ def test_what_is_published_stands_for_what_is_built_where_it_is_asked_for(
     monkeypatch.setattr(fetch, "path_of", lambda _pin, _store: tmp_path / "wheel")
     for target in (ARMV7L, AARCH64, X86_64):
         into = tmp_path / target.name
-        wheels.copy(into, target, Store(tmp_path), by_tflite(target), as_published=True)
+        wheels.copy(into, target, Store(tmp_path), by_tflite(target), Wanted(as_published=True))
         (name,) = [path.name for path in into.iterdir()]
         assert name.startswith(PUBLISHED)
         assert name.endswith(f"_{target.machine}.whl")
@@ -372,7 +373,7 @@ def test_a_device_without_python_is_sent_no_wheel(
     monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "empty"))
     into = tmp_path / "wheels"
     models = by_tflite(RV64GC)
-    lowest = wheels.copy_for(into, RV64GC, Store(), models, as_published=False, python=False)
+    lowest = wheels.copy(into, RV64GC, Store(), models, Wanted(python=False))
     assert (lowest.glibc, lowest.glibcxx, list(into.iterdir())) == ("0", "0", [])
 
 

@@ -18,7 +18,9 @@ from packaging.utils import parse_wheel_filename
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain import runtimes, targets
-from toolchain.bundle import choice, wheels
+from toolchain.bundle import choice, placement, wheels
+from toolchain.bundle.placement import MANIFEST
+from toolchain.bundle.wheels import AS_BUILT, Wanted
 from toolchain.core import paths, plugins, process
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.field_types import Sha256
@@ -30,9 +32,7 @@ from toolchain.models.variants import PLAIN
 from toolchain.targets import Target
 from toolchain.wheels.recipe import PYTHON_SINCE
 
-MANIFEST = "manifest.json"
 LIBRARY = "library"  # where programs in C and C++ find theirs
-NAME_LENGTH = 150  # of a bundle's folder; a disk takes 255 bytes
 BACKENDS = "edgewright_runner/backends"  # where the runner finds the modules of runtimes
 
 
@@ -175,9 +175,8 @@ def to_send(
     models: Sequence[ModelManifest],
     samples: int = 0,
     *,
-    as_published: bool = False,
+    wanted: Wanted = AS_BUILT,
     library: bool = False,
-    python: bool = True,
 ) -> Iterator[Path]:
     """`make` for who sends it: the bundle as a folder that is there until the block ends.
 
@@ -188,9 +187,7 @@ def to_send(
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=beside, prefix=f".{process.own_name()}-") as folder:
         own = Path(folder) / "bundle"
-        make(
-            target, models, own, samples, as_published=as_published, library=library, python=python
-        )
+        make(target, models, own, samples, wanted=wanted, library=library)
         yield own
 
 
@@ -200,9 +197,8 @@ def make(
     own: Path | None = None,
     samples: int = 0,
     *,
-    as_published: bool = False,
+    wanted: Wanted = AS_BUILT,
     library: bool = False,
-    python: bool = True,
 ) -> Path:
     """Gather a bundle into dist/bundles/<target>/<models>/, the folder that is returned.
 
@@ -211,21 +207,19 @@ def make(
         models: the manifests of those to send, from `compiled_models.chosen`.
         own: where the caller wants one too, beside it on the disk.
         samples: inferences of each model that go along; 0 is all.
-        as_published: take wheels that projects publish, where there are any.
-        library: whether the library for programs in C and C++ goes along.
-        python: whether wheels do, which no device without Python needs.
+        wanted: which wheels go along.
+        library: whether the library for programs in C and C++ does.
 
     Raises:
         BuildError: a wheel or the library is not built, or a file of a model is gone.
         UsageError: no set of wheels runs all of these models, or a runtime lacks its twin.
     """
     store = Store()
-    final = paths.dist() / "bundles" / target.name / _name({m.model for m in models})
+    final = paths.dist() / "bundles" / target.name / placement.name_of({m.model for m in models})
     final.parent.mkdir(parents=True, exist_ok=True)
     with store.scratch() as scratch:
         folder = scratch / "bundle"
-        how = {"as_published": as_published, "python": python}
-        lowest = wheels.copy_for(folder / "wheels", target, store, models, **how)
+        lowest = wheels.copy(folder / "wheels", target, store, models, wanted)
         if library:
             lowest = wheels.copy_library(folder / LIBRARY, target, store, models, lowest)
         requires = Requires(
@@ -247,7 +241,7 @@ def make(
         }
         fields["release"] = release_id(fields)
         (folder / MANIFEST).write_text(json.dumps(fields, indent=1, sort_keys=True))
-        _put(folder, final, store, own)
+        placement.put(folder, final, store, own)
     return final
 
 
@@ -258,52 +252,6 @@ def files(folder: Path) -> list[File]:
         for p in sorted(folder.rglob("*"))
         if p.is_file()
     ]
-
-
-def _name(models: set[str]) -> str:
-    """The folder's name: the models', as many as a disk takes."""
-    full = "+".join(sorted(models)) or "runtime"
-    return full if len(full) <= NAME_LENGTH else f"{full[:NAME_LENGTH]}+{digest_of(full)[:8]}"
-
-
-def _put(folder: Path, final: Path, store: Store, own: Path | None = None) -> None:
-    """Let a finished bundle take its place, which another process may want to fill."""
-    with store.locked(f"bundle-{digest_of(str(final))}"):
-        if not _same(folder, final):
-            _replace(folder, final)
-        if own is not None:
-            # its files are never written to again, so they may be the same ones
-            shutil.copytree(final, own, copy_function=share)
-
-
-def share(source: str, target: str) -> None:
-    """Give a file a second name; where the disk has no such names, a copy."""
-    try:
-        Path(target).hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _replace(folder: Path, final: Path) -> None:
-    prefix = f".{process.own_name()}-"
-    with tempfile.TemporaryDirectory(dir=final.parent, prefix=prefix) as beside:
-        staged, replaced = Path(beside) / "new", Path(beside) / "old"
-        shutil.move(folder, staged)
-        if final.exists():
-            final.rename(replaced)
-        staged.rename(final)
-
-
-def _same(folder: Path, final: Path) -> bool:
-    """Whether a bundle that is there already is the one in the folder, byte by byte."""
-    try:
-        text = (folder / MANIFEST).read_text()
-        return (final / MANIFEST).read_text() == text and all(
-            digest_file(final / file["path"]) == file["sha256"]
-            for file in json.loads(text)["files"]
-        )
-    except OSError:
-        return False
 
 
 def _runner(into: Path, target: Target) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from packaging.utils import parse_wheel_filename
 
-from toolchain.bundle import assemble, wheels
+from toolchain.bundle import assemble, placement, wheels
 from toolchain.core.store import digest_file
 from toolchain.library import library_folder
 from toolchain.models.manifest import ModelManifest
@@ -74,13 +74,13 @@ def _beside(folder: Path, python: str) -> Path:
 
 def _for(python: str, folder: Path, names: Iterable[str]) -> Path:
     own = _beside(folder, python)
-    shutil.copytree(folder, own, copy_function=assemble.share)
+    shutil.copytree(folder, own, copy_function=placement.share)
     foreign = {name for name in names if only_python(name) not in ("", python)}
     fit = {_project(name) for name in names if name not in foreign}
     # a project that has nothing for this Python keeps what it has, so that the device is refused
     for name in (name for name in foreign if _project(name) in fit):
         (own / WHEELS / name).unlink()
-    fields = json.loads((own / assemble.MANIFEST).read_text())
+    fields = json.loads((own / placement.MANIFEST).read_text())
     _replace(own / REQUIREMENTS, wheels.requirements(own / WHEELS))
     files = [
         {**of, **_as_it_is(own / of["path"])}
@@ -90,13 +90,13 @@ def _for(python: str, folder: Path, names: Iterable[str]) -> Path:
     there = [path for path in fields["wheels"] if (own / path).is_file()]
     fields |= {"files": files, "wheels": there}
     fields["release"] = assemble.release_id(fields)
-    _replace(own / assemble.MANIFEST, json.dumps(fields, indent=1, sort_keys=True))
+    _replace(own / placement.MANIFEST, json.dumps(fields, indent=1, sort_keys=True))
     return own
 
 
 def _serves_c(folder: Path) -> bool:
     """Whether there is anything in a bundle for a device without Python."""
-    models = json.loads((folder / assemble.MANIFEST).read_text())["models"]
+    models = json.loads((folder / placement.MANIFEST).read_text())["models"]
     # a release without its networks would take the place of one that has them
     if models:
         return any(_in_c(folder, one) for one in models)
@@ -115,7 +115,7 @@ def _in_c(folder: Path, model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _without_python(folder: Path) -> Path:
     """Make the bundle for a device without Python beside a bundle."""
-    own, fields = _beside(folder, NO_PYTHON), json.loads((folder / assemble.MANIFEST).read_text())
+    own, fields = _beside(folder, NO_PYTHON), json.loads((folder / placement.MANIFEST).read_text())
     models = [
         {**model, "executables": of} for model in fields["models"] if (of := _in_c(folder, model))
     ]
@@ -125,7 +125,7 @@ def _without_python(folder: Path) -> Path:
     kept |= {f"{path}/{card.labels.file}" for path, card in cards.items() if card.labels}
     for path in sorted(kept):
         (own / path).parent.mkdir(parents=True, exist_ok=True)
-        assemble.share(str(folder / path), str(own / path))
+        placement.share(str(folder / path), str(own / path))
     for path, card in cards.items():
         there = {
             target: {name: one for name, one in of.items() if f"{path}/{one.file}" in kept}
@@ -149,7 +149,7 @@ def _without_python(folder: Path) -> Path:
     files = [of.model_dump() for of in assemble.files(own)]
     fields |= {"files": files, "wheels": [], "models": models, "requires": requires}
     fields["release"] = assemble.release_id(fields)
-    (own / assemble.MANIFEST).write_text(json.dumps(fields, indent=1, sort_keys=True))
+    (own / placement.MANIFEST).write_text(json.dumps(fields, indent=1, sort_keys=True))
     return own
 
 

@@ -16,6 +16,7 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from toolchain import runtimes
+from toolchain.bundle import choice
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.store import Store, digest_file
 from toolchain.library import library_folder
@@ -34,6 +35,29 @@ class Lowest:
 
     glibc: str
     glibcxx: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which wheels a bundle takes.
+
+    Attributes:
+        as_published: those that projects publish, where there are any.
+        python: any at all, which no device without Python needs.
+        runtimes: those that the user named, or `all`: no other runtime's wheels go along. When
+            empty, those of conversion and compilation do, whatever the models run by.
+    """
+
+    as_published: bool = False
+    python: bool = True
+    runtimes: Sequence[str] = ()
+
+    def alone(self) -> bool:
+        """Whether a runtime's wheels go along only where a model runs by it, or it was named."""
+        return self.as_published or (bool(self.runtimes) and choice.ALL not in self.runtimes)
+
+
+AS_BUILT = Wanted()
 
 
 def are_official(said: str) -> bool:
@@ -61,7 +85,8 @@ def published(target: Target, models: Sequence[ModelManifest]) -> dict[str, tupl
         the names of the lock's sources by the recipe that they stand for.
     """
     needed = [
-        runtime.wheels(target, models) for runtime in _sent(target, models, needed_alone=True)
+        runtime.wheels(target, models)
+        for runtime in _sent(target, models, Wanted(as_published=True))
     ]
     recipes = dict.fromkeys(name for of in needed for name in of.built)
     found = {name: official.names(name.replace("_", "-"), target) for name in recipes}
@@ -92,8 +117,7 @@ def copy(
     target: Target,
     store: Store,
     models: Sequence[ModelManifest],
-    *,
-    as_published: bool = False,
+    wanted: Wanted = AS_BUILT,
 ) -> Lowest:
     """Copy what the runtimes of a bundle need installed into a new folder.
 
@@ -105,8 +129,7 @@ def copy(
         target: the device's.
         store: where pinned wheels are, or are fetched to.
         models: the manifests of the bundle's.
-        as_published: take what projects publish where there is any, for what the models run by
-            alone.
+        wanted: which of them; the folder stays empty for devices without Python.
 
     Returns:
         what the wheels that are built here ask of the device.
@@ -120,17 +143,16 @@ def copy(
 
     into.mkdir(parents=True)
     glibc = glibcxx = Version("0")
+    if not wanted.python:
+        return Lowest(glibc=str(glibc), glibcxx=str(glibcxx))
     stand_ins = published(target, models)
-    taken = stand_ins if as_published else {}
-    needed = [
-        runtime.wheels(target, models)
-        for runtime in _sent(target, models, needed_alone=as_published)
-    ]
+    taken = stand_ins if wanted.as_published else {}
+    needed = [runtime.wheels(target, models) for runtime in _sent(target, models, wanted)]
     recipes = dict.fromkeys(n for of in needed for n in of.built if n not in taken)
     try:
         built = build.published(target, recipes)
     except BuildError as error:
-        if as_published or not any(name in error.resolution for name in stand_ins):
+        if wanted.as_published or not any(name in error.resolution for name in stand_ins):
             raise
         raise BuildError(
             error.brief,
@@ -146,22 +168,6 @@ def copy(
         pin = pins.source(name)
         shutil.copyfile(fetch.path_of(pin, store), into / pin.file_name)
     return Lowest(glibc=str(glibc), glibcxx=str(glibcxx))
-
-
-def copy_for(
-    into: Path,
-    target: Target,
-    store: Store,
-    models: Sequence[ModelManifest],
-    *,
-    as_published: bool,
-    python: bool,
-) -> Lowest:
-    """`copy`; for devices without Python an empty folder, which asks for nothing."""
-    if python:
-        return copy(into, target, store, models, as_published=as_published)
-    into.mkdir(parents=True)
-    return Lowest(glibc="0", glibcxx="0")
 
 
 def copy_library(
@@ -199,15 +205,14 @@ def copy_library(
     )
 
 
-def _sent(
-    target: Target, models: Sequence[ModelManifest], *, needed_alone: bool
-) -> Iterator[Runtime]:
+def _sent(target: Target, models: Sequence[ModelManifest], wanted: Wanted) -> Iterator[Runtime]:
     """The runtimes that go along: those of conversion and compilation, others with their work."""
     executing = {
         runtime.name for model in models for runtime, _ in runtimes.executed(model, target)
     }
     for runtime in runtimes.serving(target):
-        if runtime.name in executing or not (needed_alone or runtime.makes_artifacts):
+        named = runtime.name in wanted.runtimes
+        if named or runtime.name in executing or not (wanted.alone() or runtime.makes_artifacts):
             yield runtime
 
 
