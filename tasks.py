@@ -49,7 +49,7 @@ ns = Collection(
     library.build_library, publication.publish, make.lock,
     model.models, inspection.inspect, boards.add_board,
     model.canvases, model.convert, model.compile, example.example, model.report,
-    history.history, fleet.probe,
+    history.history, history.share_results, fleet.probe,
     fleet.deploy, export.export, fleet.releases, fleet.rollback, fleet.keys, inference.run,
     device.bench, profiling.profile, accuracy.accuracy, device.tune,
     device.schemas, make.verify, quickstart,

@@ -94,6 +94,7 @@ def _count(given: _Given, asked: Deployed, *, json: bool) -> None:
     from toolchain.core import paths
     from toolchain.report import accuracy_section as words
     from toolchain.report import failures
+    from toolchain.results import shared_folder
 
     with console.step("images") as say:
         plan = evaluation.prepare(
@@ -118,6 +119,7 @@ def _count(given: _Given, asked: Deployed, *, json: bool) -> None:
             conn, root=device.root, jobs=jobs, images=images,
             run=plan.resumed(accuracies.load(path), run), path=path, progress=say,
         )  # fmt: skip
+    shared_folder.give(path, shared_folder.ACCURACY, console.note)
     if json:
         console.show_json(run.model_dump(mode="json", by_alias=True))
     else:
@@ -141,6 +143,7 @@ def _judge(given: _Given, asked: Deployed, *, json: bool) -> None:
     from toolchain.accuracy.metric_values import MetricRun
     from toolchain.core import paths
     from toolchain.report import failures, metric_section
+    from toolchain.results import shared_folder
 
     if given.skip_unreadable:
         raise UsageError("--skip-unreadable goes with top-1 and top-5 alone")
@@ -169,6 +172,7 @@ def _judge(given: _Given, asked: Deployed, *, json: bool) -> None:
         run = metric_run.judge(
             conn, root=device.root, jobs=jobs, plan=plan, run=run, path=path, progress=say
         )
+    shared_folder.give(path, shared_folder.METRICS, console.note)
     if json:
         console.show_json(run.model_dump(mode="json", by_alias=True))
     else:

@@ -225,7 +225,7 @@ def bench(
     from deploy.measure import matrix_order
     from toolchain.core import paths
     from toolchain.report import reports
-    from toolchain.results import measurement
+    from toolchain.results import measurement, shared_folder
 
     with alone_on(host, inventory, "bench", quiet=quiet_device) as (device, conn, say):
         current = f"{device.root}/current"
@@ -250,6 +250,7 @@ def bench(
             counter=emulator.counter(host, say) if count_instructions else None,
             progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
         )
+    shared_folder.give(path, shared_folder.MEASUREMENTS, console.note)
     if json:
         console.show_json(result.model_dump(mode="json", by_alias=True))
     elif not quiet:

@@ -109,7 +109,7 @@ BELOW = {
     "library": {"core", "lock", "runtimes", "targets", "wheels"},
     "bundle": {"core", "library", "lock", "models", "runtimes", "targets", "wheels"},
     "publication": {"core", "lock", "runtimes", "shared_cache", "targets", "wheels"},
-    "results": {"core", "models"},
+    "results": {"core", "models", "shared_cache"},
     "reference": {"core", "formats", "models"},
     "examples": {"formats", "models"},
     "inspection": {"compile", "convert", "core", "formats", "models", "runtimes"},

@@ -6,7 +6,7 @@ computed from its counts. It doesn't measure (`deploy.measure.accuracy` does).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -18,7 +18,7 @@ from toolchain.core.errors import BenchError
 from toolchain.results import earlier_schemas
 from toolchain.results.configuration import Configuration, OptLevel, Runtime, Threads
 from toolchain.results.field_types import Count, Positive
-from toolchain.results.folder import usable
+from toolchain.results.folder import newest, usable
 from toolchain.results.measurement import Measurement
 
 
@@ -147,15 +147,18 @@ def load(path: Path) -> Run | None:
         ) from error
 
 
-def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[Run]:
+def load_all(
+    folder: Path, unreadable: Callable[[str], None], more: Sequence[Path] = ()
+) -> list[Run]:
     """Every run of a folder that can be used, by host, model and images.
 
     Args:
         folder: results/accuracy/.
         unreadable: told a line for each file that can't be used, which names it.
+        more: files of others, which `shared_folder.files` gives.
     """
-    runs = [run for run in usable(folder, load, unreadable) if run is not None]
-    return sorted(runs, key=lambda run: (run.host, run.model, run.dataset, run.content))
+    runs = [run for run in usable(folder, load, unreadable, more) if run is not None]
+    return sorted(newest(runs), key=lambda run: (run.host, run.model, run.dataset, run.content))
 
 
 def counts_of(measurement: Measurement) -> Counts | None:

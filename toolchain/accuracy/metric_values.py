@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from toolchain.core import store
 from toolchain.core.errors import BenchError
 from toolchain.results.configuration import Configuration, OptLevel, Runtime, Threads
-from toolchain.results.folder import usable
+from toolchain.results.folder import newest, usable
 
 
 class _Part(BaseModel):
@@ -86,12 +86,15 @@ class MetricRun(_Part):
         store.write_atomically(path, text.encode())
 
 
-def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[MetricRun]:
+def load_all(
+    folder: Path, unreadable: Callable[[str], None], more: Sequence[Path] = ()
+) -> list[MetricRun]:
     """Every run of a folder that can be used, by host, model and images.
 
     Args:
         folder: results/metrics/.
         unreadable: told a line for each file that can't be used, which names it.
+        more: files of others, which `shared_folder.files` gives.
     """
-    runs = usable(folder, MetricRun.load, unreadable)
-    return sorted(runs, key=lambda run: (run.host, run.model, run.dataset, run.metric))
+    runs = usable(folder, MetricRun.load, unreadable, more)
+    return sorted(newest(runs), key=lambda run: (run.host, run.model, run.dataset, run.metric))

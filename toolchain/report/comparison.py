@@ -17,7 +17,7 @@ from rich.table import Table
 
 from toolchain.core.errors import BenchError, UsageError
 from toolchain.report import formatting
-from toolchain.results import measurement, statistics
+from toolchain.results import measurement, shared_folder, statistics
 from toolchain.results.configuration import Configuration
 from toolchain.results.disturbances import disturbances
 
@@ -65,7 +65,8 @@ def find(name: str, folder: Path, unreadable: Callable[[str], None]) -> measurem
     for path in (Path(name), folder / name, folder / f"{name}.json"):
         if path.is_file():
             return measurement.load(path)
-    of_host = [r for r in measurement.load_all(folder, unreadable) if r.host == name]
+    others = shared_folder.measurements(unreadable)
+    of_host = [r for r in measurement.load_all(folder, unreadable, others) if r.host == name]
     if not of_host:
         raise UsageError(
             f"no result {name}",

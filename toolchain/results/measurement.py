@@ -6,7 +6,7 @@ measure (deploy/runner does) and doesn't show (report does).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -310,15 +310,33 @@ def load(path: Path) -> Result:
         ) from error
 
 
-def load_all(folder: Path, unreadable: Callable[[str], None]) -> list[Result]:
-    """Every result of a folder that can be read, oldest first.
+def load_all(
+    folder: Path, unreadable: Callable[[str], None], more: Sequence[Path] = ()
+) -> list[Result]:
+    """Every result of a folder that can be read, and of other files, oldest first.
 
     Args:
         folder: results/.
         unreadable: told a line for each file that can't be read, which names it.
+        more: files of others, which `shared_folder.files` gives.
     """
-    found = usable(folder, load, unreadable)
+    found = usable(folder, load, unreadable, more)
     return sorted(found, key=lambda r: (r.started, r.host))
+
+
+def ambiguous(results: Sequence[Result]) -> list[str]:
+    """A line for each host whose results are of devices that differ, as two people's may."""
+    devices: dict[str, set[str]] = {}
+    for result in results:
+        device = result.device
+        what = " ".join(filter(None, (device.board, device.cpu, device.machine)))
+        devices.setdefault(result.host, set()).add(what)
+    return [
+        f"{host} is the name of {len(found)} devices: {'; '.join(sorted(found))}; the latest "
+        "result counts: name them apart in inventory.yml"
+        for host, found in sorted(devices.items())
+        if len(found) > 1
+    ]
 
 
 def latest(results: list[Result]) -> list[Result]:

@@ -60,6 +60,16 @@ class FolderPlace:
                 Path(temporary).unlink(missing_ok=True)
                 raise
 
+    def names(self, folder: str) -> list[str]:
+        """See `Place`."""
+        self._refuse_absent()
+        path = self._inside(f"{folder}/any").parent if folder else self._root
+        try:
+            with os.scandir(path) as found:
+                return [one.name for one in found if one.is_file(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+
     def _refuse_absent(self) -> None:
         if not self._root.is_dir():
             raise NotADirectoryError(f"there is no such folder; once: mkdir {self._root}")

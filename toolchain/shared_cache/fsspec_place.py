@@ -63,9 +63,18 @@ class FsspecPlace:
         for one in files:
             self._asked(self._files.put_file, str(one.path), f"{self._root}/{one.name}")
 
-    def _asked(self, call: Any, *args: str, **named: object) -> None:
+    def names(self, folder: str) -> list[str]:
+        """See `Place`."""
+        path = f"{self._root}/{folder}" if folder else self._root
         try:
-            call(*args, **named)
+            found = self._asked(self._files.ls, path, detail=False)
+        except FileNotFoundError:
+            return []
+        return [str(name).rstrip("/").rpartition("/")[2] for name in found]
+
+    def _asked(self, call: Any, *args: str, **named: object) -> Any:
+        try:
+            return call(*args, **named)
         except FileNotFoundError:
             raise
         except PermissionError as error:

@@ -43,6 +43,11 @@ class HttpPlace:
         del files
         raise PermissionError(self.read_only)
 
+    def names(self, folder: str) -> list[str]:
+        """See `Place`; it always fails."""
+        del folder
+        raise PermissionError("a web server has no list of its files")
+
     def _one(self, wanted: Wanted) -> None:
         address = f"{self._address}/{wanted.name}"
         with self._session.get(

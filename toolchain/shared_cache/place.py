@@ -1,6 +1,7 @@
-"""What a shared cache asks of the place that it is in: files by name, fetched and sent.
+"""What a shared cache, or a folder of results, asks of the place that it is in.
 
-Names are relative, of lower-case hexadecimal, `/` and an ending; a place never gives any back.
+Files are fetched and sent by name. Names are relative, of ASCII letters, digits, `_`, `.`, `-` and
+`/`; those that a place gives back may be anything.
 A file appears under its name only when it is whole. Where nothing else is said, what goes wrong is
 an OSError of one line.
 """
@@ -55,3 +56,13 @@ class Place(Protocol):
 
     def send(self, files: Sequence[Sent]) -> None:
         """Send some files, in this order; one that is there is replaced."""
+
+    def names(self, folder: str) -> list[str]:
+        """What the files in a folder are called, in no order; none where there is no such folder.
+
+        Args:
+            folder: in the place; empty for the place itself.
+
+        Raises:
+            PermissionError: the place doesn't tell.
+        """

@@ -92,11 +92,22 @@ class SftpPlace:
                 lines += [f'put "{number}" {part}', f"rename {part} {self._path(one.name)}"]
             self._run([], [*dict.fromkeys(folders), *lines], Path(folder))
 
+    def names(self, folder: str) -> list[str]:
+        """See `Place`."""
+        path = self._path(folder) if folder else _quoted(self._root)
+        with TemporaryDirectory(prefix="edgewright-") as here:
+            try:
+                told = self._run([], [f"ls -1 {path}"], Path(here))
+            except FileNotFoundError:
+                return []
+        lines = [line for line in told.splitlines() if _tells(line)]
+        return [line.strip().rpartition("/")[2] for line in lines]
+
     def _path(self, name: str) -> str:
         """A file's path there, as sftp takes it."""
         return _quoted(f"{self._root}/{name}")
 
-    def _run(self, before: Sequence[str], lines: Sequence[str], folder: Path) -> None:
+    def _run(self, before: Sequence[str], lines: Sequence[str], folder: Path) -> str:
         if shutil.which("sftp") is None:
             raise OSError(f"sftp is not installed: {PACKAGES}")
         # a socket's path has at most 107 bytes: of it %C takes 40, and ssh 17 more for a moment
@@ -106,7 +117,7 @@ class SftpPlace:
         command = [*before, "sftp", "-b", "-", *options, *self._port, self._destination]
         text = "".join(f"{line}\n" for line in lines)
         try:
-            process.run(command, cwd=folder, env={"LC_ALL": "C"}, input_text=text)
+            return process.run(command, cwd=folder, env={"LC_ALL": "C"}, input_text=text)
         except CommandError as error:
             said = [line.strip() for line in error.output.splitlines()]
             reason = next((line for line in reversed(said) if _tells(line)), "it can't be reached")

@@ -1,4 +1,4 @@
-"""The task that shows results over time: parse, call, print."""
+"""The tasks of results over time and of many people: parse, call, print."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ def history(
     """Show each configuration's latency, size and accuracy over all runs, and what got worse."""
     from toolchain.core import paths
     from toolchain.report.over_time import files, series
-    from toolchain.results import measurement
+    from toolchain.results import measurement, shared_folder
 
     percent = float(Limit(fail_on_regression.rstrip("% ") or 0))
     hosts = options.names(host)
-    results = measurement.load_all(paths.results(), console.note)
+    others = shared_folder.measurements(console.note)
+    results = measurement.load_all(paths.results(), console.note, others)
     found = series.histories([r for r in results if not hosts or r.host in hosts])
     if not found:
         raise UsageError(
@@ -73,3 +74,14 @@ def history(
     console.note(f"page: {page}")
     if worse and fail_on_regression:
         raise SystemExit(1)
+
+
+@task
+@guarded
+def share_results(_: Context) -> None:
+    """Give all of results/ to the folder that EDGEWRIGHT_SHARED_RESULTS names, where it is not."""
+    from toolchain.results import shared_folder
+
+    with console.step("share results"):
+        given = shared_folder.give_all(console.note)
+    console.note(f"given: {given}")

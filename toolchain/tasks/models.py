@@ -299,19 +299,23 @@ def report(
     from toolchain.core import paths
     from toolchain.report import accuracy_section, metric_section, reports
     from toolchain.report.answers import Limits
-    from toolchain.results import measurement
+    from toolchain.results import measurement, shared_folder
 
     limits = Limits(under_ms=under or None, within=Limit(within) if within else None)
     if compare:
         _compare(compare, json=json)
         return
-    found = measurement.load_all(paths.results(), console.note)
-    runs = counts.load_all(paths.results() / "accuracy", console.note)
+    folder, note = paths.results(), console.note
+    shared = shared_folder.files(note)
+    found = measurement.load_all(folder, note, shared[shared_folder.MEASUREMENTS])
+    runs = counts.load_all(folder / "accuracy", note, shared[shared_folder.ACCURACY])
+    judged = metric_values.load_all(folder / "metrics", note, shared[shared_folder.METRICS])
     hosts = options.names(host)
     found = [r for r in found if not hosts or r.host in hosts]
     runs = [r for r in runs if not hosts or r.host in hosts]
-    judged = metric_values.load_all(paths.results() / "metrics", console.note)
     judged = [r for r in judged if not hosts or r.host in hosts]
+    for line in measurement.ambiguous(found):
+        note(line)
     found = found if all else measurement.latest(found)
     built = reports.build(
         found, runs=runs, judged=judged, manifests=_manifests(found), limits=limits

@@ -32,6 +32,7 @@ OTHERS = {
     "blobs": "fetched files",
     "ccache": "compilers' own cache",
     "emulator": "keys of emulated devices",
+    "shared-results": "results of others",
     paths.SCRATCH: "under way",
 }
 
