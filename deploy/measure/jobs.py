@@ -99,7 +99,7 @@ def plan(there: Deployed, selection: Selection = EVERYTHING) -> list[Job]:
         UsageError: the selection names something that is not deployed, or leaves nothing.
     """
     if any(threads < 1 for threads in selection.threads):
-        raise UsageError("a thread count is at least 1")
+        raise UsageError("a thread count is at least 1", resolution="for example: --threads 1,2")
     if ALL in selection.runtimes:
         selection = replace(selection, runtimes=())
     _refuse_runtimes(there, selection.runtimes)

@@ -138,11 +138,11 @@ def _sound(path: Path) -> npt.NDArray[np.float64]:
 
 def _arrays(path: Path, inputs: Sequence[Tensor], fed: Sequence[str]) -> Iterator[Item]:
     """Each inference of a file of arrays: all of one network's inputs, or of several inferences."""
-    found = _loaded(path, inputs)
+    found, others = _loaded(path, inputs)
     if not any(tensor.name not in fed for tensor in inputs if tensor.name in found):
         raise UsageError(
             f"{path.name} has none of the model's inputs",
-            detail=f"it has {', '.join(found) or 'nothing'}\n{listed(inputs)}",
+            detail=f"it has {', '.join([*found, *others]) or 'nothing'}\n{listed(inputs)}",
             resolution="name each array as its input: numpy.savez('in.npz', NAME=array)",
         )
     missing = [t.name for t in inputs if t.name not in found and t.name not in fed]
@@ -169,8 +169,14 @@ def _arrays(path: Path, inputs: Sequence[Tensor], fed: Sequence[str]) -> Iterato
         yield Item(name=name, path=path, arrays=kept, begins=number == 0)
 
 
-def _loaded(path: Path, inputs: Sequence[Tensor]) -> dict[str, Array]:
-    """The arrays of a file by the names of inputs; `in:NAME` is NAME, as in samples.npz."""
+def _loaded(path: Path, inputs: Sequence[Tensor]) -> tuple[dict[str, Array], list[str]]:
+    """The arrays of a file by the names of inputs; `in:NAME` is NAME, as in samples.npz.
+
+    A file of one array needs no name for a network of one input.
+
+    Returns:
+        the arrays, and the names of what else is there.
+    """
     known = {tensor.name for tensor in inputs}
     try:
         if _size(path) > MOST_BYTES:
@@ -180,10 +186,13 @@ def _loaded(path: Path, inputs: Sequence[Tensor]) -> dict[str, Array]:
             )
         opened = np.load(path, allow_pickle=False)
         if isinstance(opened, np.ndarray):
-            return {inputs[0].name: opened}
+            return {inputs[0].name: opened}, []
         with opened as arrays:
             names = {key.removeprefix(INPUT): key for key in arrays.files}
-            return {name: arrays[key] for name, key in names.items() if name in known}
+            if len(names) == len(known) == 1:
+                names = dict(zip(known, names.values(), strict=True))
+            found = {name: arrays[key] for name, key in names.items() if name in known}
+            return found, sorted(names.keys() - known)
     except UNREADABLE as error:
         raise UsageError(
             f"{path.name} holds no arrays that can be read",

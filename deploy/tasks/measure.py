@@ -227,10 +227,10 @@ def bench(
     from toolchain.report import reports
     from toolchain.results import measurement, shared_folder
 
+    selection = asked.chosen()
     with alone_on(host, inventory, "bench", quiet=quiet_device) as (device, conn, say):
         current = f"{device.root}/current"
         release = deployed.deployed(conn, current)
-        selection = asked.chosen()
         settings = measurement.Settings(budget_s=budget, parity_samples=parity_samples)
         before = matrix_order.unfinished(
             [] if anew else measurement.load_all(paths.results(), console.note),

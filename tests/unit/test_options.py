@@ -70,6 +70,15 @@ def test_a_number_that_is_none_is_one_line_and_not_a_traceback(kind: Any, typed:
     assert caught.value.code == UsageError.exit_code
 
 
+@pytest.mark.parametrize("typed", [["--budget", "-3"], ["--budget=-3"], ["-b", "-3"]])
+def test_a_number_that_is_none_names_its_option(
+    typed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["invoke", "bench", "--host", "a", *typed])
+    with pytest.raises(Exit, match=rf"^error: {typed[0].partition('=')[0]}: a number above 0"):
+        options.Amount("-3")
+
+
 def test_a_number_is_taken_as_it_was_typed() -> None:
     assert (options.Amount("2.5"), options.Limit("0"), options.Whole("4")) == (2.5, 0.0, 4)
 

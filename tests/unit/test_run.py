@@ -255,7 +255,7 @@ def unusable(tmp_path: Path, name: str) -> Path:
         with wave.open(str(path), "wb") as file:
             file.setparams((1, 2, 44100, 0, "NONE", ""))
     elif name == "other.npz":
-        np.savez(path, y=np.zeros(4))
+        np.savez(path, y=np.zeros(4), z=np.zeros(4))
     elif name == "shape.npz":
         np.savez(path, x=np.zeros((2, 5)))
     elif name == "type.npz":
@@ -300,6 +300,15 @@ def test_what_cannot_be_run_is_refused_with_what_to_give(
         inputs.read(unusable(tmp_path, name), [X], [])
     assert "\n" not in caught.value.brief
     assert caught.value.resolution
+
+
+def test_the_only_array_of_a_file_is_the_only_input(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", np.full(4, 2.0))
+    (item,) = inputs.read(tmp_path / "a.npz", [X], [])
+    assert item.arrays["x"].tolist() == [2, 2, 2, 2]
+    with pytest.raises(UsageError) as caught:
+        inputs.read(unusable(tmp_path, "other.npz"), [X], [])
+    assert caught.value.detail.startswith("it has y, z\n")
 
 
 def test_one_picture_for_several_inputs_is_refused_with_their_names(tmp_path: Path) -> None:

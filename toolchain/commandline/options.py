@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -52,7 +54,7 @@ class Amount(float):
         except ValueError:
             number = math.nan
         if not (math.isfinite(number) and cls.allows(number)):
-            raise _refused(f"{cls.expected} is expected, not {typed}")
+            raise _refused(f"{cls.expected} is expected, not {typed}", typed)
         return super().__new__(cls, number)
 
     @classmethod
@@ -82,14 +84,31 @@ class Whole(int):
     def __new__(cls, typed: object) -> Self:
         """The number in a text, or a number that is one already."""
         if not str(typed).isdecimal():
-            raise _refused(f"a whole number, 0 or more, is expected, not {typed}")
+            raise _refused(f"a whole number, 0 or more, is expected, not {typed}", typed)
         return super().__new__(cls, str(typed))
 
 
-def _refused(what: str) -> Exit:
-    # invoke is still reading the command line, and doesn't say which option it is at
-    said = f"error: {what}\nwhat to do: --help after the task's name lists what its options take"
+def _refused(what: str, typed: object) -> Exit:
+    option = _given_as(str(typed))
+    said = (
+        f"error: {option}{': ' if option else ''}{what}\n"
+        "what to do: --help after the task's name lists what its options take"
+    )
     return Exit(said, code=UsageError.exit_code)
+
+
+def _given_as(typed: str) -> str:
+    """The option that was typed with a value; empty when none was.
+
+    invoke is still reading the command line, and doesn't say which option it is at.
+    """
+    for before, word in itertools.pairwise(sys.argv):
+        name, equals, value = word.partition("=")
+        if word == typed and before.startswith("-"):
+            return before
+        if equals and value == typed and name.startswith("-"):
+            return name
+    return ""
 
 
 def required(option: str, value: str, example: str) -> str:
