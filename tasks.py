@@ -21,6 +21,7 @@ from toolchain.workstation import leftovers
 
 console.at_start = leftovers.sweep
 options.target_of_devices = boards.target_of
+options.target_named = boards.target_named
 free_words.install()
 
 QUICKSTART_MODELS = "digits-cnn,mobilenetv3-large"

@@ -9,6 +9,7 @@ from deploy.inventory.reading import Device
 from deploy.ssh import destination
 from toolchain.commandline import console, options
 from toolchain.commandline.options import Devices
+from toolchain.core import paths
 from toolchain.core.errors import UsageError
 
 
@@ -36,7 +37,7 @@ def devices(asked: Devices) -> list[Device]:
         InventoryError: the inventory can't be read, or a device of it can't be used.
     """
     hosts, groups, limits = (options.names(n) for n in (asked.host, asked.group, asked.limit))
-    chosen = reading.load(Path(asked.inventory)).select(hosts, groups, limits)
+    chosen = reading.load(file_of(asked.inventory)).select(hosts, groups, limits)
     if not destination.has_ssh():
         console.note(destination.WITHOUT_SSH)
     for device in chosen:
@@ -59,3 +60,14 @@ def target_of(asked: Devices) -> str:
             resolution=f"--host {chosen[0].name}, then the same with each other one",
         )
     return chosen[0].target
+
+
+def file_of(asked: str) -> Path:
+    """The inventory's file: the project's own, where the usual one is asked for from below it.
+
+    Args:
+        asked: as --inventory has it.
+    """
+    path, own = Path(asked), paths.ROOT / options.INVENTORY
+    is_below = paths.ROOT in Path.cwd().parents
+    return own if asked == options.INVENTORY and is_below and not path.exists() else path

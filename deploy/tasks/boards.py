@@ -31,6 +31,14 @@ def target_of(asked: Devices) -> str:
     return selection.target_of(asked)
 
 
+def target_named(name: str) -> str:
+    """The target that a name stands for: a board's, or its own."""
+    from toolchain.targets import boards
+
+    board = boards.all_boards().get(name)
+    return board.target if board else name
+
+
 @task(
     positional=["address"],
     help={
@@ -62,11 +70,12 @@ def add_board(
     json: bool = False,
 ) -> None:
     """Reach a board, find out what it is, and enter it in the inventory."""
-    from deploy.inventory import reading
+    from deploy.inventory import reading, selection
     from deploy.release import board_addition
 
+    target = target_named(target)
     board_addition.refuse_unknown(board, target)
-    file = Path(inventory)
+    file = selection.file_of(inventory)
     reached = board_addition.variables(address, key)
     board_addition.refuse_known(file, name, reached)
     host = str(reached["ansible_host"])

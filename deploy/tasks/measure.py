@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context, task
 
+from deploy.tasks import boards
 from toolchain import runtimes
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
@@ -120,14 +121,21 @@ def emulator_up(
 ) -> None:
     """Start an emulated device with a real sshd and enter it into the inventory."""
     from deploy.emulator import devices as emulator
+    from deploy.inventory import selection
     from toolchain import targets
     from toolchain.shared_cache import shared_store
 
-    chosen, store = targets.target(target), shared_store.opened(console.note)
+    chosen, store = targets.target(boards.target_named(target)), shared_store.opened(console.note)
     chosen_name = name or emulator.default_name(chosen, os)
     with console.step(f"emulated device {chosen_name}") as say:
         device = emulator.up(
-            chosen, chosen_name, Path(inventory), cpu=cpu, system=os, store=store, progress=say
+            chosen,
+            chosen_name,
+            selection.file_of(inventory),
+            cpu=cpu,
+            system=os,
+            store=store,
+            progress=say,
         )
     _show_emulated([device], json=json)
 
@@ -139,9 +147,10 @@ def emulator_down(
 ) -> None:
     """Take an emulated device away: container, keys and inventory entry."""
     from deploy.emulator import devices as emulator
+    from deploy.inventory import selection
 
     with console.step(f"emulated device {name}"):
-        existed = emulator.down(name, Path(inventory))
+        existed = emulator.down(name, selection.file_of(inventory))
     console.note(f"{name} is gone" if existed else f"there was no {name}")
 
 
@@ -166,9 +175,10 @@ def emulator_start(
 ) -> None:
     """Switch an emulated device on again, with the port, keys and releases that it had."""
     from deploy.emulator import devices as emulator
+    from deploy.inventory import selection
 
     with console.step(f"emulated device {name}") as say:
-        device = emulator.start(name, Path(inventory), say)
+        device = emulator.start(name, selection.file_of(inventory), say)
     _show_emulated([device], json=json)
 
 

@@ -100,6 +100,8 @@ def test_what_is_made_for_a_device_is_for_its_target(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(options, "target_of_devices", target_of)
     assert Board().name() == DEFAULT_TARGET
     assert Board(target="armv7l").name() == "armv7l"
+    assert Board(target="pi4").name() == "cortex-a72"
+    assert Board(target="bpi-f3").name() == "rv64gcv"
     assert Board(host="pi", inventory="i.yml").name() == "aarch64"
     assert Board(host="pi", target="aarch64").name() == "aarch64"
     assert asked == [Devices(host="pi", inventory="i.yml"), Devices(host="pi")]

@@ -285,3 +285,18 @@ def test_devices_of_one_target_say_what_to_make_for_them(tmp_path: Path) -> None
     assert selection.target_of(Devices(inventory=str(path), host="a,b")) == "rv64gc"
     with pytest.raises(UsageError, match="devices of several targets: a rv64gc, c aarch64"):
         selection.target_of(Devices(inventory=str(path), host="a,c"))
+
+
+def test_from_a_folder_below_the_checkout_its_own_inventory_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    below = tmp_path / "docs" / "how-to"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert selection.file_of("inventory.yml") == tmp_path / "inventory.yml"
+    assert selection.file_of("other.yml") == Path("other.yml")
+    (below / "inventory.yml").touch()
+    assert selection.file_of("inventory.yml") == Path("inventory.yml")
+    monkeypatch.chdir(tmp_path.parent)
+    assert selection.file_of("inventory.yml") == Path("inventory.yml")

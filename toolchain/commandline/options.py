@@ -22,7 +22,7 @@ from toolchain.core.errors import UsageError
 INVENTORY = "inventory.yml"
 DEFAULT_TARGET = "rv64gc"
 JSON = "print JSON instead of a table"
-TARGET = "name of a target in toolchain/targets/targets.toml"
+TARGET = "name of a target, or of a board such as pi5 (docs/reference/targets.md)"
 WHEELS = (
     "official takes the wheels that projects publish on PyPI, where there are any; built, those "
     "that are built here"
@@ -171,6 +171,8 @@ def _no_inventory(asked: Devices) -> str:
 
 # how the target of devices is found; the inventory is read by who puts the tasks together
 target_of_devices: Callable[[Devices], str] = _no_inventory
+# the target that a name stands for, which may be a board's; known to who puts the tasks together
+target_named: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,10 +190,11 @@ class Board:
             UsageError: a target and a device of another were given, or devices of several targets.
             InventoryError: the inventory can't be read, or a device can't be used.
         """
+        asked = target_named(self.target)
         if not self.host:
-            return self.target or DEFAULT_TARGET
+            return asked or DEFAULT_TARGET
         found = target_of_devices(Devices(host=self.host, inventory=self.inventory))
-        if self.target not in ("", found):
+        if asked not in ("", found):
             raise UsageError(
                 f"{self.host} is of target {found}, not {self.target}",
                 resolution="leave out --host or --target",

@@ -268,7 +268,7 @@ def verify(
         kinds = dict.fromkeys(kinds, True)
     verdicts = []
     with place_of_work.opened(on, console.step, console.note, share=False) as at:
-        chosen = targets.target(target)
+        chosen = targets.target(options.target_named(target))
         steps = verify.steps(chosen, Store(), kinds, options.names(only), at)
         if provenance:
             steps.append(verify.from_provenance(Path(provenance), Store()))

@@ -40,7 +40,7 @@ def publish(
 
     folder = options.required("to", to, "~/index")
     store = Store()
-    chosen = [targets.target(name) for name in options.names(target)]
+    chosen = [targets.target(options.target_named(name)) for name in options.names(target)]
     with console.step(f"wheels of {target} into {folder}") as say, store.scratch() as scratch:
         names = options.names(only)
         files = [path for one in chosen for path in wheels.of_target(one, names, store, scratch)]
