@@ -1,6 +1,7 @@
 """Deployment to five devices beside Ansible and pyinfra, which do the same copy and install.
 
     python -m benchmarks.deploy
+    python -m benchmarks.deploy --file 1024        # the file alone, of so many MiB
 
 The devices are sshds of this machine on 127.0.0.1, with a folder each. The others are told to do
 what a deployment does, and no more: copy the bundle, make the same venv with the same pip, install
@@ -42,7 +43,7 @@ from toolchain.lock import mirrors
 
 HOSTS, MANY = 5, 50
 ROUNDS = 5
-LARGE = 256 << 20
+LARGE = 256  # MiB
 REQUIREMENTS = Path(__file__).with_name("deploy_requirements.txt")
 (PIP,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
 INSTALL = (
@@ -214,11 +215,13 @@ def timed(tool: Tool, shelf: Shelf) -> tuple[float, str]:
     return time.monotonic() - started, said
 
 
-def copies(shelf: Shelf, rsync: Path, rounds: int) -> list[list[str]]:
-    """One large file: bytes a second by the product, and by rsync over ssh."""
+def copies(shelf: Shelf, rsync: Path, rounds: int, large: int) -> list[list[str]]:
+    """One file of so many MiB: bytes a second by the product, and by rsync over ssh."""
     server = shelf.servers[0]
     source, target = shelf.folder / "large", server.folder / "large"
-    source.write_bytes(noise(LARGE))
+    with source.open("wb") as stream:
+        for _ in range(large):
+            stream.write(os.urandom(1 << 20))
     rates: dict[str, list[float]] = {"edgewright": [], "rsync": []}
     shell = (
         f"ssh -F none -p {server.port} -i {server.device.key_file} -c aes128-gcm@openssh.com "
@@ -238,13 +241,25 @@ def copies(shelf: Shelf, rsync: Path, rounds: int) -> list[list[str]]:
             target.unlink(missing_ok=True)
             started = time.monotonic()
             copy()
-            rates[name].append(LARGE / (time.monotonic() - started))
+            rates[name].append((large << 20) / (time.monotonic() - started))
     mine, theirs = rates.values()
     return [
-        ["one file of 256 MiB", "edgewright", f"{statistics.median(mine) / 1e6:.0f} MB/s", "", ""],
+        [
+            f"one file of {large} MiB",
+            "edgewright",
+            f"{statistics.median(mine) / 1e6:.0f} MB/s",
+            "",
+            "",
+        ],
         ["", "rsync over ssh", f"{statistics.median(theirs) / 1e6:.0f} MB/s"]
         + [ratio(mine, theirs), "0.9"],
     ]
+
+
+def large_file(shelf: Shelf, scratch: Path, rounds: int, large: int) -> list[list[str]]:
+    """The rows of `copies`, with an rsync of the benchmark's own."""
+    programs = tools.unpack("rsync", "usr/bin/rsync", scratch / "rsync")
+    return copies(shelf, programs / "rsync", rounds, large)
 
 
 def ratio(first: Sequence[float], second: Sequence[float]) -> str:
@@ -271,10 +286,16 @@ def main() -> None:
     """Measure and print tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--file", type=int, default=0, metavar="MIB")
+    asked = parser.parse_args()
+    rounds = asked.rounds
     with tempfile.TemporaryDirectory(prefix="edgewright-") as name, ExitStack() as stack:
         scratch = Path(name)
         folder = a_bundle(scratch)
+        if asked.file:
+            one = Shelf(scratch / "one", 1, stack)
+            show(large_file(one, scratch, rounds, asked.file))
+            return
         tried = [ours(folder), *others(folder, scratch)]
         with console.step(f"{HOSTS} devices, {rounds} rounds") as say:
             shelf = Shelf(scratch / "few", HOSTS, stack)
@@ -308,8 +329,7 @@ def main() -> None:
         row = [f"{MANY} devices, unchanged", tried[0].name, f"{statistics.median(several):.2f} s"]
         show([[*row, f"{ratio(several, few)} of {HOSTS}", "4"]])
         with console.step("one large file"):
-            programs = tools.unpack("rsync", "usr/bin/rsync", scratch / "rsync")
-            found = copies(shelf, programs / "rsync", rounds)
+            found = large_file(shelf, scratch, rounds, LARGE)
         show(found)
 
 

@@ -36,7 +36,15 @@ class Commands(Protocol):
 
 
 @contextmanager
-def exclusive(conn: Connection, what: str, say: Say, *, quiet: bool) -> Iterator[None]:
+def exclusive(
+    conn: Connection,
+    what: str,
+    say: Say,
+    *,
+    quiet: bool,
+    wait: bool = False,
+    over: threading.Event | None = None,
+) -> Iterator[None]:
     """Keep deployments and other measurements off a device for as long as the block runs.
 
     Args:
@@ -44,24 +52,24 @@ def exclusive(conn: Connection, what: str, say: Say, *, quiet: bool) -> Iterator
         what: is done there, for those who are kept out.
         say: told what is waited for.
         quiet: wait until nobody holds the device and it has little else to do.
+        wait: wait until nobody holds the device.
+        over: set by another thread when nothing is to be waited for any more.
 
     Raises:
         DeviceRefused: it has no Python, someone else is at work there, or it did not become calm.
         ConnectionFailed: the link dropped.
     """
-    until = time.monotonic() + PATIENCE_S
+    patience = _Patience(conn.device.name, say, over or threading.Event())
     with open_session(conn) as session:
         if conn.without_python:
             raise DeviceRefused(
                 f"{conn.device.name}: the device has no Python, and {what} needs one there",
                 resolution="there: apt-get install python3 python3-numpy; then deploy again",
             )
-        while quiet and (holder := session.inspect().holder) is not None:
-            _wait(conn.device.name, f"{holder} holds the device", until, say)
-        session.lock(f"{what} by {deployment.whoami()}")
+        _lock(session, f"{what} by {deployment.whoami()}", patience if quiet or wait else None)
         with _kept_awake(session):
             while quiet and (busy := cpus_in_use(conn, over=LOOK_S)) > CALM_CPUS:
-                _wait(conn.device.name, f"{busy:.1f} of its CPUs are in use", until, say)
+                patience.wait(f"{busy:.1f} of its CPUs are in use")
             yield
 
 
@@ -106,17 +114,50 @@ def _times(stat: str) -> tuple[int, int, int]:
     return sum(columns) - idle, sum(columns), len(lines) - 1
 
 
-def _wait(name: str, why: str, until: float, say: Say) -> None:
-    """Wait a little.
+class _Patience:
+    """How long a device is waited for.
+
+    Args:
+        name: of the device.
+        say: told what is waited for.
+        over: ends the wait.
+    """
+
+    def __init__(self, name: str, say: Say, over: threading.Event) -> None:
+        self._name, self._say, self._over = name, say, over
+        self._until = time.monotonic() + PATIENCE_S
+
+    def wait(self, why: str) -> None:
+        """Wait a little.
+
+        Raises:
+            DeviceRefused: it took too long, or nobody needs the device any more.
+        """
+        if time.monotonic() > self._until:
+            raise DeviceRefused(
+                f"{self._name}: it did not become quiet in {PATIENCE_S / 60:.0f} minutes",
+                detail=why,
+                resolution="end what else runs there, or run the same command later",
+            )
+        self._say(f"waiting: {why}")
+        if self._over.wait(LOOK_S):
+            raise DeviceRefused(f"{self._name}: it is not waited for any more", detail=why)
+
+
+def _lock(session: Session, who: str, patience: _Patience | None) -> None:
+    """Lock a device, which is waited for where there is patience.
 
     Raises:
-        DeviceRefused: it took too long.
+        DeviceRefused: someone else is at work there.
     """
-    if time.monotonic() > until:
-        raise DeviceRefused(
-            f"{name}: it did not become quiet in {PATIENCE_S / 60:.0f} minutes",
-            detail=why,
-            resolution="end what else runs there, or measure without --quiet-device",
-        )
-    say(f"waiting: {why}")
-    time.sleep(LOOK_S)
+    while True:
+        while patience and (holder := session.inspect().holder) is not None:
+            patience.wait(f"{holder} holds the device")
+        try:
+            session.lock(who)
+        except DeviceRefused:
+            # another one who waited may have been quicker
+            if patience is None or session.inspect().holder is None:
+                raise
+            continue
+        return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.inventory.reading import Device
+from deploy.measure import exclusive_use
 from deploy.measure.exclusive_use import exclusive
 from deploy.ssh import connection
 from deploy.ssh.port_forwarding import Forward
@@ -36,11 +38,16 @@ from toolchain.tuning.search_request import Address
 PROGRAM = Path(__file__).parents[1] / "agent" / "programs" / "rpc_server.py"
 LIFETIME_S = 24 * 3600.0
 START_S = 120.0
+# that a device whose link was lost is waited for
+AWAY_S = 180.0
 # The server ends when it hears nothing for IDLE_S; it hears something every BEAT_S.
 IDLE_S, BEAT_S = 120.0, 10.0
 RETRY_S = 5.0
 # Longer than any session may take there.
 STALL_S = 150.0
+
+# how long a board that is shared is left alone: others look every few seconds whether it is free
+PAUSE_S = 3 * exclusive_use.LOOK_S
 
 Say = Callable[[str], None]
 
@@ -53,6 +60,7 @@ def tune(
     say: Say,
     *,
     quiet: bool = False,
+    turn_s: float = 0.0,
 ) -> run.Tuned:
     """Search on devices of one target for better tiles of a converted model's functions.
 
@@ -63,6 +71,8 @@ def tune(
         budget: when it ends.
         say: called with each step.
         quiet: wait until nobody else works on a device, and until it has little else to do.
+        turn_s: seconds after which a device is left to whoever waits for it, and then waited for;
+            0 keeps it to the end.
 
     Raises:
         UsageError: devices of several targets, or emulated ones, whose times say nothing.
@@ -78,8 +88,11 @@ def tune(
         for device in devices:
             say(f"starting TVM on {device.name}")
             key = secrets.token_hex(16)
-            forward = stack.enter_context(served(device, key, version, say, quiet=quiet))
-            reached.append(Address(name=device.name, port=forward.port, key=key))
+            forward = stack.enter_context(
+                served(device, key, version, say, quiet=quiet, turn_s=turn_s)
+            )
+            away = exclusive_use.PATIENCE_S if turn_s else AWAY_S
+            reached.append(Address(name=device.name, port=forward.port, key=key, away_s=away))
         linker = stack.enter_context(cross_link.container_linker(target, store, say))
         return run.search(
             manifest,
@@ -119,18 +132,18 @@ def only_target(devices: Sequence[Device]) -> Target:
 
 @contextmanager
 def served(
-    device: Device, key: str, version: str, say: Say, *, quiet: bool = False
+    device: Device, key: str, version: str, say: Say, *, quiet: bool = False, turn_s: float = 0.0
 ) -> Iterator[Forward]:
     """A port that leads to TVM's RPC server on a device, there for as long as the block runs.
 
-    Nobody else measures there or deploys to it meanwhile.
+    Nobody else measures there or deploys to it meanwhile, but between two turns of so many seconds.
 
     Raises:
         DeviceRefused: someone else is at work there, nothing is deployed there, or another TVM.
         ConnectionFailed: it can't be reached.
     """
     with Forward(STALL_S) as forward:
-        keeper = _Keeper(device, key, version, forward, say, quiet=quiet)
+        keeper = _Keeper(device, key, version, forward, say, quiet=quiet, turn_s=turn_s)
         keeper.open()
         keeper.thread.start()
         try:
@@ -161,9 +174,17 @@ class _Keeper:
     """Keeps a device's server up: opened again whenever it or the link is lost."""
 
     def __init__(
-        self, device: Device, key: str, version: str, forward: Forward, say: Say, *, quiet: bool
+        self,
+        device: Device,
+        key: str,
+        version: str,
+        forward: Forward,
+        say: Say,
+        *,
+        quiet: bool,
+        turn_s: float,
     ) -> None:
-        self.quiet = quiet
+        self.quiet, self.turn_s, self.until = quiet, turn_s, 0.0
         self.device, self.key, self.version = device, key, version
         self.forward, self.say = forward, say
         self.over = threading.Event()
@@ -175,7 +196,10 @@ class _Keeper:
         """Connect and start the server; raises as `served`."""
         with ExitStack() as stack:
             conn = stack.enter_context(connection.connect(self.device))
-            stack.enter_context(exclusive(conn, "tune", self.say, quiet=self.quiet))
+            alone = exclusive(
+                conn, "tune", self.say, quiet=self.quiet, wait=self.turn_s > 0, over=self.over
+            )
+            stack.enter_context(alone)
             # a device that was calm once is not waited for in the middle of a search
             self.quiet = False
             process = stack.enter_context(conn.start(command(self.device), limit=LIFETIME_S))
@@ -183,6 +207,7 @@ class _Keeper:
             # a stream that is refused is an error now, not a mystery later
             conn.tunnel(port).close()
             self._stack, self._process = stack.pop_all(), process
+            self.until = time.monotonic() + (self.turn_s or LIFETIME_S)
         self.forward.lead_to(lambda: conn.tunnel(port))
 
     def _ask(self, process: RemoteProcess) -> int:
@@ -222,6 +247,10 @@ class _Keeper:
                 if self._process is None:
                     self.open()
                     self.say(f"{self.device.name} is back")
+                elif time.monotonic() > self.until:
+                    self.say(f"{self.device.name} is left to others")
+                    self._close()
+                    self.over.wait(PAUSE_S)
                 else:
                     self._process.write(b"\n")
             except EdgewrightError as error:

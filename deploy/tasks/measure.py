@@ -279,6 +279,8 @@ def bench(
         "variant": "its variant, such as fp32 or int8",
         "trials": "so many candidates, those of earlier searches included",
         "minutes": "so many minutes; with --trials, whichever ends first",
+        "turn": "leave the boards to whoever waits for them every so many minutes, and wait for a "
+        "board that is busy; 0 keeps them to the end",
         "quiet-device": QUIET_DEVICE,
         "json": JSON,
     }
@@ -294,6 +296,7 @@ def tune(
     variant: str = "fp32",
     trials: int = Whole(0),
     minutes: float = Limit(0),
+    turn: float = Limit(0),
     quiet_device: bool = False,
     json: bool = False,
     asked: Devices,
@@ -318,7 +321,9 @@ def tune(
     ((folder, manifest),) = made.manifests.items()
     names = ", ".join(device.name for device in devices)
     with console.step(f"tune {manifest.model} on {names}") as say:
-        tuned = tuning.tune(devices, folder, form, budget, say, quiet=quiet_device)
+        tuned = tuning.tune(
+            devices, folder, form, budget, say, quiet=quiet_device, turn_s=60 * turn
+        )
         path = run.save(tuned, paths.results() / "tuning")
     if json:
         console.show_json(tuned.plain())

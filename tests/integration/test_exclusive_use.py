@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from pathlib import Path
 
 import pytest
 
-from deploy.measure import exclusive_use
+from deploy.measure import exclusive_use, tuning_devices
 from deploy.measure.exclusive_use import exclusive
 from deploy.ssh import connection
 from tests.support.bundles import make_bundle
@@ -15,6 +16,14 @@ from tests.support.sshd import Sshd, deploy
 from toolchain.core.errors import DeviceRefused
 
 pytestmark = pytest.mark.integration
+# what a search starts on a board, but for TVM
+SERVER = """
+import json, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+sys.stdin.readline()
+print(json.dumps({"port": listener.getsockname()[1], "version": "1.0"}), flush=True)
+sys.stdin.read()
+"""
 
 
 def test_while_one_measures_nobody_else_measures_or_deploys(sshd: Sshd, tmp_path: Path) -> None:
@@ -73,3 +82,41 @@ def test_a_device_that_stays_busy_is_given_up(sshd: Sshd, monkeypatch: pytest.Mo
         pytest.fail("it never is calm")
     assert "CPUs are in use" in caught.value.detail
     assert said
+
+
+def test_a_wait_that_nobody_needs_any_more_ends(sshd: Sshd) -> None:
+    over = threading.Event()
+    with (
+        connection.connect(sshd.device) as conn,
+        connection.connect(sshd.device) as other,
+        exclusive(conn, "bench", pytest.fail, quiet=False),
+        pytest.raises(DeviceRefused, match="not waited for any more") as caught,
+        exclusive(other, "tune", lambda _: over.set(), quiet=False, wait=True, over=over),
+    ):
+        pytest.fail("two at once")
+    assert "bench by" in caught.value.detail
+
+
+def test_a_board_that_is_shared_is_left_to_who_waits_and_taken_again(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exclusive_use, "LOOK_S", 0.1)
+    for name, seconds in (("BEAT_S", 0.05), ("RETRY_S", 0.05), ("PAUSE_S", 1.0)):
+        monkeypatch.setattr(tuning_devices, name, seconds)
+    command = [str(sshd.folder / "bin" / "python3"), "-c", SERVER]
+    monkeypatch.setattr(tuning_devices, "command", lambda _: command)
+    said: queue.Queue[str] = queue.Queue()
+    with tuning_devices.served(sshd.device, "key", "1.0", said.put, turn_s=0.5):
+        with (
+            connection.connect(sshd.device) as conn,
+            exclusive(conn, "bench", lambda _: None, quiet=False, wait=True),
+        ):
+            while "bench by" not in said.get(timeout=60):
+                pass  # the search looks for the board, which is ours
+        while "is back" not in said.get(timeout=60):
+            pass
+    with (
+        connection.connect(sshd.device) as conn,
+        exclusive(conn, "bench", pytest.fail, quiet=False),
+    ):
+        pass

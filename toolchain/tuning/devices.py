@@ -27,7 +27,7 @@ SESSION_S = 90
 # Each run finds the caches as in an inference; see `deploy/agent/programs/rpc_server.py`.
 PREPARATION = "edgewright.as_in_an_inference"
 MEASURED_S, FEWEST, MOST = 0.25, 5, 60
-AWAY_S, RETRY_S = 180.0, 2.0
+RETRY_S = 2.0
 # One failure may be the link's.
 TRIES = 2
 
@@ -69,7 +69,7 @@ class RemoteDevice:
     port: int
     key: str = field(repr=False)
     say: Callable[[str], None]
-    away: float = AWAY_S
+    away: float
     alive: bool = True
     _jobs: SimpleQueue[tuple[Callable[[], object], Future[None]]] = field(
         default_factory=SimpleQueue, repr=False

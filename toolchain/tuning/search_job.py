@@ -59,7 +59,9 @@ def tune(request: SearchRequest, progress: Progress) -> SearchResult:
         link=link,
         folder=linker.folder,
         devices=[
-            RemoteDevice(name=device.name, port=device.port, key=device.key, say=progress)
+            RemoteDevice(
+                name=device.name, port=device.port, key=device.key, say=progress, away=device.away_s
+            )
             for device in request.devices
         ],
         budget=request.budget,

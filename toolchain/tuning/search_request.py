@@ -19,11 +19,13 @@ class Address:
         name: of the device in the inventory.
         port: on 127.0.0.1.
         key: what the server wants to hear.
+        away_s: seconds to wait for a device that doesn't answer.
     """
 
     name: str
     port: int
     key: str = field(repr=False)
+    away_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
