@@ -172,7 +172,10 @@ def test_a_worker_without_our_code_is_none_to_wait_for(
     """The other one has no shared cache, so none is left."""
     from distributed import Client
 
-    bare.worker("stranger", PYTHONPATH="")
+    # where this project is installed it is found without PYTHONPATH: a module stands before it
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "toolchain.py").touch()
+    bare.worker("stranger", PYTHONPATH=str(tmp_path / "other"))
     bare.worker("poor", EDGEWRIGHT_SHARED_CACHE="")
     with Client(bare.address, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=30)
