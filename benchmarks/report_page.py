@@ -1,8 +1,9 @@
-"""Time and size of a report of some thousand measurements: seconds, and bytes of each file.
+"""Time and size of a report of some thousand measurements: CPU seconds, and bytes of each file.
 
-    python -m benchmarks.report_page [--networks 10]
+    python -m benchmarks.report_page [--networks 10] [--keep FOLDER]
 
-A network has 480: five runtimes, eight variants, six batches, two numbers of threads.
+A network has 480: five runtimes, eight variants, six batches, two numbers of threads. What is kept
+is a result for `invoke report` itself: `time EDGEWRIGHT_DIST=FOLDER invoke report`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from tests.support import measured
 from toolchain.models.variants import VARIANTS
 from toolchain.report import reports
+from toolchain.results import measurement
 from toolchain.results.measurement import Measurement, Result
 
 RUNTIMES = ("tflite", "tvm", "onnxruntime", "litert", "ncnn")
@@ -59,13 +61,17 @@ def main() -> None:
     """Build it once and say what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", type=int, default=10)
-    result = a_matrix(parser.parse_args().networks)
+    parser.add_argument("--keep", type=Path)
+    asked = parser.parse_args()
+    result = a_matrix(asked.networks)
+    if asked.keep is not None:
+        measurement.save(result, asked.keep / "results")
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        began = time.process_time()
         built = reports.build([result], folder=Path(folder))
-        took = time.perf_counter() - began
+        took = time.process_time() - began
         sizes = {path.suffix: path.stat().st_size for path in (built.html, built.csv, built.json)}
-    said = [f"{len(result.measurements)} measurements: {took:.1f} s"]
+    said = [f"{len(result.measurements)} measurements: {took:.1f} s of CPU"]
     said += [f"  report{suffix}: {size / 1e6:.2f} MB" for suffix, size in sizes.items()]
     sys.stdout.write("\n".join(said) + "\n")
 

@@ -142,8 +142,8 @@ def build(
         "emulated": emulated,
         "warning": formatting.WARNING if emulated else None,
         "answers": _answers_plain(results, runs, limits),
-        "rows": [asdict(row) for row in flat],
-        "accuracy": [asdict(row) for row in accuracy],
+        "rows": [vars(row) for row in flat],
+        "accuracy": [vars(row) for row in accuracy],
         "metrics": [run.model_dump(mode="json", by_alias=True) for run in judged],
         "failed": [asdict(failure) for failure in failed],
         "changes": [asdict(change) for change in compared.changes] if compared else [],
@@ -155,7 +155,7 @@ def build(
     write_atomically(built.html, text.encode())
     write_atomically(built.csv, csv_file.dump(measurement_rows.Row, flat).encode())
     write_atomically(built.accuracy_csv, csv_file.dump(accuracy_section.Row, accuracy).encode())
-    write_atomically(built.json, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(built.json, (json.dumps(content) + "\n").encode())
     return built
 
 

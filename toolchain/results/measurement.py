@@ -6,6 +6,7 @@ measure (deploy/runner does) and doesn't show (report does).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from datetime import UTC
 from pathlib import Path
@@ -220,13 +221,17 @@ class Measurement(_Part):
         """How the model was run."""
         return Configuration.of(self, batch=self.batch)
 
-    def timing(self, floor_ns: int = statistics.FLOOR_NS) -> statistics.Timing | None:
+    def timing(self) -> statistics.Timing | None:
         """Statistics of its times; None when it has no usable ones."""
+        return self._timing
+
+    @functools.cached_property
+    def _timing(self) -> statistics.Timing | None:
+        # each part of a report asks for it, of every measurement
         try:
-            return statistics.summarise(self.samples_ns, batch=self.batch, floor_ns=floor_ns)
+            return statistics.summarise(self.samples_ns, batch=self.batch)
         except ValueError:
             return None
-
 
     def energy(self) -> Energy | None:
         """What an inference takes, of warm-up and checks nothing; None where nothing tells."""
