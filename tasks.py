@@ -17,6 +17,7 @@ from toolchain.commandline.options import DEFAULT_TARGET, Amount
 from toolchain.tasks import example, history, inspection, library, publication
 from toolchain.tasks import machine as make
 from toolchain.tasks import models as model
+from toolchain.tasks import report as reporting
 from toolchain.workstation import leftovers
 
 console.at_start = leftovers.sweep
@@ -42,14 +43,14 @@ def quickstart(context: Context, budget: float = Amount(2)) -> None:
     # instructions do.
     device.bench.body(context, host=host, budget=budget, parity_samples=4, quiet=True)
     device.bench.body(context, host=host, count_instructions=True, quiet=True)
-    model.report.body(context, host=host)
+    reporting.report.body(context, host=host)
 
 
 ns = Collection(
     make.doctor, make.setup, make.clean, make.build_images, make.build_wheels,
     library.build_library, publication.publish, make.lock,
     model.models, inspection.inspect, boards.add_board,
-    model.canvases, model.convert, model.compile, example.example, model.report,
+    model.canvases, model.convert, model.compile, example.example, reporting.report,
     history.history, history.share_results, fleet.probe,
     fleet.deploy, export.export, fleet.releases, fleet.rollback, fleet.keys, inference.run,
     device.bench, profiling.profile, accuracy.accuracy, device.tune,

@@ -1,11 +1,10 @@
-"""The tasks that turn models into files for devices, and results into reports: parse, call, print.
+"""The tasks that turn models into files for devices: parse, call, print.
 
 Modules are imported by the task that needs them, so that listing the tasks is quick.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +20,9 @@ from toolchain.commandline.options import (
     ON,
     SHARE,
     Board,
-    Limit,
     Models,
     Whole,
 )
-from toolchain.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
     from toolchain.core.store import Store
     from toolchain.matrix import Outcome
     from toolchain.models.manifest import ModelManifest
-    from toolchain.results.measurement import Result
 
 
 @task(help={"json": JSON})
@@ -271,99 +267,3 @@ def _show_checks(manifests: Sequence[ModelManifest]) -> None:
         ],
         rows,
     )
-
-
-@task(
-    help={
-        "host": "devices, separated by commas; all with results when left out",
-        "all": "every result rather than the latest of each device, network and configuration",
-        "under": "recommend nothing that takes longer, in ms; 0 is no limit",
-        "within": "recommend nothing that loses more points of top-1 than that",
-        "compare": "two results, separated by a comma: files or names in results/, or hosts",
-        "json": JSON,
-    }
-)
-@guarded
-def report(
-    _: Context,
-    host: str = "",
-    all: bool = False,  # noqa: A002
-    compare: str = "",
-    *,
-    under: float = Limit(0),
-    within: str = "",
-    json: bool = False,
-) -> None:
-    """Show results as a table and write them as HTML, CSV and JSON to reports/."""
-    from toolchain.accuracy import counts, metric_values
-    from toolchain.core import paths
-    from toolchain.report import accuracy_section, metric_section, reports
-    from toolchain.report.answers import Limits
-    from toolchain.results import measurement, shared_folder
-
-    limits = Limits(under_ms=under or None, within=Limit(within) if within else None)
-    if compare:
-        _compare(compare, json=json)
-        return
-    folder, note = paths.results(), console.note
-    shared = shared_folder.files(note)
-    found = measurement.load_all(folder, note, shared[shared_folder.MEASUREMENTS])
-    runs = counts.load_all(folder / "accuracy", note, shared[shared_folder.ACCURACY])
-    judged = metric_values.load_all(folder / "metrics", note, shared[shared_folder.METRICS])
-    hosts = options.names(host)
-    found = [r for r in found if not hosts or r.host in hosts]
-    runs = [r for r in runs if not hosts or r.host in hosts]
-    judged = [r for r in judged if not hosts or r.host in hosts]
-    for line in measurement.ambiguous(found):
-        note(line)
-    found = found if all else measurement.latest(found)
-    built = reports.build(
-        found, runs=runs, judged=judged, manifests=_manifests(found), limits=limits
-    )
-    if json:
-        console.out.file.write(built.json.read_text())
-    else:
-        if found:
-            reports.show(found, console.out, runs=runs, limits=limits)
-        for run in runs:
-            title = f"{run.model} on {run.host}: {run.dataset}"
-            console.show_table(title, accuracy_section.COLUMNS, accuracy_section.rows(run))
-        for one in judged:
-            title = f"{one.model} on {one.host}: {one.dataset}, {one.images} images"
-            console.show_table(title, metric_section.columns(one), metric_section.rows(one))
-    console.note(f"report: {built.html}")
-
-
-def _manifests(found: Sequence[Result]) -> list[ModelManifest]:
-    """The manifests of the models that were measured, where this machine still has them."""
-    from toolchain.models import place
-    from toolchain.models.manifest import ModelManifest
-
-    measured = {(m.model, m.batch) for result in found for m in result.measurements}
-    manifests = []
-    for model, batch in sorted(measured):
-        # a report of results must not fail for a manifest of another version
-        with contextlib.suppress(ModelError):
-            manifests.append(ModelManifest.load(place.folder_of(model, batch)))
-    return manifests
-
-
-def _compare(names: str, *, json: bool) -> None:
-    from toolchain.core import paths
-    from toolchain.report import comparison, reports
-    from toolchain.report.html_page import Compared
-
-    chosen = options.names(names)
-    if len(chosen) != 2:
-        raise UsageError(
-            "--compare takes two results", resolution="for example: --compare board-a,board-b"
-        )
-    first, second = (comparison.find(name, paths.results(), console.note) for name in chosen)
-    found = comparison.compare(first, second)
-    compared = Compared(first=first, second=second, changes=found)
-    built = reports.build([first, second], compared=compared, name="compare")
-    if json:
-        console.show_json([vars(change) for change in found])
-    else:
-        console.out.print(comparison.table(first, second, found))
-    console.note(f"report: {built.html}")

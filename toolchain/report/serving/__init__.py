@@ -1,0 +1,1 @@
+"""The report's page kept fresh in a browser of this machine."""
