@@ -80,11 +80,19 @@ class Compilation:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What a matrix came to: the manifests of its folders as they are now, in its order."""
+    """What a matrix came to.
+
+    Attributes:
+        manifests: of its folders as they are now, in its order.
+        failures: what could not be done.
+        jobs: how many there were.
+        left_out: why models have not all forms, where all that there can be was asked for.
+    """
 
     manifests: dict[Path, ModelManifest] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     jobs: int = 0
+    left_out: list[str] = field(default_factory=list)
 
     def refuse(self) -> None:
         """Raise when something failed: the error itself when it is the only one.
@@ -113,6 +121,7 @@ def converted(
     cache: Store | None = None,
     *,
     executor: Executor | None = None,
+    makeable: bool = False,
 ) -> Outcome:
     """Convert each model at each batch to each form, in dist/models.
 
@@ -124,8 +133,15 @@ def converted(
         workers: conversions at once; the cores that this process may use when not given.
         cache: the store; this machine's when not given.
         executor: does the work, where it is not done here.
+        makeable: of each model only the forms that it can have; the others are no failures.
     """
     where = Store() if cache is None else cache
+    left_out: list[str] = []
+    others = [form for form in forms if form != PLAIN]
+    forms_of = {
+        spec.digest: variant_of.makeable(spec, others, left_out) if makeable else others
+        for spec in specs
+    }
     jobs = [Conversion(spec=spec, batch=batch) for spec in specs for batch in batches]
     # each model's first batch before the others, which wait for the weights that it makes
     order = sorted(jobs, key=lambda job: batches.index(job.batch))
@@ -136,34 +152,48 @@ def converted(
         for batch in dict.fromkeys(batches):
             some = [job for job in order if job.batch == batch]
             ended |= _side_by_side(some, executor, "on the cluster", step, where)
-        refused = _elsewhere(_variants(jobs, ended, forms), executor, step)
+        refused = _elsewhere(_variants(jobs, ended, forms_of), executor, step)
     elif at_once > 1:
         with ThreadPoolExecutor(at_once) as pool:
             ended = _side_by_side(order, pool, f"{at_once} at once", step, where)
     else:
         ended = _in_turn(order, step=step, cache=where)
-    made = Outcome(jobs=len(jobs))
+    made = Outcome(jobs=len(jobs), left_out=left_out)
     for job in jobs:
         if isinstance(plain := ended[job.folder], Failure):
             made.failures.append(plain)
             continue  # nothing to make the others of
         folder = place.folder_of(job.spec.name, plain.batch)  # the model's own batch, if fixed
         made.manifests[folder] = plain
-        for form in (f for f in forms if f != PLAIN):
-            title = f"convert {job}, {form}"
-            made.jobs += 1
-            try:
-                if title in refused:
-                    raise refused[title].error
-                with step(title) as say:
-                    made.manifests[folder] = variant_of.add(
-                        job.spec, job.batch, form, folder, progress=say, cache=where
-                    )
-            except EdgewrightError as error:
-                made.failures.append(Failure(what=title, error=error))
+        for form in forms_of[job.spec.digest]:
+            _add_variant(job, form, folder, made, refused, step=step, cache=where)
         finished = made.manifests[folder]
         made.manifests[folder] = runtime_artifacts.add(folder, finished, step, job.spec.path)
     return made
+
+
+def _add_variant(
+    job: Conversion,
+    form: str,
+    folder: Path,
+    made: Outcome,
+    refused: Mapping[str, Failure],
+    *,
+    step: Step,
+    cache: Store,
+) -> None:
+    """Make a form of a network beside its plain one, and enter what came of it."""
+    title = f"convert {job}, {form}"
+    made.jobs += 1
+    try:
+        if title in refused:
+            raise refused[title].error
+        with step(title) as say:
+            made.manifests[folder] = variant_of.add(
+                job.spec, job.batch, form, folder, progress=say, cache=cache
+            )
+    except EdgewrightError as error:
+        made.failures.append(Failure(what=title, error=error))
 
 
 Plain = dict[Path, ModelManifest | Failure]
@@ -204,7 +234,7 @@ def _unconverted(job: Conversion, error: EdgewrightError) -> ModelManifest | Fai
 
 
 def _variants(
-    jobs: Sequence[Conversion], ended: Plain, forms: Sequence[str]
+    jobs: Sequence[Conversion], ended: Plain, forms_of: Mapping[str, Sequence[str]]
 ) -> list[tuple[str, VariantWork]]:
     """The variants of what was converted: what each is called, and its work."""
     found = []
@@ -219,8 +249,7 @@ def _variants(
                 f"convert {job}, {form}",
                 VariantWork(spec=job.spec, batch=job.batch, variant=form, folder=folder),
             )
-            for form in forms
-            if form != PLAIN
+            for form in forms_of[job.spec.digest]
         ]
     return found
 

@@ -14,10 +14,11 @@ import pytest
 
 from toolchain import matrix
 from toolchain.cluster.work import CONVERSION
-from toolchain.convert import conversion, runtime_artifacts
+from toolchain.convert import conversion, runtime_artifacts, variant_conversion
 from toolchain.core.errors import ModelError
 from toolchain.core.store import Store
 from toolchain.models.specification import ModelSpec
+from toolchain.models.variants import VARIANTS
 
 SPECS = [ModelSpec(name=name, kind="keras", digest=name) for name in ("one", "two")]
 TITLES: list[str] = []
@@ -87,6 +88,34 @@ def test_one_that_fails_is_told_and_the_others_are_done(
     assert [path.relative_to(path.parents[1]) for path in made.manifests] == [
         Path("one/b1"), Path("two/b1"), Path("two/b8")
     ]  # fmt: skip
+
+
+def test_all_forms_of_a_model_are_those_that_it_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "convert", lambda spec, batch, **_: present(spec, batch))
+    monkeypatch.setattr(runtime_artifacts, "add", lambda _folder, manifest, *_: manifest)
+    asked: list[str] = []
+
+    def add(spec: ModelSpec, batch: int, variant: str, *_: Any, **__: Any) -> Any:
+        asked.append(f"{spec.name} {variant}")
+        return present(spec, batch)
+
+    monkeypatch.setattr(variant_conversion, "add", add)
+    own = Path("net.onnx")
+    specs = [*SPECS[:1], ModelSpec(name="graph", kind="onnx", path=own, digest="graph")]
+    made = matrix.converted(specs, [1], list(VARIANTS), step, 1, makeable=True)
+    assert not made.failures
+    assert asked == [
+        *(f"one {form}" for form in ("float16", "dynamic", "int8", "int16x8")),
+        *(f"graph {form}" for form in ("float16", "dynamic", "int8")),
+    ]
+    assert [line.partition(":")[0] for line in made.left_out] == [
+        "qat, pruned, clustered left out",
+        "int16x8, qat, pruned, clustered left out",
+    ]
+
+
+def present(spec: ModelSpec, batch: int) -> Any:
+    return SimpleNamespace(model=spec.name, batch=batch)
 
 
 def test_the_memory_of_this_machine_is_read() -> None:

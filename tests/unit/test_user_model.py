@@ -73,7 +73,7 @@ def test_calibration_inputs_fill_whole_batches(tmp_path: Path) -> None:
 
 
 def test_without_anything_to_train_on_with_a_model_is_not_trained_on(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nothing to train on") as caught:
+    with pytest.raises(UsageError, match="no labelled inputs") as caught:
         selection.training(own(tmp_path, ""), SHAPE)
     assert "training" in caught.value.resolution
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from toolchain.convert import conversion
@@ -44,7 +44,7 @@ def add(
     present = ModelManifest.load(folder)
     if variant == PLAIN:
         return present
-    _refuse_unmade(spec, variant)
+    refuse_unmakeable(spec, variant)
     where = store.Store() if cache is None else cache
     inputs = identity(spec, batch, variant, present)
 
@@ -67,15 +67,51 @@ def add(
     return _publish(where, where.get_or_build(inputs, build), variant, folder)
 
 
-def _refuse_unmade(spec: ModelSpec, variant: str) -> None:
+def refuse_unmakeable(spec: ModelSpec, variant: str) -> None:
+    """Refuse a variant that a model can't have, whatever is in it.
+
+    Raises:
+        UsageError: its kind of file has no such variant, or there is nothing to train it on with.
+    """
+    if variant == PLAIN:
+        return
     kind = conversion.format_of(spec)
     if not kind.has_variants and not (kind.rounded_as_onnx and variant in OF_GRAPHS):
-        others = f"; of this one: {', '.join(OF_GRAPHS)}" if kind.rounded_as_onnx else ""
+        named = (
+            f"variants other than {', '.join(OF_GRAPHS)}" if kind.rounded_as_onnx else "variants"
+        )
         raise UsageError(
-            f"{spec.name}: {variant} is made of TensorFlow's models, not of a {kind.title} file"
-            f"{others}",
+            f"{spec.name}: {named} are made of TensorFlow's models, not of a {kind.title} file",
             resolution="give the model as a .keras file or SavedModel folder",
         )
+    if not VARIANTS[variant].tuned:
+        return
+    if not kind.has_layers:
+        raise UsageError(
+            f"{spec.name}: a network can't be trained on from {kind.title}",
+            resolution="give the model as a .keras file",
+        )
+    spec.refuse_unlabelled()
+
+
+def makeable(spec: ModelSpec, forms: Sequence[str], left_out: list[str]) -> list[str]:
+    """Those of some variants that a model can have.
+
+    Args:
+        spec: the model.
+        forms: the variants.
+        left_out: takes a line for each reason why it can't have others.
+    """
+    reasons: dict[str, str] = {}
+    for form in forms:
+        try:
+            refuse_unmakeable(spec, form)
+        except UsageError as error:
+            reasons[form] = error.brief
+    for why in dict.fromkeys(reasons.values()):
+        those = ", ".join(form for form, of in reasons.items() if of == why)
+        left_out.append(f"{those} left out: {why}")
+    return [form for form in forms if form not in reasons]
 
 
 def identity(

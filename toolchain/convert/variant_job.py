@@ -32,7 +32,7 @@ from toolchain.convert.training import (
     weights_file,
 )
 from toolchain.convert.variants import onnx_halves, onnx_quantization, tflite_settings
-from toolchain.core.errors import ModelError, UsageError
+from toolchain.core.errors import ModelError
 from toolchain.core.worker import Progress
 from toolchain.formats import keras_file
 from toolchain.formats.graphs import onnx_graph, onnx_uses, tensorflow_graph, tflite_graph
@@ -206,11 +206,7 @@ def _tuned(
     progress: Progress,
 ) -> TensorFlowNetwork:
     """The network trained on; its weights are taken from or put into a folder of their own."""
-    if network.model is None:
-        raise UsageError(
-            f"{spec.name}: a {spec.kind} can't be trained on, as variant {variant.name} is",
-            resolution="give the model as a .keras file",
-        )
+    assert network.model is not None, spec.kind
     model = batch_norm_folding.fold(network.model)
     if part.found is not None:
         model = quantization_aware.wrapped(model) if variant.name == "qat" else model

@@ -38,6 +38,7 @@ class Format:
         extras: what reads or converts it and is not always installed.
         has_variants: whether all numeric variants are made of it: its graph is TensorFlow's.
         rounded_as_onnx: whether those that round are made of the ONNX graph instead.
+        has_layers: whether a network can be trained on, as some variants are.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Format:
     extras: tuple[str, ...] = ()
     has_variants: bool = False
     rounded_as_onnx: bool = False
+    has_layers: bool = False
 
     def holds(self, path: Path) -> bool:
         """Whether the name of a file, or what is in a folder, says that it is of this kind."""

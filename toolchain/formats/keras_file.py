@@ -140,5 +140,9 @@ def network(model: keras.Model) -> TensorFlowNetwork:
 
 
 FORMAT = _Keras(
-    name="keras", title=".keras, .h5, .hdf5", suffixes=(".keras", *HDF5), has_variants=True
+    name="keras",
+    title=".keras, .h5, .hdf5",
+    suffixes=(".keras", *HDF5),
+    has_variants=True,
+    has_layers=True,
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain import formats
+from toolchain.core.errors import UsageError
 from toolchain.models.catalogue import CatalogueEntry
 from toolchain.models.user_model import OwnEntry
 
@@ -38,6 +39,26 @@ class ModelSpec:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     signature: str = ""
     digest: str
+
+    def refuse_unlabelled(self) -> None:
+        """Refuse to train a model on that there are no labelled inputs of.
+
+        Raises:
+            UsageError: there are none; the error says how to give some.
+        """
+        if self.entry is not None and self.entry.images == "digits":
+            return
+        if self.own is not None and self.own.training is not None:
+            return
+        told = (
+            "give a network of yours, with labelled inputs beside it"
+            if self.path is None
+            else "name labelled inputs (training = 'FILE.npz') in a .toml file beside the model"
+        )
+        raise UsageError(
+            f"{self.name}: there are no labelled inputs to train it on with",
+            resolution=f"{told}; docs/how-to/your-model.md says how",
+        )
 
     def files(self) -> list[Path]:
         """All that is read of a user's: the model's own files, and those named beside it."""

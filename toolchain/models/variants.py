@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from toolchain.core.errors import UsageError
 
 PLAIN = "fp32"
+ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +64,18 @@ OF_GRAPHS = ("float16", "dynamic", "int8")
 def chosen(names: list[str]) -> list[str]:
     """The variants that a list of names means, in the order of the table; `all` means all.
 
+    Of a model that can't have one of these, all means the others.
+
     Raises:
         UsageError: a name is unknown.
     """
-    unknown = [name for name in names if name not in VARIANTS and name != "all"]
+    unknown = [name for name in names if name not in VARIANTS and name != ALL]
     if unknown:
         raise UsageError(
             f"unknown variant: {unknown[0]}",
-            resolution=f"known: {', '.join(VARIANTS)}, or all",
+            resolution=f"known: {', '.join(VARIANTS)}, or {ALL}",
         )
-    return [name for name in VARIANTS if "all" in names or name in names]
+    return [name for name in VARIANTS if ALL in names or name in names]
 
 
 def library(variant: str, opt_level: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from toolchain.core.errors import UsageError
 from toolchain.formats.signature import Tensor
 from toolchain.formats.state import State
 from toolchain.models.specification import ModelSpec
@@ -108,12 +107,9 @@ def training(spec: ModelSpec, shape: tuple[int, ...]) -> Inputs:
         ModelError: the user's own can't be used.
         UsageError: there are none.
     """
+    spec.refuse_unlabelled()
     if spec.entry is not None and spec.entry.images == "digits":
         return catalogue_inputs.training(spec.entry)
-    if spec.own is not None and spec.own.training is not None:
-        return user_arrays.load(spec.own.training, shape, labelled=True)
-    raise UsageError(
-        f"{spec.name}: there is nothing to train on with",
-        resolution="name labelled inputs (training = 'FILE.npz') in a .toml file beside the model; "
-        "docs/how-to/your-model.md says how",
-    )
+    assert spec.own is not None
+    assert spec.own.training is not None
+    return user_arrays.load(spec.own.training, shape, labelled=True)

@@ -232,9 +232,14 @@ def _converted(
             for spec, word in zip(resolved, shapes.told_apart(sizes), strict=True)
         ]
     )
-    forms = variants.chosen(options.names(asked.variant))
-    batches = options.numbers("batch", asked.batch)
-    made = matrix.converted(specs, batches, forms, console.step, cache=store, executor=executor)
+    named = options.names(asked.variant)
+    forms, batches = variants.chosen(named), options.numbers("batch", asked.batch)
+    made = matrix.converted(
+        specs, batches, forms, console.step,
+        cache=store, executor=executor, makeable=variants.ALL in named,
+    )  # fmt: skip
+    for line in made.left_out:
+        console.note(line)
     return forms, made
 
 
