@@ -2,7 +2,9 @@
 
 A schedule writes what is computed before into each place where it is read. What is read twice is
 computed twice, and an exponential of an exponential is worked out by TVM's passes in time that
-doubles with each: two Mish one after the other took minutes, an LSTM's step more.
+doubles with each: two Mish one after the other took minutes, an LSTM's step more. So is a number
+that is scaled in 64 bits, which each scaling reads twice: the six in a row of a detector's head
+took as long.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ INJECTIVE, OPAQUE = 2, 8  # up to the first a function is written into its reade
 INSIDE = 1  # exponentials in the argument of another
 TOGETHER = 8  # exponentials, copies counted, in one value
 PLAIN = 1 / 16  # of an exponential: a function without any
+SCALED = 1 / 2  # of one: a function of products in 64 bits
 # A function that binds more than an exponential does names its argument more often (tanh, erf).
 BINDINGS, MORE = 6, 2
 
@@ -30,11 +33,11 @@ BINDINGS, MORE = 6, 2
 def bound_fusion() -> Pass:
     """BoundFusion: functions that would hold too many exponentials are not fused.
 
-    Each function of exponentials counts as one, and tanh and erf as two, with what its argument
-    holds; where a value is read more than once, all that it holds counts as often. What goes beyond
-    INSIDE or TOGETHER gets the pattern of an opaque function: FuseOps then leaves it alone, and
-    what it reads is a value in memory. A network whose activations follow a convolution or a
-    product each has none.
+    Each function of exponentials counts as one, tanh and erf as two, and what is scaled in 64 bits
+    as half, with what its argument holds; where a value is read more than once, all that it holds
+    counts as often. What goes beyond INSIDE or TOGETHER gets the pattern of an opaque function:
+    FuseOps then leaves it alone, and what it reads is a value in memory. A network whose
+    activations follow a convolution or a product each has none.
 
     Needs: AnnotateTIROpPattern; no FuseOps yet. Leaves: `main`, which calls copies of those.
     """
@@ -86,6 +89,7 @@ def _sum(reads: Sequence[int], held: Sequence[float]) -> float:
 def _read(function: tirx.PrimFunc) -> tuple[float, list[int]]:
     """As how many exponentials a function counts, and how often it names each of its arguments."""
     lets: list[Any] = []
+    long: list[Any] = []
     loads: list[int] = [0] * len(tvm_versions.argument_buffers(function))
 
     def count(load: Any) -> None:
@@ -93,7 +97,14 @@ def _read(function: tirx.PrimFunc) -> tuple[float, list[int]]:
         if index is not None:
             loads[index] += 1
 
+    def scaled(product: Any) -> None:
+        # of a number, not of an index
+        if isinstance(product.a, tirx.Cast) and tvm_versions.scalar_type(product) == "int64":
+            long.append(product)
+
+    tvm_versions.visit(function.body, tirx.Mul, scaled)
     tvm_versions.visit(function.body, tirx.Let, lets.append)
     tvm_versions.visit(function.body, tvm_versions.LOAD, count)
-    weight = (MORE if len(lets) > BINDINGS else 1) if lets else PLAIN
-    return weight, loads
+    if lets:
+        return (MORE if len(lets) > BINDINGS else 1), loads
+    return (SCALED if long else PLAIN), loads
