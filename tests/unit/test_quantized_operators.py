@@ -6,8 +6,11 @@ others. What is computed by the reference's own integers is the same to the bit.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from tvm import tirx
 
 from tests.support import tflite_models
 from tests.support.quantized_operators import (
@@ -16,12 +19,14 @@ from tests.support.quantized_operators import (
     VALID,
     binary,
     check,
+    imported,
     steps,
     unary,
     unit,
     wide,
 )  # fmt: skip
 from tests.support.tflite_models import Operator, Tensor, constant
+from toolchain.compile import compilation_job, pipeline
 from toolchain.compile.quantized import elementwise, lookup, movement, pooling
 from toolchain.formats.rounding import tflite_network
 
@@ -159,6 +164,30 @@ OTHERS = {
         "LEAKY_RELU", steps(6, 50), steps(6, 50, scale=0.04, zero=-30), "LeakyReluOptions",
         {"alpha": 0.1},
     ),
+    "RELU, int16": unary("RELU", wide(6, 50, scale=0.0003), wide(6, 50, scale=0.0002)),
+    "RELU6, int16": unary("RELU6", wide(6, 50, scale=0.0003), wide(6, 50, scale=0.0002)),
+    "LEAKY_RELU, int16": unary(
+        "LEAKY_RELU", wide(6, 50, scale=0.0003), wide(6, 50, scale=0.0002), "LeakyReluOptions",
+        {"alpha": 0.1},
+    ),
+    "LEAKY_RELU, int16, falling": unary(
+        "LEAKY_RELU", wide(6, 50, scale=0.0003), wide(6, 50, scale=0.0004), "LeakyReluOptions",
+        {"alpha": -0.3},
+    ),
+    **{
+        f"{name}, int16, {scale}": unary(
+            name, wide(40, 50, scale=scale), wide(40, 50, scale=1 / 32768)
+        )
+        for name in ("LOGISTIC", "TANH")
+        for scale in (0.00021, 0.0007, 0.00000003, 1 / 4096, 1 / 2048, 0.003)
+    },
+    **{
+        f"SOFTMAX, int16, {columns}": unary(
+            "SOFTMAX", wide(30, columns, scale=scale), wide(30, columns, scale=1 / 32768),
+            "SoftmaxOptions", {"beta": 1.0},
+        )
+        for columns, scale in ((2, 0.00003), (10, 0.0002), (100, 0.0003), (700, 0.00005))
+    },
     "RESHAPE": unary(
         "RESHAPE", A, steps(5, 42), "ReshapeOptions", {"newShape": [5, 42]},
         shape=np.array([5, 42], np.int32),
@@ -292,6 +321,21 @@ ROUNDED = {
     "LOGISTIC": unary("LOGISTIC", steps(6, 50), unit(6, 50)),
     "TANH": unary("TANH", steps(6, 50, scale=0.02), steps(6, 50, scale=1 / 128, zero=0)),
     "EXP": unary("EXP", steps(6, 50, scale=0.03), steps(6, 50, scale=0.2, zero=-128)),
+    "EXP, int16": unary(
+        "EXP", wide(40, 50, scale=0.0001), wide(40, 50, scale=0.0008)
+    ),
+    # numbers above 0, as a LOG has them in networks
+    "LOG, int16": tflite_models.model(
+        {
+            "x": wide(40, 50, scale=0.0001),
+            "e": wide(40, 50, scale=0.0008),
+            "y": wide(40, 50, scale=0.0001),
+        },
+        [
+            Operator(name="EXP", inputs=["x"], outputs=["e"]),
+            Operator(name="LOG", inputs=["e"], outputs=["y"]),
+        ],
+    ),
     "EXP, beyond any float32": unary("EXP", steps(40, 50, scale=2), steps(40, 50)),
     "LOG": unary("LOG", steps(6, 50, scale=0.03, zero=-128), steps(6, 50, scale=0.05, zero=60)),
     "GELU": unary(
@@ -310,6 +354,32 @@ ROUNDED = {
 def test_functions_of_real_numbers_are_within_the_bound(case: str) -> None:
     """The reference computes these in fixed point, by series of its own."""
     check(ROUNDED[case], case, exact=False)
+
+
+def chain(length: int) -> bytes:
+    """Sums of a number and itself, one after the other, each of which reads eight copies."""
+    names = [f"x{n}" for n in range(length + 1)]
+    return tflite_models.model(
+        {name: steps(1, 36, 4, scale=0.05, zero=3) for name in names},
+        [
+            Operator(
+                name="ADD", inputs=[one, one], outputs=[other], options="AddOptions", settings={}
+            )
+            for one, other in itertools.pairwise(names)
+        ],
+        inputs=["x0"],
+        outputs=[names[-1]],
+    )
+
+
+def test_scalings_in_a_row_are_not_written_into_each_other_without_end() -> None:
+    """TVM and LLVM work such functions out in time that doubles with each."""
+    here = compilation_job.host_target()
+    lowered = pipeline.lower(imported(chain(8)), here, 3)
+    functions = [f for f in lowered.functions.values() if isinstance(f, tirx.PrimFunc)]
+    products = [str(function).count("T.int64(31)") for function in functions]
+    assert max(products) < 100
+    assert len(functions) > 1
 
 
 def test_every_operator_of_these_families_has_a_case() -> None:

@@ -1,7 +1,8 @@
 """Functions of one step: computed here for each step that there is, and looked up.
 
 RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH, LOGISTIC, TANH, EXP, LOG, ... of int8 and uint8,
-and SOFTMAX, whose exponentials are of one step too.
+and SOFTMAX, whose exponentials are of one step too. Those of int16 are computed where they are
+needed: tables of 65,536 steps would be no faster.
 """
 
 from __future__ import annotations
@@ -14,17 +15,30 @@ import numpy as np
 import numpy.typing as npt
 from tvm import relax, te, tirx
 
+from toolchain.compile.quantized import interpolation
 from toolchain.compile.quantized.emitter import ACTIVATIONS, Emitter, steps_of
-from toolchain.compile.quantized.fixed_point import Factor, scaled
+from toolchain.compile.quantized.fixed_point import Channelwise, Factor, clamped, scaled, scaling
 from toolchain.formats.rounding.tflite_network import Operator, Tensor
 
 BYTES = ("int8", "uint8")
+RELUS = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
 FAR = 2.0**20  # steps: further off than any that is clamped
 Steps = npt.NDArray[np.int64]
-Reals = npt.NDArray[np.float64]
+Reals = npt.NDArray[Any]
+Rule = Callable[[Emitter, Operator], list[Any]]
 
 
-def real_function(of: Callable[[Reals], Reals]) -> Callable[[Emitter, Operator], list[Any]]:
+def by_kind(of_bytes: Rule, of_shorts: Rule) -> Rule:
+    """The rule of an operator that has one for int8 and uint8, and one for int16."""
+
+    def rule(emitter: Emitter, operator: Operator) -> list[Any]:
+        is_short = emitter.given(operator, 0).kind == "int16"
+        return (of_shorts if is_short else of_bytes)(emitter, operator)
+
+    return rule
+
+
+def real_function(of: Callable[[Reals], Reals]) -> Rule:
     """The rule of an operator that is a function of real numbers, rounded to the nearest step."""
 
     def rule(emitter: Emitter, operator: Operator) -> list[Any]:
@@ -42,7 +56,7 @@ def real_function(of: Callable[[Reals], Reals]) -> Callable[[Emitter, Operator],
 def relu(emitter: Emitter, operator: Operator) -> list[Any]:
     """RELU, RELU6 and RELU_N1_TO_1: requantised, then clamped (activations.cc, ReluPrepare)."""
     x, to = emitter.rounded(operator, 0, BYTES), emitter.rounded_output(operator, BYTES)
-    least, most = ACTIVATIONS[{"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}[operator.name]]
+    least, most = ACTIVATIONS[RELUS[operator.name]]
     factor = Factor.of(float(x.scale) / float(to.scale))
     table = scaled(_steps(x) - x.zero, factor) + to.zero
     if least is not None:
@@ -50,6 +64,17 @@ def relu(emitter: Emitter, operator: Operator) -> list[Any]:
     if most is not None:
         table = np.minimum(table, steps_of(most, to))
     return [_looked_up(emitter, operator, table, to)]
+
+
+def short_relu(emitter: Emitter, operator: Operator) -> list[Any]:
+    """RELU and RELU6 of int16."""
+    x, to = emitter.rounded(operator, 0), emitter.rounded_output(operator)
+    info = np.iinfo(to.kind)
+    ends = zip(ACTIVATIONS[RELUS[operator.name]], (int(info.min), int(info.max)), strict=True)
+    low, high = (none if end is None else steps_of(end, to) for end, none in ends)
+    limits = max(low, int(info.min)), min(high, int(info.max))
+    steps, factor = emitter.centred(operator, 0, "int32"), Factor.of(float(x.scale / to.scale))
+    return [emitter.requantized(steps, to, factor, limits=limits)]
 
 
 def leaky_relu(emitter: Emitter, operator: Operator) -> list[Any]:
@@ -62,6 +87,25 @@ def leaky_relu(emitter: Emitter, operator: Operator) -> list[Any]:
     below = scaled(steps if alpha >= 0 else -steps, slope)
     table = np.where(steps >= 0, scaled(steps, one), below) + to.zero
     return [_looked_up(emitter, operator, table, to)]
+
+
+def short_leaky_relu(emitter: Emitter, operator: Operator) -> list[Any]:
+    """The same of int16."""
+    x, to = emitter.rounded(operator, 0), emitter.rounded_output(operator)
+    alpha, channelwise, info = operator.real(0), Channelwise(), np.iinfo(to.kind)
+    above = scaling(Factor.of(float(x.scale) / float(to.scale)), channelwise)
+    below = scaling(Factor.of(abs(float(x.scale) * alpha / float(to.scale))), channelwise)
+
+    def bend(steps: te.Tensor) -> te.Tensor:
+        def at(*index: Any) -> Any:
+            whole = steps[index]
+            slanted = below([], None, whole if alpha >= 0 else -whole)
+            bent = tirx.Select(whole >= 0, above([], None, whole), slanted)
+            return clamped(bent + to.zero, int(info.min), int(info.max), to.kind)
+
+        return te.compute(steps.shape, at, name="bend")
+
+    return [emitter.call(bend, emitter.centred(operator, 0, "int32"), name="leaky_relu")]
 
 
 def softmax(emitter: Emitter, operator: Operator) -> list[Any]:
@@ -118,7 +162,8 @@ def _take(x: te.Tensor, table: te.Tensor, least: int) -> te.Tensor:
 
 
 def _sigmoid(x: Reals) -> Reals:
-    return 1 / (1 + np.exp(-x))
+    share: Reals = 1 / (1 + np.exp(-x))
+    return share
 
 
 def _log(x: Reals) -> Reals:
@@ -128,29 +173,31 @@ def _log(x: Reals) -> Reals:
 
 
 def _hard_swish(x: Reals) -> Reals:
-    return x * np.clip(x + 3, 0, 6) / 6
+    swished: Reals = x * np.clip(x + 3, 0, 6) / 6
+    return swished
 
 
 def _gelu(x: Reals) -> Reals:
     upper: Reals = np.array([math.erfc(-value * math.sqrt(0.5)) for value in x])
-    return x * upper / 2
+    half: Reals = x * upper / 2
+    return half
 
 
 def _gelu_by_tanh(x: Reals) -> Reals:
     bent: Reals = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
-    return x * (1 + bent) / 2
+    half: Reals = x * (1 + bent) / 2
+    return half
 
 
 RULES: Mapping[str, Any] = {
-    "RELU": relu,
-    "RELU6": relu,
+    **dict.fromkeys(("RELU", "RELU6"), by_kind(relu, short_relu)),
     "RELU_N1_TO_1": relu,
-    "LEAKY_RELU": leaky_relu,
-    "LOGISTIC": real_function(_sigmoid),
-    "TANH": real_function(np.tanh),
-    "EXP": real_function(np.exp),
-    "LOG": real_function(_log),
+    "LEAKY_RELU": by_kind(leaky_relu, short_leaky_relu),
+    "LOGISTIC": by_kind(real_function(_sigmoid), interpolation.logistic),
+    "TANH": by_kind(real_function(np.tanh), interpolation.hyperbolic_tangent),
+    "EXP": by_kind(real_function(np.exp), interpolation.by_table(np.exp)),
+    "LOG": by_kind(real_function(_log), interpolation.by_table(_log)),
     "GELU": gelu,
     "HARD_SWISH": real_function(_hard_swish),
-    "SOFTMAX": softmax,
+    "SOFTMAX": by_kind(softmax, interpolation.softmax),
 }
