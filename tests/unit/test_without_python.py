@@ -99,7 +99,10 @@ def test_a_release_is_removed_by_its_name(board: Board, bundles: list[Path]) -> 
         removal.remove_release(connection(board), second, previous=False)
     with pytest.raises(ReleaseError, match="what a rollback goes back to"):
         removal.remove_release(connection(board), first, previous=False)
+    half = board.root / "incoming" / f"{'a' * 64}.part"
+    half.write_text("received so far")
     assert removal.remove_release(connection(board), first, previous=True).folder == first
+    assert half.exists()  # a transfer that was cut goes on
     assert [p.name for p in (board.root / "releases").iterdir()] == [second]
     assert not (board.root / "previous").is_symlink()
     used = {f.sha256 for f in assemble.load(own(bundles[1])).files}

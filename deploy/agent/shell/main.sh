@@ -35,7 +35,7 @@ serve() {
       count=$((count - 1))
     done
     case $name in
-      abandon | absent | authorize | back | begin | clean | confirm | finish | forget | have | lock | look | manifest | \
+      abandon | absent | authorize | back | begin | clean | confirm | drop | finish | forget | have | lock | look | manifest | \
         missing | place | prepare | restart | runs | state | switch | take | undo | verify)
         if "do_$name" "$@"; then echo ok; else echo no; fi
         ;;

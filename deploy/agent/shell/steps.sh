@@ -114,7 +114,11 @@ do_forget() { # what ran before: a rollback no longer goes back to it
   locked && point_or_remove previous
 }
 
-do_clean() { # [FOLDER]...: remove these releases, and every file that none of the others has
+do_clean() { # [FOLDER]...: as do_drop; and what was half received, which nobody waits for any more
+  do_drop "$@" && rm -rf "$root"/incoming/*
+}
+
+do_drop() { # [FOLDER]...: remove these releases, and every file that none of the others has
   locked && do_abandon || return 1
   for folder; do
     [ "$folder" != "$(linked current)" ] && [ "$folder" != "$(linked previous)" ] || continue
@@ -124,5 +128,4 @@ do_clean() { # [FOLDER]...: remove these releases, and every file that none of t
     [ -e "$path" ] || continue
     grep -qsF "${path##*/}" "$root"/releases/*/manifest.json || rm -f "$path" || return 1
   done
-  rm -rf "$root"/incoming/*
 }

@@ -27,7 +27,7 @@ eval "$script"
 """
 # seconds of a step there: it can't tell that from a silence
 LONGEST_STEP = START_LIMIT + LONGEST
-MOST_LINES = 200_000  # of an answer
+MOST_LINES, MOST_BYTES = 200_000, 64 << 20  # of an answer
 
 
 class ShellAgent(Session):
@@ -36,7 +36,7 @@ class ShellAgent(Session):
     def begin(self) -> None:
         """Send the agent, and hear its first words."""
         self._process.write(source().encode())
-        (self.root,) = self._heard(BOOT_LIMIT) or ("",)
+        self.root = "\n".join(self._heard(BOOT_LIMIT))
         if not self.root.startswith("/") or not self.root.isprintable():
             raise self.unreadable(self.root)
 
@@ -63,10 +63,12 @@ class ShellAgent(Session):
     def _heard(self, limit: float) -> list[str]:
         said: list[str] = []
         failed: list[str] = []
-        while len(said) + len(failed) < MOST_LINES:
+        size = 0
+        while len(said) + len(failed) < MOST_LINES and size < MOST_BYTES:
             line = self._process.line(within=limit)
             if line is None:
                 raise self._ended()
+            size += len(line)
             if line == "ok":
                 return said
             if line == "no":

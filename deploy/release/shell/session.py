@@ -77,11 +77,11 @@ class ShellSession(ShellAgent):
         for some in _some(files):
             sizes = [word for file in some for word in (file.sha256, str(file.size))]
             for line in self.step("have", *sizes, limit=VERIFY_LIMIT):
-                what, *rest = line.split(" ")
+                what, sha256, size = [*line.split(" "), "", ""][:3]
                 if what == "have":
-                    have.append(rest[0])
+                    have.append(sha256)
                 else:
-                    partial[rest[0]] = number(rest[-1])
+                    partial[sha256] = number(size)
         pending = there.pending
         try:
             return Inspection(
@@ -142,7 +142,7 @@ class ShellSession(ShellAgent):
             raise ReleaseError(f"{self.name}: {folder} {problem}", resolution=resolution)
         if folder == there.previous:
             self.step("forget")
-        self.step("clean", folder, limit=VERIFY_LIMIT)
+        self.step("drop", folder, limit=VERIFY_LIMIT)
 
     def prepare(self, files: Sequence[File]) -> Preparation:
         """As `Session.prepare`."""
@@ -172,8 +172,7 @@ class ShellSession(ShellAgent):
         if release_id(fields) != content.release:
             raise ReleaseError("the manifest's id is not the hash of its content")
         pairs = _pairs(content)
-        (said,) = self.step("begin", content.release[:16]) or ("",)
-        folder = self._folder(said)
+        folder = self._folder("\n".join(self.step("begin", content.release[:16])))
         for some in _some(pairs):
             words = [word for pair in some for word in pair]
             self.step("place", folder, *words, limit=VERIFY_LIMIT)
@@ -284,7 +283,7 @@ class ShellSession(ShellAgent):
             damaged, back = back, self._laid_out_again(there, back)
         self.step("back", back, running)
         if damaged:
-            self.step("clean", damaged)
+            self.step("drop", damaged)
         release = there.id_of(damaged or back)
         return SwitchedBack.model_validate({"from": running, "to": back, "release": release})
 
