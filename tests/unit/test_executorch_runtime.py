@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support import made_by_extra
+from tests.support.made_by_extra import added
 from tests.support.manifests import a_check, a_manifest
 from toolchain import runtimes
-from toolchain.convert import runtime_artifacts
 from toolchain.convert.executorch import job
 from toolchain.convert.parity import Outputs
 from toolchain.core import process, worker
 from toolchain.core.errors import CommandError, ModelError
-from toolchain.models import place
 from toolchain.models.checks import Check
 from toolchain.models.manifest import ModelManifest
 from toolchain.runtimes import executorch
-from toolchain.runtimes.ncnn import FormRequest
-from toolchain.workstation import extras
+from toolchain.runtimes._made_by_extra import FormRequest
 
 RUNTIME = runtimes.runtime("executorch")
 
 
 @pytest.fixture(autouse=True)
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGEWRIGHT_DIST", str(tmp_path / "dist"))
-    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "cache"))
+    made_by_extra.project(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def extra() -> None:
     """A machine that has it, as far as anybody looks."""
-    folder = extras.environment(extras.EXTRAS["executorch"])
-    (folder / "bin").mkdir(parents=True)
-    (folder / extras.INSTALLED).touch()
+    made_by_extra.install("executorch")
 
 
 @pytest.fixture
@@ -59,17 +54,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def a_model(kind: str = "pytorch") -> tuple[Path, ModelManifest]:
     plain = a_manifest()
     source = plain.source.model_copy(update={"kind": kind, "weights": "file:" + "0" * 64})
-    manifest = plain.model_copy(update={"source": source})
-    folder = place.folder_of(manifest.model, manifest.batch)
-    folder.mkdir(parents=True)
-    manifest.save(folder)
-    return folder, manifest
-
-
-def added(folder: Path, manifest: ModelManifest, source: Path | None) -> ModelManifest:
-    return runtime_artifacts.add(
-        folder, manifest, lambda _title: nullcontext(lambda _line: None), source
-    )
+    return made_by_extra.saved(plain.model_copy(update={"source": source}))
 
 
 def test_without_the_extra_nothing_is_made_and_nothing_said() -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from tests.support import made_by_extra
+from tests.support.made_by_extra import added
 from tests.support.manifests import SHA, a_check, a_manifest
 from toolchain import runtimes, targets
 from toolchain.bundle import choice, compiled_models
 from toolchain.bundle.choice import Choice
-from toolchain.convert import runtime_artifacts
 from toolchain.core import store, worker
 from toolchain.core.errors import ModelError, UsageError
-from toolchain.models import place
 from toolchain.models.checks import Check
 from toolchain.models.manifest import ModelManifest, RuntimeArtifact, record
 from toolchain.runtimes import Wheels, ncnn
-from toolchain.workstation import extras
+from toolchain.runtimes._made_by_extra import FormRequest
 
 RV64GC = targets.target("rv64gc")
 NCNN = runtimes.runtime("ncnn")
@@ -26,16 +25,13 @@ NCNN = runtimes.runtime("ncnn")
 
 @pytest.fixture(autouse=True)
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGEWRIGHT_DIST", str(tmp_path / "dist"))
-    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "cache"))
+    made_by_extra.project(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def extra() -> None:
     """A machine that has it, as far as anybody looks."""
-    folder = extras.environment(extras.EXTRAS["ncnn"])
-    folder.mkdir(parents=True)
-    (folder / extras.INSTALLED).touch()
+    made_by_extra.install("ncnn")
 
 
 @pytest.fixture
@@ -43,7 +39,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders for which files were made, by nothing that reads them."""
     folders: list[Path] = []
 
-    def call(_job: object, request: ncnn.FormRequest, **_: object) -> Check:
+    def call(_job: object, request: FormRequest, **_: object) -> Check:
         folders.append(request.folder)
         (request.folder / ncnn.FILE).write_bytes(b"net")
         return a_check(0)
@@ -53,15 +49,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def a_model() -> tuple[Path, ModelManifest]:
-    manifest = a_manifest()
-    folder = place.folder_of(manifest.model, manifest.batch)
-    folder.mkdir(parents=True)
-    manifest.save(folder)
-    return folder, manifest
-
-
-def added(folder: Path, manifest: ModelManifest) -> ModelManifest:
-    return runtime_artifacts.add(folder, manifest, lambda _title: nullcontext(lambda _line: None))
+    return made_by_extra.saved(a_manifest())
 
 
 def test_without_the_extra_nothing_is_made_and_nothing_said_until_it_is_asked_for() -> None:

@@ -212,7 +212,7 @@ class Runtime:
 
 def names() -> list[str]:
     """The names of all runtimes, sorted; none is imported, as help has no use for more."""
-    return plugins.names(sys.modules[__name__], KIND)
+    return [name for name in plugins.names(sys.modules[__name__], KIND) if not _shared(name)]
 
 
 def all_runtimes() -> dict[str, Runtime]:
@@ -223,6 +223,8 @@ def all_runtimes() -> dict[str, Runtime]:
     """
     found: dict[str, Runtime] = {}
     for module in plugins.modules(sys.modules[__name__], KIND):
+        if _shared(Path(str(module.__file__)).stem):
+            continue
         one = getattr(module, "RUNTIME", None)
         if not isinstance(one, Runtime) or one.name != Path(str(module.__file__)).stem:
             raise UsageError(
@@ -233,6 +235,11 @@ def all_runtimes() -> dict[str, Runtime]:
             raise UsageError(f"{module.__file__}: there is a runtime {one.name} already")
         found[one.name] = one
     return dict(sorted(found.items()))
+
+
+def _shared(name: str) -> bool:
+    """Whether a module of our folder is none of a runtime but what several of them share."""
+    return name.startswith("_")
 
 
 def runtime(name: str) -> Runtime:

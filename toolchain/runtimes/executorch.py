@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from toolchain.runtimes.ncnn import MadeByExtra
+from toolchain.runtimes._made_by_extra import MadeByExtra
 
 if TYPE_CHECKING:
     from toolchain.models.manifest import ModelManifest

@@ -21,8 +21,8 @@ from toolchain.formats import pytorch_file
 from toolchain.models import samples_file
 from toolchain.models.checks import Check
 from toolchain.models.manifest import ModelManifest
+from toolchain.runtimes._made_by_extra import FormRequest
 from toolchain.runtimes.executorch import FILE
-from toolchain.runtimes.ncnn import FormRequest
 from toolchain.workstation import extras
 
 EXTRA = "executorch"

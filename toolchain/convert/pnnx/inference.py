@@ -4,9 +4,8 @@
 
 FOLDER has network.param, network.bin and inputs.npz: `arr_0` and on, each (inferences, *shape) as
 `ncnn_inputs` makes them. It gets outputs.npz, the same of the outputs, less what axes ncnn doesn't
-have. Options of ncnn that are named are off. What is printed last is
-a line of JSON: `lacking`, the kinds of layers that ncnn has none of, and `failed`, what it refused;
-both are empty when there are outputs.
+have. Options of ncnn that are named are off. It gets verdict.json too: `lacking`, the kinds of
+layers that ncnn has none of, and `failed`, what it refused; both are empty when there are outputs.
 """
 
 from __future__ import annotations
@@ -61,7 +60,8 @@ def main() -> None:
     present = kinds((folder / "network.param").read_text())
     lacking = [kind for kind in present if ncnn.layer_to_index(kind) < 0]
     failed = "" if lacking else run(folder, sys.argv[2:])
-    sys.stdout.write("\n" + json.dumps({"lacking": lacking, "failed": failed}) + "\n")
+    verdict = {"lacking": lacking, "failed": failed}
+    (folder / "verdict.json").write_text(json.dumps(verdict))
 
 
 if __name__ == "__main__":

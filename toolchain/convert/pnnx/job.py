@@ -24,12 +24,14 @@ from toolchain.core.worker import Progress
 from toolchain.models import samples_file
 from toolchain.models.checks import Check
 from toolchain.models.manifest import ModelManifest
-from toolchain.runtimes.ncnn import FILE, PARTS, FormRequest
+from toolchain.runtimes._made_by_extra import FormRequest
+from toolchain.runtimes.ncnn import FILE, PARTS
 from toolchain.workstation import extras
 
 EXTRA = "ncnn"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day that a zip archive can say
 INFERENCE = Path(__file__).with_name("inference.py")
+VERDICT = "verdict.json"  # what this program leaves
 COMPLAINT = re.compile(r"fail|invalid|unknown|unsupported|not (support|implement)", re.IGNORECASE)
 OTHERS = "use another runtime for this model"
 
@@ -98,7 +100,7 @@ def _outputs(python: Path, folder: Path, reference: Outputs) -> Arrays:
         raise ModelError(
             "ncnn fails with this network", detail=error.output, resolution=OTHERS
         ) from error
-    verdict = json.loads(said.strip().splitlines()[-1])
+    verdict = json.loads((folder / VERDICT).read_text())
     if verdict["lacking"]:
         what = ", ".join(verdict["lacking"])
         raise ModelError(f"ncnn has no layer for the graph's {what}", resolution=OTHERS)
