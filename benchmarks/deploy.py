@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from deploy.ssh import connection
@@ -222,7 +223,6 @@ def copies(shelf: Shelf, rsync: Path, rounds: int, large: int) -> list[list[str]
     with source.open("wb") as stream:
         for _ in range(large):
             stream.write(os.urandom(1 << 20))
-    rates: dict[str, list[float]] = {"edgewright": [], "rsync": []}
     shell = (
         f"ssh -F none -p {server.port} -i {server.device.key_file} -c aes128-gcm@openssh.com "
         f"-o UserKnownHostsFile={shelf.known} -o StrictHostKeyChecking=yes"
@@ -233,27 +233,41 @@ def copies(shelf: Shelf, rsync: Path, rounds: int, large: int) -> list[list[str]
         with connection.connect(server.device) as conn:
             conn.push(source, str(target))
 
-    def by_rsync() -> None:
-        process.run([*command, f"127.0.0.1:{target}"])
+    def by_rsync(*options: str) -> None:
+        process.run([*command, *options, f"127.0.0.1:{target}"])
 
+    ways: dict[str, Callable[[], None]] = {
+        "edgewright": by_us,
+        "rsync over ssh": by_rsync,
+        "rsync over ssh, and to the disk as ours": partial(by_rsync, "--fsync"),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    processor: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
-        for name, copy in (("edgewright", by_us), ("rsync", by_rsync)):
+        for name, copy in ways.items():
             target.unlink(missing_ok=True)
-            started = time.monotonic()
+            os.sync()  # what the one before left to the disk
+            started, before = time.monotonic(), processor_seconds(server)
             copy()
             rates[name].append((large << 20) / (time.monotonic() - started))
-    mine, theirs = rates.values()
-    return [
-        [
-            f"one file of {large} MiB",
-            "edgewright",
-            f"{statistics.median(mine) / 1e6:.0f} MB/s",
-            "",
-            "",
-        ],
-        ["", "rsync over ssh", f"{statistics.median(theirs) / 1e6:.0f} MB/s"]
-        + [ratio(mine, theirs), "0.9"],
-    ]
+            processor[name].append(processor_seconds(server) - before)
+    mine = rates["edgewright"]
+    rows: list[list[str]] = []
+    for name, theirs in rates.items():
+        of = [ratio(mine, theirs), "0.95"] if name != "edgewright" else ["", ""]
+        seconds = f"{min(processor[name]):.2f} s of processor at both ends"
+        row = [f"{statistics.median(theirs) / 1e6:.0f} MB/s, {seconds}", *of]
+        rows.append(["" if rows else f"one file of {large} MiB", name, *row])
+    return rows
+
+
+def processor_seconds(server: Sshd) -> float:
+    """Seconds of processor so far: this process, a device's sshd, and theirs that ended."""
+    assert server.process is not None
+    used = os.times()
+    said = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    there = sum(int(ticks) for ticks in said[11:15]) / os.sysconf("SC_CLK_TCK")
+    return used.user + used.system + used.children_user + used.children_system + there
 
 
 def large_file(shelf: Shelf, scratch: Path, rounds: int, large: int) -> list[list[str]]:

@@ -81,9 +81,12 @@ def doors(shelf: Shelf, count: int, stack: ExitStack) -> list[int]:
 def boards(shelf: Shelf, ports: list[int]) -> Boards:
     """An inventory of the boards behind these ports."""
     entry = json.loads(shelf.inventory.read_text())["all"]["hosts"]["device0"]
-    hosts = {f"device{n}": {**entry, "ansible_port": port} for n, port in enumerate(ports)}
+    del entry["ansible_port"]
+    lines = [f"    device{number}: {{ansible_port: {port}}}" for number, port in enumerate(ports)]
     inventory = shelf.folder / f"inventory{len(ports)}.yml"
-    inventory.write_text(json.dumps({"all": {"hosts": hosts}}, indent=1))
+    # JSON is YAML
+    text = f"all:\n  vars: {json.dumps(entry)}\n  hosts:\n"
+    inventory.write_text(text + "\n".join(lines) + "\n")
     return Boards(len(ports), inventory)
 
 

@@ -187,6 +187,20 @@ def test_a_worker_without_our_code_is_none_to_wait_for(
         pool._scheduler.close()
 
 
+def test_a_scheduler_of_another_version_is_one_line(
+    bare: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import distributed
+
+    from toolchain.cluster import scheduler
+
+    there = distributed.__version__
+    monkeypatch.setattr(distributed, "__version__", "2000.1.0")
+    with pytest.raises(ConnectionFailed, match="is of another version") as raised:
+        scheduler.Scheduler(bare.address)
+    assert raised.value.detail == f"distributed {there} there, 2000.1.0 here"
+
+
 def test_a_stranger_and_nobody_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     from toolchain.cluster import scheduler
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import platform
 import shutil
 import threading
@@ -67,6 +69,24 @@ def test_one_that_cannot_do_it_is_passed_over_from_then_on(tmp_path: Path, team:
     assert played.asked == [A, B, B]
     assert "tcp://a is passed over: it has Python 2.7" in lines
     assert "begun (b)" in lines, "the worker's name"
+
+
+def test_the_job_of_one_whose_disk_is_full_is_another_ones(tmp_path: Path, team: Team) -> None:
+    def full(_path: Path, _text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def works_without_space(asked: str) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(clusters, "_write", full)
+            return works(A)(asked)
+
+    played = PlayedScheduler({A: works_without_space, B: works(B)})
+    work, lines = doubled(tmp_path), list[str]()
+    with executor(played, team) as pool:
+        pool.submit(lambda _: None, job(work, lines.append)).result()
+    assert played.asked == [A, B]
+    assert "tcp://a is passed over: no space left on this machine" in lines
+    assert Store(tmp_path / "here").entry(digest_of(work.inputs())) is not None
 
 
 def test_when_none_is_left_it_ends_and_says_why(tmp_path: Path, team: Team) -> None:
