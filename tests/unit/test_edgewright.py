@@ -66,6 +66,16 @@ def test_listing_them_imports_nothing_heavy() -> None:
     assert process.run(command, cwd=paths.ROOT).strip().splitlines()[-1] == "[]"
 
 
+def test_what_runs_one_input_imports_nothing_that_builds_wheels() -> None:
+    heavy = ("auditwheel", "elftools", "debian", "tensorflow", "tvm", "onnx", "docker")
+    script = (
+        "import sys, deploy.run.deployed_model, deploy.run.device_run, deploy.ssh.connection; "
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", script]
+    assert process.run(command, cwd=paths.ROOT).strip().splitlines()[-1] == "[]"
+
+
 def test_outputs_are_those_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEWRIGHT_DIST", "")  # for it to be as it was, afterwards
     monkeypatch.delenv("EDGEWRIGHT_DIST")

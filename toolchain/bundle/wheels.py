@@ -19,8 +19,7 @@ from toolchain import runtimes
 from toolchain.bundle import choice
 from toolchain.core.errors import BuildError, UsageError
 from toolchain.core.store import Store, digest_file
-from toolchain.library import library_folder
-from toolchain.lock import fetch, pins
+from toolchain.lock import pins
 from toolchain.models.manifest import ModelManifest
 from toolchain.runtimes import Runtime
 from toolchain.targets import Target
@@ -139,6 +138,7 @@ def copy(
         UsageError: no set of wheels runs all of these models.
         LockError: a pinned one can't be had.
     """
+    from toolchain.lock import fetch
     from toolchain.wheels import build
 
     into.mkdir(parents=True)
@@ -189,6 +189,7 @@ def copy_library(
     Raises:
         BuildError: it is not built, or what it opens.
     """
+    from toolchain.library import library_folder
     from toolchain.wheels import build
 
     library = library_folder.published(target, store)
