@@ -216,6 +216,16 @@ WORDS = {
 }
 
 
+# what a value looks like, by the key; the patterns themselves tell few people anything
+LIKE = {
+    "ansible_host": "192.0.2.10, or a name",
+    "ansible_user": "debian",
+    "python": '"3.13", or none',
+    "unit": "detector.service",
+    "url": "http://127.0.0.1:8080/health",
+}
+
+
 def _in_words(details: ErrorDetails) -> str:
     given, kind = details["input"], details["type"]
     if kind == "extra_forbidden":
@@ -224,6 +234,9 @@ def _in_words(details: ErrorDetails) -> str:
         quoted = kind == "string_type" and isinstance(given, int | float)
         hint = f', write it in quotes: "{given}"' if quoted else ""
         return f"{WORDS[kind]}, not {_kind_of(given)}{hint}"
+    like = LIKE.get(str(details["loc"][-1])) if kind == "string_pattern_mismatch" else None
+    if like is not None:
+        return f"can't be {str(given)[:60]!r}; for example: {like}"
     if isinstance(given, str):
         return f"{details['msg']}; found {given[:60]!r}"
     return details["msg"]
