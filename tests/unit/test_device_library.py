@@ -250,6 +250,24 @@ def test_boxes_are_in_pixels_of_the_picture(opened: Opened) -> None:
     assert len(net.detect(np.zeros((80, 40, 3), np.uint8), score=0.06)) == 3
 
 
+def test_boxes_lie_where_they_are_in_bytes_that_are_taken_as_they_are(opened: Opened) -> None:
+    rows = np.asarray([20, 20, 10, 10, 0.9], np.float32).reshape(1, 5, 1)
+    detection = {"head": "yolo", "objectness": False, "score": 0.01, "overlap": 0.5, "most": 9}
+    net = opened(
+        lambda _: {"y": rows},
+        [tensor("x", 1, 40, 40, 3, dtype="uint8")],
+        [tensor("y", 1, 5, 1)],
+        labels=["cat"],
+        metadata={
+            "task": "detection",
+            "preprocessing": Preprocessing(fit="crop", crop=0.5).model_dump(mode="json"),
+            "detection": detection,
+        },
+    )
+    (box,) = net.detect(np.zeros((40, 40, 3), np.uint8))
+    assert (box.left, box.top, box.right, box.bottom) == (15, 15, 25, 25)
+
+
 def test_a_mask_has_the_pictures_size_and_says_what_was_cut_off(opened: Opened) -> None:
     scores = np.zeros((1, 2, 2, 3), np.float32)
     scores[0, :, 1, 2] = 1

@@ -319,6 +319,13 @@ def test_boxes_of_an_ssd_head_are_shares_of_its_input() -> None:
     assert len(box_decoding.decoded(ssd([0.9, 0.2], [0.1, 0.6]), without, 2, SIZE).scores) == 4
 
 
+def test_scores_of_an_ssd_head_may_be_as_wide_as_its_boxes() -> None:
+    how = Detection(head="ssd", background=True, score=0.5)
+    given = ssd([0.9, 0.1, 0.0, 0.0], [0.1, 0.0, 0.8, 0.0])
+    found = box_decoding.decoded(given, how, 3, SIZE)
+    assert (found.corners.tolist(), found.classes.tolist()) == ([[32, 0, 64, 32]], [1])
+
+
 def test_outputs_that_are_no_ssd_heads_are_listed() -> None:
     how = Detection(head="ssd")
     with pytest.raises(box_decoding.OtherHeadError, match="not an SSD head's") as caught:

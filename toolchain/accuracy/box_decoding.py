@@ -126,11 +126,15 @@ def _of_ssd(
 ) -> tuple[Array, Array]:
     """Corners (boxes, 4) and scores (boxes, classes); the outputs are told apart by their widths.
 
+    Where scores are as wide as boxes, the boxes come first.
+
     Raises:
         OtherHeadError: they are not an SSD head's.
     """
-    by_width = {array.shape[-1]: array for array in outputs.values() if array.ndim == 2}
-    boxes, scores = by_width.get(4), by_width.get(background + classes)
+    rows = [array for array in outputs.values() if array.ndim == 2]
+    boxes = next((array for array in rows if array.shape[1] == 4), None)
+    others = (array for array in rows if array is not boxes)
+    scores = next((array for array in others if array.shape[1] == background + classes), None)
     if boxes is None or scores is None or len(boxes) != len(scores) or len(outputs) != 2:
         raise OtherHeadError(
             "the outputs are not an SSD head's",

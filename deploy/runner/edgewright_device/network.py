@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from edgewright_device.errors import InputError, MeaningError, RuntimeFailedErro
 from edgewright_device.release import DETECTION, PREPROCESSING, SPECTROGRAM, Form, Model
 
 Arrays = dict[str, np.ndarray]
+# how bytes of just the input's size lie in it
+AS_IT_IS = SimpleNamespace(resize="none")
 WRITE = "write {} into the model's TOML file, convert and deploy again: docs/how-to/your-model.md"
 
 
@@ -261,8 +264,11 @@ class Network:
 
     def _place(self, pixels: np.ndarray) -> framing.Frame:
         """Where a picture lies in the input."""
-        size = pictures.fitting(self._inputs[self._own[0]][1])
-        if self._preprocessing is None or size is None:
+        _, shape, dtype = self._inputs[self._own[0]]
+        size = pictures.fitting(shape)
+        as_it_is = pixels.dtype == dtype and pixels.shape == shape[1:]
+        how = AS_IT_IS if as_it_is else self._preprocessing
+        if how is None or size is None:
             raise MeaningError(
                 f"nothing says how a picture becomes the input of {self.name}",
                 WRITE.format("[preprocessing]"),
@@ -270,7 +276,7 @@ class Network:
         height, width, _, _ = size
         try:
             image = pixels.shape[1], pixels.shape[0]
-            return framing.frame(image, self._preprocessing, width, height)
+            return framing.frame(image, how, width, height)
         except ValueError as error:
             raise InputError(
                 f"the picture is {error} pixels, and {self.name} takes {width} x {height}",
