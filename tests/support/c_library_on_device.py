@@ -16,11 +16,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import edgewright_device as device
 import numpy as np
 from edgewright_device import load, models
+from edgewright_device.release import Release
 
-ABI = 2
+ABI = 3
 OK = 0
+SMALL = "digits-cnn"
 TFLITE, TVM = "tflite", "tvm"
 TYPES = {
     name: number
@@ -30,6 +33,8 @@ TYPES = {
         start=1,
     )
 }
+SCORE = 0.25
+SOUNDS = (1, 200, 5000)  # samples
 PICTURES = ((8, 8, 1), (5, 9, 3), (40, 31, 3), (20, 64, 4), (17, 8, 1))
 
 
@@ -42,6 +47,7 @@ class Options(ctypes.Structure):
         ("variant", ctypes.c_char_p),
         ("batch", ctypes.c_size_t),
         ("threads", ctypes.c_size_t),
+        ("opt_level", ctypes.c_char_p),
     )
 
 
@@ -52,6 +58,16 @@ class Class(ctypes.Structure):
         ("label", ctypes.c_char_p),
         ("number", ctypes.c_size_t),
         ("score", ctypes.c_double),
+    )
+
+
+class Box(ctypes.Structure):
+    """edgewright_box."""
+
+    _fields_ = (
+        ("label", ctypes.c_char_p),
+        ("number", ctypes.c_size_t),
+        *((name, ctypes.c_double) for name in ("score", "left", "top", "right", "bottom")),
     )
 
 
@@ -70,17 +86,19 @@ class Library:
         return str(self.error().decode())
 
     def opened(
-        self, name: str, release: Path, runtime: str = TFLITE, abi: int = ABI
+        self, name: str, release: Path, runtime: str = TFLITE, abi: int = ABI, level: str = ""
     ) -> tuple[int, ctypes.c_void_p]:
         """The status of loading a network, and the network."""
         network = ctypes.c_void_p()
-        options = Options(str(release).encode(), runtime.encode(), None, 0, 0)
+        options = Options(str(release).encode(), runtime.encode(), None, 0, 0, level.encode())
         status = self.load_for_abi(abi, name.encode(), ctypes.byref(options), ctypes.byref(network))
         return status, network
 
-    def network(self, name: str, release: Path, runtime: str = TFLITE) -> ctypes.c_void_p:
+    def network(
+        self, name: str, release: Path, runtime: str = TFLITE, level: str = ""
+    ) -> ctypes.c_void_p:
         """A network that is there."""
-        status, network = self.opened(name, release, runtime)
+        status, network = self.opened(name, release, runtime, level=level)
         assert status == OK, self.said()
         return network
 
@@ -145,16 +163,62 @@ def compared(library: Library, name: str, release: Path, runtime: str = TFLITE) 
             library.reset(network)
     if net._preprocessing is not None:
         for shape in PICTURES:
-            picture = random.integers(0, 256, shape, np.uint8)
-            if library.shown(network, picture) != OK:
-                assert "resizes nothing" in library.said()
-                continue
-            wanted = net(picture)
-            found += same(library, network, wanted)
-            if len(wanted) == 1:
-                found.append(classes(library, network) == net.classify(picture))
+            found += same_of_picture(
+                library, network, net, random.integers(0, 256, shape, np.uint8)
+            )
+    if net._spectrogram is not None:
+        for length in SOUNDS:
+            found.append(same_sound(library, network, net, random.random(length) * 2 - 1))
     library.free(network)
     return found
+
+
+def same_of_picture(
+    library: Library, network: ctypes.c_void_p, net: Any, picture: np.ndarray
+) -> list[bool]:
+    """Whether both libraries give the same for a picture; nothing where both refuse it."""
+    if library.shown(network, picture) != OK:
+        assert "resizes nothing" in library.said()
+        return []
+    wanted = net(picture)
+    found = same(library, network, wanted)
+    if net._detection is not None:
+        found.append(boxes(library, network) == net.detect(picture, score=SCORE))
+    elif net.name == "net" and not net.labels:
+        found.append(masks(library, network, picture) == net.segment(picture).tobytes())
+    elif len(wanted) == 1:
+        found.append(classes(library, network) == net.classify(picture))
+    return found
+
+
+def boxes(library: Library, network: ctypes.c_void_p) -> list[device.Box]:
+    """The objects in the picture of the last run."""
+    count, best = ctypes.c_size_t(99), (Box * 99)()
+    score = ctypes.c_double(SCORE)
+    assert library.detect(network, score, best, ctypes.byref(count)) == OK, library.said()
+    return [
+        device.Box(one.label.decode(), one.score, one.left, one.top, one.right, one.bottom)
+        for one in best[: count.value]
+    ]
+
+
+def masks(library: Library, network: ctypes.c_void_p, picture: np.ndarray) -> bytes:
+    """The class of each pixel of the picture of the last run."""
+    mask = np.empty(picture.shape[:2], np.uint8)
+    to, count = mask.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(mask.size)
+    assert library.segment(network, to, count) == OK, library.said()
+    return mask.tobytes()
+
+
+def same_sound(library: Library, network: ctypes.c_void_p, net: Any, sound: np.ndarray) -> bool:
+    """Whether a sound becomes the same numbers, but for the order of a sum in double."""
+    samples = sound.astype(np.float32)
+    given = samples.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(samples.size)
+    assert library.set_sound(network, *given) == OK, library.said()
+    assert library.run(network) == OK, library.said()
+    ((name, wanted),) = net(samples.astype(np.float64)).items()
+    ours = library.output(network, name, wanted)
+    return np.allclose(ours, wanted, rtol=1e-6, atol=1e-6)
 
 
 def classes(library: Library, network: ctypes.c_void_p) -> list[tuple[str, float]]:
@@ -176,6 +240,7 @@ def refusals(library: Library, release: Path, damaged: Path) -> dict[str, str]:
     refused("no such model", library.opened("cat", release)[0])
     refused("another runtime", library.opened("net", release, "onnxruntime")[0])
     refused("no such form", library.opened("net", release, TVM)[0])
+    refused("no such level", library.opened("net", release, TFLITE, level="O2")[0])
     refused("no release", library.opened("net", release / "nothing")[0])
     refused("a damaged manifest", library.opened("net", damaged)[0])
     network = library.network("net", release)
@@ -184,12 +249,16 @@ def refusals(library: Library, release: Path, damaged: Path) -> dict[str, str]:
     refused("too large", library.given(network, "x", np.full(192, 1000)))
     refused("another name", library.given(network, "image", np.zeros(192, np.float32)))
     refused("no number", library.given(network, "x", np.full(192, np.nan, np.float32)))
+    few = ctypes.byref(ctypes.c_size_t(1))
+    refused("no detector", library.detect(network, ctypes.c_double(0), (Box * 1)(), few))
+    refused("no sound", library.set_sound(network, (ctypes.c_float * 1)(), ctypes.c_size_t(1)))
+    refused("no picture", library.segment(network, b"", ctypes.c_size_t(1)))
     refused("not run", library.get(network, b"y", 3, None, ctypes.c_size_t(192)))
     library.free(network)
     return found
 
 
-def outputs_by_tvm(path: str, current: Path, name: str, by: str) -> bytes:
+def outputs_by_tvm(path: str, current: Path, name: str, level: str, by: str) -> bytes:
     """Outputs under TVM by one library: a process has one TVM, and each brings its own."""
     card = next(current.glob(f"models/{name}/b1/model.json"))
     signature = json.loads(card.read_text())
@@ -198,14 +267,27 @@ def outputs_by_tvm(path: str, current: Path, name: str, by: str) -> bytes:
         one["name"]: random.random(one["shape"]).astype(one["dtype"]) for one in signature["inputs"]
     }
     if by == "python":
-        wanted = load(name, runtime=TVM, release=current)(arrays)
+        wanted = load(name, runtime=TVM, opt_level=int(level[1:]), release=current)(arrays)
         return b"".join(wanted[one["name"]].tobytes() for one in signature["outputs"])
     library = Library(path)
-    network = library.network(name, current, TVM)
+    network = library.network(name, current, TVM, level)
     assert all(library.given(network, *one) == OK for one in arrays.items()), library.said()
     assert library.run(network) == OK, library.said()
     shapes = {one["name"]: np.empty(one["shape"], one["dtype"]) for one in signature["outputs"]}
     return b"".join(library.output(network, *one).tobytes() for one in shapes.items())
+
+
+def same_by_tvm(path: str, current: Path, name: str, level: str) -> bool:
+    """Whether both libraries give the same outputs under TVM at a level."""
+    ours, pythons = (
+        subprocess.run(
+            [sys.executable, __file__, path, str(current), name, level, by],
+            check=True,
+            stdout=subprocess.PIPE,
+        ).stdout
+        for by in ("c", "python")
+    )
+    return ours == pythons and len(ours) > 0
 
 
 def main(path: str, current: Path, releases: Path) -> None:
@@ -214,15 +296,12 @@ def main(path: str, current: Path, releases: Path) -> None:
     found: dict[str, list[bool]] = {}
     for name in models(current):
         found[name] = compared(library, name, current)
-        ours, pythons = (
-            subprocess.run(
-                [sys.executable, __file__, path, str(current), name, by],
-                check=True,
-                stdout=subprocess.PIPE,
-            ).stdout
-            for by in ("c", "python")
-        )
-        found[f"{name} by tvm"] = [ours == pythons and len(ours) > 0]
+        forms = [one for one in Release(current).model(name, None).forms if one.runtime == TVM]
+        # of a small network the lowest level too
+        levels = {form.opt_level or 0 for form in (forms if name == SMALL else forms[:1])}
+        found[f"{name} by tvm"] = [
+            same_by_tvm(path, current, name, f"O{level}") for level in {min(levels), max(levels)}
+        ]
     for release in sorted(releases.iterdir()):
         if release.name != "damaged":
             found[release.name] = compared(library, "net", release)

@@ -15,9 +15,10 @@ from toolchain.examples import c_program
 from toolchain.formats.signature import Quantization, Tensor
 from toolchain.formats.state import Feed, State
 from toolchain.models import place
+from toolchain.models.detection import Detection
 from toolchain.models.manifest import ModelManifest
 from toolchain.models.metadata import Metadata
-from toolchain.models.preprocessing import Preprocessing
+from toolchain.models.preprocessing import Preprocessing, Spectrogram
 from toolchain.tasks import example
 from toolchain.wheels.recipe import RECIPES
 
@@ -46,6 +47,25 @@ NETWORKS = {
         [IMAGE],
         [Tensor(name="boxes", shape=(1, 4, 9)), SCORES],
         metadata=Metadata(task="detection", preprocessing=Preprocessing()),
+    ),
+    "boxes": network(
+        [IMAGE],
+        [Tensor(name="boxes", shape=(1, 6, 9))],
+        metadata=Metadata(
+            task="detection", preprocessing=Preprocessing(), detection=Detection(head="yolo")
+        ),
+    ),
+    "mask": network(
+        [IMAGE],
+        [Tensor(name="mask", shape=(1, 8, 8, 2))],
+        metadata=Metadata(task="segmentation", preprocessing=Preprocessing()),
+    ),
+    "sounds": network(
+        [Tensor(name="x", shape=(1, 49, 40))],
+        [SCORES],
+        metadata=Metadata(
+            task="classification", spectrogram=Spectrogram(window=480, hop=320, bands=40)
+        ),
     ),
     "arrays": network(
         [
@@ -91,8 +111,17 @@ def test_names_types_shapes_and_labels_are_filled_in() -> None:
     assert 'edgewright_set(network, "ids", EDGEWRIGHT_INT64, input_0,' in text
     assert "Input mask: bool (4, 6)." in text
     assert "Classes: red, green." in text
-    assert "{NULL, NULL, NULL, 4, 0}" in text
+    assert "{NULL, NULL, NULL, 4, 0, NULL}" in text
     assert "edgewright_reset" in c_program.programs(NETWORKS["state"], (), "c")["program.c"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"), [("boxes", "detect"), ("mask", "segment"), ("sounds", "set_sound")]
+)
+def test_what_a_network_is_for_is_what_its_program_does(kind: str, wanted: str) -> None:
+    network = NETWORKS[kind]
+    assert f"edgewright_{wanted}(" in c_program.programs(network, (), "c")["program.c"]
+    assert f"network.{wanted}(" in c_program.programs(network, (), "cpp")["program.cpp"]
 
 
 @pytest.mark.parametrize("language", COMPILERS)
@@ -110,7 +139,7 @@ def test_the_makefile_finds_the_library_by_pkg_config_and_cmake_by_its_package()
     files = c_program.programs(NETWORKS["classes"], (), "cpp")
     assert "$(EDGEWRIGHT)/lib/pkgconfig $(PKG_CONFIG)" in files["Makefile"]
     assert "\n\t$(CXX) " in files["Makefile"]
-    assert "find_package(edgewright 2.0 REQUIRED)" in files["CMakeLists.txt"]
+    assert "find_package(edgewright 3.0 REQUIRED)" in files["CMakeLists.txt"]
 
 
 def test_a_folder_that_is_there_is_not_written_into(

@@ -36,23 +36,29 @@ def programs(manifest: ModelManifest, labels: Sequence[str], language: str) -> d
     metadata = manifest.metadata or Metadata()
     fed = manifest.state.inputs if manifest.state else {}
     own = [tensor for tensor in manifest.inputs if tensor.name not in fed]
-    pictures = len(own) == 1 and manifest.batch == 1 and metadata.preprocessing is not None
-    classes = pictures and metadata.task == "classification" and len(manifest.outputs) == 1
+    alone = len(own) == 1 and manifest.batch == 1
+    pictures = alone and metadata.preprocessing is not None
+    sounds = alone and not pictures and metadata.spectrogram is not None
+    files = pictures or sounds
+    classes = files and metadata.task == "classification" and len(manifest.outputs) == 1
+    boxes = pictures and metadata.task == "detection" and metadata.detection is not None
+    mask = pictures and metadata.task == "segmentation"
     about = [python_program.printable(manifest.title), *python_program.about(manifest, labels)]
-    if metadata.spectrogram is not None:
-        about.append("The library for C makes none: give the numbers of the input itself.")
     title, *lines = map(_remark, about)
     source = SOURCES[language]
     names = {
         "title": title,
         "about": lines,
-        "usage": " cat.ppm" if pictures else "",
+        "usage": " cat.ppm" if pictures else " word.wav" if sounds else "",
         "pictures": pictures,
+        "sounds": sounds,
         "classes": classes,
+        "boxes": boxes,
+        "mask": mask,
         "model": _text(manifest.model),
         "batch": manifest.batch,
-        "inputs": [] if pictures else _described(own, "input"),
-        "outputs": [] if classes else _described(manifest.outputs, "output"),
+        "inputs": [] if files else _described(own, "input"),
+        "outputs": [] if classes or boxes or mask else _described(manifest.outputs, "output"),
         "state": _remark(python_program.printable(" and ".join(fed))),
         "steps": STEPS if fed else 1,
         "source": source,

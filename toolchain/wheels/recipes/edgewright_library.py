@@ -25,7 +25,7 @@ PACKAGE = "edgewright_library"
 RECIPE = replace(
     tflite_runtime.RECIPE,
     name="edgewright-library",
-    version="2.0.0",
+    version="3.0.0",
     summary="Networks of an edgewright release for programs in C and C++",
     sources=(*tflite_runtime.RECIPE.sources, JSON, tvm_tree.FFI),
     parts=MappingProxyType({**tflite_runtime.PARTS, JSON: ("LICENSE.MIT", "single_include")}),

@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* Of what a program relies on below. A library of another number refuses to load anything. */
-#define EDGEWRIGHT_ABI 2
+#define EDGEWRIGHT_ABI 3
 
 #if defined(__GNUC__)
 #define EDGEWRIGHT_API __attribute__((visibility("default")))
@@ -88,6 +88,7 @@ typedef struct edgewright_description {
   size_t output_count;
   const char *const *labels; /* of the classes, in the order of the outputs */
   size_t label_count;
+  const char *opt_level; /* such as O3; empty for a runtime without such levels */
 } edgewright_description;
 
 /* What to load. All 0 or NULL takes what is usual. */
@@ -97,6 +98,7 @@ typedef struct edgewright_options {
   const char *variant; /* as the network was trained, where that is there */
   size_t batch;        /* the smallest that is deployed */
   size_t threads;      /* what the model's metadata says, else 1; under tvm the first network's */
+  const char *opt_level; /* of tvm, such as O2; the highest that is there */
 } edgewright_options;
 
 typedef struct edgewright_class {
@@ -104,6 +106,17 @@ typedef struct edgewright_class {
   size_t number;
   double score;
 } edgewright_class;
+
+/* An object in a picture; edges in pixels of the picture. */
+typedef struct edgewright_box {
+  const char *label; /* `class N` where the release has no names; valid until the next call */
+  size_t number;
+  double score; /* of 1 */
+  double left;
+  double top;
+  double right;
+  double bottom;
+} edgewright_box;
 
 /* EDGEWRIGHT_ABI of the library. */
 EDGEWRIGHT_API int edgewright_abi(void);
@@ -154,6 +167,13 @@ EDGEWRIGHT_API edgewright_status edgewright_set_picture(edgewright_network *netw
                                                         const uint8_t *pixels, size_t height,
                                                         size_t width, size_t channels);
 
+/* Gives the only input the spectrogram of a sound, as the release describes it.
+ *
+ * samples: of one channel, between -1 and 1, 16,000 a second; silence follows a short one.
+ */
+EDGEWRIGHT_API edgewright_status edgewright_set_sound(edgewright_network *network,
+                                                      const float *samples, size_t count);
+
 /* One inference. What it gives for the state is given to the next. */
 EDGEWRIGHT_API edgewright_status edgewright_run(edgewright_network *network);
 
@@ -174,6 +194,23 @@ EDGEWRIGHT_API edgewright_status edgewright_get(const edgewright_network *networ
  */
 EDGEWRIGHT_API edgewright_status edgewright_classify(edgewright_network *network,
                                                      edgewright_class *classes, size_t *count);
+
+/* The objects in the picture of the last run, the surest first, of a detector.
+ *
+ * score: what they must have at least; 0.25 is usual.
+ * boxes: takes up to `count` of them.
+ * count: set to how many there are, where there are fewer.
+ */
+EDGEWRIGHT_API edgewright_status edgewright_detect(edgewright_network *network, double score,
+                                                   edgewright_box *boxes, size_t *count);
+
+/* The class of each pixel of the picture of the last run, of a segmenter.
+ *
+ * classes: (height, width) of the picture; 255 where the network saw nothing of it.
+ * count: of bytes that `classes` holds; height times width.
+ */
+EDGEWRIGHT_API edgewright_status edgewright_segment(const edgewright_network *network,
+                                                    uint8_t *classes, size_t count);
 
 /* Begins a sequence anew: every input with state is zeros again. */
 EDGEWRIGHT_API void edgewright_reset(edgewright_network *network);

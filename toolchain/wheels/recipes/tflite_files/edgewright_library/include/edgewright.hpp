@@ -61,12 +61,24 @@ struct Options {
   std::string variant;
   std::size_t batch = 0;
   std::size_t threads = 0;
+  std::string opt_level;
 };
 
 struct Class {
   std::string label;
   std::size_t number;
   double score;
+};
+
+// An object in a picture; edges in pixels of the picture.
+struct Box {
+  std::string label;
+  std::size_t number;
+  double score;
+  double left;
+  double top;
+  double right;
+  double bottom;
 };
 
 // A network, which ends with this object. It can be moved, and serves one thread at a time.
@@ -81,6 +93,7 @@ class Network {
     if (!options.variant.empty()) wanted.variant = options.variant.c_str();
     wanted.batch = options.batch;
     wanted.threads = options.threads;
+    if (!options.opt_level.empty()) wanted.opt_level = options.opt_level.c_str();
     edgewright_network* network = nullptr;
     check(edgewright_load(name.c_str(), &wanted, &network));
     network_.reset(network);
@@ -123,6 +136,12 @@ class Network {
   void set_picture(const uint8_t* pixels, std::size_t height, std::size_t width,
                    std::size_t channels) {
     check(edgewright_set_picture(get(), pixels, height, width, channels));
+    pixels_ = height * width;
+  }
+
+  // Samples of one channel, between -1 and 1, 16,000 a second.
+  void set_sound(const std::vector<float>& samples) {
+    check(edgewright_set_sound(get(), samples.data(), samples.size()));
   }
 
   void run() { check(edgewright_run(get())); }
@@ -148,6 +167,27 @@ class Network {
     for (std::size_t i = 0; i < count; ++i) {
       classes.push_back(Class{found[i].label, found[i].number, found[i].score});
     }
+    return classes;
+  }
+
+  // At most `most` objects in the picture of the last run, the surest first.
+  std::vector<Box> detect(double score = 0.25, std::size_t most = 300) {
+    std::vector<edgewright_box> found(most);
+    std::size_t count = most;
+    check(edgewright_detect(get(), score, found.data(), &count));
+    std::vector<Box> boxes;
+    for (std::size_t i = 0; i < count; ++i) {
+      const edgewright_box& box = found[i];
+      boxes.push_back(Box{box.label, box.number, box.score, box.left, box.top, box.right,
+                          box.bottom});
+    }
+    return boxes;
+  }
+
+  // The class of each pixel of the picture of the last run; 255 where the network saw none.
+  std::vector<uint8_t> segment() const {
+    std::vector<uint8_t> classes(pixels_ > 0 ? pixels_ : 1);
+    check(edgewright_segment(get(), classes.data(), pixels_));
     return classes;
   }
 
@@ -177,6 +217,7 @@ class Network {
   }
 
   std::unique_ptr<edgewright_network, Deleter> network_;
+  std::size_t pixels_ = 0;  // of the picture that was given last
 };
 
 }  // namespace edgewright

@@ -1,6 +1,7 @@
 // The functions of edgewright.h: each turns what goes wrong into a status and one line.
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <limits>
 #include <memory>
@@ -93,7 +94,7 @@ edgewright_status edgewright_load_for_abi(int abi, const char* name,
     }
     edgewright::Model model = edgewright::find_model(
         {text_of(wanted.release), name, text_of(wanted.runtime), text_of(wanted.variant),
-         wanted.batch});
+         text_of(wanted.opt_level), wanted.batch});
     // not by make_unique, which can't make an aggregate in C++17
     *network = new edgewright_network{{std::move(model), wanted.threads}};
   });
@@ -124,6 +125,21 @@ edgewright_status edgewright_set_picture(edgewright_network* network, const uint
   });
 }
 
+edgewright_status edgewright_set_sound(edgewright_network* network, const float* samples,
+                                       size_t count) {
+  return guarded([&] {
+    auto& net = used(network).network;
+    const bool finite = samples != nullptr && std::all_of(samples, samples + count, [](float one) {
+      return std::isfinite(one);
+    });
+    if (!finite) {
+      edgewright::fail(EDGEWRIGHT_INPUT_ERROR, "no sound was given",
+                       "give samples between -1 and 1, 16,000 a second");
+    }
+    net.set_sound({samples, samples + count});
+  });
+}
+
 edgewright_status edgewright_run(edgewright_network* network) {
   return guarded([&] { used(network).network.run(); });
 }
@@ -142,6 +158,22 @@ edgewright_status edgewright_classify(edgewright_network* network, edgewright_cl
     }
     *count = net.classify(classes, *count);
   });
+}
+
+edgewright_status edgewright_detect(edgewright_network* network, double score,
+                                    edgewright_box* boxes, size_t* count) {
+  return guarded([&] {
+    auto& net = used(network).network;
+    if (boxes == nullptr || count == nullptr) {
+      edgewright::fail(EDGEWRIGHT_INPUT_ERROR, "no place for the boxes");
+    }
+    *count = net.detect(score, boxes, *count);
+  });
+}
+
+edgewright_status edgewright_segment(const edgewright_network* network, uint8_t* classes,
+                                     size_t count) {
+  return guarded([&] { used(network).network.segment(classes, count); });
 }
 
 void edgewright_reset(edgewright_network* network) {

@@ -7,8 +7,11 @@
 #include <numeric>
 #include <utility>
 
+#include "boxes.h"
+#include "class_map.h"
 #include "failure.h"
 #include "numbers.h"
+#include "sounds.h"
 
 namespace edgewright {
 
@@ -65,6 +68,7 @@ void Network::describe() {
   description_.name = model_.name.c_str();
   description_.runtime = model_.runtime.c_str();
   description_.variant = model_.variant.c_str();
+  description_.opt_level = model_.opt_level.c_str();
   description_.task = model_.task.c_str();
   description_.release = model_.release.c_str();
   description_.batch = model_.batch;
@@ -104,6 +108,7 @@ void Network::set(const char* input, edgewright_type type, const void* values, s
          described(tensor) + ", which are " + std::to_string(tensor.count));
   }
   to.ready = false;
+  given_.reset();
   if (is_real(type) && tensor.quantization) {
     if (!quantize(values, type, to.bytes.data(), tensor.type, *tensor.quantization, count)) {
       fail(EDGEWRIGHT_INPUT_ERROR, "a number is NaN", described(tensor));
@@ -126,26 +131,50 @@ void Network::set_picture(const Picture& picture) {
          model_.name + " is deployed at batch " + std::to_string(model_.batch),
          "give its whole input by edgewright_set");
   }
+  const auto size = fitting(tensor.shape);
   const std::vector<int64_t> shape{1, static_cast<int64_t>(picture.height),
                                    static_cast<int64_t>(picture.width),
                                    static_cast<int64_t>(picture.channels)};
   if (tensor.type == EDGEWRIGHT_UINT8 && tensor.shape == shape) {
     set(nullptr, EDGEWRIGHT_UINT8, picture.pixels.data(), picture.pixels.size());
+    given_ = Shown{picture.width, picture.height, size, {picture.width, picture.height, 0, 0}};
     return;
   }
-  const auto size = fitting(tensor.shape);
   if (!model_.preprocessing || !size) {
     fail(EDGEWRIGHT_MEANING_ERROR,
          "nothing says how a picture becomes the input of " + model_.name,
          "write [preprocessing] into the model's TOML file, convert and deploy again");
   }
   const std::vector<float> numbers = prepared(picture, *model_.preprocessing, *size);
+  take(to, numbers);
+  const Frame place = frame(picture.width, picture.height, *model_.preprocessing, *size);
+  given_ = Shown{picture.width, picture.height, size, place};
+}
+
+void Network::set_sound(const std::vector<float>& samples) {
+  Values& to = inputs_.at(named(nullptr, own_, inputs_, "input"));
+  const Tensor& tensor = *to.tensor;
+  const auto& how = model_.spectrogram;
+  if (!how || model_.batch != 1 || tensor.count % how->coefficients.value_or(how->bands) != 0) {
+    fail(EDGEWRIGHT_MEANING_ERROR,
+         "nothing says how a sound becomes the input of " + model_.name + " at batch " +
+             std::to_string(model_.batch),
+         "give its whole input by edgewright_set, or write [spectrogram] into the model's TOML "
+         "file, convert and deploy again");
+  }
+  given_.reset();
+  take(to, prepared(samples, *how, tensor.count));
+}
+
+// Gives an input real numbers, rounded where it is.
+void Network::take(Values& to, const std::vector<float>& real) const {
+  const Tensor& tensor = *to.tensor;
   to.ready = false;
   if (tensor.quantization) {
-    quantize(numbers.data(), EDGEWRIGHT_FLOAT32, to.bytes.data(), tensor.type,
-             *tensor.quantization, numbers.size());
+    quantize(real.data(), EDGEWRIGHT_FLOAT32, to.bytes.data(), tensor.type, *tensor.quantization,
+             real.size());
   } else {
-    convert(numbers.data(), EDGEWRIGHT_FLOAT32, to.bytes.data(), tensor.type, numbers.size());
+    convert(real.data(), EDGEWRIGHT_FLOAT32, to.bytes.data(), tensor.type, real.size());
   }
   to.ready = true;
 }
@@ -158,6 +187,7 @@ void Network::run() {
     }
   }
   ran_ = false;
+  shown_ = std::exchange(given_, std::nullopt);
   for (const auto& [name, values] : inputs_) {
     engine_->set_input(values.index, *values.tensor, values.bytes);
   }
@@ -226,11 +256,90 @@ size_t Network::classify(edgewright_class* classes, size_t most) {
   numbered_.assign(count, "");
   for (size_t i = 0; i < count; ++i) {
     const size_t number = order[i];
-    if (number >= labels_.size()) numbered_[i] = "class " + std::to_string(number);
-    const char* label = number < labels_.size() ? labels_[number] : numbered_[i].c_str();
-    classes[i] = edgewright_class{label, number, scores[number]};
+    classes[i] = edgewright_class{label(number, numbered_[i]), number, scores[number]};
   }
   return count;
+}
+
+size_t Network::detect(double score, edgewright_box* boxes, size_t most) {
+  const size_t classes = labels_.empty() ? model_.classes.value_or(0) : labels_.size();
+  if (!model_.detection || classes == 0) {
+    fail(EDGEWRIGHT_MEANING_ERROR, "nothing says how outputs of " + model_.name + " become boxes",
+         "write [detection] into the model's TOML file, convert and deploy again");
+  }
+  const Shown& picture = shown();
+  std::vector<Box> found = decoded(real_outputs(), *model_.detection, classes,
+                                   picture.size->width, picture.size->height);
+  found.erase(std::find_if(found.begin(), found.end(),
+                           [&](const Box& box) { return !(box.score >= score); }),
+              found.end());
+  const size_t count = std::min(most, found.size());
+  const auto left = static_cast<double>(picture.place.left);
+  const auto top = static_cast<double>(picture.place.top);
+  const double wide = static_cast<double>(picture.place.width) / static_cast<double>(picture.width);
+  const double tall =
+      static_cast<double>(picture.place.height) / static_cast<double>(picture.height);
+  numbered_.assign(count, "");
+  for (size_t i = 0; i < count; ++i) {
+    const auto& [corners, sure, number] = found[i];
+    boxes[i] = edgewright_box{label(number, numbered_[i]), number, sure,
+                              (corners[0] - left) / wide, (corners[1] - top) / tall,
+                              (corners[2] - left) / wide, (corners[3] - top) / tall};
+  }
+  return count;
+}
+
+void Network::segment(uint8_t* classes, size_t count) const {
+  const Shown& picture = shown();
+  if (classes == nullptr || count != picture.width * picture.height) {
+    fail(EDGEWRIGHT_INPUT_ERROR, "there is room for " + std::to_string(count) + " pixels",
+         "the picture has " + std::to_string(picture.width * picture.height));
+  }
+  const std::vector<uint8_t> found = class_map(real_outputs(), model_.classes, *picture.size,
+                                               picture.place, picture.width, picture.height);
+  std::copy(found.begin(), found.end(), classes);
+}
+
+// The name of a class; where the release has none, one that is made up.
+const char* Network::label(size_t number, std::string& made) const {
+  if (number < labels_.size()) return labels_[number];
+  made = "class " + std::to_string(number);
+  return made.c_str();
+}
+
+// The picture of the last run.
+const Network::Shown& Network::shown() const {
+  if (!ran_) fail(EDGEWRIGHT_INPUT_ERROR, model_.name + " has not run", "call edgewright_run");
+  if (!shown_ || !shown_->size) {
+    fail(EDGEWRIGHT_INPUT_ERROR, model_.name + " was given no picture",
+         "give it by edgewright_set_picture, which knows where it lies in the input");
+  }
+  return *shown_;
+}
+
+// Outputs of the first sample with the real numbers that whole ones stand for.
+std::vector<Output> Network::real_outputs() const {
+  std::vector<Output> found;
+  for (const std::string& name : model_.order_out) {
+    const Values& from = outputs_.at(name);
+    const Tensor& tensor = *from.tensor;
+    if (tensor.shape.empty() || tensor.shape[0] < 1) {
+      fail(EDGEWRIGHT_MEANING_ERROR, described(tensor) + ", which has no batch",
+           "take it by edgewright_get");
+    }
+    const size_t count = tensor.count / static_cast<size_t>(tensor.shape[0]);
+    Output output{name, {tensor.shape.begin() + 1, tensor.shape.end()},
+                  !is_real(tensor.type) && !tensor.quantization, std::vector<double>(count)};
+    if (tensor.quantization) {
+      std::vector<float> real(count);
+      to_real(from.bytes.data(), tensor.type, tensor.quantization, real.data(), count);
+      output.numbers.assign(real.begin(), real.end());
+    } else {
+      convert(from.bytes.data(), tensor.type, output.numbers.data(), EDGEWRIGHT_FLOAT64, count);
+    }
+    found.push_back(std::move(output));
+  }
+  return found;
 }
 
 void Network::reset() {

@@ -20,14 +20,6 @@ struct Shape {
   size_t inner;
 };
 
-// Where a picture lies in the input, all in pixels; left and top are below 0 where it is cut.
-struct Frame {
-  size_t width;  // of the resized picture
-  size_t height;
-  int64_t left;
-  int64_t top;
-};
-
 // As numpy.rint: half to even, in the rounding mode that programs begin with.
 size_t rounded(double value, size_t lowest) {
   const double whole = std::nearbyint(value);
@@ -43,39 +35,6 @@ int64_t middle(size_t inside, size_t length) {
 
 std::string by(size_t width, size_t height) {
   return std::to_string(width) + " x " + std::to_string(height);
-}
-
-Frame frame(const Picture& picture, const Preprocessing& how, const Fitting& to) {
-  const auto wide = static_cast<double>(picture.width);
-  const auto tall = static_cast<double>(picture.height);
-  const auto width = static_cast<double>(to.width);
-  const auto height = static_cast<double>(to.height);
-  Frame found{to.width, to.height, 0, 0};
-  if (how.resize == "none") {
-    if (picture.width != to.width || picture.height != to.height) {
-      fail(EDGEWRIGHT_INPUT_ERROR,
-           "the picture is " + by(picture.width, picture.height) +
-               " pixels, and this network takes " + by(to.width, to.height),
-           "give one of that size: its preprocessing resizes nothing");
-    }
-  } else if (how.fit == "letterbox") {
-    const double scale = std::min(height / tall, width / wide);
-    found.width = rounded(wide * scale, 1);
-    found.height = rounded(tall * scale, 1);
-  } else if (how.fit != "stretch") {
-    const double scale = std::max(height / tall, width / wide) / how.crop;
-    found.width = rounded(wide * scale, to.width);
-    found.height = rounded(tall * scale, to.height);
-  }
-  if (found.width > kMostPixels / found.height) {
-    fail(EDGEWRIGHT_INPUT_ERROR,
-         "a picture of " + by(picture.width, picture.height) + " pixels would be resized to " +
-             by(found.width, found.height),
-         "give one that is less long");
-  }
-  found.left = middle(to.width, found.width);
-  found.top = middle(to.height, found.height);
-  return found;
 }
 
 // The weights of a place between two pixels; of the four the last makes the sum 1.
@@ -209,6 +168,40 @@ double of_channel(const std::vector<double>& numbers, size_t channel) {
 
 }  // namespace
 
+Frame frame(size_t picture_width, size_t picture_height, const Preprocessing& how,
+            const Fitting& to) {
+  const auto wide = static_cast<double>(picture_width);
+  const auto tall = static_cast<double>(picture_height);
+  const auto width = static_cast<double>(to.width);
+  const auto height = static_cast<double>(to.height);
+  Frame found{to.width, to.height, 0, 0};
+  if (how.resize == "none") {
+    if (picture_width != to.width || picture_height != to.height) {
+      fail(EDGEWRIGHT_INPUT_ERROR,
+           "the picture is " + by(picture_width, picture_height) +
+               " pixels, and this network takes " + by(to.width, to.height),
+           "give one of that size: its preprocessing resizes nothing");
+    }
+  } else if (how.fit == "letterbox") {
+    const double scale = std::min(height / tall, width / wide);
+    found.width = rounded(wide * scale, 1);
+    found.height = rounded(tall * scale, 1);
+  } else if (how.fit != "stretch") {
+    const double scale = std::max(height / tall, width / wide) / how.crop;
+    found.width = rounded(wide * scale, to.width);
+    found.height = rounded(tall * scale, to.height);
+  }
+  if (found.width > kMostPixels / found.height) {
+    fail(EDGEWRIGHT_INPUT_ERROR,
+         "a picture of " + by(picture_width, picture_height) + " pixels would be resized to " +
+             by(found.width, found.height),
+         "give one that is less long");
+  }
+  found.left = middle(to.width, found.width);
+  found.top = middle(to.height, found.height);
+  return found;
+}
+
 std::optional<Fitting> fitting(const std::vector<int64_t>& shape) {
   const auto is_channels = [](int64_t length) { return length == 1 || length == 3; };
   if (shape.size() != 4 || std::find(shape.begin(), shape.end(), 0) != shape.end()) {
@@ -235,7 +228,7 @@ std::vector<float> prepared(const Picture& picture, const Preprocessing& how,
     }
   }
   const Picture pixels = with_channels(picture, size.channels);
-  const Frame place = frame(pixels, how, size);
+  const Frame place = frame(pixels.width, pixels.height, how, size);
   const Picture small = resized(pixels, place.width, place.height, how.resize);
   std::vector<float> input(size.height * size.width * size.channels);
   for (size_t y = 0; y < size.height; ++y) {

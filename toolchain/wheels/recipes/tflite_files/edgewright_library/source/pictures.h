@@ -29,6 +29,21 @@ struct Fitting {
   bool channels_first;
 };
 
+// Where a picture lies in the input, all in pixels; left and top are below 0 where it is cut.
+struct Frame {
+  size_t width;  // of the resized picture
+  size_t height;
+  int64_t left;
+  int64_t top;
+};
+
+// The frame of a picture of that size.
+//
+// Throws Failure: INPUT_ERROR where it has another size than the network takes and nothing resizes
+// it.
+Frame frame(size_t picture_width, size_t picture_height, const Preprocessing& how,
+            const Fitting& to);
+
 // Nothing for an input that is no image. `shape` has the batch first.
 std::optional<Fitting> fitting(const std::vector<int64_t>& shape);
 

@@ -6,140 +6,30 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <limits>
 #include <memory>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
 #include "failure.h"
 #include "numbers.h"
+#include "reader.h"
 
 namespace edgewright {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr size_t kLargestFile = 64u << 20;  // bytes of a manifest or a list of labels
-constexpr size_t kLongestText = 4096;
 // Of a tensor: of any type their bytes can be counted.
 constexpr size_t kMostNumbers = size_t{1} << (sizeof(size_t) > 4 ? 31 : 27);
 constexpr size_t kHighestRank = 32;
 constexpr int64_t kMostThreads = 1024;
+constexpr int64_t kHighestLevel = 9;
+constexpr int64_t kLongestFrame = 1 << 16;  // samples
 // As toolchain.models.preprocessing has what model.json leaves out.
 constexpr double kCrop = 0.875;
 constexpr int64_t kPad = 114;
-
-[[noreturn]] void unreadable(const std::string& path, const std::string& why) {
-  fail(EDGEWRIGHT_RELEASE_ERROR, path + " can't be used: " + why, "deploy again");
-}
-
-std::string content(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary | std::ios::ate);
-  const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : -1;
-  // a folder opens, and has the largest size there is
-  struct stat about;
-  if (size < 0 || stat(path.c_str(), &about) != 0 || !S_ISREG(about.st_mode)) {
-    unreadable(path, "it can't be read");
-  }
-  if (static_cast<size_t>(size) > kLargestFile) unreadable(path, "it is too large");
-  std::string text(static_cast<size_t>(size), '\0');
-  stream.seekg(0);
-  if (!stream.read(text.data(), size)) unreadable(path, "it can't be read");
-  return text;
-}
-
-// A JSON file whose values are taken by key; what has another kind is told with the file's name.
-class Reader {
- public:
-  explicit Reader(std::string path) : path_(std::move(path)) {
-    root_ = Json::parse(content(path_), nullptr, false);
-    if (!root_.is_object()) unreadable(path_, "it is no JSON object");
-  }
-
-  const Json& root() const { return root_; }
-
-  // The value of a key; null where there is none.
-  const Json& at(const Json& object, const char* key) const {
-    static const Json nothing;
-    if (!object.is_object()) wrong(key);
-    const auto found = object.find(key);
-    return found == object.end() ? nothing : *found;
-  }
-
-  const Json& list(const Json& object, const char* key) const {
-    const Json& value = at(object, key);
-    if (!value.is_array()) wrong(key);
-    return value;
-  }
-
-  std::string text(const Json& value, const char* key) const {
-    if (!value.is_string()) wrong(key);
-    const auto& found = value.get_ref<const std::string&>();
-    if (found.size() > kLongestText || found.find('\0') != std::string::npos) wrong(key);
-    return found;
-  }
-
-  std::string text_at(const Json& object, const char* key) const {
-    return text(at(object, key), key);
-  }
-
-  std::string text_or(const Json& object, const char* key, const std::string& usual) const {
-    const Json& value = at(object, key);
-    return value.is_null() ? usual : text(value, key);
-  }
-
-  int64_t whole(const Json& value, const char* key, int64_t lowest, int64_t highest) const {
-    // one above int64's is unsigned there
-    if (!value.is_number_integer() ||
-        (value.is_number_unsigned() &&
-         value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))) {
-      wrong(key);
-    }
-    const auto found = value.get<int64_t>();
-    if (found < lowest || found > highest) wrong(key);
-    return found;
-  }
-
-  double real(const Json& value, const char* key) const {
-    if (!value.is_number() || !std::isfinite(value.get<double>())) wrong(key);
-    return value.get<double>();
-  }
-
-  std::vector<double> reals(const Json& object, const char* key) const {
-    std::vector<double> found;
-    for (const Json& value : list(object, key)) found.push_back(real(value, key));
-    return found;
-  }
-
-  std::vector<std::string> texts(const Json& object, const char* key) const {
-    std::vector<std::string> found;
-    for (const Json& value : list(object, key)) found.push_back(text(value, key));
-    return found;
-  }
-
-  // The path of a file below `folder`, which leads nowhere else.
-  std::string below(const std::string& folder, const Json& object, const char* key) const {
-    const std::string relative = text_at(object, key);
-    size_t begin = 0;
-    while (begin <= relative.size()) {
-      const size_t end = std::min(relative.find('/', begin), relative.size());
-      const std::string part = relative.substr(begin, end - begin);
-      if (part.empty() || part == "." || part == "..") wrong(key);
-      begin = end + 1;
-    }
-    return folder + "/" + relative;
-  }
-
-  [[noreturn]] void wrong(const std::string& key) const {
-    unreadable(path_, "what it says of " + key + " is no such thing");
-  }
-
- private:
-  std::string path_;
-  Json root_;
-};
+// As toolchain.models.detection has it.
+constexpr double kScore = 0.001;
+constexpr double kOverlap = 0.7;
+constexpr int64_t kMostBoxes = 300;
 
 std::string joined(const std::set<std::string>& names) {
   std::string text;
@@ -233,6 +123,41 @@ Preprocessing preprocessing(const Reader& reader, const Json& said) {
   return how;
 }
 
+// Whether a switch is on; off where nothing is said.
+bool is_on(const Reader& reader, const Json& object, const char* key) {
+  const Json& value = reader.at(object, key);
+  if (!value.is_null() && !value.is_boolean()) reader.wrong(key);
+  return value.is_boolean() && value.get<bool>();
+}
+
+Detection detection(const Reader& reader, const Json& said) {
+  Detection how;
+  how.head = reader.text_at(said, "head");
+  if (how.head != "yolo" && how.head != "ssd") reader.wrong("head");
+  how.background = is_on(reader, said, "background");
+  how.objectness = is_on(reader, said, "objectness");
+  const Json& score = reader.at(said, "score");
+  how.score = score.is_null() ? kScore : reader.real(score, "score");
+  const Json& overlap = reader.at(said, "overlap");
+  how.overlap = overlap.is_null() ? kOverlap : reader.real(overlap, "overlap");
+  const Json& most = reader.at(said, "most");
+  how.most = static_cast<size_t>(
+      most.is_null() ? kMostBoxes : reader.whole(most, "most", 1, kMostNumbers));
+  return how;
+}
+
+Spectrogram spectrogram(const Reader& reader, const Json& said) {
+  const auto size = [&](const char* key) {
+    return static_cast<size_t>(reader.whole(reader.at(said, key), key, 1, kLongestFrame));
+  };
+  Spectrogram how{size("window"), size("hop"), size("bands"), {}, 0, 0};
+  if (!reader.at(said, "coefficients").is_null()) how.coefficients = size("coefficients");
+  how.lowest = reader.real(reader.at(said, "lowest"), "lowest");
+  how.highest = reader.real(reader.at(said, "highest"), "highest");
+  if (!(how.lowest >= 0 && how.lowest < how.highest)) reader.wrong("highest");
+  return how;
+}
+
 // The lines of a text, ended as Python's str.splitlines has it.
 std::vector<std::string> lines(const std::string& text) {
   static const std::string ends[] = {"\r\n", "\n",   "\r",       "\v",          "\f",
@@ -288,6 +213,14 @@ void read_card(const std::string& card, const std::string& folder, Model& model)
   model.task = reader.text_or(metadata, "task", "");
   const Json& pictures = reader.at(metadata, "preprocessing");
   if (!pictures.is_null()) model.preprocessing = preprocessing(reader, pictures);
+  const Json& sounds = reader.at(metadata, "spectrogram");
+  if (!sounds.is_null()) model.spectrogram = spectrogram(reader, sounds);
+  const Json& boxes = reader.at(metadata, "detection");
+  if (!boxes.is_null()) model.detection = detection(reader, boxes);
+  const Json& classes = reader.at(metadata, "classes");
+  if (!classes.is_null()) {
+    model.classes = static_cast<size_t>(reader.whole(classes, "classes", 1, kMostNumbers));
+  }
   const Json& threads = reader.at(metadata, "threads");
   if (!threads.is_null()) {
     model.threads = static_cast<size_t>(reader.whole(threads, "threads", 1, kMostThreads));
@@ -317,6 +250,24 @@ const Json& entry_of(const Reader& reader, const Wanted& wanted) {
   fail(EDGEWRIGHT_NOT_DEPLOYED,
        wanted.name + " is not in this release at batch " + std::to_string(wanted.batch),
        "it is at batch " + joined(held));
+}
+
+// Refuses a file that is shorter than the release says: where it was cut, reading its pages would
+// end the program.
+void check_whole(const Reader& reader, const std::string& relative, const std::string& path) {
+  const Json& files = reader.at(reader.root(), "files");
+  struct stat about;
+  if (stat(path.c_str(), &about) != 0 || !S_ISREG(about.st_mode)) {
+    unreadable(path, "it can't be read");
+  }
+  if (!files.is_array()) return;
+  for (const Json& said : files) {
+    if (reader.text_at(said, "path") != relative) continue;
+    constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+    if (about.st_size < reader.whole(reader.at(said, "size"), "size", 0, kMost)) {
+      unreadable(path, "it was cut");
+    }
+  }
 }
 
 // Whether names are those of tensors, each once.
@@ -354,22 +305,32 @@ Model find_model(const Wanted& wanted) {
   for (const Json& form : reader.list(entry, "executables")) {
     const std::string runtime = reader.text_at(form, "runtime");
     const std::string variant = reader.text_at(form, "variant");
-    there.insert(runtime + " " + variant);
+    const Json& said = reader.at(form, "opt_level");
+    const std::string level =
+        said.is_null() ? ""
+                       : "O" + std::to_string(reader.whole(said, "opt_level", 0, kHighestLevel));
+    there.insert(runtime + " " + variant + (level.empty() ? "" : " " + level));
     if (runtime != kTflite && runtime != kTvm) continue;
     if (!wanted.runtime.empty() && runtime != wanted.runtime) continue;
     if (!wanted.variant.empty() && variant != wanted.variant) continue;
+    if (!wanted.opt_level.empty() && level != wanted.opt_level) continue;
     model.runtime = runtime;
     model.variant = variant;
+    model.opt_level = level;
     model.file = reader.below(folder, form, "file");
     model.inputs = reader.texts(form, "inputs");
     model.outputs = reader.texts(form, "outputs");
+    check_whole(reader, reader.text_at(form, "file"), model.file);
     if (!same_names(model.inputs, model.tensors_in)) reader.wrong("inputs");
     if (!same_names(model.outputs, model.tensors_out)) reader.wrong("outputs");
     return model;
   }
-  const std::string runtime = wanted.runtime.empty() ? "tflite or tvm" : wanted.runtime;
-  const std::string as = runtime + (wanted.variant.empty() ? "" : " " + wanted.variant);
-  const bool runs = wanted.runtime.empty() || runtime == kTflite || runtime == kTvm;
+  std::string as = wanted.runtime.empty() ? "tflite or tvm" : wanted.runtime;
+  for (const std::string& asked : {wanted.variant, wanted.opt_level}) {
+    if (!asked.empty()) as += " " + asked;
+  }
+  const bool runs =
+      wanted.runtime.empty() || wanted.runtime == kTflite || wanted.runtime == kTvm;
   fail(EDGEWRIGHT_NOT_DEPLOYED,
        wanted.name + (runs ? " is not in this release as " + as
                            : " can't be run as " + as + " by this library, which has tflite and tvm"),

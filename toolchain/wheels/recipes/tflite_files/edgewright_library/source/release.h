@@ -45,6 +45,26 @@ struct Preprocessing {
   uint8_t pad;
 };
 
+// How a sound becomes an input: toolchain.models.preprocessing has it in words.
+struct Spectrogram {
+  size_t window;  // samples of a frame
+  size_t hop;
+  size_t bands;
+  std::optional<size_t> coefficients;
+  double lowest;  // Hz
+  double highest;
+};
+
+// How a detector's outputs become boxes: toolchain.models.detection has it in words.
+struct Detection {
+  std::string head;
+  bool background;
+  bool objectness;
+  double score;
+  double overlap;
+  size_t most;
+};
+
 struct Model {
   std::string folder;   // of the release
   std::string release;  // its id
@@ -52,6 +72,7 @@ struct Model {
   size_t batch;
   std::string runtime;
   std::string variant;
+  std::string opt_level;            // such as O3; empty for a runtime without such levels
   std::string file;                 // its path
   std::vector<std::string> inputs;  // names, in the order that the file has them
   std::vector<std::string> outputs;
@@ -63,6 +84,9 @@ struct Model {
   std::vector<std::string> labels;
   std::string task;
   std::optional<Preprocessing> preprocessing;
+  std::optional<Spectrogram> spectrogram;
+  std::optional<Detection> detection;
+  std::optional<size_t> classes;  // of a detector or segmenter, where that is said
   size_t threads;
 };
 
@@ -72,6 +96,7 @@ struct Wanted {
   std::string name;
   std::string runtime;
   std::string variant;
+  std::string opt_level;
   size_t batch;
 };
 
