@@ -12,9 +12,10 @@ from deploy.measure.exclusive_use import exclusive
 from deploy.release import deployment, preflight
 from deploy.release.plan import Outcome
 from deploy.ssh import connection
+from tests.support.faults.link import Harm
 from tests.support.small_board import SmallBoard
 from tests.support.without_python import bundle
-from toolchain.core.errors import DeviceRefused, ReleaseError
+from toolchain.core.errors import DeviceRefused, EdgewrightError, ReleaseError
 
 pytestmark = pytest.mark.integration
 LARGE = bytes(range(256)) * 6000  # three pieces of a transfer
@@ -59,6 +60,23 @@ def test_that_it_has_no_python_is_found_out(board: SmallBoard, bundles: list[Pat
     assert [r.running for r in listed] == [True, False]
     with pytest.raises(DeviceRefused, match=r"no python3\.12"):
         deploy(board, bundles[0], "3.12")
+
+
+def test_what_a_cut_link_has_brought_there_is_not_sent_again(
+    board: SmallBoard, bundles: list[Path], tmp_path: Path
+) -> None:
+    deploy(board, bundles[0], "none")
+    long = bytes(range(256)) * 24000
+    last = bundle(tmp_path / "last", {"long": long, "share/n": b"9"})
+    with board.proxied() as (proxy, far):
+        proxy.harm = Harm(kind="cut", after=len(long) // 2)
+        with pytest.raises(EdgewrightError), connection.connect(far) as conn:
+            deployment.deploy(conn, last)
+        assert proxy.struck > 0
+    assert running(board) == "0"
+    assert 0 < (deploy(board, last, "none").sent or 0) < 0.75 * len(long)
+    assert running(board) == "9"
+    assert (board.releases / "current/library/long").read_bytes() == long
 
 
 def test_what_needs_a_python_there_says_so(board: SmallBoard) -> None:
