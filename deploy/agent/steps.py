@@ -260,7 +260,8 @@ class Steps(State):
             older = [str(e["folder"]) for e in self.releases() if e["folder"] != running]
             back = older[-1] if older else None
         if running is None or back is None:
-            raise Failure("refused", "there is no earlier release to go back to")
+            how = "invoke deploy sends another one; then there is"
+            raise Failure("refused", "there is no earlier release to go back to", resolution=how)
         damaged = ""
         if not self.whole(back):
             damaged, back = back, self.lay_out_again(back, seconds)

@@ -30,6 +30,7 @@ from toolchain.images.engine import Engine
 from toolchain.targets import Target
 
 USER = "edge"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")  # as an inventory has them, and the engine
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 # the key's own length and kind begin what is encoded, whatever stands behind it
 PUBLIC_KEY = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}={0,2}(?=\s|$)")
@@ -92,9 +93,14 @@ def up(
         progress: called with each step.
 
     Raises:
-        UsageError: the target has no emulator, or none of that system.
+        UsageError: the target has no emulator, or none of that system, or the name can't be one.
         EngineError: the device did not start.
     """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"a device can't be called {name!r}",
+            resolution="take letters, digits and _ . - : --name my-device",
+        )
     if target.emulator is None:
         raise UsageError(f"{target.name} has no emulator")
     spec = specification.spec("device", target, system)

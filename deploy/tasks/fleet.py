@@ -191,6 +191,9 @@ def releases(
             [r.folder, r.at, ", ".join(r.models), "runs" if r.running else "previous" * r.previous]
             for r in installed
         ]
+        if not rows:
+            console.note(f"nothing is deployed on {name} yet: invoke deploy --host {name}")
+            return
         console.show_table(f"releases on {name}", ["release", "installed", "models", ""], rows)
 
     def line(installed: list[Installed]) -> str:

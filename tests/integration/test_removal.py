@@ -48,8 +48,9 @@ def test_a_release_goes_with_its_files_but_never_the_one_that_runs(
         (left,) = deployment.releases(conn)
         assert (left.folder, left.running) == (third.folder, True)
         assert not (sshd.root / "previous").is_symlink()
-        with pytest.raises(ReleaseError, match="no earlier release"):
+        with pytest.raises(ReleaseError, match="no earlier release") as caught:
             deployment.rollback(conn)
+        assert "invoke deploy" in caught.value.resolution
     # what was removed comes again as if it had never been there
     assert deploy(sshd.device, tmp_path / "2").status == "done"
 

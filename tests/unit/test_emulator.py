@@ -11,8 +11,10 @@ import pytest
 from deploy.emulator import devices
 from deploy.emulator.devices import Emulated
 from tests.support.sshd import keygen
+from toolchain import targets
 from toolchain.core import paths
-from toolchain.core.errors import EngineError
+from toolchain.core.errors import EngineError, UsageError
+from toolchain.core.store import Store
 from toolchain.images.container import Container
 
 WARNING = "qemu-riscv64-static: warning: disabling zfa extension because privilege spec\n"
@@ -84,3 +86,13 @@ def test_the_program_that_starts_a_device_makes_one_host_key_alone() -> None:
     """Started again, ssh-keygen would ask whether to write over it, and the device would end."""
     text = (paths.ROOT / "docker/device/start").read_text()
     assert '[ -s "$key.pub" ] ||' in text
+
+
+@pytest.mark.parametrize("name", ["a b", "", "../a", "-a", "a" * 64])
+def test_a_name_that_can_be_none_is_refused_with_one_that_can(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="can't be called") as caught:
+        devices.up(
+            targets.target("rv64gc"), name, tmp_path / "inventory.yml",
+            cpu="", store=Store(tmp_path), progress=print,
+        )  # fmt: skip
+    assert "--name my-device" in caught.value.resolution

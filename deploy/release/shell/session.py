@@ -277,7 +277,10 @@ class ShellSession(ShellAgent):
             older = [r.folder for r in there.releases if r.folder != running]
             back = older[-1] if older else None
         if running is None or back is None:
-            raise ReleaseError(f"{self.name}: there is no earlier release to go back to")
+            raise ReleaseError(
+                f"{self.name}: there is no earlier release to go back to",
+                resolution="invoke deploy sends another one; then there is",
+            )
         damaged = ""
         if not self._whole(there, back):
             damaged, back = back, self._laid_out_again(there, back)
