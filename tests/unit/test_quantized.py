@@ -267,3 +267,28 @@ def test_halves_go_to_the_even_step_before_the_zero_point_is_added(kind: str) ->
     np.testing.assert_array_equal(found, expected(halves, x))
     info = np.iinfo(kind)
     np.testing.assert_array_equal(found, np.clip(np.round(x), info.min - 3, info.max - 3))
+
+
+def test_steps_that_are_read_as_numbers_at_once_are_never_integers() -> None:
+    """A hard swish as it is exported, say: rounded after each of its operators."""
+    between = model(
+        [
+            *rounded("x", "r"),
+            helper.make_node("Add", ["r", "three"], ["a"]),
+            *rounded("a", "b"),
+            helper.make_node("Mul", ["b", "three"], ["c"]),
+            *rounded("c", "y"),
+        ],
+        (1, 300),
+        {**rounding(), "three": np.array(3, np.float32)},
+    )
+    module = lowered(between, NEON)
+    functions = [f for f in module.functions.values() if isinstance(f, tvm.tirx.PrimFunc)]
+    assert functions
+    assert not any("int8" in str(function) for function in functions)
+    x = np.linspace(-9, 9, 300, dtype=np.float32).reshape(1, -1)
+    here = compilation_job.host_target()
+    scheduled, _ = pipeline.schedule(module, here, 3)
+    machine = relax.VirtualMachine(pipeline.build(scheduled, here), tvm.cpu())
+    found = machine["main"](tvm.runtime.tensor(x)).numpy()
+    np.testing.assert_array_equal(found, expected(between, x))
