@@ -124,3 +124,12 @@ def test_a_manifest_carries_it_and_one_of_before_is_still_read(tmp_path: Path) -
     assert made.files()["labels.txt"] == SHA
     plain.save(tmp_path)
     assert ModelManifest.load(tmp_path) == plain
+
+
+def test_a_file_of_labels_that_is_missing_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"labels names gone\.txt, which isn't there") as caught:
+        described(tmp_path, 'labels = "gone.txt"\n')
+    assert "leave labels out of net.toml" in caught.value.resolution
+    with pytest.raises(ModelError, match="can't be read as TOML") as unread:
+        described(tmp_path, "labels = classes.txt\n")
+    assert 'labels = "classes.txt"' in unread.value.resolution

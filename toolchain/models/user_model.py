@@ -124,7 +124,12 @@ def beside(model: Path) -> OwnEntry | None:
     found = {key: path.parent / given for key, given in entry.files().items()}
     for key, file in found.items():
         if not _is_file(file):
-            raise UsageError(f"{path.name}: {key} names {file.name}, which isn't there")
+            raise UsageError(
+                f"{path.name}: {key} names {file.name}, which isn't there",
+                detail=str(file),
+                resolution=f"put it there (docs/how-to/your-model.md says what is in it), or leave "
+                f"{key} out of {path.name}",
+            )
     return entry.model_copy(update=found)
 
 
@@ -133,7 +138,11 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     # beside its own errors: a number of thousands of digits, and lists in lists without end
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path.name} can't be read as TOML", detail=str(error)) from error
+        raise ModelError(
+            f"{path.name} can't be read as TOML",
+            detail=str(error),
+            resolution='a line a key, text in quotes: labels = "classes.txt"',
+        ) from error
 
 
 def _is_file(path: Path) -> bool:
