@@ -14,7 +14,7 @@ from deploy.tasks import run as inference
 from toolchain.commandline import console, free_words, options
 from toolchain.commandline.console import guarded
 from toolchain.commandline.options import DEFAULT_TARGET, Amount
-from toolchain.tasks import example, history, inspection, library, publication
+from toolchain.tasks import browser, example, history, inspection, library, publication
 from toolchain.tasks import machine as make
 from toolchain.tasks import models as model
 from toolchain.tasks import report as reporting
@@ -50,7 +50,7 @@ ns = Collection(
     make.doctor, make.setup, make.clean, make.build_images, make.build_wheels,
     library.build_library, publication.publish, make.lock,
     model.models, inspection.inspect, boards.add_board,
-    model.canvases, model.convert, model.compile, example.example, reporting.report,
+    model.canvases, model.convert, model.compile, browser.tfjs, example.example, reporting.report,
     history.history, history.share_results, fleet.probe,
     fleet.deploy, export.export, fleet.releases, fleet.rollback, fleet.keys, inference.run,
     device.bench, profiling.profile, accuracy.accuracy, device.tune,

@@ -98,6 +98,7 @@ BELOW = {
     "samples": {"core", "formats", "models"},
     "runtimes": {"core", "lock", "models", "wheels", "workstation"},
     "convert": {"core", "formats", "lock", "models", "runtimes", "samples", "workstation"},
+    "browser": {"convert", "core", "formats", "models", "workstation"},
     "compile": {
         *("convert", "core", "formats", "images", "lock", "models", "samples", "targets", "wheels"),
     },
@@ -116,12 +117,10 @@ BELOW = {
     "accuracy": {"core", "formats", "models", "results", "runtimes", "samples", "targets"},
     "report": {"accuracy", "commandline", "core", "models", "results", "runtimes"},
     "tasks": {
-        *("accuracy", "cluster", "commandline", "compile", "core", "examples", "formats", "images"),
-        *("inspection", "library"),
-        *("lock", "models", "publication"),
+        *("accuracy", "browser", "cluster", "commandline", "compile", "core", "examples"),
+        *("formats", "images", "inspection", "library", "lock", "models", "publication"),
         *("report", "results", "runtimes", "samples", "shared_cache", "targets", "tuning"),
-        "wheels",
-        "workstation",
+        *("wheels", "workstation"),
     },
 }
 # where examples of CONTRIBUTING.md stand when they are ours

@@ -46,9 +46,14 @@ def test_several_shapes_of_a_network_are_networks_of_their_own(
     asked: list[ModelSpec] = []
 
     def convert(
-        specs: list[ModelSpec], *_others: object, cache: Store, executor: object
+        specs: list[ModelSpec],
+        *_others: object,
+        cache: Store,
+        executor: object,
+        makeable: bool,
     ) -> Outcome:
         assert executor is None
+        assert not makeable
         assert cache is store
         asked.extend(specs)
         return Outcome()

@@ -33,9 +33,10 @@ REQUIREMENTS = {
     "requirements-dask": "requirements",
     "requirements-ncnn": "",
     "requirements-executorch": "",
+    "requirements-tfjs": "",
 }
 # Those that name all that is wanted: what their projects ask for besides stays out.
-BARE = frozenset({"requirements-ncnn", "requirements-executorch"})
+BARE = frozenset({"requirements-ncnn", "requirements-executorch", "requirements-tfjs"})
 NATIVE = "?and(?essential,?architecture({arch}))"
 _INSTALLED = re.compile(
     r"^Inst (?P<name>[^\s:]+)(?::\w+)? \((?P<version>\S+) .*\[(?P<arch>\w+)\]\)"

@@ -2,7 +2,8 @@
 
 PyTorch, s3fs and Dask fit beside the rest. onnx2tf pins other versions of TensorFlow, ONNX and
 NumPy than ours, so it lives in a virtual environment of its own and is only ever started as a
-program; so do pnnx, which is one, the ncnn that runs here what it makes, and ExecuTorch.
+program; so do pnnx, which is one, the ncnn that runs here what it makes, ExecuTorch, and
+TensorFlow.js's converter, beside which stand the files of npm that a browser is given.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import importlib.util
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,7 @@ class Extra:
         apart: whether it has an environment of its own.
         bare: whether its pins leave out what its projects ask for and this use of them doesn't.
         index: what to do where pip doesn't find it.
+        browser: files of npm's packages that a page needs, in the folder node_modules of its pins.
     """
 
     name: str
@@ -48,11 +51,18 @@ class Extra:
     apart: bool
     bare: bool = False
     index: str = "check pip's index"
+    browser: tuple[str, ...] = ()
 
     @property
     def requirements(self) -> Path:
         """Its pins, with hashes."""
         return paths.ROOT / f"requirements-{self.name}.txt"
+
+    @property
+    def packages(self) -> tuple[Path, ...]:
+        """Its pins of npm's packages, with hashes; none where it has none."""
+        folder = paths.ROOT / "toolchain" / "browser" / "npm"
+        return (folder / "package.json", folder / "package-lock.json") if self.browser else ()
 
 
 EXTRAS = {
@@ -83,6 +93,20 @@ EXTRAS = {
             bare=True,  # it asks for what its tests, its examples and other backends use
             index=PYTORCH_INDEX,
         ),
+        Extra(
+            name="tfjs",
+            what="makes networks for browsers",
+            module="tensorflowjs",
+            apart=True,
+            bare=True,  # it asks for JAX and decision forests, of which nothing is converted here
+            browser=(
+                "@tensorflow/tfjs/dist/tf.min.js",
+                "@tensorflow/tfjs-backend-wasm/dist/tf-backend-wasm.min.js",
+                "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm",
+                "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm",
+                "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm",
+            ),
+        ),
     )
 }
 
@@ -101,7 +125,8 @@ def extra(name: str) -> Extra:
 
 def environment(one: Extra) -> Path:
     """The folder of an extra's own environment: another for other pins, or another Python."""
-    made_from = [store.digest_file(one.requirements), platform.python_version()]
+    made_from = [store.digest_file(pins) for pins in (one.requirements, *one.packages)]
+    made_from.append(platform.python_version())
     return paths.cache() / "extras" / f"{one.name}-{store.digest_of(made_from)[:16]}"
 
 
@@ -135,6 +160,16 @@ def python(name: str) -> Path:
     return environment(one) / "bin" / "python" if one.apart else Path(sys.executable)
 
 
+def browser_files(name: str) -> Path:
+    """The folder of what a page needs of an extra.
+
+    Raises:
+        ModelError: it isn't installed; the error says how to.
+    """
+    python(name)
+    return environment(EXTRAS[name]) / "browser"
+
+
 def install(name: str, progress: Callable[[str], None]) -> None:
     """Install an extra from its pins, every file checked by its hash.
 
@@ -156,6 +191,8 @@ def install(name: str, progress: Callable[[str], None]) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # of an installation that was cut short
         process.run([sys.executable, "-m", "venv", str(folder)])
         _pip(folder / "bin" / "python", one, progress)
+        if one.browser:
+            _keep_for_browser(folder, one, progress)
         (folder / INSTALLED).touch()
 
 
@@ -169,6 +206,9 @@ def keep(folder: Path, say: Callable[[str], None]) -> None:
     for one in EXTRAS.values():
         try:
             vendor.keep_requirements(folder, one.requirements, say, bare=one.bare)
+            if one.browser:
+                with tempfile.TemporaryDirectory() as unpacked:
+                    _npm(Path(unpacked), one, say, ["--cache", str(folder / "npm")])
         except LockError as error:
             failed[one.name] = error
     if failed:
@@ -179,6 +219,45 @@ def keep(folder: Path, say: Callable[[str], None]) -> None:
                 f"{EXTRAS[name].index}; or {error.resolution}" for name, error in failed.items()
             ),
         )
+
+
+def _keep_for_browser(folder: Path, one: Extra, progress: Callable[[str], None]) -> None:
+    """Put what a page needs into the environment's folder `browser`, and nothing else of npm's.
+
+    Raises:
+        ModelError: npm is missing, or can't install its packages.
+    """
+    kept = mirrors.vendor()
+    options = [] if kept is None else ["--offline", "--cache", str(kept / "npm")]
+    with tempfile.TemporaryDirectory() as unpacked:
+        try:
+            _npm(Path(unpacked), one, progress, options)
+        except LockError as error:
+            raise ModelError(
+                error.brief, detail=error.detail, resolution=error.resolution
+            ) from error
+        (folder / "browser").mkdir()
+        for file in one.browser:
+            shutil.copy(Path(unpacked) / "node_modules" / file, folder / "browser")
+
+
+def _npm(folder: Path, one: Extra, progress: Callable[[str], None], options: Sequence[str]) -> None:
+    """Install an extra's packages of npm into a folder; no script of theirs is run.
+
+    Raises:
+        LockError: npm is missing, or can't have its packages.
+    """
+    for pins in one.packages:
+        shutil.copy(pins, folder)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", *options]
+    try:
+        process.run(command, cwd=folder, on_line=progress)
+    except CommandError as error:
+        raise LockError(
+            f"npm can't install what a page needs of {one.name}",
+            detail=error.output,
+            resolution="install npm (apt-get install npm), and check its registry",
+        ) from error
 
 
 def _pip(interpreter: Path, one: Extra, progress: Callable[[str], None]) -> None:

@@ -1,0 +1,1 @@
+"""Networks in a browser: TensorFlow.js's, checked and timed in a real one."""

@@ -1,0 +1,1 @@
+"""TensorFlow.js: a network in the form that a browser runs."""
