@@ -264,6 +264,9 @@ def copies(shelf: Shelf, rsync: Path, rounds: int, large: int) -> list[list[str]
 def processor_seconds(server: Sshd) -> float:
     """Seconds of processor so far: this process, a device's sshd, and theirs that ended."""
     assert server.process is not None
+    of = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    while of.read_text().strip():
+        time.sleep(0.02)  # a connection that was closed is ended there a moment later
     used = os.times()
     said = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     there = sum(int(ticks) for ticks in said[11:15]) / os.sysconf("SC_CLK_TCK")
