@@ -136,7 +136,7 @@ class Network {
   void set_picture(const uint8_t* pixels, std::size_t height, std::size_t width,
                    std::size_t channels) {
     check(edgewright_set_picture(get(), pixels, height, width, channels));
-    pixels_ = height * width;
+    given_pixels_ = height * width;
   }
 
   // Samples of one channel, between -1 and 1, 16,000 a second.
@@ -144,7 +144,10 @@ class Network {
     check(edgewright_set_sound(get(), samples.data(), samples.size()));
   }
 
-  void run() { check(edgewright_run(get())); }
+  void run() {
+    check(edgewright_run(get()));
+    pixels_ = given_pixels_;
+  }
 
   // An output by its name, in its own type; or as float the real numbers that it stands for.
   template <typename T = float>
@@ -160,7 +163,7 @@ class Network {
 
   // The best classes of the last run, best first.
   std::vector<Class> classify(std::size_t top = 5) {
-    std::vector<edgewright_class> found(top);
+    std::vector<edgewright_class> found(top > 0 ? top : 1);
     std::size_t count = top;
     check(edgewright_classify(get(), found.data(), &count));
     std::vector<Class> classes;
@@ -172,7 +175,7 @@ class Network {
 
   // At most `most` objects in the picture of the last run, the surest first.
   std::vector<Box> detect(double score = 0.25, std::size_t most = 300) {
-    std::vector<edgewright_box> found(most);
+    std::vector<edgewright_box> found(most > 0 ? most : 1);
     std::size_t count = most;
     check(edgewright_detect(get(), score, found.data(), &count));
     std::vector<Box> boxes;
@@ -217,7 +220,8 @@ class Network {
   }
 
   std::unique_ptr<edgewright_network, Deleter> network_;
-  std::size_t pixels_ = 0;  // of the picture that was given last
+  std::size_t given_pixels_ = 0;  // of the picture that was given last
+  std::size_t pixels_ = 0;        // of the picture of the last run
 };
 
 }  // namespace edgewright
