@@ -187,7 +187,6 @@ void Network::run() {
     }
   }
   ran_ = false;
-  shown_ = std::exchange(given_, std::nullopt);
   for (const auto& [name, values] : inputs_) {
     engine_->set_input(values.index, *values.tensor, values.bytes);
   }
@@ -205,6 +204,7 @@ void Network::run() {
     convert(from.bytes.data(), from.tensor->type, to.bytes.data(), to.tensor->type,
             to.tensor->count);
   }
+  shown_ = std::exchange(given_, std::nullopt);
   ran_ = true;
 }
 
