@@ -14,16 +14,18 @@ from tests.support.product import LONG, TARGET, Product
 from tests.support.small_board import SmallBoard
 from toolchain import targets
 from toolchain.core.errors import CommandError
-from toolchain.core.store import Store
-from toolchain.images import build, specification
+from toolchain.core.store import Store, digest_of
+from toolchain.library import library_folder
 from toolchain.samples import public_images
+from toolchain.wheels import build
 
 MODEL = "digits-cnn"
 ELSEWHERE = "aarch64"
 HOME = "/root"
 SEARCH = f"{HOME}/edgewright/current/library/lib"
-# the library takes a quarter of an hour where this machine has compiled nothing for it
-BUILT = build.known_id(specification.spec("cross", targets.target(ELSEWHERE)), Store()) is not None
+# the library takes a quarter of an hour where this machine has not built it
+WANTED = build.inputs(library_folder.RECIPE, targets.target(ELSEWHERE))
+BUILT = Store().entry(digest_of(WANTED)) is not None
 
 
 @pytest.fixture(params=[TARGET, pytest.param(ELSEWHERE, marks=() if BUILT else LONG)])
