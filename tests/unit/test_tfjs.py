@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,6 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     manifest = a_manifest()
     manifest.save(converted)
     names = {"inputs": manifest.inputs, "outputs": manifest.outputs}
-    said = {kind: [{"name": t.name, "key": t.name} for t in names[kind]] for kind in names}
-    (folder / job.SIGNATURE).write_text(json.dumps(said))
     arrays = {
         kind: {t.name: np.ones((2, *t.shape), t.dtype) for t in tensors}
         for kind, tensors in names.items()
@@ -236,3 +235,30 @@ def test_operators_that_it_lacks_are_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(extras, "python", lambda _name: Path("python"))
     with pytest.raises(ModelError, match="lacks operators of the network: Odd, Odder"):
         job._write(tmp_path, tmp_path)
+
+
+def test_a_graph_says_the_networks_own_names(tmp_path: Path) -> None:
+    plain = a_manifest()
+    (output,) = plain.outputs
+    outputs = [replace(output, name=name) for name in ("contour", "note")]
+    manifest = plain.model_copy(update={"outputs": outputs})
+    signature: dict[str, Any] = {
+        "inputs": {"input_0000": {"name": "input_0000:0"}},
+        "outputs": {
+            "Identity_1:0": {"name": "Identity_1:0"},
+            "output_0000": {"name": "Identity:0"},
+        },
+    }
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps({"format": "graph-model", "signature": signature}))
+    job._name(path, manifest)
+    found = json.loads(path.read_text())
+    assert found["format"] == "graph-model"
+    assert found["signature"] == {
+        "inputs": {manifest.inputs[0].name: {"name": "input_0000:0"}},
+        "outputs": {"contour": {"name": "Identity:0"}, "note": {"name": "Identity_1:0"}},
+    }
+    del signature["outputs"]["Identity_1:0"]
+    path.write_text(json.dumps({"signature": signature}))
+    with pytest.raises(ModelError, match="left out some of the network's outputs"):
+        job._name(path, manifest)

@@ -83,7 +83,6 @@ def check(
     manifest = ModelManifest.load(converted)
     samples = converted / manifest.samples.file
     given = samples_file.inputs(samples, manifest.inputs)
-    keys = json.loads((network / job.SIGNATURE).read_text())
     inferences = min(SAMPLES, len(next(iter(given.values()))))
     asked = {
         "form": form,
@@ -93,10 +92,10 @@ def check(
         "budget": budget,
         "most": MOST,
         "inputs": [
-            {"key": row["key"], "shape": tensor.shape, "dtype": _type(tensor.name, tensor.dtype)}
-            for row, tensor in zip(keys["inputs"], manifest.inputs, strict=True)
+            {"name": t.name, "shape": t.shape, "dtype": _type(t.name, t.dtype)}
+            for t in manifest.inputs
         ],
-        "outputs": keys["outputs"],
+        "outputs": [{"name": tensor.name} for tensor in manifest.outputs],
     }
     files: dict[str, Path | bytes] = {
         PAGE_FILE: PAGE / PAGE_FILE,

@@ -18,10 +18,10 @@ async function callerOf(asked, network) {
     return async (given) => network.predict(given.length === 1 ? given[0] : given);
   }
   const described = await (await fetch("network/model.json")).json();
-  const node = (kind, key) => described.signature[kind][key].name;
-  const wanted = asked.outputs.map((output) => node("outputs", output.key));
+  const node = (kind, name) => described.signature[kind][name].name;
+  const wanted = asked.outputs.map((output) => node("outputs", output.name));
   const feeds = (given) =>
-    Object.fromEntries(asked.inputs.map((input, i) => [node("inputs", input.key), given[i]]));
+    Object.fromEntries(asked.inputs.map((input, i) => [node("inputs", input.name), given[i]]));
   try {
     tf.dispose(network.execute(feeds(await inputsOf(asked, 0)), wanted));
     return async (given) => network.execute(feeds(given), wanted);

@@ -5,10 +5,11 @@ In a process that the kernel confines: a model file is what others made.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     import keras
 
     from toolchain.formats.graphs.tensorflow_network import TensorFlowNetwork
+    from toolchain.formats.signature import Tensor
 
 EXTRA = "tfjs"
 WRITING = Path(__file__).with_name("writing.py")
-SIGNATURE = "signature.json"
 OPERATORS = re.compile(r"Unsupported Ops in the model[^\n]*\n([^\n]+)")
 
 
@@ -47,18 +48,15 @@ def make(request: TfjsRequest, progress: Progress) -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         if request.form == GRAPH:
-            asked["signature"] = _save(network, manifest, folder / "network")
+            _save(network, manifest, folder / "network")
         else:
             assert network.model is not None
             asked["topology"] = _describe(network.model, folder / "weights.npz")
-            asked["signature"] = {
-                kind: [{"name": t.name, "key": ""} for t in tensors]
-                for kind, tensors in (("inputs", manifest.inputs), ("outputs", manifest.outputs))
-            }
         (folder / "asked.json").write_text(json.dumps(asked))
         progress("TensorFlow.js's converter")
         _write(folder, request.folder)
-    (request.folder / SIGNATURE).write_text(json.dumps(asked["signature"], indent=1) + "\n")
+    if request.form == GRAPH:
+        _name(request.folder / MODEL, manifest)
 
 
 def _read(request: TfjsRequest, progress: Progress) -> TensorFlowNetwork:
@@ -78,36 +76,62 @@ def _read(request: TfjsRequest, progress: Progress) -> TensorFlowNetwork:
     return found
 
 
-def _save(network: TensorFlowNetwork, manifest: ModelManifest, folder: Path) -> dict[str, Any]:
-    """Write the frozen graph as a SavedModel; returns the key of each input and output in it."""
+def _keys(kind: str, tensors: Sequence[Tensor]) -> list[str]:
+    """What tensors are called in a SavedModel, which puts them into the order of these words."""
+    return [f"{kind}_{index:04}" for index in range(len(tensors))]
+
+
+def _save(network: TensorFlowNetwork, manifest: ModelManifest, folder: Path) -> None:
+    """Write the frozen graph as a SavedModel."""
     import tensorflow as tf
 
     frozen = network.graph(manifest.inputs)
-    keys = {
-        "inputs": [f"input_{index}" for index in range(len(manifest.inputs))],
-        "outputs": [f"output_{index}" for index in range(len(manifest.outputs))],
-    }
     asked = [
         tf.TensorSpec(t.shape, tf.as_dtype(t.dtype), name=key)
-        for t, key in zip(manifest.inputs, keys["inputs"], strict=True)
+        for t, key in zip(manifest.inputs, _keys("input", manifest.inputs), strict=True)
     ]
 
     @tf.function(input_signature=asked, autograph=False)  # type: ignore[untyped-decorator]
     def serve(*given: Any) -> dict[str, Any]:
         found = frozen(*given)
         flat = list(found) if isinstance(found, list | tuple) else [found]
-        return {key: tf.identity(t) for key, t in zip(keys["outputs"], flat, strict=True)}
+        keys = _keys("output", manifest.outputs)
+        return {key: tf.identity(t) for key, t in zip(keys, flat, strict=True)}
 
     module = tf.Module()
     module.serve = serve
     tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
-    tensors = {"inputs": manifest.inputs, "outputs": manifest.outputs}
-    return {
-        kind: [
-            {"name": t.name, "key": key} for t, key in zip(tensors[kind], keys[kind], strict=True)
+
+
+def _name(path: Path, manifest: ModelManifest) -> None:
+    """Have a graph's signature say the network's own names of its inputs and outputs.
+
+    The converter calls an output after its node, all but the first one, and the nodes are numbered
+    in the outputs' order.
+
+    Raises:
+        ModelError: the converter left one out.
+    """
+    described = json.loads(path.read_text())
+    signature = described["signature"]
+    nodes = [
+        f"Identity_{index}:0" if index else "Identity:0" for index, _ in enumerate(manifest.outputs)
+    ]
+    named = {}
+    for kind, tensors, others in (
+        ("inputs", manifest.inputs, []),
+        ("outputs", manifest.outputs, nodes),
+    ):
+        found = {row["name"]: row for row in signature[kind].values()} | signature[kind]
+        keys = _keys(kind.removesuffix("s"), tensors)
+        rows = [
+            found.get(key) or found.get(other)
+            for key, other in itertools.zip_longest(keys, others, fillvalue="")
         ]
-        for kind in keys
-    }
+        if None in rows:
+            raise ModelError(f"TensorFlow.js's converter left out some of the network's {kind}")
+        named[kind] = {t.name: row for t, row in zip(tensors, rows, strict=True)}
+    path.write_text(json.dumps({**described, "signature": named}))
 
 
 def _describe(model: keras.Model, weights: Path) -> dict[str, Any]:
