@@ -85,6 +85,30 @@ def test_lost_accuracy_is_a_regression() -> None:
     assert series.regressions(histories, 8) == []
 
 
+def test_accuracy_that_the_newest_run_does_not_have_is_no_loss_of_its() -> None:
+    def right(correct: int) -> Measurement:
+        return took(2, accuracy={
+            "total": 100, "available": 100, "correct": correct, "correct_top5": 100,
+            "reference_correct": 90,
+        })  # fmt: skip
+
+    bare, lost = took(2, accuracy=None), [at(0, right(90)), at(1, right(83))]
+    assert series.regressions(series.histories([*lost, at(2, bare)]), 5) == []
+    (found,) = series.regressions(series.histories([lost[0], at(1, bare), at(2, right(83))]), 5)
+    assert found.why == "7.00 points of top-1 less"
+    assert series.rows([found.history])[0][-1] == "90.0 % to 83.0 %"
+
+
+def test_a_file_that_has_grown_is_a_regression() -> None:
+    def of(size: int) -> Measurement:
+        return took(2, artifact={"file": "m", "sha256": "0" * 64, "size": size})
+
+    histories = series.histories([at(0, of(1000)), at(1, of(1100))])
+    (found,) = series.regressions(histories, 5)
+    assert found.why.startswith("its file has grown by 10.0 %: 1000 bytes to 1.07 KiB")
+    assert series.regressions(histories, 11) == []
+
+
 def test_emulated_times_have_no_history() -> None:
     assert series.histories([measured.result(took(2), emulated=True)]) == []
 

@@ -70,7 +70,7 @@ def junit(found: Sequence[History], worse: Sequence[Regression], path: Path) -> 
 def markdown(found: Sequence[History], worse: Sequence[Regression]) -> str:
     """A table of all configurations, those that got worse first."""
     bad = {id(one.history): one.why for one in worse}
-    lines = ["| " + " | ".join([*COLUMNS, ""]) + " |", "|---" * 8 + "|"]
+    lines = ["| " + " | ".join([*COLUMNS, ""]) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for one in sorted(found, key=lambda one: id(one) not in bad):
         (row,) = rows([one])
         cells = [*row, bad.get(id(one), "")]

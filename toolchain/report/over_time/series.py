@@ -143,7 +143,8 @@ def regressions(found: Sequence[History], percent: float) -> list[Regression]:
 
     Args:
         found: from `histories`.
-        percent: how much slower, beyond noise, counts; and how many percentage points of top-1.
+        percent: how much slower, beyond noise, counts; how many percentage points of top-1; and
+            how much larger the file that is run.
     """
     worse = []
     for one in found:
@@ -157,17 +158,28 @@ def regressions(found: Sequence[History], percent: float) -> list[Regression]:
         elif (lost := _lost(one)) > percent:
             why = f"{formatting.number(lost)} points of top-1 less"
             worse.append(Regression(history=one, why=why))
+        elif (grown := _grown(one)) > percent:
+            why = (
+                f"its file has grown by {formatting.number(grown)} %: {_first_and_newest_size(one)}"
+            )
+            worse.append(Regression(history=one, why=why))
     return worse
 
 
 def _lost(one: History) -> float:
-    """Percentage points of top-1 that the newest run has less than the one before it."""
-    shares = [run.top1 for run in one.runs if run.top1 is not None]
-    return 100 * (shares[-2] - shares[-1]) if len(shares) > 1 else 0.0
+    """Percentage points of top-1 that the newest run has less than the last before it with any."""
+    before = [run.top1 for run in one.runs[:-1] if run.top1 is not None]
+    return 100 * (before[-1] - one.last.top1) if before and one.last.top1 is not None else 0.0
+
+
+def _grown(one: History) -> float:
+    """Percent by which the newest run's file is larger than the last before it of a known size."""
+    before = [run.size for run in one.runs[:-1] if run.size]
+    return 100 * (one.last.size / before[-1] - 1) if before and one.last.size else 0.0
 
 
 def rows(found: Sequence[History]) -> list[list[str]]:
-    """A row a configuration: device, what, runs, the first and newest value, the newest change."""
+    """A row a configuration: what `COLUMNS` say, of size and top-1 the first and the newest."""
     return [
         [
             one.host,
@@ -177,9 +189,22 @@ def rows(found: Sequence[History]) -> list[list[str]]:
             f"{formatting.number(one.last.value)} {one.unit}",
             formatting.perhaps(one.last.change.ratio if one.last.change else None),
             one.last.change.verdict if one.last.change else "first",
+            _first_and_newest_size(one),
+            _first_and_newest([formatting.percent(r.top1) for r in one.runs if r.top1 is not None]),
         ]
         for one in found
     ]
 
 
-COLUMNS = ["device", "model", "runs", "first", "newest", "ratio", "verdict"]
+COLUMNS = ["device", "model", "runs", "first", "newest", "ratio", "verdict", "size", "top-1"]
+
+
+def _first_and_newest_size(one: History) -> str:
+    return _first_and_newest([formatting.size(run.size) for run in one.runs if run.size])
+
+
+def _first_and_newest(said: Sequence[str]) -> str:
+    """Both where they differ, one where they don't, a dash where there is none."""
+    if not said:
+        return "-"
+    return said[0] if said[0] == said[-1] else f"{said[0]} to {said[-1]}"
