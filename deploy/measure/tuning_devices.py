@@ -200,8 +200,9 @@ class _Keeper:
                 conn, "tune", self.say, quiet=self.quiet, wait=self.turn_s > 0, over=self.over
             )
             stack.enter_context(alone)
-            # a device that was calm once is not waited for in the middle of a search
-            self.quiet = False
+            # a device that was calm once is not waited for in the middle of a search, but where
+            # others have had it in between
+            self.quiet = self.quiet and self.turn_s > 0
             process = stack.enter_context(conn.start(command(self.device), limit=LIFETIME_S))
             port = self._ask(process)
             # a stream that is refused is an error now, not a mystery later

@@ -75,7 +75,19 @@ def test_another_name_and_another_path_get_nothing() -> None:
         assert got(server, host=f"elsewhere.example:{server.server_port}")[0] == 403
         assert got(server, "/../results/a.json")[0] == 404
         status, text = got(server, host=f"localhost:{server.server_port}")
+        # of port 80 a browser says no port
+        assert got(server, host="localhost")[0] == 200
     assert (status, text[:8]) == (200, "the page")
+
+
+def test_a_folder_that_takes_no_page_is_told_in_its_place() -> None:
+    def make() -> str:
+        raise PermissionError(13, "Permission denied", "reports/report.html")
+
+    with served(PageServer(0, lambda: "the same", make)) as server:
+        status, text = got(server)
+    assert status == 200
+    assert "Permission denied" in text
 
 
 def test_a_port_that_cannot_be_had_is_refused_with_another() -> None:

@@ -152,6 +152,12 @@ def test_a_file_that_is_not_what_its_name_says_is_left_out(
     damage(min(people.shared.glob("*.json")))
     assert people.sees("ben") == [later(1)]
     assert all("left out" in line for line in people.said)
+    told = len(people.said)
+    people.fetched.clear()
+    assert people.sees("ben") == [later(1)]
+    if damage is altered:
+        assert people.fetched == [], "it is fetched at each look"
+        assert len(people.said) == told
 
 
 def test_a_file_that_is_no_result_is_named_and_no_other_is_left_out(people: People) -> None:
@@ -227,8 +233,33 @@ def test_a_result_that_others_would_not_take_is_not_given(
 ) -> None:
     monkeypatch.setattr(shared_folder, "LARGEST", 100)
     people.measures("anna", later(0))
-    assert "which nobody takes" in people.said[0]
+    (line,) = people.said
+    assert "is in results/ alone: nobody takes more than" in line
     assert list(people.shared.iterdir()) == []
+
+
+def test_one_that_others_would_not_take_keeps_no_other_back(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.at("anna")
+    first = measurement.save(later(0), paths.results())
+    large = first.with_name("0.json")
+    large.write_bytes(first.read_bytes() + b" " * 1000)
+    monkeypatch.setattr(shared_folder, "LARGEST", first.stat().st_size)
+    assert shared_folder.give_all(people.said.append) == 1
+    assert len(people.said) == 1
+    assert people.sees("ben") == [later(0)]
+
+
+def test_no_more_is_kept_than_a_disk_is_thought_to_hold(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_folder, "AT_ONCE", 1)
+    monkeypatch.setattr(shared_folder, "MOST_BYTES", 100)
+    for minute in range(3):
+        people.measures("anna", later(minute))
+    assert people.sees("ben") == [later(2)], "not the newest alone"
+    assert "2 files are left: more than can be kept" in people.said[0]
 
 
 def test_a_run_over_images_that_went_on_is_shown_once(people: People) -> None:

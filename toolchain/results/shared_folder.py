@@ -35,8 +35,10 @@ NAMED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}-([0-9a-f]{64})\.json")
 # A result of hundreds of configurations has some megabytes.
 LARGEST = 16 << 20
 MOST_FILES, AT_ONCE = 100_000, 100
-# seconds without an answer or more bytes; and for what is sent
-PATIENCE_S, SEND_S = 10.0, 60.0
+MOST_BYTES = 4 << 30  # that are kept of a kind
+REFUSED = ".refused"  # what is kept in the place of a file that is not what its name says
+# seconds without an answer or more bytes; and for what is sent, beside bytes a second
+PATIENCE_S, SEND_S, SEND_RATE = 10.0, 60.0, 50_000
 # refused files that are named one by one
 MOST_SAID = 3
 
@@ -88,7 +90,7 @@ def give(path: Path, kind: str, say: Say) -> None:
         say: takes a line for the reader.
     """
     where = address()
-    if not where:
+    if not where or _too_large(path, say):
         return
     try:
         _send(where, kind, [path])
@@ -99,6 +101,9 @@ def give(path: Path, kind: str, say: Say) -> None:
 
 def give_all(say: Say) -> int:
     """Give all of results/ that is not there yet.
+
+    Args:
+        say: told in a line of each file that others would not take.
 
     Returns:
         how many files were given.
@@ -118,6 +123,7 @@ def give_all(say: Say) -> int:
         for kind in KINDS:
             there = {sha256 for _, sha256 in _listed(where, kind, say)}
             new = [path for path in _of_results(kind) if digest_file(path) not in there]
+            new = [path for path in new if not _too_large(path, say)]
             for start in range(0, len(new), AT_ONCE):
                 _send(where, kind, new[start : start + AT_ONCE])
             given += len(new)
@@ -151,14 +157,23 @@ def _renew(where: str, kind: str, own: set[str], kept: Path, say: Say) -> None:
     """
     kept.mkdir(parents=True, exist_ok=True)
     there = {name for name, sha256 in _listed(where, kind, say) if sha256 not in own}
-    _fetch(where, kind, sorted(name for name in there if not (kept / name).exists()), kept, say)
-    for path in kept.glob("*.json"):
-        if path.name not in there:
+    new = [n for n in there if not ((kept / n).exists() or (kept / f"{n}{REFUSED}").exists())]
+    _fetch(where, kind, sorted(new, reverse=True), kept, say)
+    for path in kept.iterdir():
+        if path.is_file() and path.name.removesuffix(REFUSED) not in there:
             path.unlink(missing_ok=True)  # it was taken away there
 
 
 def _shown(where: str) -> str:
     return f"shared results {addresses.shown(where)}"
+
+
+def _too_large(path: Path, say: Say) -> bool:
+    """Whether a file is larger than others take, which a line says then."""
+    if path.stat().st_size <= LARGEST:
+        return False
+    say(f"{path.name} is in results/ alone: nobody takes more than {LARGEST >> 20} MiB")
+    return True
 
 
 def _named(path: Path) -> str:
@@ -175,13 +190,11 @@ def _send(where: str, kind: str, found: Sequence[Path]) -> None:
     """Send files.
 
     Raises:
-        OSError: they can't be, or one is too large for others to take.
+        OSError: they can't be.
     """
-    for path in found:
-        if path.stat().st_size > LARGEST:
-            raise OSError(f"{path.name} has more than {LARGEST >> 20} MiB, which nobody takes")
+    size = sum(path.stat().st_size for path in found)
     sent = [Sent(name=_inside(kind, _named(path)), path=path) for path in found]
-    waited(lambda: _place(where).send(sent), lambda: 0, SEND_S)
+    waited(lambda: _place(where).send(sent), lambda: 0, SEND_S + size / SEND_RATE)
 
 
 def _listed(where: str, kind: str, say: Say) -> list[tuple[str, str]]:
@@ -204,9 +217,13 @@ def _fetch(where: str, kind: str, names: Sequence[str], into: Path, say: Say) ->
         OSError: the place does not answer.
     """
     refused: list[str] = []
+    held = sum(path.stat().st_size for path in into.glob("*.json"))
     with Store().scratch() as scratch:
         for start in range(0, len(names), AT_ONCE):
             some = names[start : start + AT_ONCE]
+            if held > MOST_BYTES:
+                say(f"{_shown(where)}: {len(names) - start} files are left: more than can be kept")
+                break
             try:
                 _all_of(where, kind, some, scratch)
             except TimeoutError:
@@ -219,9 +236,11 @@ def _fetch(where: str, kind: str, names: Sequence[str], into: Path, say: Say) ->
                 if not path.exists():
                     continue
                 if named and digest_file(path) == named[1]:
+                    held += path.stat().st_size
                     path.rename(into / name)
                 else:
                     path.unlink()
+                    (into / f"{name}{REFUSED}").touch()
                     refused.append(f"{name} is not what its name says")
     for line in refused[:MOST_SAID]:
         say(f"{_shown(where)}: left out: {line}")

@@ -42,7 +42,10 @@ def history(
     hosts = options.names(host)
     others = shared_folder.measurements(console.note)
     results = measurement.load_all(paths.results(), console.note, others)
-    found = series.histories([r for r in results if not hosts or r.host in hosts])
+    results = [r for r in results if not hosts or r.host in hosts]
+    for line in measurement.ambiguous(results):
+        console.note(line)
+    found = series.histories(results)
     if not found:
         raise UsageError(
             "there is nothing to show: no times of real devices, no counted instructions",

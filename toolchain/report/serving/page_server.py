@@ -6,6 +6,7 @@ knows nothing of reports.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import html
 import threading
@@ -23,10 +24,12 @@ STAMP = "/stamp"
 HTML, TEXT = "text/html; charset=utf-8", "text/plain; charset=utf-8"
 FRESH = """<script>
 let seen = "%s";
-setInterval(async () => {
+const asking = setInterval(async () => {
   try {
     const now = await (await fetch("/stamp")).text();
-    if (now !== seen) location.reload();
+    if (now === seen) return;
+    clearInterval(asking);  // a page that takes long to make is asked for once
+    location.reload();
   } catch { /* the server has ended; the page stays as it is */ }
 }, 2000);
 </script>
@@ -35,8 +38,12 @@ setInterval(async () => {
 
 def state_of(folders: Iterable[Path]) -> str:
     """What changes when a JSON file of some folders comes, goes or is written anew."""
-    files = (path for folder in folders for path in sorted(folder.glob("*.json")))
-    return digest_of([(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files])
+    found = []
+    for path in (path for folder in folders for path in sorted(folder.glob("*.json"))):
+        with contextlib.suppress(FileNotFoundError):  # it was removed just now
+            state = path.stat()
+            found.append((str(path), state.st_mtime_ns, state.st_size))
+    return digest_of(found)
 
 
 class PageServer(ThreadingHTTPServer):
@@ -86,11 +93,17 @@ class PageServer(ThreadingHTTPServer):
                 try:
                     text = self._make()
                 except EdgewrightError as error:
-                    lines = (error.brief, error.detail, error.resolution)
-                    text = "".join(f"<p>{html.escape(line)}</p>\n" for line in lines if line)
+                    text = _page_of(error.brief, error.detail, error.resolution)
+                except OSError as error:
+                    text = _page_of(str(error))
                 self._made = (now, text)
             head, body, rest = self._made[1].rpartition("</body>")
             return f"{head or rest}{FRESH % now}{f'{body}{rest}' if body else ''}"
+
+
+def _page_of(*lines: str) -> str:
+    """A page that says an error."""
+    return "".join(f"<p>{html.escape(line)}</p>\n" for line in lines if line)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with the page, or with the state that it was made of."""
         # a site elsewhere may have its own name point here, and would read what is answered to it
-        if self.headers.get("Host", "").rpartition(":")[0] not in (ADDRESS, "localhost"):
+        if self.headers.get("Host", "").partition(":")[0] not in (ADDRESS, "localhost"):
             self.send_error(HTTPStatus.FORBIDDEN)
         elif self.path == "/":
             self._answer(HTML, self.server.page())
@@ -114,8 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(content)
+        with contextlib.suppress(ConnectionError):  # the browser asks for something newer
+            self.end_headers()
+            self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base's name)
         """Say nothing: the page asks every other second."""
