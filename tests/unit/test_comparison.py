@@ -84,7 +84,8 @@ def test_emulated_times_are_not_compared_and_instructions_are() -> None:
 
 def test_a_result_is_found_by_file_name_or_host(tmp_path: Path) -> None:
     path = measurement.save(CALM, tmp_path)
-    for name in (str(path), path.name, path.stem, "board"):
-        assert comparison.find(name, tmp_path, pytest.fail) == CALM
+    for name in (str(path), path.name, path.stem):
+        assert comparison.find(name, tmp_path, pytest.fail, pytest.fail) == CALM
+    assert comparison.find("board", tmp_path, pytest.fail, list) == CALM
     with pytest.raises(UsageError, match="no result elsewhere"):
-        comparison.find("elsewhere", tmp_path, pytest.fail)
+        comparison.find("elsewhere", tmp_path, pytest.fail, list)

@@ -151,6 +151,18 @@ def test_the_task_ends_as_asked(
     assert (tmp_path / "j.xml").is_file()
 
 
+def test_one_name_for_two_devices_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEWRIGHT_DIST", str(tmp_path))
+    first, second = days(2, 3)
+    other = second.device.model_copy(update={"cpu": "another"})
+    for result in (first, second.model_copy(update={"device": other})):
+        measurement.save(result, tmp_path / "results")
+    task.history.body(Context())
+    assert "board is the name of 2 devices: " in " ".join(capsys.readouterr().err.split())
+
+
 def test_names_end_no_line_and_begin_no_markup_in_a_cis_files(tmp_path: Path) -> None:
     name = "a\x1b[2J\x00\ufffe|b\n## <img src=x> [x](http://x) @all `c` \\"
     results = [

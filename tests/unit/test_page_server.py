@@ -6,6 +6,7 @@ import http.client
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -80,14 +81,40 @@ def test_another_name_and_another_path_get_nothing() -> None:
     assert (status, text[:8]) == (200, "the page")
 
 
-def test_a_folder_that_takes_no_page_is_told_in_its_place() -> None:
+def test_a_page_that_can_not_be_written_is_said_and_made_when_it_can() -> None:
+    failures = [PermissionError(13, "Permission denied", "reports/<x>")]
+
     def make() -> str:
-        raise PermissionError(13, "Permission denied", "reports/report.html")
+        if failures:
+            raise failures.pop()
+        return "the page"
 
     with served(PageServer(0, lambda: "the same", make)) as server:
         status, text = got(server)
-    assert status == 200
-    assert "Permission denied" in text
+        assert status == 200
+        assert "Permission denied: &#x27;reports/&lt;x&gt;&#x27;</p>" in text
+        assert "<script>" in text
+        assert got(server)[1].startswith("the page")
+
+
+def test_a_result_that_goes_while_it_is_looked_at_is_none(tmp_path: Path) -> None:
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nothing")  # listed, and no file to ask about
+    assert state_of([tmp_path]) == state_of([])
+
+
+def test_a_browser_that_goes_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def gone(_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(BaseHTTPRequestHandler, "end_headers", gone)
+    with (
+        served(PageServer(0, lambda: "", lambda: "the page")) as server,
+        pytest.raises(http.client.RemoteDisconnected),
+    ):
+        got(server)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_port_that_cannot_be_had_is_refused_with_another() -> None:

@@ -262,6 +262,25 @@ def test_no_more_is_kept_than_a_disk_is_thought_to_hold(
     assert "2 files are left: more than can be kept" in people.said[0]
 
 
+def test_large_results_are_waited_for_longer(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def noted(work: Callable[[], object], _: Callable[[], int], patience: float) -> object:
+        waits.append(patience)
+        return work()
+
+    monkeypatch.setattr(shared_folder, "waited", noted)
+    people.at("anna")
+    folder = paths.results()
+    folder.mkdir(parents=True)
+    for number in range(2):
+        (folder / f"{number}.json").write_bytes(bytes([number]) * shared_folder.SEND_RATE)
+    assert shared_folder.give_all(people.said.append) == 2
+    assert shared_folder.SEND_S + 2 in waits
+
+
 def test_a_run_over_images_that_went_on_is_shown_once(people: People) -> None:
     whole = evaluated.run()
     early = whole.model_copy(update={"subjects": whole.subjects[:1]})

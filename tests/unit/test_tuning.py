@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import tvm
@@ -239,3 +241,27 @@ def test_a_server_says_its_port_and_its_version() -> None:
     said = '{"port": 9090, "version": "0.27.0", "machine": "riscv64"}'
     answer = tuning_devices.Answer.read(said)
     assert (answer.port, answer.version, answer.failed) == (9090, "0.27.0", "")
+
+
+@pytest.mark.parametrize(("turn_s", "quiet"), [(0.0, [True, False]), (60.0, [True, True])])
+def test_a_device_is_waited_for_again_after_the_turns_of_others_alone(
+    monkeypatch: pytest.MonkeyPatch, turn_s: float, quiet: list[bool]
+) -> None:
+    seen: list[bool] = []
+
+    def exclusive(*_: object, quiet: bool, **__: object) -> nullcontext[None]:
+        seen.append(quiet)
+        return nullcontext()
+
+    device = MagicMock()
+    device.root = "edgewright"
+    answer = MagicMock(port=9090, version=TVM, failed="")
+    monkeypatch.setattr(tuning_devices, "exclusive", exclusive)
+    monkeypatch.setattr(tuning_devices, "connection", MagicMock())
+    monkeypatch.setattr(tuning_devices.Answer, "read", lambda _: answer)
+    keeper = tuning_devices._Keeper(
+        device, "key", TVM, MagicMock(), pytest.fail, quiet=True, turn_s=turn_s
+    )
+    for _ in quiet:
+        keeper.open()
+    assert seen == quiet

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from toolchain.core.errors import BenchError, UsageError
 from toolchain.report import formatting
-from toolchain.results import measurement, shared_folder, statistics
+from toolchain.results import measurement, statistics
 from toolchain.results.configuration import Configuration
 from toolchain.results.disturbances import disturbances
 
@@ -51,13 +51,19 @@ class Change:
     same_file: bool | None
 
 
-def find(name: str, folder: Path, unreadable: Callable[[str], None]) -> measurement.Result:
+def find(
+    name: str,
+    folder: Path,
+    unreadable: Callable[[str], None],
+    others: Callable[[], Sequence[Path]],
+) -> measurement.Result:
     """A result by its file, the file's name in results/, or a host's latest.
 
     Args:
         name: one of these.
         folder: results/.
         unreadable: told of files there that can't be read.
+        others: gives results of other people, and is asked only for a host.
 
     Raises:
         UsageError: there is none.
@@ -65,8 +71,8 @@ def find(name: str, folder: Path, unreadable: Callable[[str], None]) -> measurem
     for path in (Path(name), folder / name, folder / f"{name}.json"):
         if path.is_file():
             return measurement.load(path)
-    others = shared_folder.measurements(unreadable)
-    of_host = [r for r in measurement.load_all(folder, unreadable, others) if r.host == name]
+    found = measurement.load_all(folder, unreadable, others())
+    of_host = [r for r in found if r.host == name]
     if not of_host:
         raise UsageError(
             f"no result {name}",

@@ -6,6 +6,7 @@ Modules are imported by the task, so that listing the tasks is quick.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -166,13 +167,16 @@ def _compare(names: str, *, json: bool) -> None:
     from toolchain.core import paths
     from toolchain.report import comparison, reports
     from toolchain.report.html_page import Compared
+    from toolchain.results import shared_folder
 
     chosen = options.names(names)
     if len(chosen) != 2:
         raise UsageError(
             "--compare takes two results", resolution="for example: --compare board-a,board-b"
         )
-    first, second = (comparison.find(name, paths.results(), console.note) for name in chosen)
+    folder, note = paths.results(), console.note
+    others = functools.cache(lambda: shared_folder.measurements(note))
+    first, second = (comparison.find(name, folder, note, others) for name in chosen)
     found = comparison.compare(first, second)
     compared = Compared(first=first, second=second, changes=found)
     built = reports.build([first, second], compared=compared, name="compare")

@@ -95,7 +95,8 @@ class PageServer(ThreadingHTTPServer):
                 except EdgewrightError as error:
                     text = _page_of(error.brief, error.detail, error.resolution)
                 except OSError as error:
-                    text = _page_of(str(error))
+                    # it is not kept: what it is made of need not change until it can be made
+                    return f"{_page_of(str(error))}{FRESH % now}"
                 self._made = (now, text)
             head, body, rest = self._made[1].rpartition("</body>")
             return f"{head or rest}{FRESH % now}{f'{body}{rest}' if body else ''}"
