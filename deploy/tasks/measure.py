@@ -204,7 +204,8 @@ def _show_emulated(devices: Sequence[Emulated], *, json: bool) -> None:
     help=HOST_HELP
     | options.help_of(Jobs)
     | {
-        "budget": "seconds to measure each model under each runtime; at least three samples",
+        "budget": "seconds to measure each model under each runtime; at least three samples; what "
+        "is checked beside it has bounds of its own",
         "parity-samples": "inputs whose outputs are compared with the reference",
         "count-instructions": "count guest instructions an inference instead (emulated devices)",
         "anew": "measure all again, also when the last run was cut short",

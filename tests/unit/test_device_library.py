@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgewright_runner import backends
 from tests.support.damage import damaged
 from tests.support.device_releases import Arrays, NumpyBackend, release, tensor
 from toolchain.accuracy.sharding import shards_job
+from toolchain.core import process
 from toolchain.models.preprocessing import Preprocessing, Spectrogram
 from toolchain.samples import synthetic_sounds
 
@@ -127,6 +129,25 @@ def test_a_list_of_labels_that_is_gone_is_one_line(tmp_path: Path, opened: Opene
     (tmp_path / "release/models/net/b1/labels.txt").unlink()
     with pytest.raises(EdgewrightError, match=r"labels.txt can't be read; deploy again"):
         edgewright_device.load("net", release=tmp_path / "release")
+
+
+def test_a_program_keeps_the_release_that_it_has_begun_with(tmp_path: Path) -> None:
+    current, package = tmp_path / "current", Path(edgewright_device.__file__).parent
+    for name in ("first", "second"):
+        (tmp_path / name / "runner").mkdir(parents=True)
+        for each in ("edgewright_device", "edgewright_runner"):
+            (tmp_path / name / "runner" / each).symlink_to(package.with_name(each))
+    current.symlink_to("first")
+    program = (
+        "import edgewright_device as library, pathlib, sys\n"
+        "link = pathlib.Path(sys.argv[1])\n"
+        "link.unlink(); link.symlink_to('second')\n"
+        "print(library.OWN.resolve().name)\n"
+    )
+    said = process.run(
+        [sys.executable, "-c", program, current], env={"PYTHONPATH": str(current / "runner")}
+    )
+    assert said == "first\n"
 
 
 def test_what_a_runtime_raises_is_the_cause(opened: Opened) -> None:

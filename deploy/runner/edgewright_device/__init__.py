@@ -37,8 +37,8 @@ __all__ = [
     "models",
 ]
 
-# runner/edgewright_device/__init__.py
-OWN = Path(__file__).parents[2]
+# Of runner/edgewright_device/__init__.py, and not what a link leads to after the next deployment.
+OWN = Path(__file__).parents[2].resolve()
 
 
 def load(
