@@ -71,6 +71,18 @@ def test_tensors_by_name_are_none_that_layers_take() -> None:
         topology.of(a_layer("attention", "MultiHeadAttention", node))
 
 
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"args": [a_tensor("x"), 2.0], "kwargs": {}},
+        {"args": [a_tensor("x")], "kwargs": {"training": True}},
+    ],
+)
+def test_values_beside_tensors_are_not_dropped_silently(node: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="double is called with values beside tensors"):
+        topology.of(a_layer("double", "Multiply", node))
+
+
 def test_weights_are_called_as_tensorflow_js_calls_them() -> None:
     assert topology.weight_name("c", "Conv2D", "kernel") == "c/kernel"
     assert topology.weight_name("d", "DepthwiseConv2D", "kernel") == "d/depthwise_kernel"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -16,8 +17,11 @@ from toolchain.core import process
 from toolchain.core.errors import CommandError, ModelError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-LONGEST = 1 << 30  # bytes that a page may send at once
-DONE = "edgewright: done"
+LONGEST = 1 << 30  # bytes that a page may send in all
+LINE = 1000
+# what it gets of this process's environment: no secret of the user's
+PASSED = re.compile(r"PATH|HOME|LANG|LC_.*|TMPDIR|XDG_RUNTIME_DIR")
+DONE, FAILED = "edgewright: done", "edgewright: failed"
 QUIET = (
     *("--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--enable-logging=stderr"),
@@ -47,8 +51,8 @@ def browse(files: Mapping[str, Path | bytes], page: str, limit: int) -> dict[str
     browser = program()
     if browser is None:
         raise ModelError("Chromium is not installed", resolution="apt-get install chromium")
-    with _serving(files) as (address, sent), tempfile.TemporaryDirectory() as profile:
-        command = ["timeout", str(limit), browser, *QUIET, f"--user-data-dir={profile}"]
+    with _serving(files) as (address, sent), _profile() as profile:
+        command = ["timeout", "-k", "5", str(limit), browser, *QUIET, f"--user-data-dir={profile}"]
         # its own sandbox is nothing that it can set up as root, in whose name nobody browses
         command += ["--no-sandbox"] if os.geteuid() == 0 else []
         said: list[str] = []
@@ -58,9 +62,11 @@ def browse(files: Mapping[str, Path | bytes], page: str, limit: int) -> dict[str
                 said.append(line)
             if DONE in line:
                 raise _DoneError
+            if FAILED in line:
+                raise ModelError("the page failed in the browser", detail=line[:LINE])
 
         try:
-            process.run([*command, f"{address}{page}"], on_line=listen)
+            process.run([*command, f"{address}{page}"], passed=PASSED, on_line=listen)
         except _DoneError:
             return sent
         except CommandError as error:
@@ -69,6 +75,11 @@ def browse(files: Mapping[str, Path | bytes], page: str, limit: int) -> dict[str
         f"the page did not come to its end in the browser within {limit} s",
         detail="\n".join(said)[-4000:],
     )
+
+
+def _profile() -> tempfile.TemporaryDirectory[str]:
+    """A folder of the browser's own; a process of its that ends late may still write there."""
+    return tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 
 
 class _DoneError(Exception):
@@ -88,6 +99,7 @@ class _Server(http.server.ThreadingHTTPServer):
 def _serving(files: Mapping[str, Path | bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
     """A server on 127.0.0.1 under a path that nobody else knows."""
     sent: dict[str, bytes] = {}
+    lock = threading.Lock()
     root = f"/{secrets.token_urlsafe()}/"
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -107,10 +119,12 @@ def _serving(files: Mapping[str, Path | bytes]) -> Iterator[tuple[str, dict[str,
 
         def do_POST(self) -> None:
             size = int(self.headers.get("Content-Length", 0))
-            if not self.path.startswith(root) or size > LONGEST:
-                self.send_error(404)
-                return
-            sent[self.path.removeprefix(root)] = self.rfile.read(size)
+            with lock:
+                room = LONGEST - sum(map(len, sent.values()))
+                if not self.path.startswith(root) or not 0 <= size <= room:
+                    self.send_error(404)
+                    return
+                sent[self.path.removeprefix(root)] = self.rfile.read(size)
             self.send_response(204)
             self.end_headers()
 

@@ -85,4 +85,4 @@ async function main() {
   console.log("edgewright: done");
 }
 
-main().catch((error) => console.log(`edgewright: ${error}`));
+main().catch((error) => console.log(`edgewright: failed: ${error}`));

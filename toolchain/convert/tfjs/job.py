@@ -135,12 +135,21 @@ def _name(path: Path, manifest: ModelManifest) -> None:
 
 
 def _describe(model: keras.Model, weights: Path) -> dict[str, Any]:
-    """Write the layers' weights, in order; returns the model's description and their names."""
+    """Write the layers' weights, in order; returns the model's description and their names.
+
+    Raises:
+        ModelError: layers are given what TensorFlow.js's can't be, or two weights have one name.
+    """
     names, arrays = [], []
     for layer in _leaves(model):
         for variable in layer.weights:
             names.append(topology.weight_name(layer.name, type(layer).__name__, variable.name))
             arrays.append(np.asarray(variable))
+    if len(set(names)) != len(names):
+        raise ModelError(
+            "the network has layers within layers, whose weights TensorFlow.js calls the same",
+            resolution="leave --form layers out",
+        )
     np.savez(weights, *arrays)
     described = json.loads(model.to_json())
     return {

@@ -36,8 +36,10 @@ class TfjsRequest:
 
     def rights(self) -> Rights:
         """What the job that does it may reach."""
-        read = (*self.network.rights().read, self.network.folder)
-        return Rights(read=read, write=(self.folder,))
+        inner = self.network.rights()
+        parts = [path for path in inner.write if path != self.network.folder]
+        read = (*inner.read, self.network.folder)
+        return Rights(read=read, write=(self.folder, *parts))
 
 
 MAKE = Job("toolchain.convert.tfjs.job:make", TfjsRequest, type(None))

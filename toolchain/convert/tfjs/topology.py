@@ -73,6 +73,12 @@ def _node(layer: str, node: Any) -> list[Any]:
             f"the layer {layer} is given tensors by name, which TensorFlow.js's layers can't be",
             resolution="leave --form out: the graph form takes it",
         )
+    others = [argument for argument in node["args"] if not list(_tensors(argument))]
+    if any(argument is not None for argument in others) or node["kwargs"].get("training"):
+        raise ModelError(
+            f"the layer {layer} is called with values beside tensors, which are not kept here",
+            resolution="leave --form layers out: the graph form takes it",
+        )
     said = {key: item for key, item in node["kwargs"].items() if key not in ("mask", "training")}
     return [[*history, said if index == 0 else {}] for index, history in enumerate(taken)]
 
