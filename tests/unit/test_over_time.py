@@ -72,13 +72,15 @@ def test_only_the_newest_run_counts() -> None:
     assert series.regressions(series.histories(days(2, 4, 4)), 5) == []
 
 
-def test_lost_accuracy_is_a_regression() -> None:
-    def right(correct: int) -> Measurement:
-        return took(2, accuracy={
-            "total": 100, "available": 100, "correct": correct, "correct_top5": 100,
-            "reference_correct": 90,
-        })  # fmt: skip
+def right(correct: int) -> Measurement:
+    """A run that has so many of a hundred right."""
+    return took(2, accuracy={
+        "total": 100, "available": 100, "correct": correct, "correct_top5": 100,
+        "reference_correct": 90,
+    })  # fmt: skip
 
+
+def test_lost_accuracy_is_a_regression() -> None:
     histories = series.histories([at(0, right(90)), at(1, right(83))])
     (found,) = series.regressions(histories, 5)
     assert found.why == "7.00 points of top-1 less"
@@ -86,12 +88,6 @@ def test_lost_accuracy_is_a_regression() -> None:
 
 
 def test_accuracy_that_the_newest_run_does_not_have_is_no_loss_of_its() -> None:
-    def right(correct: int) -> Measurement:
-        return took(2, accuracy={
-            "total": 100, "available": 100, "correct": correct, "correct_top5": 100,
-            "reference_correct": 90,
-        })  # fmt: skip
-
     bare, lost = took(2, accuracy=None), [at(0, right(90)), at(1, right(83))]
     assert series.regressions(series.histories([*lost, at(2, bare)]), 5) == []
     (found,) = series.regressions(series.histories([lost[0], at(1, bare), at(2, right(83))]), 5)
