@@ -46,17 +46,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         specification.spec("cross", TARGET), Engine(), Store(), progress=lambda _: None
     )
     user = f"{os.getuid()}:{os.getgid()}"
-    mounts = [Mount(source=folder, target="/work")]
+    mounts = [Mount(source=folder, target="/made")]
     with Engine().container(image.tag, mounts=mounts, user=user) as executor:
         for command in (
-            [*compiler, *found[1].split(";"), "-S", f"/work/{KERNEL}", "-o", "/work/kernel.s"],
+            [*compiler, *found[1].split(";"), "-S", f"/made/{KERNEL}", "-o", "/made/kernel.s"],
             [
                 *compiler,
                 "-static",
-                f"/work/{PROGRAM.name}",
-                "/work/kernel.s",
+                f"/made/{PROGRAM.name}",
+                "/made/kernel.s",
                 "-o",
-                "/work/program",
+                "/made/program",
             ],
         ):
             executor.call(command)
@@ -68,10 +68,10 @@ def test_products_of_every_small_shape_are_right(bits: int, built: Path) -> None
     image = build.build(
         specification.spec("device", TARGET), Engine(), Store(), progress=lambda _: None
     )
-    mounts = [Mount(source=built, target="/work", read_only=True)]
+    mounts = [Mount(source=built, target="/made", read_only=True)]
     env = {"QEMU_CPU": CPU.format(bits)}
     with Engine().container(image.tag, mounts=mounts, env=env) as device:
-        count, worst = device.call(["/work/program"]).split()
+        count, worst = device.call(["/made/program"]).split()
     assert int(count) == 630
     assert float(worst) < 1e-6
 
