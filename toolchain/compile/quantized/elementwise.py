@@ -96,7 +96,8 @@ def comparison(emitter: Emitter, operator: Operator) -> list[Any]:
 def prelu(emitter: Emitter, operator: Operator) -> list[Any]:
     """PRELU: below its zero point, the input's steps times those of alpha (reference/prelu.h)."""
     x, alpha, to = _sides(emitter, operator)
-    above = scaling(Factor.of(float(x.scale) / float(to.scale)), Channelwise())
+    # in float32, as activations.cc has them
+    above = scaling(Factor.of(float(x.scale / to.scale)), Channelwise())
     below = scaling(Factor.of(float(x.scale * alpha.scale / to.scale)), Channelwise())
     info = np.iinfo(to.kind)
 

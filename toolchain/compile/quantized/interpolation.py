@@ -26,6 +26,7 @@ LONGEST = 1 << 16  # values of a row whose shares of 2 ** 15 are summed in 31 bi
 FAR = 2.0**20  # steps: further off than any that is clamped
 POINTS = 256  # of the table of the logistic function
 BITS = 15  # of what a logistic's input is multiplied by
+NEAR_POWER = np.float32(1e-3)  # between a scale's binary logarithm and a whole number
 LARGEST = 1 << 16  # of the same, so that products stay below 2 ** 31
 Reals = npt.NDArray[Any]
 
@@ -74,7 +75,7 @@ def softmax(emitter: Emitter, operator: Operator) -> list[Any]:
     if x.shape[-1] >= LONGEST:
         raise NotImportedError(f"{operator.name} of {x.shape[-1]} values of int16")
     channelwise, share = Channelwise(), 10 / RANGE
-    scale = scaling(Factor.of(float(x.scale) * operator.real(0) / share), channelwise)
+    scale = scaling(Factor.of(float(x.scale * np.float32(operator.real(0))) / share), channelwise)
     powers = relax.const(_table((share, MOST), (2 / RANGE, 0), np.exp, np.float64))
     inverses = relax.const(
         _table((1 / RANGE, LEAST), (2 / RANGE, 0), lambda reals: 1 / (1 + reals), np.float64)
@@ -150,12 +151,15 @@ def logistic_points() -> npt.NDArray[np.int32]:
 def _of_thirds(operator: Operator, x: Tensor) -> tuple[int, int]:
     """What makes steps of 1 / (3 * 4096) of an input's: a product, then a shift to the right.
 
-    SigmoidPrepare and TanhPrepare of kernels/activations.cc.
+    SigmoidPrepare and TanhPrepare of kernels/activations.cc, with CheckedLog2 of
+    kernels/internal/quantization_util.cc: a scale that near to a power of two is taken as one.
     """
-    exponent = int(np.rint(np.log2(float(x.scale)))) + 12
-    doubled = (0, 1) if operator.name == "TANH" else (0,)
-    if exponent in doubled and float(x.scale) == 2.0 ** (exponent - 12):
-        return 3 << exponent, 0
+    logarithm = np.log(x.scale) * (np.float32(1) / np.log(np.float32(2)))
+    exponent = int(np.rint(logarithm))
+    is_power = abs(logarithm - np.float32(exponent)) < NEAR_POWER
+    left = exponent + 12
+    if is_power and left in ((0, 1) if operator.name == "TANH" else (0,)):
+        return 3 << left, 0
     multiplier, right = float(x.scale) * 4096 * 3, 0
     while multiplier <= MOST / 2 and right <= 2 * BITS:
         multiplier, right = multiplier * 2, right + 1

@@ -3,6 +3,9 @@
 RELU, RELU6, RELU_N1_TO_1, LEAKY_RELU, HARD_SWISH, LOGISTIC, TANH, EXP, LOG, ... of int8 and uint8,
 and SOFTMAX, whose exponentials are of one step too. Those of int16 are computed where they are
 needed: tables of 65,536 steps would be no faster.
+
+A quotient of scales is one of float32 where TensorFlow Lite's is: 24 bits of it, not 31, decide
+to which side a half is rounded.
 """
 
 from __future__ import annotations
@@ -57,8 +60,7 @@ def relu(emitter: Emitter, operator: Operator) -> list[Any]:
     """RELU, RELU6 and RELU_N1_TO_1: requantised, then clamped (activations.cc, ReluPrepare)."""
     x, to = emitter.rounded(operator, 0, BYTES), emitter.rounded_output(operator, BYTES)
     least, most = ACTIVATIONS[RELUS[operator.name]]
-    factor = Factor.of(float(x.scale) / float(to.scale))
-    table = scaled(_steps(x) - x.zero, factor) + to.zero
+    table = scaled(_steps(x) - x.zero, Factor.of(float(x.scale / to.scale))) + to.zero
     if least is not None:
         table = np.maximum(table, steps_of(least, to))
     if most is not None:
@@ -80,12 +82,10 @@ def short_relu(emitter: Emitter, operator: Operator) -> list[Any]:
 def leaky_relu(emitter: Emitter, operator: Operator) -> list[Any]:
     """LEAKY_RELU: a factor for each sign (activations.cc, LeakyReluPrepare)."""
     x, to = emitter.rounded(operator, 0, BYTES), emitter.rounded_output(operator, BYTES)
-    alpha = operator.real(0)
-    one = Factor.of(float(x.scale) / float(to.scale))
-    slope = Factor.of(abs(float(x.scale) * alpha / float(to.scale)))
+    above, below = _slopes(operator, x, to)
     steps = _steps(x) - x.zero
-    below = scaled(steps if alpha >= 0 else -steps, slope)
-    table = np.where(steps >= 0, scaled(steps, one), below) + to.zero
+    slanted = scaled(steps if operator.real(0) >= 0 else -steps, below)
+    table = np.where(steps >= 0, scaled(steps, above), slanted) + to.zero
     return [_looked_up(emitter, operator, table, to)]
 
 
@@ -93,8 +93,7 @@ def short_leaky_relu(emitter: Emitter, operator: Operator) -> list[Any]:
     """The same of int16."""
     x, to = emitter.rounded(operator, 0), emitter.rounded_output(operator)
     alpha, channelwise, info = operator.real(0), Channelwise(), np.iinfo(to.kind)
-    above = scaling(Factor.of(float(x.scale) / float(to.scale)), channelwise)
-    below = scaling(Factor.of(abs(float(x.scale) * alpha / float(to.scale))), channelwise)
+    above, below = (scaling(factor, channelwise) for factor in _slopes(operator, x, to))
 
     def bend(steps: te.Tensor) -> te.Tensor:
         def at(*index: Any) -> Any:
@@ -139,6 +138,12 @@ def gelu(emitter: Emitter, operator: Operator) -> list[Any]:
     """GELU, by the hyperbolic tangent where its options say approximate."""
     of = _gelu_by_tanh if operator.option(0, "b") else _gelu
     return real_function(of)(emitter, operator)
+
+
+def _slopes(operator: Operator, x: Tensor, to: Tensor) -> tuple[Factor, Factor]:
+    """What LEAKY_RELU multiplies steps by: those above zero, and the size of the others' factor."""
+    below = x.scale * np.float32(operator.real(0)) / to.scale
+    return Factor.of(float(x.scale / to.scale)), Factor.of(abs(float(below)))
 
 
 def _steps(x: Tensor) -> Steps:
