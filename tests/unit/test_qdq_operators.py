@@ -32,6 +32,7 @@ IMAGE, ROWS = (2, 8, 9, 7), (3, 18)
 OPSET = 19  # the first whose Q and DQ the evaluator has
 EMPTY = np.zeros(0, np.float32)
 KINDS = ("int8", "uint8")
+SPREAD = 16  # values of an output that says something
 
 
 def drawn(*shape: int, seed: int = 0) -> npt.NDArray[np.float32]:
@@ -280,6 +281,30 @@ def test_onnx_runtimes_operators_over_steps_are_theirs(name: str) -> None:
     given = {v.name: random.integers(0, 256, shape).astype(np.uint8) for v in values}
     wanted = onnx_reference.run(model, given)
     assert_steps(computed(model, given, X86), wanted, 1e-4 if floats else 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("operator", ["QLinearAdd", "QLinearMul"])
+def test_a_zero_point_that_is_left_out_is_of_the_inputs_type(operator: str, kind: str) -> None:
+    nodes = [  # what the second is given has no known type until the first is replaced
+        helper.make_node(operator, [*A, *B, "s"], ["m"], domain="com.microsoft"),
+        helper.make_node("QLinearSigmoid", ["m", "s", "", "t", ""], ["y"], domain="com.microsoft"),
+    ]
+    constants = {
+        "s": np.array(0.031, np.float32), "z": np.zeros((), kind),
+        "t": np.array(1 / 255, np.float32),
+    }  # fmt: skip
+    element, limits = helper.np_dtype_to_tensor_dtype(np.dtype(kind)), np.iinfo(kind)
+    values = [helper.make_tensor_value_info(name, element, IMAGE) for name in ("a", "b")]
+    model = graph_of(nodes, values, ["y"], constants, element)
+    random = np.random.default_rng(4)
+    given = {
+        value.name: random.integers(limits.min, limits.max + 1, IMAGE).astype(kind)
+        for value in values
+    }
+    wanted = onnx_reference.run(model, given)
+    assert len(np.unique(wanted[0])) > SPREAD
+    assert_steps(computed(model, given, X86), wanted, 1)
 
 
 @pytest.mark.parametrize("mean", [127.5, 300.0])

@@ -2,14 +2,16 @@
 
 By the definitions of its ContribOperators.md: each takes steps with their scale and zero point, and
 gives steps of a scale of its own. ONNX Runtime's quantiser writes them where it is asked for
-QOperator, not QDQ.
+QOperator, not QDQ. A zero point that is left out is 0, of the type that the inputs are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import onnx
+from onnx import helper
 
 from toolchain.compile.operators.graph import Graph, attributes
 
@@ -29,6 +31,8 @@ def rewrite(graph: Graph, node: onnx.NodeProto) -> bool:
     """Replace an operator; whether it was."""
     if attributes(node).get("channels_last"):
         return False
+    if not graph.type(node.input[STEPS_AT.get(node.op_type, 0)]):
+        return False  # it is known once what makes it was replaced
     if node.op_type in ALIKE:
         return _alike(graph, node)
     return OTHERS[node.op_type](graph, node)
@@ -110,6 +114,8 @@ OTHERS: dict[str, Callable[[Graph, onnx.NodeProto], bool]] = {
     "QLinearWhere": _where,
     "QGemm": _matrix_product,
 }
+# Where an operator has its first steps, if not at first.
+STEPS_AT = {"QLinearConcat": 2, "QLinearWhere": 1}
 OPERATORS = tuple(f"com.microsoft.{name}" for name in (*ALIKE, *OTHERS))
 
 
@@ -120,4 +126,9 @@ def _real(graph: Graph, given: Sequence[str], axis: int | None = None) -> str:
 
 def _rounded(graph: Graph, node: onnx.NodeProto, value: str, to: Sequence[str]) -> None:
     """A value as the steps that a node gives."""
-    graph.emit("QuantizeLinear", [value, *(one for one in to if one)], output=node.output[0])
+    scale, zero = [*to, ""][:2]
+    if not zero:
+        kind = graph.type(node.input[STEPS_AT.get(node.op_type, 0)])
+        shape = graph.shape(scale) or ()
+        zero = graph.const(np.zeros(shape, helper.tensor_dtype_to_np_dtype(kind)), "zero")
+    graph.emit("QuantizeLinear", [value, scale, zero], output=node.output[0])
