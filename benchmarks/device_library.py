@@ -2,10 +2,11 @@
 
     python -m benchmarks.device_library --host my-board --model digits-cnn
 
-Both are called in turn in one process on the device, call by call with the same input, so that
-whatever else goes on there meets both: set the input, run, copy the output out. Directly means by
-the runtime's own Python interface, with nothing of ours between. What is printed is the medians of
-all calls and their difference, and the same of the quickest quarter. Nothing is asserted.
+All are called in turn in one process on the device, call by call with the same input, so that
+whatever else goes on there meets all: set the input, run, copy the output out. Directly means by
+the runtime's own Python interface, with nothing of ours between. A third is the library where it
+follows the release that is current. What is printed is the medians of all calls and their
+differences, and the same of the quickest quarter. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -65,9 +66,14 @@ for name, make in (("tflite", tflite), ("tvm", tvm)):
     given = net.signature["inputs"][0]
     x = np.random.default_rng(0).random(given["shape"]).astype(given["dtype"])
     path = Release(OWN).model(model, None).form(Wanted(name)).path
-    direct, ours = make(path, x), lambda: net(**{given["name"]: x})
-    pairs = [(took(direct), took(ours)) for _ in range(calls)][calls // 10 :]
-    found[name] = [statistics.quantiles(times, n=4)[:2] for times in zip(*pairs)]
+    followed = load(model, runtime=name, threads=1, follow=True)
+    ways = [
+        make(path, x),
+        lambda: net(**{given["name"]: x}),
+        lambda: followed(**{given["name"]: x}),
+    ]
+    times = [[took(way) for way in ways] for _ in range(calls)][calls // 10 :]
+    found[name] = [statistics.quantiles(way, n=4)[:2] for way in zip(*times)]
 print(json.dumps(found))
 """
 
@@ -84,10 +90,13 @@ def main() -> None:
     python = f"{device.root.removeprefix('~/')}/current/venv/bin/python"
     with connection.connect(device) as conn:
         said = conn.run([python, "-c", PROGRAM, asked.model, str(asked.calls)], timeout=1800)
-    for runtime, (direct, ours) in json.loads(said.strip().splitlines()[-1]).items():
+    for runtime, ways in json.loads(said.strip().splitlines()[-1]).items():
         told = [
-            f"{what} {one:.1f} µs directly, {other - one:.1f} µs more by the library"
-            for what, one, other in zip(("first quartile", "median"), direct, ours, strict=True)
+            f"{what} {direct:.1f} µs directly, {ours - direct:.1f} µs more by the library, "
+            f"{followed - ours:.1f} µs more where it follows"
+            for what, direct, ours, followed in zip(
+                ("first quartile", "median"), *ways, strict=True
+            )
         ]
         print(f"{asked.model}, {runtime}: {'; '.join(told)}")  # noqa: T201
 

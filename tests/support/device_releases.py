@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,8 @@ def release(
     *,
     labels: list[str] | None = None,
     forms: tuple[tuple[str, str, int | None], ...] = (("tflite", "fp32", None),),
+    number: str = "c",
+    code: str = "",
     **card: Any,
 ) -> Path:
     """A release with one model, `net`, whose files are empty.
@@ -64,6 +67,8 @@ def release(
         outputs: of the network.
         labels: the names of its classes.
         forms: runtime, variant and opt level of what is executed.
+        number: the digit that its id is made of.
+        code: what its only wheel holds.
         card: more keys of model.json.
     """
     into = folder / "models/net/b1"
@@ -73,14 +78,14 @@ def release(
         card["labels"] = {"file": "labels.txt"}
     (into / "model.json").write_text(json.dumps({"inputs": inputs, "outputs": outputs, **card}))
     executables = []
-    for number, (runtime, variant, opt_level) in enumerate(forms):
-        (into / f"{number}.bin").touch()
+    for place, (runtime, variant, opt_level) in enumerate(forms):
+        (into / f"{place}.bin").touch()
         executables.append(
             {
                 "runtime": runtime,
                 "variant": variant,
                 "opt_level": opt_level,
-                "file": f"models/net/b1/{number}.bin",
+                "file": f"models/net/b1/{place}.bin",
                 "inputs": [one["name"] for one in inputs],
                 "outputs": [one["name"] for one in outputs],
             }
@@ -92,6 +97,24 @@ def release(
         "card": "models/net/b1/model.json",
         "executables": executables,
     }
-    manifest = {"release": "c" * 64, "target": "rv64gc", "models": [entry]}
+    (folder / "wheels").mkdir()
+    (folder / "wheels/code.whl").write_text(code)
+    files = [
+        {
+            "path": path.relative_to(folder).as_posix(),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "size": path.stat().st_size,
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    manifest = {
+        "release": number * 64,
+        "target": "rv64gc",
+        "runner": "runner",
+        "wheels": ["wheels/code.whl"],
+        "files": files,
+        "models": [entry],
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

@@ -14,6 +14,7 @@ Written for Python 3.10 and later.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, overload
 
 from edgewright_device.errors import (
     EdgewrightError,
@@ -22,12 +23,14 @@ from edgewright_device.errors import (
     NotDeployedError,
     RuntimeFailedError,
 )
+from edgewright_device.following import FollowedNetwork
 from edgewright_device.network import Box, Network
 from edgewright_device.release import Release, Wanted
 
 __all__ = [
     "Box",
     "EdgewrightError",
+    "FollowedNetwork",
     "InputError",
     "MeaningError",
     "Network",
@@ -41,6 +44,7 @@ __all__ = [
 OWN = Path(__file__).parents[2].resolve()
 
 
+@overload
 def load(
     name: str,
     *,
@@ -50,7 +54,35 @@ def load(
     threads: int | None = None,
     batch: int | None = None,
     release: Path | None = None,
-) -> Network:
+    follow: Literal[False] = False,
+) -> Network: ...
+
+
+@overload
+def load(
+    name: str,
+    *,
+    runtime: str | None = None,
+    variant: str | None = None,
+    opt_level: int | None = None,
+    threads: int | None = None,
+    batch: int | None = None,
+    release: Path | None = None,
+    follow: Literal[True],
+) -> FollowedNetwork: ...
+
+
+def load(
+    name: str,
+    *,
+    runtime: str | None = None,
+    variant: str | None = None,
+    opt_level: int | None = None,
+    threads: int | None = None,
+    batch: int | None = None,
+    release: Path | None = None,
+    follow: bool = False,
+) -> Network | FollowedNetwork:
     """A network of a release, ready to be called.
 
     Args:
@@ -61,15 +93,20 @@ def load(
         threads: of the runtime; what the model's metadata says, else 1.
         batch: samples of a call; the smallest that is deployed.
         release: the release's folder; the one that this library is in.
+        follow: whether the network changes, between two calls, when another release is current;
+            `release` is then the link that says which one is, beside the releases.
 
     Raises:
         NotDeployedError: the release holds nothing like that.
         RuntimeFailedError: the runtime can't load it.
         EdgewrightError: the release can't be read.
     """
+    wanted = Wanted(runtime, variant, opt_level)
+    if follow:
+        link = OWN.parents[1] / "current" if release is None else release
+        return FollowedNetwork(link, release or OWN, name, batch, wanted, threads)
     model = Release(release or OWN).model(name, batch)
-    form = model.form(Wanted(runtime, variant, opt_level))
-    return Network(model, form, threads or model.metadata.get("threads") or 1)
+    return Network(model, model.form(wanted), threads or model.threads)
 
 
 def models(release: Path | None = None) -> list[str]:

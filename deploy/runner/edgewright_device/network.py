@@ -55,6 +55,7 @@ class Network:
     Attributes:
         name: the model's.
         batch: samples of a call.
+        release: the id of the release that it is of.
         runtime, variant, opt_level, threads: what executes it.
         labels: the names of its classes, in the order of its outputs; empty where there are none.
         signature: `inputs` and `outputs`, each a list of objects with `name`, `shape` and `dtype`,
@@ -64,7 +65,7 @@ class Network:
 
     def __init__(self, model: Model, form: Form, threads: int) -> None:
         card = model.card
-        self.name, self.batch = model.name, model.batch
+        self.name, self.batch, self.release = model.name, model.batch, model.release
         self.runtime, self.variant, self.opt_level = form.runtime, form.variant, form.opt_level
         self.threads = threads
         self.labels = model.labels()

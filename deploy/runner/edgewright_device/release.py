@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,33 @@ class Release:
         self.id = str(self._manifest.get("release", ""))
 
     @property
+    def code(self) -> dict[str, str]:
+        """What a process loads of it but networks: wheels and the runner; sha256 by path."""
+        runner, wheels = f"{self._manifest.get('runner')}/", self._manifest.get("wheels", ())
+        return {
+            path: digest
+            for path, digest in self._digests().items()
+            if path in wheels or path.startswith(runner)
+        }
+
+    def check_whole(self, path: Path) -> None:
+        """Refuse a file of it that is not what was deployed.
+
+        Raises:
+            EdgewrightError: it isn't, or can't be read.
+        """
+        digest = self._digests().get(path.relative_to(self.folder).as_posix())
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise EdgewrightError(f"{path} can't be read", "deploy again") from error
+        if digest != found:
+            raise EdgewrightError(f"{path} is damaged", "deploy again")
+
+    def _digests(self) -> dict[str, str]:
+        return {one["path"]: one["sha256"] for one in self._manifest.get("files", ())}
+
+    @property
     def models(self) -> list[str]:
         """The names of its models."""
         return sorted({str(model["model"]) for model in self._manifest["models"]})
@@ -98,7 +126,7 @@ class Release:
             raise NotDeployedError(
                 f"{name} is not in this release at batch {batch}", f"it is at batch {held}"
             )
-        return Model(self.folder, entry)
+        return Model(self.folder, entry, self.id)
 
 
 class Model:
@@ -107,9 +135,12 @@ class Model:
     Attributes:
         card: its model.json.
         forms: what can be executed, the usual one first.
+        release: the id of its release.
+        threads: what its metadata says, else 1.
     """
 
-    def __init__(self, folder: Path, entry: Json) -> None:
+    def __init__(self, folder: Path, entry: Json, release: str) -> None:
+        self.release = release
         self._folder = folder / entry["folder"]
         self.card = _json(folder / entry["card"])
         self.name, self.batch = str(entry["model"]), int(entry["batch"])
@@ -125,6 +156,7 @@ class Model:
             for one in entry.get("executables", ())
         ]
         self.metadata: Json = self.card.get("metadata") or {}
+        self.threads = int(self.metadata.get("threads") or 1)
 
     def form(self, wanted: Wanted) -> Form:
         """The first form that a program's wishes allow.

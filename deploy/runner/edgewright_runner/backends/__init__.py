@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from importlib import metadata
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -137,6 +138,8 @@ def versions(name: str) -> dict[str, str]:
 
 
 def _module(name: str) -> Any:
-    if name not in names():
+    module = f"{__name__}.{name}"
+    # a program that has opened it goes on when the folder of its release is removed
+    if module not in sys.modules and name not in names():
         raise ValueError(f"unknown runtime: {name}")
-    return importlib.import_module(f"{__name__}.{name}")
+    return importlib.import_module(module)
