@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from tests.support.shared_caches import INPUTS, WHEEL, Team, build
 from tests.support.sshd import Sshd
 from toolchain.core.store import digest_of
+from toolchain.shared_cache import shared_cache
 
 pytestmark = pytest.mark.integration
 KEY = digest_of(INPUTS)
@@ -156,3 +160,27 @@ def test_a_bucket_that_is_away_takes_two_seconds(
     assert team.built("one").fresh
     assert time.monotonic() - started < 2
     assert len(team.said) == 1
+
+
+def test_a_bucket_that_ends_connections_is_not_asked_by_two_that_try_again(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    team = Team(tmp_path, s3, monkeypatch)
+    monkeypatch.setattr(shared_cache, "PATIENCE_S", 60.0)  # it is the tries that are counted
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        tries: list[None] = []
+
+        def end() -> None:
+            with suppress(OSError):  # at the end it is closed
+                while True:
+                    server.accept()[0].close()
+                    tries.append(None)
+
+        Thread(target=end, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert team.built("one").fresh
+        # s3fs tries again, and aiohttp each of these once; botocore would five times
+        assert 1 <= len(tries) <= 2 * s3fs.S3FileSystem.retries
+    assert "no answer within" not in team.said[0]

@@ -12,6 +12,10 @@ from typing import Any
 from toolchain.shared_cache.place import Sent, Wanted
 
 EXTRA = "invoke setup --extra s3 installs fsspec with s3://, pip what others need beside it"
+# botocore tries five times, with seconds between them, what refuses a connection; what is busy s3fs
+# asks again by itself
+ONCE = {"retries": {"total_max_attempts": 1}}
+BUCKETS_OF_AWS = ("s3://", "s3a://")
 
 
 class FsspecPlace:
@@ -30,8 +34,9 @@ class FsspecPlace:
         try:
             from fsspec.core import url_to_fs
 
+            named: dict[str, object] = {"config_kwargs": ONCE} if _of_aws(address) else {}
             # what another process has written is there, whatever was listed before
-            found = url_to_fs(address, use_listings_cache=False, skip_instance_cache=True)
+            found = url_to_fs(address, use_listings_cache=False, skip_instance_cache=True, **named)
         except ImportError as error:
             raise OSError(f"{_line(error)}: {EXTRA}") from error
         except ValueError as error:
@@ -83,6 +88,10 @@ class FsspecPlace:
             raise OSError(_line(error)) from error
         except Exception as error:  # each library of a cloud has errors of its own
             raise OSError(_line(error)) from error
+
+
+def _of_aws(address: str) -> bool:
+    return address.lower().startswith(BUCKETS_OF_AWS)
 
 
 def _line(error: Exception) -> str:

@@ -28,8 +28,9 @@ from toolchain.shared_cache.statement import Refused, SharedFile, Statement
 from toolchain.shared_cache.waiting import waited
 
 # Seconds without an answer, or without more bytes, after which a place is let alone; and what is
-# left of them for the first answer where a library took long to import.
-PATIENCE_S, LEAST_S = 1.5, 1.0
+# left of them for the first answer where a library took long to import: two seconds in all where
+# that was one and a quarter.
+PATIENCE_S, LEAST_S = 1.5, 0.75
 # What sending may take: to begin with, and for so many bytes one second more.
 SEND_S, SEND_RATE = 30.0, 1 << 18
 # Refused entries after which a place is let alone: it may be one that answers everything the same.
