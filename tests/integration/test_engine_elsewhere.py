@@ -13,7 +13,7 @@ import pytest
 from tests.support.other_engine import OtherEngine, other_engine
 from tests.support.product import LONG, Product
 from toolchain import targets
-from toolchain.core import paths
+from toolchain.core import paths, process
 from toolchain.core.store import Store, digest_file
 from toolchain.images import build as images
 from toolchain.images import specification
@@ -65,6 +65,28 @@ def test_an_image_has_the_id_that_it_has_here(
     monkeypatch.delenv("DOCKER_HOST")
     spec = specification.spec("device", targets.target(TARGET))
     assert images.build(spec, Engine(), Store(), progress=silent).id == image.id
+
+
+def test_a_context_names_the_engine_as_the_variable_does(
+    image: images.Image, other: OtherEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    context = ["docker", "context"]
+    process.run([*context, "create", "builder", "--docker", f"host={other.address}"])
+    assert Engine().shares_files  # nobody has asked for it yet
+    process.run([*context, "use", "builder"])
+    there = Engine()
+    assert not there.shares_files
+    assert there.image_id(image.tag) == image.id
+    spec = specification.spec("device", targets.target(TARGET))
+    assert images.build(spec, there, Store(), progress=silent).id == image.id
+    monkeypatch.setenv("DOCKER_CONTEXT", "default")
+    assert Engine().shares_files
+    process.run([*context, "use", "default"])
+    monkeypatch.setenv("DOCKER_CONTEXT", "builder")
+    assert not Engine().shares_files
 
 
 def test_a_container_leaves_in_folders_what_a_mount_would(
