@@ -53,3 +53,24 @@ def test_what_one_gives_another_reports(
         assert sorted(r.release for r in seen()) == sorted([first.release, second.release])
     assert [p.name for p in shared_folder.files(said.append)[shared_folder.METRICS]] != []
     assert said == []
+
+
+@pytest.mark.parametrize("place", ["over_ssh", "s3"])
+def test_one_that_is_too_large_is_fetched_once(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(shared_folder.VARIABLE, request.getfixturevalue(place))
+    shared_folder._place.cache_clear()  # in other tests another server had that address
+    monkeypatch.setattr(shared_folder, "PATIENCE_S", 120.0)
+    monkeypatch.setenv("EDGEWRIGHT_DIST", str(tmp_path / "anna"))
+    said: list[str] = []
+    first = measurement.save(measured.result(), paths.results())
+    first.with_name("large.json").write_bytes(first.read_bytes() + b" " * 1_000_000)
+    assert shared_folder.give_all(said.append) == 2
+    monkeypatch.setattr(shared_folder, "LARGEST", 100_000)
+    monkeypatch.setenv("EDGEWRIGHT_DIST", str(tmp_path / "ben"))
+    for _ in range(2):  # it is kept in mind which it was
+        (found,) = shared_folder.measurements(said.append)
+        assert found.read_bytes() == first.read_bytes()
+        (line,) = said
+        assert "left out: large-" in line

@@ -254,12 +254,14 @@ def test_one_that_others_would_not_take_keeps_no_other_back(
 def test_no_more_is_kept_than_a_disk_is_thought_to_hold(
     people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_folder, "AT_ONCE", 1)
-    monkeypatch.setattr(shared_folder, "MOST_BYTES", 100)
-    for minute in range(3):
+    for minute in range(5):
         people.measures("anna", later(minute))
-    assert people.sees("ben") == [later(2)], "not the newest alone"
-    assert "2 files are left: more than can be kept" in people.said[0]
+    largest = max(path.stat().st_size for path in people.shared.glob("*.json"))
+    monkeypatch.setattr(shared_folder, "LARGEST", largest)
+    monkeypatch.setattr(shared_folder, "MOST_BYTES", 3 * largest - 1)
+    assert people.sees("ben") == [later(3), later(4)], "not the newest alone"
+    assert len(people.fetched) == 2, "more were fetched than are kept"
+    assert "3 files are left: more than can be kept" in people.said[0]
 
 
 def test_large_results_are_waited_for_longer(

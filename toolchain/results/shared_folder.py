@@ -36,7 +36,8 @@ NAMED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}-([0-9a-f]{64})\.json")
 LARGEST = 16 << 20
 MOST_FILES, AT_ONCE = 100_000, 100
 MOST_BYTES = 4 << 30  # that are kept of a kind
-REFUSED = ".refused"  # what is kept in the place of a file that is not what its name says
+# what is kept in the place of a file that is not what its name says, or larger than any may be
+REFUSED = ".refused"
 # seconds without an answer or more bytes; and for what is sent, beside bytes a second
 PATIENCE_S, SEND_S, SEND_RATE = 10.0, 60.0, 50_000
 # refused files that are named one by one
@@ -219,11 +220,14 @@ def _fetch(where: str, kind: str, names: Sequence[str], into: Path, say: Say) ->
     refused: list[str] = []
     held = sum(path.stat().st_size for path in into.glob("*.json"))
     with Store().scratch() as scratch:
-        for start in range(0, len(names), AT_ONCE):
-            some = names[start : start + AT_ONCE]
-            if held > MOST_BYTES:
-                say(f"{_shown(where)}: {len(names) - start} files are left: more than can be kept")
+        left = list(names)
+        while left:
+            # each may be of the largest size: what there is no room for then is not begun
+            room = (MOST_BYTES - held) // LARGEST
+            if room < 1:
+                say(f"{_shown(where)}: {len(left)} files are left: more than can be kept")
                 break
+            some, left = left[: min(AT_ONCE, room)], left[min(AT_ONCE, room) :]
             try:
                 _all_of(where, kind, some, scratch)
             except TimeoutError:
@@ -267,7 +271,10 @@ def _one_by_one(
         except TimeoutError:
             raise
         except OSError as error:
-            (scratch / name).unlink(missing_ok=True)
+            came = scratch / name
+            if came.exists() and came.stat().st_size >= LARGEST:
+                continue  # it is the file and not the place: judged by what came
+            came.unlink(missing_ok=True)
             refused.append(f"{name}: {error}")
             if len(refused) > MOST_SAID and len(refused) == names.index(name) + 1:
                 raise first from error
