@@ -9,7 +9,6 @@ diffoscope where it is installed.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import zipfile
@@ -24,7 +23,8 @@ from pydantic import TypeAdapter
 
 from toolchain import runtimes
 from toolchain.cluster.place_of_work import PlaceOfWork
-from toolchain.cluster.works import wheels_elsewhere
+from toolchain.cluster.works import models_elsewhere, wheels_elsewhere
+from toolchain.cluster.works.models_again import cold_cache
 from toolchain.compile import cross_link, source_compiler
 from toolchain.compile.compilation import Compiler, LibraryPlan, Linker, compile_model, needed
 from toolchain.compile.compilation_request import TileRecord
@@ -37,6 +37,7 @@ from toolchain.images import specification
 from toolchain.images.engine import Engine
 from toolchain.models.manifest import FILE as CARD
 from toolchain.models.manifest import ModelManifest
+from toolchain.models.resolve import resolve_model
 from toolchain.models.variants import PLAIN, library
 from toolchain.targets import Target, all_targets, target
 from toolchain.wheels import build, variations
@@ -84,7 +85,7 @@ def steps(
         store: where the first builds are.
         kinds: whether to take "images", "wheels", "models".
         only: wheels to take; all when empty.
-        at: where wheels are built again; the others are here.
+        at: where wheels and the model are made again; images are here.
 
     Raises:
         UsageError: there is no such wheel.
@@ -103,7 +104,10 @@ def steps(
             (f"wheel {name} for {chosen.name}", partial(wheel, chosen, name, store))
             for name in names
         ]
-    if kinds["models"]:
+    if kinds["models"] and at.executor is not None:
+        title = f"{MODEL} for {chosen.name} on the cluster"
+        found.append((title, partial(_models_elsewhere, chosen, at.store, at.executor)))
+    elif kinds["models"]:
         found.append((f"{MODEL} for {chosen.name}", lambda say: models(chosen, store, say)))
     return found
 
@@ -138,7 +142,7 @@ def images(chosen: Target, store: Store, say: Say) -> list[Verdict]:
         arguments = ["build-images", "--target", chosen.name, "--os", system]
         first = _task(arguments, store.root, None, say)
         with store.scratch() as scratch:
-            second = _task(arguments, _cold(store, scratch), None, say)
+            second = _task(arguments, cold_cache(store, scratch), None, say)
         ids = {image["name"]: image["id"] for image in second}
         for image in first:
             name = image["name"]
@@ -151,14 +155,28 @@ def models(chosen: Target, store: Store, say: Say) -> list[Verdict]:
     arguments = ["compile", "--model", MODEL, "--target", chosen.name]
     with store.scratch() as scratch:
         _task(arguments, store.root, scratch / "one", say)
-        _task(arguments, _cold(store, scratch), scratch / "two", say)
-        first = scratch / "one" / "dist" / "models"
-        files = sorted([*first.rglob("*.tflite"), *first.rglob(f"{chosen.name}/*.so")])
-        if not files:
-            raise BuildError(f"{MODEL} has no file to compare")
-        return [
-            _compare(path, scratch / "two" / path.relative_to(scratch / "one")) for path in files
-        ]
+        _task(arguments, cold_cache(store, scratch), scratch / "two", say)
+        models = Path("dist", "models")
+        return _compare_models(chosen, scratch / "one" / models, scratch / "two" / models)
+
+
+def _models_elsewhere(chosen: Target, store: Store, executor: Executor, say: Say) -> list[Verdict]:
+    """As `models`, both at workers; the store is that of the executor. Tuning has no part in it."""
+    linker = cross_link.linker(chosen, store)
+    with store.scratch() as scratch:
+        spec = resolve_model(MODEL)
+        first, second = models_elsewhere.twice(
+            spec, chosen, linker, executor=executor, store=store, out=scratch, say=say
+        )
+        return _compare_models(chosen, first, second)
+
+
+def _compare_models(chosen: Target, first: Path, second: Path) -> list[Verdict]:
+    """What is in a folder of models, or of one, with what is at the same place in another."""
+    files = sorted([*first.rglob("*.tflite"), *first.rglob(f"{chosen.name}/*.so")])
+    if not files:
+        raise BuildError(f"{MODEL} has no file to compare")
+    return [_compare(path, second / path.relative_to(first)) for path in files]
 
 
 def from_provenance(path: Path, store: Store) -> tuple[str, Step]:
@@ -215,7 +233,7 @@ def _image_again(claim: Claim, _path: Path, store: Store) -> Again:
         raise BuildError(f"this checkout has no image {name}")
 
     def again(scratch: Path, say: Say) -> str:
-        built = image_builder.build(spec, Engine(), Store(_cold(store, scratch)), progress=say)
+        built = image_builder.build(spec, Engine(), Store(cold_cache(store, scratch)), progress=say)
         return built.id.removeprefix("sha256:")
 
     return image_builder.inputs(spec), again
@@ -297,14 +315,6 @@ def _account(first: Path, second: Path) -> str:
     one, two = members
     differing = sorted(n for n in one.keys() | two.keys() if one.get(n) != two.get(n))
     return "\n".join([*differing, INSTALL])
-
-
-def _cold(store: Store, scratch: Path) -> Path:
-    """An empty cache that has the fetched files alone: their bytes are checked by the lock."""
-    cache = scratch / "cache"
-    cache.mkdir()
-    shutil.copytree(store.root / "blobs", cache / "blobs", copy_function=os.link)
-    return cache
 
 
 def _task(arguments: Sequence[str], cache: Path, output: Path | None, say: Say) -> Any:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ import pytest
 from tests.support import clusters
 from tests.support.clusters import job
 from tests.support.shared_caches import Team
+from toolchain import targets
+from toolchain.cluster import cluster_executor
 from toolchain.cluster.cluster_executor import ClusterExecutor
+from toolchain.cluster.works import models_elsewhere
+from toolchain.compile.compilation import Linker
 from toolchain.core import paths
 from toolchain.core.errors import ConnectionFailed, UsageError
 from toolchain.core.store import Store, digest_of
@@ -164,6 +169,53 @@ def test_an_interrupt_ends_the_processes_at_workers(
     pool._scheduler.close()
     eventually(lambda: not any(jobs_at(worker) for worker in workers), seconds=3)
     assert Store(tmp_path / "here").entry(digest_of(work.inputs())) is None
+
+
+def test_what_a_worker_has_that_stands_still_is_done_by_another(
+    cluster: Cluster, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = clusters.network(tmp_path / "mine.onnx")
+    lines: list[str] = []
+    monkeypatch.setattr(cluster_executor, "BEAT_S", 0.1)
+
+    def progress(line: str) -> None:
+        lines.append(line)
+        for name in ("one", "two"):
+            if len(lines) == 1 and f"({name})" in line:
+                cluster.processes[name].send_signal(signal.SIGSTOP)
+                monkeypatch.setattr(cluster_executor, "SILENT_S", 0.1)
+        if "does not answer" in line:  # the other one is given all the time that it takes
+            monkeypatch.setattr(cluster_executor, "SILENT_S", 600.0)
+
+    with cluster.executor(team) as pool:
+        eventually(lambda: len(pool._scheduler.workers()) == len(cluster.processes) - 1)
+        pool.submit(lambda _: None, job(work, progress)).result(timeout=120)
+        pool._scheduler.close()
+    assert [line for line in lines if "does not answer: another one is asked" in line]
+    assert Store(tmp_path / "here").entry(digest_of(work.inputs())) is not None
+
+
+def test_a_model_that_is_made_anew_at_a_worker_is_the_same(
+    cluster: Cluster, team: Team, tmp_path: Path
+) -> None:
+    spec = clusters.network(tmp_path / "mine.onnx").spec
+    lines: list[str] = []
+
+    def link(objects: Sequence[Path], output: Path, _: object) -> None:
+        output.write_bytes(b"".join(path.read_bytes() for path in objects))
+
+    linker = Linker(identity="joined", link=link, image=str)
+    with cluster.executor(team) as pool:
+        first, second = models_elsewhere.twice(
+            spec, targets.target("x86_64"), linker, executor=pool, store=pool._store,
+            out=tmp_path / "out", say=lines.append,
+        )  # fmt: skip
+        pool._scheduler.close()
+    (library,) = first.rglob("*.so")
+    assert library.read_bytes() == (second / library.relative_to(first)).read_bytes()
+    # the second finds nothing of the first
+    for step in ("reading the model", "compiling for the target"):
+        assert len([line for line in lines if f"mine: {step} (" in line]) == 2, step
 
 
 def test_a_worker_without_our_code_is_none_to_wait_for(

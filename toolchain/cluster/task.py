@@ -22,6 +22,7 @@ from toolchain.cluster.messages import BEAT_S, TOPIC, Answer, Beat, Question, Sa
 from toolchain.cluster.work import Work
 from toolchain.cluster.works.compilation_work import CompilationWork
 from toolchain.cluster.works.conversion_work import ConversionWork, VariantWork
+from toolchain.cluster.works.models_again import ModelAgainWork
 from toolchain.cluster.works.wheel_work import WheelAgainWork, WheelWork
 from toolchain.core.errors import EdgewrightError, EngineError, NoSpaceError, UsageError
 from toolchain.core.store import Store, digest_of
@@ -30,7 +31,14 @@ from toolchain.shared_cache.shared_store import SharedStore
 
 KINDS: dict[str, type[Work]] = {
     kind.__name__: kind
-    for kind in (CompilationWork, ConversionWork, VariantWork, WheelAgainWork, WheelWork)
+    for kind in (
+        CompilationWork,
+        ConversionWork,
+        ModelAgainWork,
+        VariantWork,
+        WheelAgainWork,
+        WheelWork,
+    )
 }
 WATCH_S = 0.25
 

@@ -240,7 +240,7 @@ def _note_missing(names: Sequence[str], store: Store) -> None:
         "provenance": "a .provenance.json of dist/: build what it is of again and compare",
         "target": TARGET,
         "only": "wheels to verify, separated by commas; all when left out",
-        "on": f"{ON}; wheels alone",
+        "on": f"{ON}; images alone are made here",
         "json": JSON,
     }
 )
