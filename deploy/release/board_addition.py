@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from deploy.inventory import reading
 from deploy.inventory.reading import Device
-from deploy.inventory.schema import Vars
+from deploy.inventory.schema import NO_PYTHON, Vars
 from deploy.release import preflight
 from deploy.release.probed_facts import DeviceFacts
 from deploy.ssh import connection
@@ -73,6 +73,23 @@ class Described:
         if packages:
             lines.insert(0, f"there: sudo apt-get install {' '.join(dict.fromkeys(packages))}")
         return lines
+
+    def works(self) -> str:
+        """What works there, in a sentence, where that is not all; empty otherwise."""
+        if self.facts.python != NO_PYTHON:
+            return ""
+        return (
+            "it has no Python: programs in C and C++ run networks there "
+            "(docs/how-to/board-without-python.md), and bench, run, tune and accuracy would need "
+            "python3 and python3-numpy"
+        )
+
+    def following(self, name: str) -> list[str]:
+        """What to type next for it, once an inventory has it under a name."""
+        if self.facts.python != NO_PYTHON:
+            return [f"invoke deploy --host {name} --dry-run"]
+        build = f"invoke build-library --target {self.target}"
+        return [build, f"invoke deploy --host {name} --library --dry-run"]
 
 
 def variables(address: str, key: str) -> dict[str, object]:

@@ -134,12 +134,8 @@ def problems(facts: DeviceFacts, manifest: Manifest, needed: int) -> list[tuple[
         what = f"the device is {facts.machine}, the bundle is for {requires.machine}"
         return [(what, _another_target(facts))]
     return [
-        *(
-            []
-            if facts.python == NO_PYTHON
-            else _python(
-                facts, requires, has_pip=any(w.startswith("wheels/pip-") for w in manifest.wheels)
-            )
+        *_python(
+            facts, requires, has_pip=any(w.startswith("wheels/pip-") for w in manifest.wheels)
         ),
         *_libraries(facts, requires),
         *_cpu(facts, requires),
@@ -151,6 +147,7 @@ def lacking(facts: DeviceFacts) -> list[tuple[str, str]]:
     """What any release would find missing on a device: what is wrong, and what to do about it.
 
     Wheels may ask for more of glibc than the least that they can promise; a deployment says so.
+    A device without Python is sent releases that need none.
     """
     requires = Requires(
         machine=facts.machine,
@@ -179,8 +176,7 @@ def fitting(facts: DeviceFacts) -> list[Target]:
 
 def _python(facts: DeviceFacts, requires: Requires, *, has_pip: bool) -> list[tuple[str, str]]:
     if facts.python == NO_PYTHON:
-        return [("it has no Python", "there: apt-get install python3"),
-                ("it has no numpy", "there: apt-get install python3-numpy")]  # fmt: skip
+        return []  # what it is sent needs none
     reasons = []
     lowest = requires.python
     if _older(facts.python, lowest):

@@ -96,6 +96,8 @@ def add_board(
                 "target": found.target,
                 "fitting": [fit.name for fit in found.fitting],
                 "to_do": found.to_do(),
+                "works": found.works() or "everything",
+                "next": found.following(chosen),
             }
         )
     else:
@@ -122,7 +124,9 @@ def _show(name: str, file: Path, found: Described) -> None:
     console.out.print(f"{name} is in {file}: target {found.target}{also}", soft_wrap=True)
     for line in found.to_do():
         console.out.print(f"to do: {line}", soft_wrap=True)
-    console.note(f"next: invoke deploy --host {name} --dry-run")
+    if works := found.works():
+        console.out.print(works, soft_wrap=True)
+    console.note(f"next: {', then '.join(found.following(name))}")
 
 
 def _accepts(fingerprint: str, *, accept_new: bool) -> Accepts:

@@ -95,6 +95,18 @@ def test_what_is_to_be_installed_is_one_command() -> None:
     assert board_addition.describe(device_facts()).to_do() == []
 
 
+def test_a_board_without_python_is_told_what_works_there() -> None:
+    small = board_addition.describe(device_facts(python="none", modules={}, venv=False, pip=False))
+    assert small.to_do() == [], "nothing that a release for it would miss"
+    assert small.works().startswith("it has no Python: programs in C and C++ run networks there")
+    assert small.following("small") == [
+        "invoke build-library --target rv64gc",
+        "invoke deploy --host small --library --dry-run",
+    ]
+    usual = board_addition.describe(device_facts())
+    assert (usual.works(), usual.following("b")) == ("", ["invoke deploy --host b --dry-run"])
+
+
 def test_a_name_is_the_boards_own_and_never_one_that_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "inventory.yml"
     facts = device_facts(hostname="raspberrypi")
