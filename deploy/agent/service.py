@@ -33,6 +33,7 @@ TAIL = 4096
 # seconds that systemd may take to answer and to start a unit, a program to end when it is asked to,
 # and a command to show that it does not end at once
 ANSWER, START, END, SETTLE = 20.0, 100.0, 5.0, 0.2
+SUDO_REFUSES = 1  # no exit status of `systemctl status`
 NOT_ENDED = "its command did not end"
 SOONEST, LATEST = 0.05, 1.0  # between two looks at the health
 # The program is nobody's child, so that no one has to wait for it; its number is printed. What is
@@ -250,15 +251,15 @@ def _found(root: str, name: str) -> bool:
 
 
 def _systemctl(service: dict[str, Any], *arguments: str) -> list[str]:
-    """A command for the unit's manager; one of the system's may need sudo."""
+    """A command for the unit's manager; to change the system's, or see its lines, may need sudo."""
     import shutil
 
     if service["manager"] == "user":
         runtime = f"/run/user/{os.getuid()}"
         os.environ.setdefault("XDG_RUNTIME_DIR", runtime)
         return ["systemctl", "--user", "--no-ask-password", *arguments]
-    changes = arguments[0] in ("restart", "stop", "reset-failed")
-    sudo = ["sudo", "-n"] if changes and os.geteuid() != 0 and shutil.which("sudo") else []
+    needs = arguments[0] in ("restart", "stop", "reset-failed", "status")
+    sudo = ["sudo", "-n"] if needs and os.geteuid() != 0 and shutil.which("sudo") else []
     return [*sudo, "systemctl", "--no-ask-password", *arguments]
 
 
@@ -267,7 +268,10 @@ def _log(root: str, program: dict[str, Any]) -> str:
     service = program["service"] or {}
     if service.get("unit"):
         status = _systemctl(service, "status", "--no-pager", "--lines=10", service["unit"])
-        return _last(_run(status, ANSWER)[1], 12)
+        code, said = _run(status, ANSWER)
+        if code == SUDO_REFUSES and status[0] == "sudo":
+            _, said = _run(status[2:], ANSWER)
+        return _last(said, 12)
     try:
         with open(os.path.join(root, LOG), "rb") as stream:
             stream.seek(max(0, os.path.getsize(stream.name) - TAIL))

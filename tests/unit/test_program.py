@@ -217,6 +217,33 @@ def test_a_unit_is_restarted_by_its_manager(
         restarted(root, unit("known.service"))
 
 
+@pytest.mark.parametrize(
+    ("sudo", "said"),
+    [
+        ('shift; RIGHT="all lines" exec "$@"', "all lines"),
+        ("echo sudo: a password is required; exit 1", "active"),
+    ],
+)
+def test_the_lines_of_a_unit_are_read_as_the_login_may(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sudo: str, said: str
+) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, script in (
+        ("sudo", sudo),
+        ("systemctl", 'case $2 in status) echo "${RIGHT:-active}"; exit 3; esac'),
+    ):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    health = {"command": ["false"], "within": 0.1}
+    unit = {"service": {"unit": "known.service", "manager": "system"}, "health": health}
+    with pytest.raises(Failure) as caught:
+        service.await_health(root, unit)
+    assert caught.value.fields["detail"].splitlines()[-1] == said
+
+
 def inventory(tmp_path: Path, block: str) -> Program:
     file = tmp_path / "inventory.yml"
     lines = "".join(f"\n        {line}" for line in block.splitlines())
