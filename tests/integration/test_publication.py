@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import venv
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from deploy.inventory import reading
 from tests.support.made_wheels import a_wheel, install
+from tests.support.product import TARGET as DEVICE
 from tests.support.product import Product
 from tests.support.sshd import Sshd
 from tests.support.static_server import served
@@ -21,6 +24,19 @@ from toolchain.publication.folder import Folder
 from toolchain.publication.remote_folder import RemoteFolder
 
 TARGET = "x86_64"
+# the environment is without a pip of its own: under emulation its set-up takes a minute
+INSTALL_ON_DEVICE = """
+set -e
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+python3 -m venv --system-site-packages --without-pip "$folder/env"
+python3 -m pip --isolated --disable-pip-version-check --python "$folder/env" install \
+  --no-cache-dir --no-compile --index-url {address}/simple/ tflite-runtime
+"$folder/env/bin/python" - << END
+from tflite_runtime import interpreter
+print(interpreter.Interpreter and interpreter.__file__)
+END
+"""
 
 
 @pytest.mark.skipif(not targets.target(TARGET).native(), reason="this machine is no x86-64")
@@ -46,11 +62,35 @@ def test_pip_installs_the_interpreter_from_a_published_index(
         where = ["--no-cache-dir", "--index-url", f"{address}/simple/"]
         process.run([*pip, *where, "tflite-runtime"])
     assert asked[0] == "/simple/tflite-runtime/"
-    script = "from tflite_runtime import interpreter as i; i.Interpreter; print(i.__file__)"
+    script = "from tflite_runtime import interpreter as i; print(i.Interpreter and i.__file__)"
     assert process.run([python, "-c", script]).strip().startswith(str(packages))
 
     (again,) = product.json(*publish, env=keys)
     assert again == wheel | {"state": "unchanged"}
+
+
+@pytest.mark.usefixtures("deployed")  # a device that runs, and wheels for it
+def test_pip_installs_the_interpreter_on_a_device(
+    product: Product, device: str, tmp_path: Path
+) -> None:
+    keys, index = {"EDGEWRIGHT_KEYS": str(tmp_path / "keys")}, tmp_path / "index"
+    product.invoke("keys", env=keys)
+    product.invoke(
+        "publish", "--to", str(index), "--target", DEVICE, "--only", "tflite_runtime",
+        env=keys,
+    )  # fmt: skip
+    board = reading.load(product.inventory).host(device)
+    known = f"UserKnownHostsFile={board.known_hosts}"
+    ssh = ["ssh", "-F", "none", "-i", str(board.key_file), "-p", str(board.port), "-o", known]
+    where = f"{board.user}@{board.host}"
+    with served(index) as (address, asked):
+        port = address.rpartition(":")[2]
+        tunnel = ["-o", "ExitOnForwardFailure=yes", "-R", f"127.0.0.1:{port}:127.0.0.1:{port}"]
+        script = INSTALL_ON_DEVICE.format(address=address)
+        said = process.run([*ssh, *tunnel, where, script])
+    assert re.fullmatch(r".*/env/lib/python.*/tflite_runtime/interpreter.py", said.split()[-1])
+    assert asked[0] == "/simple/tflite-runtime/"
+    assert [path for path in asked if path.endswith(".whl")], "it came from elsewhere"
 
 
 def test_pip_installs_what_was_published_over_sftp(
