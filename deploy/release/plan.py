@@ -5,6 +5,7 @@ Nothing here talks to a device; `deploy.release.deployment` does what a plan say
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,7 @@ INSTALLATION = (
     "check that its packages import and its models load",
 )
 Action = Literal["install", "switch", "unchanged"]
+ARRAYS = (".npz", ".npy")  # of a network's files: its inputs, and what comes out for them
 
 
 class _Plain(BaseModel):
@@ -153,7 +155,7 @@ def make_plan(host: str, state: Inspection, manifest: Manifest, program: Program
         folder=folder,
         replaces=running,
         uploads=uploads,
-        payload=sum(u.size - u.offset for u in uploads),
+        payload=_size(uploads),
         total=manifest.payload_size(),
         busy=state.holder or "",
         steps=_steps(action, manifest, running, state.root, uploads, program),
@@ -193,7 +195,17 @@ def _sent(uploads: tuple[Upload, ...]) -> list[str]:
         groups.setdefault("/".join(parts[: min(depth, len(parts) - 1)]), []).append(upload)
     lines = []
     for folder, files in groups.items():
-        size = sum(u.size - u.offset for u in files)
         what = files[0].path if len(files) == 1 else f"{len(files)} files of {folder or 'the top'}"
-        lines.append(f"send {what} ({size} bytes)")
+        samples = [u for u in files if folder.startswith("models/") and u.path.endswith(ARRAYS)]
+        of_them = (
+            f", {_size(samples)} of them inputs that bench compares outputs on: --samples N sends N"
+            if samples
+            else ""
+        )
+        lines.append(f"send {what} ({_size(files)} bytes{of_them})")
     return lines
+
+
+def _size(uploads: Sequence[Upload]) -> int:
+    """Bytes that are still to be sent."""
+    return sum(u.size - u.offset for u in uploads)

@@ -289,13 +289,19 @@ def test_what_can_not_be_meant_is_refused_with_its_line(
 
 def test_a_plan_sums_up_what_is_sent() -> None:
     files = {"wheels/a.whl": 5, "wheels/b.whl": 7, "models/net/b1/x": 1, "models/net/b1/y": 2}
-    files |= {"models/net/b4/x": 1, "runner/main.py": 3, "requirements.txt": 4}
+    files |= {
+        "models/net/b1/samples.npz": 9,
+        "models/net/b4/x": 1,
+        "runner/main.py": 3,
+        "requirements.txt": 4,
+    }
     uploads = tuple(
         Upload(path=path, sha256="a" * 64, size=size, offset=0) for path, size in files.items()
     )
+    of_them = "9 of them inputs that bench compares outputs on: --samples N sends N"
     assert plan._sent(uploads) == [
         "send 2 files of wheels (12 bytes)",
-        "send 2 files of models/net/b1 (3 bytes)",
+        f"send 3 files of models/net/b1 (12 bytes, {of_them})",
         "send models/net/b4/x (1 bytes)",
         "send runner/main.py (3 bytes)",
         "send requirements.txt (4 bytes)",
