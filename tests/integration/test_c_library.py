@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import pytest
 
 from deploy.inventory import reading
 from deploy.ssh import connection
-from tests.support import c_library_releases
+from tests.support import c_library_releases, c_programs
 from tests.support.faults.bench import LONG
 from tests.support.product import TARGET, Product
 from toolchain.core import paths
 
 PROGRAM = paths.ROOT / "tests/support/c_library_on_device.py"
 DAMAGE = PROGRAM.with_name("c_library_damage.py")
+SWITCH = PROGRAM.with_name("c_library_switch.py")
 ON_DEVICE = "c-library"
 
 
@@ -129,3 +131,39 @@ def test_what_was_changed_or_cut_there_ends_in_an_error_of_one_line(
     # the whole ones run; nothing else than a release that can't be read, or another network
     assert {status.split()[0] for status in said["statuses"]} == {"tflite", "tvm"}
     assert said["cut"] == ["it was cut; deploy again"] * 10
+
+
+def test_a_process_keeps_its_release_and_follows_the_link_that_it_names(
+    product: Product, device: str, deployed: dict[str, Any], library: Path, tmp_path: Path
+) -> None:
+    on = f"{ON_DEVICE}/switch"
+    page = (paths.ROOT / "docs/how-to/own-program-in-c.md").read_text()
+    _, _, after = page.partition("## A new release without a restart")
+    source = after.partition("```c\n")[2].partition("```")[0]
+    for of_the_page, ours in (("/home/pi/edgewright/current", f"{on}/current"),
+                              ("efficientnet-lite0", "net")):  # fmt: skip
+        assert of_the_page in source
+        source = source.replace(of_the_page, ours)
+    (tmp_path / "program.c").write_text(source)
+    program = c_programs.compiled_alone(tmp_path / "program.c", library, TARGET)
+    for number in "12":
+        folder = tmp_path / number
+        c_library_releases.pictures(folder, "float32", "area", "crop", (1, 8, 8, 3), number)
+        shutil.copytree(library, folder / "library")
+    archive = tmp_path / "switch.tar"
+    with tarfile.open(archive, "w") as opened:
+        for path in (tmp_path / "1", tmp_path / "2", program):
+            opened.add(path, path.name)
+    host = reading.load(product.inventory).host(device)
+    python = f"{host.root.removeprefix('~/')}/current/venv/bin/python"
+    with connection.connect(host) as conn:
+        conn.run(["mkdir", "-p", on, f"{ON_DEVICE}/tests/support"])
+        conn.push(archive, f"{on}/switch.tar")
+        conn.run(["tar", "-xf", f"{on}/switch.tar", "-C", on])
+        for path in (PROGRAM, SWITCH):
+            conn.push(path, f"{ON_DEVICE}/tests/support/{path.name}")
+        run = ["env", f"PYTHONPATH={ON_DEVICE}", python, "-m", f"tests.support.{SWITCH.stem}"]
+        given = [f"{on}/{name}" for name in ("current", "1", "2", "program")]
+        text = conn.run([*run, *given], timeout=600)
+    said = json.loads(text.strip().splitlines()[-1])
+    assert [release[0] for release in said] == ["1", "1", "2", "1", "2"]

@@ -19,7 +19,9 @@ def operator(
     return Operator(name=name, inputs=inputs, outputs=[output], options=options, settings=settings)
 
 
-def pictures(folder: Path, kind: str, resize: str, fit: str, shape: tuple[int, ...]) -> None:
+def pictures(
+    folder: Path, kind: str, resize: str, fit: str, shape: tuple[int, ...], number: str = "c"
+) -> None:
     """A release with a network that gives what it is given, of pictures in numbers of a kind."""
     rounded = {} if kind == "float32" else {"quantization": {"scale": 0.02, "zero": 7}}
     how = {**PICTURES, "resize": resize, "fit": fit}
@@ -28,6 +30,7 @@ def pictures(folder: Path, kind: str, resize: str, fit: str, shape: tuple[int, .
         [tensor("x", *shape, dtype=kind, **rounded)],
         [tensor("y", *shape, dtype=kind, **rounded)],
         labels=["red", "grün"],
+        number=number,
         metadata={"task": "classification", "preprocessing": how},
     )
     scale, zero = ([0.02], [7]) if rounded else ([], [])

@@ -67,3 +67,22 @@ def compiled(folder: Path, library: Path, language: str, search: str, to: str) -
         for command in commands:
             executor.call(command, cwd=str(folder))
     return program
+
+
+def compiled_alone(source: Path, library: Path, to: str) -> Path:
+    """A program in C of one file, beside it; it finds the library where LD_LIBRARY_PATH has it.
+
+    Args:
+        source: the file.
+        library: the library's folder.
+        to: the device's target.
+    """
+    target, program = targets.target(to), source.with_suffix("")
+    engine, spec = Engine(), specification.spec("cross", target)
+    image = build.build(spec, engine, Store(), progress=lambda _: None)
+    mounts = [Mount(source=path, target=str(path)) for path in (source.parent, library)]
+    told = [f"-I{library}/include", str(source), f"-L{library}/lib", "-ledgewright"]
+    with engine.container(image.tag, mounts=mounts, user=f"{os.getuid()}:{os.getgid()}") as there:
+        strict = ["-Wall", "-Wextra", "-Werror"]
+        there.call([f"{target.triple}-gcc", *strict, *told, "-o", str(program)])
+    return program

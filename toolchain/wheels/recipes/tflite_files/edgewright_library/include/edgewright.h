@@ -93,7 +93,7 @@ typedef struct edgewright_description {
 
 /* What to load. All 0 or NULL takes what is usual. */
 typedef struct edgewright_options {
-  const char *release; /* its folder; the one that this library is in */
+  const char *release; /* its folder, or a link to it; the one that this library was loaded from */
   const char *runtime; /* tflite or tvm; the first of them that the release names */
   const char *variant; /* as the network was trained, where that is there */
   size_t batch;        /* the smallest that is deployed */

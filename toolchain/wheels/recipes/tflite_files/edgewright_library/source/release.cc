@@ -48,9 +48,18 @@ std::string above(const std::string& path) {
   return path.substr(0, end == std::string::npos ? 0 : end);
 }
 
+std::string find_library_folder() {
+  Dl_info about;
+  if (dladdr(reinterpret_cast<const void*>(&edgewright_abi), &about) == 0) return "";
+  return above(real_path(about.dli_fname));
+}
+
+// Found as the library is loaded: its path may lead through a link that the next deployment moves.
+const std::string kLibraryFolder = find_library_folder();
+
 // The folder of the release that this library is in: in it, or below it.
 std::string own_release() {
-  const std::string own = library_folder();
+  const std::string& own = kLibraryFolder;
   std::string folder = own;
   for (int level = 0; level < 3 && !folder.empty(); ++level, folder = above(folder)) {
     struct stat found;
@@ -279,11 +288,7 @@ bool same_names(const std::vector<std::string>& names, const std::map<std::strin
 
 }  // namespace
 
-std::string library_folder() {
-  Dl_info about;
-  if (dladdr(reinterpret_cast<const void*>(&edgewright_abi), &about) == 0) return "";
-  return above(real_path(about.dli_fname));
-}
+const std::string& library_folder() { return kLibraryFolder; }
 
 Model find_model(const Wanted& wanted) {
   const std::string folder =

@@ -106,6 +106,6 @@ struct Wanted {
 Model find_model(const Wanted& wanted);
 
 // The folder that this library is in; empty where it can't be found out.
-std::string library_folder();
+const std::string& library_folder();
 
 }  // namespace edgewright
