@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tests.support import tflite_models
@@ -14,11 +15,15 @@ from tests.support.manifests import SHA
 from toolchain.convert import tflite_metadata_writer
 from toolchain.convert.network_metadata import Known
 from toolchain.convert.tflite_binding import Bound
+from toolchain.core.store import Store
 from toolchain.formats.graphs import tflite_metadata
 from toolchain.formats.network import Described
 from toolchain.formats.signature import Tensor
+from toolchain.inspection import inspection
 from toolchain.models import user_model
+from toolchain.models.resolve import resolve_model
 from toolchain.models.specification import ModelSpec
+from toolchain.tasks import inspection as shown
 
 IMAGE = Tensor(name="picture", shape=(1, 2, 2, 3))
 SCORES = Tensor(name="scores", shape=(1, 3))
@@ -67,6 +72,20 @@ def test_labels_and_normalisation_are_written_as_they_are_read(tmp_path: Path) -
     assert tflite_metadata.read(made) == Described(
         labels=("cat", "dog", "owl"), mean=(127.5, 63.75, 0.0), std=(127.5, 255.0, 510.0)
     )
+
+
+def test_they_are_shown_when_the_file_is_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "looked-at.tflite"
+    file.write_bytes(described(a_classifier(), known(tmp_path, LABELLED + NORMALISED)))
+    spec = resolve_model(model_file=file)
+    found = inspection.inspect(spec, 1, cache=Store(tmp_path / "cache"))
+    assert found.reading.described == tflite_metadata.read(file.read_bytes())
+    shown._show(found)
+    said = capsys.readouterr().err
+    assert "pixels, as the file says: less 127.5 63.75 0, divided by 127.5 255 510" in said
+    assert "classes, as the file says: 3: cat, dog, owl" in said
 
 
 def test_a_network_of_which_nothing_is_known_keeps_its_bytes(tmp_path: Path) -> None:

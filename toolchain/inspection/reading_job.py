@@ -39,6 +39,7 @@ def read(request: ReadingRequest, progress: Progress) -> Reading:
     found = Reading(
         inputs=network.signature.inputs,
         outputs=network.signature.outputs,
+        described=network.described(),
         state="" if known is None else str(known),
     )
     try:

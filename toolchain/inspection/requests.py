@@ -8,6 +8,7 @@ from pathlib import Path
 from toolchain.compile.importing.source_graph import SourceGraph
 from toolchain.core.confinement import Rights
 from toolchain.core.worker import Job
+from toolchain.formats.network import Described
 from toolchain.formats.signature import OpenTensor, Tensor
 from toolchain.models.specification import ModelSpec
 
@@ -61,6 +62,7 @@ class Reading:
         sizes: why they are, and what to type; empty where none is.
         operators: how many of each, by name; of TFLite's own where the file is one.
         costs: None where sizes are open, or there is no ONNX form.
+        described: what the file says of them beyond that; None where it says nothing.
         state: which outputs are inputs again, as far as names say it; empty where none is.
         missing: why a form can't be made, by its name: the manifest's TFLITE and GRAPH.
         by_graph: whether TFLite is made of the ONNX form when the model is converted.
@@ -72,6 +74,7 @@ class Reading:
     sizes: str = ""
     operators: dict[str, int] = field(default_factory=dict)
     costs: Costs | None = None
+    described: Described | None = None
     state: str = ""
     missing: dict[str, str] = field(default_factory=dict)
     by_graph: bool = False

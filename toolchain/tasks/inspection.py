@@ -14,9 +14,11 @@ from toolchain.commandline.options import JSON, Whole
 from toolchain.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from toolchain.formats.network import Described
     from toolchain.inspection.inspection import Inspection
 
 MOST_OPERATORS = 12
+MOST_LABELS, LONGEST_LABEL = 5, 40
 
 
 @task(
@@ -77,6 +79,8 @@ def _show(found: Inspection) -> None:
     console.show_table(found.file, ["", "name", "type", "shape"], rows)
     if reading.state:
         console.note(f"state: {reading.state}")
+    for line in _said(reading.described):
+        console.note(line)
     if reading.operators:
         many = list(reading.operators.items())
         left = sum(count for _, count in many[MOST_OPERATORS:])
@@ -102,6 +106,19 @@ def _show(found: Inspection) -> None:
         return
     taken = [[name, answer] for name, answer in found.runtimes.items()]
     console.show_table("runtimes", ["runtime", "takes it"], taken)
+
+
+def _said(described: Described | None) -> list[str]:
+    """What the file says of its inputs and outputs, in lines."""
+    lines = []
+    if described and described.mean:
+        mean, std = (" ".join(f"{n:g}" for n in of) for of in (described.mean, described.std))
+        lines.append(f"pixels, as the file says: less {mean}, divided by {std}")
+    if described and described.labels:
+        names = ", ".join(name[:LONGEST_LABEL] for name in described.labels[:MOST_LABELS])
+        more = ", …" if len(described.labels) > MOST_LABELS else ""
+        lines.append(f"classes, as the file says: {len(described.labels)}: {names}{more}")
+    return lines
 
 
 def _many(number: int) -> str:
