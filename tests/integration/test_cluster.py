@@ -19,7 +19,7 @@ from tests.support import clusters
 from tests.support.clusters import job
 from tests.support.shared_caches import Team
 from toolchain import targets
-from toolchain.cluster import cluster_executor
+from toolchain.cluster import cluster_executor, scheduler
 from toolchain.cluster.cluster_executor import ClusterExecutor
 from toolchain.cluster.works import models_elsewhere
 from toolchain.compile.compilation import Linker
@@ -195,6 +195,28 @@ def test_what_a_worker_has_that_stands_still_is_done_by_another(
     assert Store(tmp_path / "here").entry(digest_of(work.inputs())) is not None
 
 
+def test_a_worker_that_stands_still_before_keeps_nobody(
+    cluster: Cluster, team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import Client
+
+    with Client(cluster.address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+    monkeypatch.setattr(scheduler, "PATIENCE_S", 3)
+    for name in ("one", "two"):
+        cluster.processes[name].send_signal(signal.SIGSTOP)
+    with pytest.raises(ConnectionFailed, match=r"no worker of .* answers") as raised:
+        cluster.executor(team)
+    assert raised.value.detail == "none within 3 s, of 2 that it knows"
+    cluster.processes["two"].send_signal(signal.SIGCONT)
+    work = clusters.network(tmp_path / "mine.onnx")
+    lines: list[str] = []
+    with cluster.executor(team) as pool:
+        pool.submit(lambda _: None, job(work, lines.append)).result(timeout=120)
+        pool._scheduler.close()
+    assert [line for line in lines if line.endswith("(two)")]
+
+
 def test_a_model_that_is_made_anew_at_a_worker_is_the_same(
     cluster: Cluster, team: Team, tmp_path: Path
 ) -> None:
@@ -244,8 +266,6 @@ def test_a_scheduler_of_another_version_is_one_line(
 ) -> None:
     import distributed
 
-    from toolchain.cluster import scheduler
-
     there = distributed.__version__
     monkeypatch.setattr(distributed, "__version__", "2000.1.0")
     with pytest.raises(ConnectionFailed, match="is of another version") as raised:
@@ -254,8 +274,6 @@ def test_a_scheduler_of_another_version_is_one_line(
 
 
 def test_a_stranger_and_nobody_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from toolchain.cluster import scheduler
-
     with pytest.raises(UsageError, match="no address of a scheduler"):
         scheduler.Scheduler("scheduler")
     with pytest.raises(UsageError, match="no credentials"):

@@ -96,7 +96,8 @@ class Scheduler:
     def _refuse_other_version(self) -> None:
         from distributed import __version__
 
-        said = self._client.get_versions(check=False)["scheduler"]["packages"]
+        # not the client's own question, which waits for each worker too
+        said = self._client.sync(self._client.scheduler.versions)["packages"]
         if said.get("distributed") != __version__:
             raise ConnectionFailed(
                 f"the scheduler at {self.address} is of another version",
@@ -108,8 +109,19 @@ class Scheduler:
         """Have each worker, those that come later too, say how much it takes."""
         from toolchain.cluster.worker_resources import Resources
 
+        async def register() -> None:
+            await self._client.register_plugin(Resources(), name="edgewright")
+
         try:
-            self._client.register_plugin(Resources(), name="edgewright")
+            self._client.sync(register, callback_timeout=PATIENCE_S)
+        except TimeoutError as error:  # of one that stands still; the others have it
+            if not self._comes():
+                raise ConnectionFailed(
+                    f"no worker of {self.address} answers",
+                    detail=f"none within {PATIENCE_S} s, of {len(self._known())} that it knows",
+                    resolution="see whether they still run, or start others: dask worker "
+                    f"{self.address}",
+                ) from error
         except Exception as error:  # whatever importing our code raised there
             # the first that failed raised it, and others may still be importing
             if self._known() and not self._comes():
