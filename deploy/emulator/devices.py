@@ -278,11 +278,12 @@ def down(name: str, inventory_path: Path) -> bool:
     return existed
 
 
-def counter(name: str, progress: Callable[[str], None]) -> Counter:
+def counter(name: str, store: Store, progress: Callable[[str], None]) -> Counter:
     """Give a running emulated device the emulator that counts instructions.
 
     Args:
         name: the device's.
+        store: the cache.
         progress: called with each step.
 
     Returns:
@@ -299,7 +300,7 @@ def counter(name: str, progress: Callable[[str], None]) -> Counter:
             f"{name} is no emulated device of this machine: its instructions can't be counted",
             resolution="start one with: invoke emulator.up",
         )
-    with_plugin = counting.folder(Store(), progress)
+    with_plugin = counting.folder(store, progress)
     progress("copying the emulator that counts")
     engine.copy_in(_container(name), with_plugin, COUNTER)
     return Counter(

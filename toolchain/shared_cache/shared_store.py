@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # What is shared, by the words in its inputs: what takes long to make. Unpacked sources and objects
 # are not; of an image it is the root file system, which may have been installed under emulation.
-KINDS = ("wheel", "root")
+# For the emulator that counts instructions an image is built and a plugin compiled.
+KINDS = ("wheel", "root", "counter")
 STEPS = ("convert", "variant", "weights", "link")
 TRAINED = "tuned "  # what the steps of variants that are trained begin with
 # and between the machines of a cluster: a job's files, and what is made on the way to a library
