@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 
 from toolchain.core.store import Store, digest_of
@@ -50,6 +51,28 @@ def test_the_cache_is_shown_by_what_it_holds(tmp_path: Path) -> None:
     }
     assert not shown(store, 20)["wheels"][1]
     assert cache_contents.contents(Store(tmp_path / "none"), 1) == []
+
+
+def test_what_is_mounted_there_or_gone_meanwhile_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(tmp_path)
+    for name in ("proc/1/cwd", "root/gone", "root/kept"):
+        path = store.root / "tmp" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        void(path)
+    usual = os.lstat
+
+    def looked_at(path: Path | str) -> os.stat_result:
+        found = usual(path)
+        if Path(path).name in ("cwd", "gone"):
+            raise PermissionError(path)
+        if Path(path).name == "proc":
+            return os.stat_result([*found[:2], found.st_dev + 1, *found[3:]])
+        return found
+
+    monkeypatch.setattr(os, "lstat", looked_at)
+    assert shown(store, 5)["under way"] == (1, False)
 
 
 def test_what_was_not_read_for_so_long_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def test_a_task_on_devices_has_the_options_of_all_such(name: str, kind: type[Dev
     ("kind", "typed"),
     [
         *((options.Amount, typed) for typed in ("0", "-3", "abc", "nan", "inf", "")),
-        *((options.Limit, typed) for typed in ("-1", "abc")),
+        *((options.Limit, typed) for typed in ("-1", "abc", "20ms")),
+        *((options.LimitMs, typed) for typed in ("-1ms", "20s", "ms")),
         *((options.Whole, typed) for typed in ("-1", "1.5", "abc", "")),
     ],
 )
@@ -80,6 +81,7 @@ def test_a_number_that_is_none_names_its_option(
 
 
 def test_a_number_is_taken_as_it_was_typed() -> None:
+    assert options.LimitMs("20ms") == options.LimitMs("20") == 20.0
     assert (options.Amount("2.5"), options.Limit("0"), options.Whole("4")) == (2.5, 0.0, 4)
 
 

@@ -46,11 +46,12 @@ class Amount(float):
     """
 
     expected = "a number above 0"
+    unit = ""  # may stand behind the number
 
     def __new__(cls, typed: object) -> Self:
         """The number in a text, or a number that is one already."""
         try:
-            number = float(str(typed))
+            number = float(str(typed).removesuffix(cls.unit))
         except ValueError:
             number = math.nan
         if not (math.isfinite(number) and cls.allows(number)):
@@ -72,6 +73,13 @@ class Limit(Amount):
     def allows(cls, number: float) -> bool:
         """Whether an option may be that."""
         return number >= 0
+
+
+class LimitMs(Limit):
+    """A limit in milliseconds, which may be typed with their unit: 20, or 20ms."""
+
+    expected = "a number of milliseconds, 0 or more,"
+    unit = "ms"
 
 
 class Whole(int):

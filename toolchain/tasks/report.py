@@ -15,7 +15,7 @@ from invoke import Context, task
 
 from toolchain.commandline import console, options
 from toolchain.commandline.console import guarded
-from toolchain.commandline.options import JSON, Limit, Whole
+from toolchain.commandline.options import JSON, Limit, LimitMs, Whole
 from toolchain.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def report(
     all: bool = False,  # noqa: A002
     compare: str = "",
     *,
-    under: float = Limit(0),
+    under: float = LimitMs(0),
     within: str = "",
     serve: bool = False,
     port: int = Whole(8000),

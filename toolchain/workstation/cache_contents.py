@@ -7,6 +7,8 @@ mirror may not have them any more, and so do the keys of emulated devices.
 from __future__ import annotations
 
 import json
+import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -126,12 +128,37 @@ def _used(folder: Path, made: float) -> float:
 
     The manifest is left out, which looking here has just read.
     """
-    read = [path.stat().st_atime for path in _files(folder) if path.name != MANIFEST]
+    read = [_read(path) for path in _files(folder) if path.name != MANIFEST]
     return max([made, *read])
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    """Its files, without what is mounted there, as a /proc is where a system is being built."""
+    try:
+        disk = os.lstat(folder).st_dev
+    except FileNotFoundError:
+        return
+    for inside, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if _is_on(disk, Path(inside, name))]
+        for path in (Path(inside, name) for name in names):
+            with suppress(OSError):  # another process takes it away
+                if stat.S_ISREG(os.lstat(path).st_mode):
+                    yield path
+
+
+def _is_on(disk: int, folder: Path) -> bool:
+    try:
+        return os.lstat(folder).st_dev == disk
+    except OSError:
+        return False
+
+
+def _read(path: Path) -> float:
+    """When a file was last read; long ago for one that is gone meanwhile."""
+    try:
+        return path.stat().st_atime
+    except OSError:
+        return 0.0
 
 
 def _size(path: Path) -> int:
