@@ -174,6 +174,8 @@ def main() -> None:
     parser.add_argument("--runtime", default=",".join(runtimes.names()))
     chosen = parser.parse_args()
     names = options.names(chosen.cpu)
+    if unknown := [name for name in names if name not in CPUS]:
+        parser.error(f"no CPU {', '.join(unknown)}: there are {', '.join(CPUS)}")
     manifests = [
         ModelManifest.load(paths.dist() / "models" / name / "b1")
         for name in options.names(chosen.model)
