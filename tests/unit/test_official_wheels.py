@@ -355,6 +355,12 @@ def test_where_nothing_is_published_one_line_says_so() -> None:
     assert line.startswith("rv64gc: nobody publishes wheels")
 
 
+def test_where_nothing_would_be_built_one_line_says_so() -> None:
+    by_onnxruntime = narrowed([entered(a_network())], X86_64, Choice(runtimes=["onnxruntime"]))
+    (line,) = wheels.published_in_words(X86_64, by_onnxruntime)
+    assert line.startswith("x86_64: all wheels that it needs are their projects' own")
+
+
 def test_a_wheel_that_is_not_built_can_be_had_as_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,18 +83,23 @@ def published(target: Target, models: Sequence[ModelManifest]) -> dict[str, tupl
     Returns:
         the names of the lock's sources by the recipe that they stand for.
     """
-    needed = [
-        runtime.wheels(target, models)
-        for runtime in _sent(target, models, Wanted(as_published=True))
-    ]
-    recipes = dict.fromkeys(name for of in needed for name in of.built)
-    found = {name: official.names(name.replace("_", "-"), target) for name in recipes}
+    found = {
+        name: official.names(name.replace("_", "-"), target) for name in _recipes(target, models)
+    }
     return {name: wheels for name, wheels in found.items() if wheels}
+
+
+def _recipes(target: Target, models: Sequence[ModelManifest]) -> list[str]:
+    """What is built here, of that which a bundle needs, where nothing published is taken."""
+    sent = _sent(target, models, Wanted(as_published=True))
+    return list(dict.fromkeys(name for one in sent for name in one.wheels(target, models).built))
 
 
 def published_in_words(target: Target, models: Sequence[ModelManifest]) -> list[str]:
     """What is taken as it was published, a line each; one that says so where nothing is."""
     found = published(target, models)
+    if not _recipes(target, models):
+        return [f"{target.name}: all wheels that it needs are their projects' own; none is built"]
     if not found:
         return [
             f"{target.name}: nobody publishes wheels of what it needs; those built here are taken"
