@@ -8,6 +8,7 @@ import onnx
 import tvm
 
 from toolchain.compile import onnx_import, onnx_simplify
+from toolchain.compile.importing import dynamic_range
 from toolchain.compile.importing.source_graph import SourceGraph
 from toolchain.compile.operators import refusal
 from toolchain.compile.quantized import importer
@@ -32,7 +33,8 @@ class Imported:
         module: with one function, `main`, and the weights as its constants; `main`'s parameters and
             outputs in the source's order.
         arithmetic: what its activations are, as `onnx_graph.arithmetic` says.
-        in_integers: whether it has the arithmetic of TensorFlow Lite's reference kernels.
+        in_integers: whether its products have the arithmetic of TensorFlow Lite's reference
+            kernels.
     """
 
     module: tvm.IRModule
@@ -72,14 +74,17 @@ def imported(
             detail="\n".join(why for why in (refused, source.unmade) if why),
             resolution=refusal.ELSEWHERE,
         )
-    progress(f"importing the ONNX graph ({refused})" if refused else "importing the ONNX graph")
     model = onnx.load(source.onnx)
+    arithmetic, hybrid = onnx_graph.arithmetic(model), dynamic_range.is_written_out(model)
+    if hybrid:
+        refused = "its products in integers, as the TFLite form's kernels add them"
+    progress(f"importing the ONNX graph ({refused})" if refused else "importing the ONNX graph")
     if opt_level >= SIMPLIFIED:
         model = onnx_simplify.simplify(model)
-    arithmetic = onnx_graph.arithmetic(model)
     if arithmetic == onnx_graph.INTEGERS and opt_level >= IN_INTEGERS:
         _say_floats(model, progress)
-    return Imported(module=onnx_import.from_onnx(model), arithmetic=arithmetic)
+    module = onnx_import.from_onnx(model)
+    return Imported(module=module, arithmetic=arithmetic, in_integers=hybrid)
 
 
 def _say_floats(model: onnx.ModelProto, progress: Progress) -> None:

@@ -35,15 +35,18 @@ class PreparationRequest:
         folder: takes the prepared one.
         inputs: its inputs with their shapes, for a graph that leaves some open; of known shapes
             when empty.
+        flatbuffer: the TensorFlow Lite file that it was made of, if any.
     """
 
     onnx: Path
     folder: Path
     inputs: tuple[Tensor, ...] = ()
+    flatbuffer: Path | None = None
 
     def rights(self) -> Rights:
-        """The graph, which is untrusted, and the folder that is filled."""
-        return Rights(read=(self.onnx,), write=(self.folder,))
+        """Both files, which are untrusted, and the folder that is filled."""
+        files = [file for file in (self.onnx, self.flatbuffer) if file is not None]
+        return Rights(read=tuple(files), write=(self.folder,))
 
 
 PREPARE = Job(
@@ -116,7 +119,13 @@ def source_graph(
         path = folder / graph.file
         try:
             onnx = prepared(
-                path, graph.sha256, cache, what=what, inputs=present.inputs, progress=progress
+                path,
+                graph.sha256,
+                cache,
+                what=what,
+                inputs=present.inputs,
+                flatbuffer=None if form is None else (folder / form.file, form.sha256),
+                progress=progress,
             )
         except ModelError as error:
             if form is None:
@@ -145,6 +154,7 @@ def prepared(
     *,
     what: str,
     inputs: Sequence[Tensor] = (),
+    flatbuffer: tuple[Path, str] | None = None,
     progress: Progress = worker.silent,
 ) -> Path:
     """An ONNX graph as `operators.prepare` leaves it, from the store or made now.
@@ -155,6 +165,7 @@ def prepared(
         cache: the store.
         what: the work in words, for the error of a crash.
         inputs: with their shapes, where the graph may leave some open.
+        flatbuffer: the TensorFlow Lite file that it was made of, if any, and that one's sha256.
         progress: called with each step.
 
     Raises:
@@ -162,13 +173,19 @@ def prepared(
     """
 
     def make(folder: Path) -> None:
-        request = PreparationRequest(onnx=graph, folder=folder, inputs=tuple(inputs))
+        request = PreparationRequest(
+            onnx=graph,
+            folder=folder,
+            inputs=tuple(inputs),
+            flatbuffer=None if flatbuffer is None else flatbuffer[0],
+        )
         worker.call(PREPARE, request, what=what, progress=progress, rights=request.rights())
 
     key: Mapping[str, object] = {
         "step": "prepare",
         "onnx": sha256,
         "inputs": {tensor.name: tensor.shape for tensor in inputs},
+        "flatbuffer": None if flatbuffer is None else flatbuffer[1],
         "recipe": recipe(),
     }
     return cache.get_or_build(key, make).file(PREPARED)

@@ -26,7 +26,8 @@ def run_reference(request: ReferenceRequest, progress: Progress) -> None:
     assert form is not None
     content = form.file.read_bytes()
     try:
-        if not tflite_network.read(content).is_quantised:
+        read = tflite_network.read(content)
+        if not (read.is_quantised or read.hybrid_layers):
             return
     except NotImportedError:
         return

@@ -22,7 +22,8 @@ class SourceGraph:
     """A network as it is imported: from its TensorFlow Lite form, its ONNX graph, or either.
 
     A TensorFlow Lite form that computes in integers is imported operator by operator, with its own
-    arithmetic; what isn't known there is imported from the ONNX graph. A network needs one of them.
+    arithmetic; what isn't known there is imported from the ONNX graph, in which the products of one
+    with rounded weights alone are written out. A network needs one of them.
 
     Attributes:
         inputs: with their shapes, in the order that a library has them.

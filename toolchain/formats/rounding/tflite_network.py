@@ -61,6 +61,8 @@ DILATE STABLEHLO_RNG_BIT_GENERATOR REDUCE_WINDOW STABLEHLO_COMPOSITE STABLEHLO_S
 STABLEHLO_CBRT STABLEHLO_CASE
 """
 NAMES = tuple(_LISTED.split())
+# Operators that round float32 as it comes where their weights, the second input, are integers.
+HYBRID = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 ROUNDED = ("int8", "uint8", "int16")
 CUSTOM = 32
 # The fields of each table, by their place in the schema.
@@ -163,6 +165,37 @@ class Network:
             for n in (*operator.inputs, *operator.outputs)
             if n >= 0
         )
+
+    @property
+    def hybrid_layers(self) -> tuple[tuple[Operator, Tensor], ...]:
+        """Products of float32 by constant weights of int8, with these."""
+        found = []
+        for operator in self.operators:
+            x, weights = (self._given(operator, place) for place in (0, 1))
+            if operator.name not in HYBRID or x is None or weights is None:
+                continue
+            held = weights.value is not None and weights.rounding is not None
+            if x.kind == "float32" and weights.kind == "int8" and held:
+                found.append((operator, weights))
+        return tuple(found)
+
+    @property
+    def hybrid_operators(self) -> int:
+        """How many operators take both float32 and constants that are rounded."""
+        return sum(
+            {"float32", "rounded"}
+            <= {
+                "rounded" if one.rounding is not None and one.value is not None else one.kind
+                for one in (self._given(operator, n) for n in range(len(operator.inputs)))
+                if one is not None
+            }
+            for operator in self.operators
+        )
+
+    def _given(self, operator: Operator, place: int) -> Tensor | None:
+        """An input of an operator, if it has one there."""
+        inputs = operator.inputs
+        return self.tensors[inputs[place]] if place < len(inputs) and inputs[place] >= 0 else None
 
 
 def read(content: bytes) -> Network:
