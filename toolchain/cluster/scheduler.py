@@ -17,6 +17,7 @@ from toolchain.workstation import extras
 
 ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^/\s]+:\d+/?")
 PATIENCE_S = 10
+WORKERS_S = 10  # in which workers say what they take
 FRESH_S = 1.0  # for so long what is known of workers is not asked again: every job wants to know
 NOISY = ("distributed", "distributed.client", "distributed.core", "distributed.comm", "tornado")
 
@@ -113,12 +114,12 @@ class Scheduler:
             await self._client.register_plugin(Resources(), name="edgewright")
 
         try:
-            self._client.sync(register, callback_timeout=PATIENCE_S)
+            self._client.sync(register, callback_timeout=WORKERS_S)
         except TimeoutError as error:  # of one that stands still; the others have it
             if not self._comes():
                 raise ConnectionFailed(
                     f"no worker of {self.address} answers",
-                    detail=f"none within {PATIENCE_S} s, of {len(self._known())} that it knows",
+                    detail=f"none within {WORKERS_S} s, of {len(self._known())} that it knows",
                     resolution="see whether they still run, or start others: dask worker "
                     f"{self.address}",
                 ) from error
@@ -133,7 +134,7 @@ class Scheduler:
 
     def _comes(self) -> bool:
         """Whether a worker that can import our code is there before long."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + WORKERS_S
         while not (found := self.workers()) and time.monotonic() < end:
             time.sleep(0.1)
         return bool(found)
