@@ -324,7 +324,7 @@ def test_variants_stand_side_by_side_with_their_size_over_the_plain_one() -> Non
         ("TFLite int8", 0.25, pytest.approx(2, rel=1e-3)),
     ]
     (plot,) = variant_chart.by_model(measured.result(plain, two, small))
-    assert "0.250 kB, 25 %" in plot
+    assert "250 bytes, 25 %" in plot
     (emulated,) = variant_chart.by_model(measured.result(plain, small, emulated=True))
     assert " ms" not in emulated
 

@@ -60,6 +60,13 @@ def size(of: int) -> str:
     return mebibytes(of) if of >= MIB else f"{number(of / (1 << 10))} KiB"
 
 
+def size_unit(largest: float) -> tuple[str, int]:
+    """The unit of sizes up to one in bytes, as `size` has it, and how many bytes it is."""
+    if largest < 1 << 10:
+        return "bytes", 1
+    return ("MiB", MIB) if largest >= MIB else ("KiB", 1 << 10)
+
+
 def when(result: measurement.Result) -> str:
     """When a result was measured, in UTC."""
     return f"{result.started.astimezone(UTC):%Y-%m-%d %H:%M}"

@@ -43,8 +43,8 @@ VARIANTS = (
 MOST_SHOWN = 500  # measurements of a result, each of which has its rows, its bars and its trace
 TRADEOFFS = (
     "Each point is a configuration that ran well. Numbers: those that no other beats in both, the "
-    "fastest first; the line joins them. Rings: the others. Accuracies closer than their 95 % "
-    "intervals are alike."
+    "fastest first; the line joins them. Signs: the others, by runtime. Accuracies closer than their "
+    "95 % intervals are alike."
 )
 TICKS = "; each tick below a bar is a measured time."
 NO_TIMES = "Times are left out here: they are emulated."
@@ -74,12 +74,14 @@ class Plots:
 
     Attributes:
         timed: whether times are in them, which are marked where they are emulated.
+        legend: the sign of each runtime, from `runtime_style.legend`.
     """
 
     heading: str
     caption: str
     figures: Sequence[str]
     timed: bool = False
+    legend: Sequence[tuple[str, str, str]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +222,7 @@ def _section(
             heading="What accuracy and size cost",
             caption=TRADEOFFS,
             figures=tradeoff_chart.by_model(shown, runs),
+            legend=runtime_style.legend({m.runtime for m in shown.measurements}),
         ),
         plots=[kind for kind in plots if kind.figures],
         traces=[] if many else [trace for model in models for trace in model.traces()],
@@ -332,7 +335,7 @@ class _Model:
             for m, timing in self.timed
         ]
         title, key = f"{self.title}: latency", f"{self.key}l"
-        return latency_chart.bars(title, bars, emulated=self.emulated, key=key)
+        return latency_chart.bars(title, bars, unit="ms", emulated=self.emulated, key=key)
 
     def memory(self) -> str:
         """What each takes of memory."""
@@ -346,7 +349,7 @@ class _Model:
             for m, peak in self.weighed
         ]
         title, key = f"{self.title}: memory", f"{self.key}p"
-        return latency_chart.bars(title, bars, emulated=False, key=key)
+        return latency_chart.bars(title, bars, unit="MiB", emulated=False, key=key)
 
     def accuracy(self) -> str:
         """Top-1 and top-5 on the model's own samples."""

@@ -12,7 +12,8 @@ from html import escape
 
 from toolchain.report import formatting, summary
 from toolchain.report.charts import runtime_style
-from toolchain.report.charts.latency_chart import LEFT, RIGHT, figure
+from toolchain.report.charts.axes import Scale, along_side
+from toolchain.report.charts.latency_chart import GUTTER, LEFT, RIGHT, figure, heading
 from toolchain.report.summary import Point
 from toolchain.results import measurement
 
@@ -115,12 +116,13 @@ def lines_plot(title: str, series: Sequence[Series]) -> str:
     """
     batches = sorted({batch for line in series for batch in line.fps})
     top = max((fps for line in series for fps in line.fps.values()), default=1.0) * 1.05
-    step = (RIGHT - LEFT - 24) / max(len(batches) - 1, 1)
-    x = {batch: LEFT + 12 + number * step for number, batch in enumerate(batches)}
+    scale = Scale(high=top, start=BASE, end=TOP, unit="FPS", most=5)
+    step = (RIGHT - GUTTER - 24) / max(len(batches) - 1, 1)
+    x = {batch: GUTTER + 12 + number * step for number, batch in enumerate(batches)}
     body = [
-        f'<text x="{LEFT}" y="14" class="title">{escape(title)}</text>',
-        f'<text x="{LEFT}" y="31" class="axis-text">0 to {formatting.number(top)} FPS</text>',
-        f'<path d="M{LEFT} {TOP}H{RIGHT}M{LEFT} {BASE}H{RIGHT}" class="axis"/>',
+        heading(title),
+        f'<text x="{LEFT}" y="31" class="axis-text">inputs a second (FPS), by batch</text>',
+        *along_side(scale, GUTTER, RIGHT),
     ]
     body += [
         f'<text x="{x[batch]:.1f}" y="{BASE + 14}" class="axis-text" text-anchor="middle">'
@@ -129,7 +131,7 @@ def lines_plot(title: str, series: Sequence[Series]) -> str:
     ]
     legend = BASE + FOOT + 14
     for number, line in enumerate(series):
-        points = [(x[batch], BASE - fps / top * HEIGHT) for batch, fps in line.fps.items()]
+        points = [(x[batch], scale.place(fps)) for batch, fps in line.fps.items()]
         body += _line(line, points, legend + number * LEGEND_ROW)
     return figure(title, body, legend + (len(series) - 1) * LEGEND_ROW + 8)
 
@@ -141,13 +143,15 @@ def _line(line: Series, points: Sequence[tuple[float, float]], row: int) -> list
     dash = f' stroke-dasharray="{dashes}"' if dashes else ""
     stroke = f'stroke="{colour}" stroke-width="2" fill="none"{dash}'
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+    shape = runtime_style.shape(line.runtime)
+    marks = "".join(f"M{x:.1f} {y:.1f}{shape}" for x, y in [*points, (LEFT + 17, row - 4)])
     return [
         f'<path d="M{path}" {stroke}/>',
-        *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points),
         f'<path d="M{LEFT} {row - 4}h34" {stroke}/>',
-        f'<text x="{LEFT + 42}" y="{row}" class="label">{escape(line.label)}</text>',
+        f'<path d="{marks}" fill="{colour}"/>',
+        f'<text x="{LEFT + 42}" y="{row}">{escape(line.label)}</text>',
         (
-            f'<text x="{RIGHT}" y="{row}" class="value" text-anchor="end">'
+            f'<text x="{RIGHT}" y="{row}" class="value">'
             f"up to {formatting.number(max(line.fps.values()))} FPS</text>"
         ),
     ]

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from toolchain.report import formatting
 from toolchain.report.charts import runtime_style
+from toolchain.report.charts.axes import Scale, along_foot, along_side
 from toolchain.results.measurement import EMULATED
 from toolchain.results.statistics import Proportion, percentile
 
@@ -21,9 +22,13 @@ T = TypeVar("T")
 WIDTH = 400
 ROW = 46
 SHARE_ROW = 54
+TRACE = 84  # the height of its drawing
+GUTTER = 46  # left of an upright axis, for its words
+FOOT = 18  # of an axis, its words in it
 LEFT = 2
 RIGHT = WIDTH - 2
 MOST_TICKS = 120
+LONGEST = 46  # letters of a title that have their usual width
 MOST_DOTS = 400
 
 
@@ -58,12 +63,13 @@ class Shares:
     published: tuple[float | None, float | None] = (None, None)
 
 
-def bars(title: str, values: Sequence[Bar], *, emulated: bool, key: str) -> str:
+def bars(title: str, values: Sequence[Bar], *, unit: str, emulated: bool, key: str) -> str:
     """Horizontal bars from zero; ticks under a bar are its observations.
 
     Args:
         title: said above the plot.
         values: the bars, top to bottom.
+        unit: of the values.
         emulated: hatch them and say so.
         key: unique in the page; names the hatch pattern.
     """
@@ -73,30 +79,28 @@ def bars(title: str, values: Sequence[Bar], *, emulated: bool, key: str) -> str:
     longest = max(b.value for b in values)
     top = min(max([longest, *tails]), 2 * longest) or 1.0
     body, y = _head(title, emulated=emulated)
+    scale = Scale(high=top, start=LEFT, end=RIGHT, unit=unit)
+    foot = y + ROW * len(values)
+    body += along_foot(scale, y, foot)
     for number, bar in enumerate(values):
         colour = runtime_style.variable(bar.runtime)
-        fill = f"url(#{key}-{number})" if emulated else colour
+        fill = f'fill="{colour}"'
         if emulated:
+            fill = f'fill="url(#{key}-{number})" stroke="{colour}"'
             body.append(_hatch(f"{key}-{number}", bar.runtime))
-        width = _scale(bar.value, top)
+        width = scale.place(bar.value) - LEFT
         mark = f' <tspan class="mark">{EMULATED}</tspan>' if emulated else ""
         body += [
-            f'<text x="{LEFT}" y="{y + 12}" class="label">{escape(bar.label)}</text>',
-            (
-                f'<text x="{RIGHT}" y="{y + 12}" class="value" text-anchor="end">'
-                f"{escape(bar.text)}{mark}</text>"
-            ),
-            (
-                f'<rect x="{LEFT}" y="{y + 18}" width="{width:.1f}" height="14" rx="2" '
-                f'fill="{fill}" stroke="{colour}"/>'
-            ),
+            f'<text x="{LEFT}" y="{y + 12}">{escape(bar.label)}</text>',
+            (f'<text x="{RIGHT}" y="{y + 12}" class="value">{escape(bar.text)}{mark}</text>'),
+            (f'<rect x="{LEFT}" y="{y + 18}" width="{width:.1f}" height="14" {fill}/>'),
         ]
         ticks = [t for t in _thinned(sorted(bar.observations), MOST_TICKS) if t <= top]
         if ticks:
-            drawn = "".join(f"M{LEFT + _scale(t, top):.1f} {y + 34}v5" for t in ticks)
+            drawn = "".join(f"M{scale.place(t):.1f} {y + 34}v5" for t in ticks)
             body.append(f'<path d="{drawn}" class="tick"/>')
         y += ROW
-    return _svg(title, body, y, emulated=emulated)
+    return _svg(title, body, foot + FOOT, emulated=emulated)
 
 
 def shares(title: str, configurations: Sequence[Shares]) -> str:
@@ -105,17 +109,16 @@ def shares(title: str, configurations: Sequence[Shares]) -> str:
     An upright dashed line is the reference on the same inputs, a diamond what others published.
     """
     body, y = _head(title, emulated=False)
+    foot = y + SHARE_ROW * len(configurations)
+    body += along_foot(Scale(high=100, start=LEFT, end=RIGHT, unit="%"), y, foot)
     for configuration in configurations:
         colour = runtime_style.variable(configuration.runtime)
         top1, top5 = configuration.top1, configuration.top5
         here = LEFT + _scale(configuration.here, 1)
         text = f"{formatting.percent(top1.share)} / {formatting.percent(top5.share)}"
         body += [
-            f'<text x="{LEFT}" y="{y + 12}" class="label">{escape(configuration.label)}</text>',
-            (
-                f'<text x="{RIGHT}" y="{y + 12}" class="value" text-anchor="end">'
-                f"{escape(text)}</text>"
-            ),
+            f'<text x="{LEFT}" y="{y + 12}">{escape(configuration.label)}</text>',
+            (f'<text x="{RIGHT}" y="{y + 12}" class="value">{escape(text)}</text>'),
             *_share(top1, y + 18, 14, f'fill="{colour}"'),
             *_share(top5, y + 36, 7, f'fill="{colour}" fill-opacity=".45"'),
             f'<path d="M{here:.1f} {y + 15}v20" class="reference"/>',
@@ -127,12 +130,7 @@ def shares(title: str, configurations: Sequence[Shares]) -> str:
             if share is not None
         ]
         y += SHARE_ROW
-    body += [
-        f'<path d="M{LEFT} {y}H{RIGHT}" class="axis"/>',
-        f'<text x="{LEFT}" y="{y + 13}" class="axis-text">0 %</text>',
-        f'<text x="{RIGHT}" y="{y + 13}" class="axis-text" text-anchor="end">100 %</text>',
-    ]
-    return _svg(title, body, y + 18, emulated=False)
+    return _svg(title, body, foot + FOOT, emulated=False)
 
 
 def _share(share: Proportion, y: float, height: float, fill: str) -> list[str]:
@@ -141,7 +139,7 @@ def _share(share: Proportion, y: float, height: float, fill: str) -> list[str]:
     return [
         (
             f'<rect x="{LEFT}" y="{y}" width="{_scale(share.share, 1):.1f}" height="{height}" '
-            f'rx="2" {fill}/>'
+            f"{fill}/>"
         ),
         (
             f'<path d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - reach}v{2 * reach}'
@@ -153,15 +151,17 @@ def _share(share: Proportion, y: float, height: float, fill: str) -> list[str]:
 def trace(title: str, times_ms: Sequence[float], runtime: str, *, emulated: bool) -> str:
     """Each time in the order measured, from zero: drift and throttling show as a slope."""
     top = percentile(times_ms, 99) * 1.15 or 1.0
-    height = 84
     body, y = _head(title, emulated=emulated)
+    foot = y + TRACE
+    scale = Scale(high=top, start=foot, end=y + 6, unit="ms", most=3)
+    body += along_side(scale, GUTTER, RIGHT)
     kept = _thinned(list(enumerate(times_ms)), MOST_DOTS)
     last = max(len(times_ms) - 1, 1)
     places: dict[str, list[str]] = {"dot": [], "beyond": []}
     for number, value in kept:
-        x = LEFT + 4 + number / last * (RIGHT - LEFT - 8)
+        x = GUTTER + 4 + number / last * (RIGHT - GUTTER - 8)
         beyond = value > top
-        dot_y = y + 2 if beyond else y + height - value / top * (height - 6)
+        dot_y = y + 2 if beyond else scale.place(value)
         # a stroke of no length with round ends is a dot
         places["beyond" if beyond else "dot"].append(f"M{x:.1f} {dot_y:.1f}h0")
     colour = runtime_style.variable(runtime)
@@ -170,11 +170,9 @@ def trace(title: str, times_ms: Sequence[float], runtime: str, *, emulated: bool
         for shape, drawn in places.items()
         if drawn
     ]
-    foot = y + height
     mark = f"{EMULATED} " if emulated else ""
     body += [
-        f'<path d="M{LEFT} {foot}H{RIGHT}" class="axis"/>',
-        f'<text x="{LEFT}" y="{foot + 13}" class="axis-text">first</text>',
+        f'<text x="{GUTTER}" y="{foot + 13}" class="axis-text">first</text>',
         (
             f'<text x="{WIDTH / 2}" y="{foot + 13}" class="axis-text" text-anchor="middle">'
             f"0 to {mark}{formatting.number(top)} ms</text>"
@@ -192,8 +190,15 @@ def figure(title: str, body: Sequence[str], height: float) -> str:
     return _svg(title, body, height, emulated=False)
 
 
+def heading(title: str) -> str:
+    """A plot's title; a long one is drawn closer, so that none of it is cut."""
+    closer = f' textLength="{RIGHT - LEFT}" lengthAdjust="spacingAndGlyphs"'
+    long = closer if len(title) > LONGEST else ""
+    return f'<text x="{LEFT}" y="14" class="title"{long}>{escape(title)}</text>'
+
+
 def _head(title: str, *, emulated: bool) -> tuple[list[str], int]:
-    body = [f'<text x="{LEFT}" y="14" class="title">{escape(title)}</text>']
+    body = [heading(title)]
     if not emulated:
         return body, 26
     body.append(f'<text x="{LEFT}" y="31" class="mark">{EMULATED}: not the speed of a board</text>')

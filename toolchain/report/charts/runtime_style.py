@@ -37,6 +37,20 @@ COLOURS = (
     Colour(light="#6d28d9", dark="#b9a2ff"),
 )
 
+# What points are drawn as, from their middle, for whoever sees no colours and for paper; in the
+# order of `COLOURS`.
+SHAPES = (
+    "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0",
+    "m-3-3h6v6h-6z",
+    "m0-4.5l4.5 4.5-4.5 4.5-4.5-4.5z",
+    "m0-4.5l4.2 7.5h-8.4z",
+    "m0 4.5l4.2-7.5h-8.4z",
+    "m-4-4h8l-8 8h8z",
+    "m-1.4-4.2h2.8v2.8h2.8v2.8h-2.8v2.8h-2.8v-2.8h-2.8v-2.8h2.8z",
+    "m-4.5-2h9v4h-9z",
+    "m-2-4.5h4v9h-4z",
+)
+
 
 @cache
 def _known(folders: tuple[Path, ...]) -> Mapping[str, Runtime]:
@@ -64,6 +78,23 @@ def in_order(names: Iterable[str]) -> list[str]:
         names,
         key=lambda name: (name not in known, name in known and known[name].makes_artifacts, name),
     )
+
+
+def shape(name: str) -> str:
+    """The SVG path of a runtime's points, from their middle."""
+    return _shapes(plugins.folders(runtimes.KIND)).get(name, SHAPES[-1])
+
+
+@cache
+def _shapes(folders: tuple[Path, ...]) -> dict[str, str]:
+    del folders
+    known = in_order(all_runtimes())
+    return {name: SHAPES[number % len(SHAPES)] for number, name in enumerate(known)}
+
+
+def legend(names: Iterable[str]) -> list[tuple[str, str, str]]:
+    """What the points of a plot's runtimes are: label, CSS colour, and SVG path from the middle."""
+    return [(label(name), variable(name), shape(name)) for name in in_order(names)]
 
 
 def variable(name: str) -> str:

@@ -14,7 +14,8 @@ from toolchain.accuracy.counts import Run
 from toolchain.report import candidates, formatting
 from toolchain.report.candidates import Candidate
 from toolchain.report.charts import runtime_style
-from toolchain.report.charts.latency_chart import LEFT, RIGHT, figure
+from toolchain.report.charts.axes import Scale, along_foot, along_side
+from toolchain.report.charts.latency_chart import GUTTER, LEFT, RIGHT, figure, heading
 from toolchain.results.measurement import Result
 
 TOP, BASE = 44, 214
@@ -48,20 +49,29 @@ class Axis:
     Attributes:
         name: what it shows.
         words: a value for people.
+        unit: of its ticks up to a value, and how much of the values it is.
         more_is_better: or less is.
         from_zero: where it begins; else it spans what there is.
     """
 
     name: str
     words: Callable[[float], str]
+    unit: Callable[[float], tuple[str, float]]
     more_is_better: bool
     from_zero: bool
 
 
-ACCURACY = Axis(name="top-1", words=formatting.percent, more_is_better=True, from_zero=False)
+ACCURACY = Axis(
+    name="top-1",
+    words=formatting.percent,
+    unit=lambda _: ("%", 0.01),
+    more_is_better=True,
+    from_zero=False,
+)
 SIZE = Axis(
     name="size",
     words=lambda value: formatting.size(round(value)),
+    unit=formatting.size_unit,
     more_is_better=False,
     from_zero=True,
 )
@@ -132,18 +142,22 @@ def plot(title: str, points: Sequence[Point], axis: Axis, *, counted: bool) -> s
     """
     best = front(points, more_is_better=axis.more_is_better)
     longest = max(point.cost for point in points) * (1 + ROOM)
+    across = Scale(
+        high=longest / 1e6, start=GUTTER, end=RIGHT, unit="M instructions" if counted else "ms"
+    )
     values = [point.value for point in points]
     low, high = _span(values, axis)
+    unit, divisor = axis.unit(max(values))
+    up = Scale(low=low / divisor, high=high / divisor, start=BASE, end=TOP, unit=unit, most=5)
 
     def place(point: Point) -> tuple[float, float]:
-        x = LEFT + point.cost / longest * (RIGHT - LEFT)
-        return x, BASE - (point.value - low) / (high - low) * (BASE - TOP)
+        return across.place(point.cost / 1e6), up.place(point.value / divisor)
 
     body = [
-        f'<text x="{LEFT}" y="14" class="title">{escape(title)}</text>',
-        *_axes(
-            axis, longest, (0.0 if axis.from_zero else min(values), max(values)), counted=counted
-        ),
+        heading(title),
+        _axis_said(axis, unit),
+        *along_foot(across, TOP - 4, BASE),
+        *along_side(up, GUTTER, RIGHT),
         f'<path d="{_steps([place(point) for point in best])}" class="front"/>',
     ]
     body += [_beaten(point, *place(point)) for point in points if point not in best]
@@ -160,22 +174,10 @@ def _span(values: Sequence[float], axis: Axis) -> tuple[float, float]:
     return 0.0 if axis.from_zero else low - room, high + room
 
 
-def _axes(axis: Axis, longest: float, shown: tuple[float, float], *, counted: bool) -> list[str]:
-    """The lines, and what they say; the scale itself goes a little beyond what is shown."""
-    low, high = (axis.words(value) for value in shown)
+def _axis_said(axis: Axis, unit: str) -> str:
     better = "up" if axis.more_is_better else "down"
-    return [
-        (
-            f'<text x="{LEFT}" y="32" class="axis-text">{axis.name}, {escape(low)} to '
-            f"{escape(high)}; better: {better} and left</text>"
-        ),
-        f'<path d="M{LEFT} {TOP - 4}V{BASE}H{RIGHT}" class="axis"/>',
-        f'<text x="{LEFT}" y="{BASE + 14}" class="axis-text">0</text>',
-        (
-            f'<text x="{RIGHT}" y="{BASE + 14}" class="axis-text" text-anchor="end">'
-            f"{escape(candidates.cost(longest, counted=counted))}</text>"
-        ),
-    ]
+    said = f"{axis.name}, {unit}; better: {better} and left"
+    return f'<text x="{LEFT}" y="32" class="axis-text">{said}</text>'
 
 
 def _steps(places: Sequence[tuple[float, float]]) -> str:
@@ -190,8 +192,8 @@ def _said(point: Point) -> str:
 
 def _beaten(point: Point, x: float, y: float) -> str:
     return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="none" stroke-width="1.5" '
-        f'stroke="{runtime_style.variable(point.runtime)}">{_said(point)}</circle>'
+        f'<path d="M{x:.1f} {y:.1f}{runtime_style.shape(point.runtime)}" class="beaten" '
+        f'stroke="{runtime_style.variable(point.runtime)}">{_said(point)}</path>'
     )
 
 

@@ -13,7 +13,8 @@ from html import escape
 from toolchain.models.variants import PLAIN
 from toolchain.report import formatting, measurement_rows
 from toolchain.report.charts import runtime_style
-from toolchain.report.charts.latency_chart import LEFT, RIGHT, figure
+from toolchain.report.charts.axes import Scale, along_foot
+from toolchain.report.charts.latency_chart import FOOT, LEFT, RIGHT, figure, heading
 from toolchain.results import measurement
 
 ROW = 52
@@ -48,9 +49,18 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class _Column:
-    """One of the three scales: its name, where it ends, and each row's value and text."""
+    """One of the three scales: its name, where it ends, and each row's value and text.
+
+    Attributes:
+        name: what it shows.
+        unit: of its axis, which is `divisor` of what the values are in.
+        end: the value at its end.
+        values, texts: of each row.
+    """
 
     name: str
+    unit: str
+    divisor: float
     end: float
     values: list[float | None]
     texts: list[str]
@@ -115,26 +125,43 @@ def plot(title: str, variants: Sequence[Row]) -> str:
     """Three columns of bars, a row a variant."""
     columns = _columns(variants)
     width = (RIGHT - LEFT - GAP * (len(columns) - 1)) / max(len(columns), 1)
-    body = [f'<text x="{LEFT}" y="14" class="title">{escape(title)}</text>']
+    body = [heading(title)]
     for place, column in enumerate(columns):
         body += _drawn(column, LEFT + place * (width + GAP), width, variants)
     body += [
-        f'<text x="{LEFT}" y="{FIRST + number * ROW + 12}" class="label">{escape(row.label)}</text>'
+        f'<text x="{LEFT}" y="{FIRST + number * ROW + 12}">{escape(row.label)}</text>'
         for number, row in enumerate(variants)
     ]
-    return figure(title, body, FIRST + ROW * len(variants) + 4)
+    return figure(title, body, FIRST + ROW * len(variants) + FOOT)
 
 
 def _columns(variants: Sequence[Row]) -> list[_Column]:
     sizes = [None if row.size is None else float(row.size) for row in variants]
     shares = [row.top1 for row in variants]
     latencies = [row.latency_ms for row in variants]
+    unit, divisor = formatting.size_unit(_end(sizes))
     columns = [
-        _Column(name="size", end=_end(sizes), values=sizes, texts=[_size(r) for r in variants]),
+        _Column(
+            name="size",
+            unit=unit,
+            divisor=divisor,
+            end=_end(sizes),
+            values=sizes,
+            texts=[_size(row) for row in variants],
+        ),
         # a share's scale is that of all shares
-        _Column(name="top-1", end=1.0, values=shares, texts=[_percent(s) for s in shares]),
+        _Column(
+            name="top-1",
+            unit="%",
+            divisor=0.01,
+            end=1.0,
+            values=shares,
+            texts=[_percent(share) for share in shares],
+        ),
         _Column(
             name="latency",
+            unit="ms",
+            divisor=1.0,
             end=_end(latencies),
             values=latencies,
             texts=[_milliseconds(t) for t in latencies],
@@ -148,7 +175,13 @@ def _end(values: Iterable[float | None]) -> float:
 
 
 def _drawn(column: _Column, x: float, width: float, variants: Sequence[Row]) -> list[str]:
-    body = [f'<text x="{x:.1f}" y="32" class="axis-text">{column.name}</text>']
+    high, unit = column.end / column.divisor, column.unit
+    scale = Scale(high=high, start=x, end=x + width, unit=unit, most=2)
+    foot = FIRST + ROW * len(variants)
+    body = [
+        f'<text x="{x:.1f}" y="32" class="axis-text">{column.name}, {unit}</text>',
+        *along_foot(scale, FIRST, foot),
+    ]
     for number, (value, text) in enumerate(zip(column.values, column.texts, strict=True)):
         y = FIRST + number * ROW
         body.append(f'<text x="{x:.1f}" y="{y + TEXT}" class="small-value">{escape(text)}</text>')
@@ -156,7 +189,7 @@ def _drawn(column: _Column, x: float, width: float, variants: Sequence[Row]) -> 
             fill = runtime_style.variable(variants[number].runtime)
             body.append(
                 f'<rect x="{x:.1f}" y="{y + BAR}" width="{value / column.end * width:.1f}" '
-                f'height="9" rx="2" fill="{fill}"/>'
+                f'height="9" fill="{fill}"/>'
             )
     return body
 
@@ -165,7 +198,7 @@ def _size(row: Row) -> str:
     if row.size is None:
         return "-"
     share = "" if row.of_plain in (None, 1.0) else f", {100 * (row.of_plain or 0):.0f} %"
-    return f"{formatting.number(row.size / 1e3)} kB{share}"
+    return f"{formatting.size(row.size)}{share}"
 
 
 def _percent(share: float | None) -> str:
