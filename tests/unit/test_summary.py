@@ -71,7 +71,7 @@ def test_a_matrix_is_plotted_by_batch_for_each_number_of_threads() -> None:
         "digits-cnn fp32: best against best",
     ]
     paths = list(ET.fromstring(plots[0]).iter("path"))  # noqa: S314 (our own)
-    dashes = [line.get("stroke-dasharray") for line in paths if line.get("stroke-width")]
+    dashes = [line.get("stroke-dasharray") for line in paths if line.get("class") == "line"]
     # each line with its row of the legend: TFLite, O0, O3
     assert dashes == [None, None, "1 4", "1 4", None, None]
     assert "TVM O0" in plots[0]

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from toolchain.accuracy.counts import Run
-from toolchain.models.variants import PLAIN
 from toolchain.report import candidates
 from toolchain.report.candidates import Candidate
 from toolchain.report.formatting import mebibytes, number, percent, size
@@ -55,12 +54,14 @@ class Answer:
     """Of one network at one batch on one device.
 
     Attributes:
-        title: the network.
+        title: the network, with its batch.
+        model: the network.
         sentence: which configuration to take, and why.
         best: by each measure that is known, where there is a choice.
     """
 
     title: str
+    model: str
     sentence: str
     best: list[Best] = field(default_factory=list)
 
@@ -79,14 +80,24 @@ def answers(
     return [_answer(result, title, of, limits) for title, of in found.items()]
 
 
+def by_network(found: Sequence[Answer]) -> list[list[Answer]]:
+    """The answers of a result by their network, each with its batches in order."""
+    groups: dict[str, list[Answer]] = {}
+    for answer in found:
+        groups.setdefault(answer.model, []).append(answer)
+    return list(groups.values())
+
+
 def _answer(
     result: measurement.Result, title: str, found: Sequence[Candidate], limits: Limits
 ) -> Answer:
     counted = result.counted
-    source = max((c.top1.here for c in found if c.top1 and c.form[1] == PLAIN), default=None)
+    source = candidates.source_top1(found)
     fitting = [c for c in found if _fits(c, source, limits, counted=counted)]
+    model = found[0].measured.model
     if not fitting:
-        return Answer(title=title, sentence=f"nothing keeps to {_asked(limits)}", best=_best(found))
+        nothing = f"nothing keeps to {_asked(limits)}"
+        return Answer(title=title, model=model, sentence=nothing, best=_best(found))
     taken = min(fitting, key=lambda c: c.cost)
     others = [c for c in fitting if c.form != taken.form]
     parts = [f"take {taken.words}: {candidates.cost(taken.cost, counted=counted)}"]
@@ -95,7 +106,7 @@ def _answer(
         parts.append(_by_count(taken, rival) if counted else _by_time(result, taken, rival))
     if taken.top1 is not None and source is not None:
         parts.append(_loss(100 * (source - taken.top1.there)))
-    return Answer(title=title, sentence=", ".join(parts), best=_best(fitting))
+    return Answer(title=title, model=model, sentence=", ".join(parts), best=_best(fitting))
 
 
 def _fits(candidate: Candidate, source: float | None, limits: Limits, *, counted: bool) -> bool:

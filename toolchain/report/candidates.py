@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolchain.accuracy.counts import Run
+from toolchain.models.variants import PLAIN
 from toolchain.report import formatting
 from toolchain.results.configuration import Configuration
 from toolchain.results.measurement import Measurement, Result
@@ -68,6 +69,12 @@ def by_title(result: Result, runs: Sequence[Run] = ()) -> dict[str, list[Candida
         if candidate is not None:
             by.setdefault(formatting.title(m), []).append(candidate)
     return by
+
+
+def source_top1(found: Sequence[Candidate]) -> float | None:
+    """Top-1 of a network as it was trained, on the machine that made it: a share of 1."""
+    shares = (c.top1.here for c in found if c.top1 and c.measured.variant == PLAIN)
+    return max(shares, default=None)
 
 
 def cost(of: float, *, counted: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 
 from toolchain.models.manifest import ModelManifest
@@ -151,6 +151,20 @@ def delegated(nodes: measurement.Delegated | None) -> str:
 def percent(share: float) -> str:
     """A share in percent with one decimal."""
     return f"{100 * share:.1f} %"
+
+
+def points_lost(share: float | None, source: float | None) -> str:
+    """Percentage points that a share of right classes has less than its source's."""
+    if share is None or source is None:
+        return "-"
+    # what rounds to nothing is nothing, of either sign
+    return f"{round(100 * (source - share), 2) + 0.0:.2f}"
+
+
+def lost(m: measurement.Measurement, sources: Mapping[tuple[str, int], float]) -> str:
+    """What a measurement has less of top-1 than its source, from `measurement_rows.sources`."""
+    share = accuracy_of(m.accuracy).share if m.accuracy else None
+    return points_lost(share, sources.get((m.model, m.batch)))
 
 
 def interval(share: statistics.Proportion) -> str:
@@ -328,10 +342,21 @@ def notes(result: measurement.Result, m: measurement.Measurement) -> list[str]:
 MANY = 10
 
 
-def summary(timing: statistics.Timing) -> str:
-    """One line on the times' spread."""
-    kept = f"{timing.kept} of {timing.samples} samples"
-    return f"{kept}, mean {milliseconds(timing.mean_ns)}, std {milliseconds(timing.std_ns)}"
+def summary(m: measurement.Measurement) -> str:
+    """One line on the times of a measurement and their spread; empty where it has none."""
+    timing = m.timing()
+    if timing is None:
+        return ""
+    said = [
+        f"{timing.kept} of {timing.samples} samples",
+        f"mean {milliseconds(timing.mean_ns)}",
+        f"std {milliseconds(timing.std_ns)}",
+    ]
+    if timing.samples >= statistics.FEWEST:
+        low, *_, high = sorted(statistics.blocks(m.samples_ns))
+        least, most = number(low / 1e6), milliseconds(high)
+        said.append(f"medians of {statistics.BLOCKS} blocks {least} to {most}")
+    return ", ".join(said)
 
 
 def any_emulated(results: Sequence[measurement.Result]) -> bool:

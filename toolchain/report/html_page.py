@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,8 @@ from toolchain.report.charts import (
 )
 from toolchain.report.failures import Failed
 from toolchain.report.measurement_rows import Counted
+from toolchain.report.tables import releases
+from toolchain.report.tables.explanations import Legend
 from toolchain.results import measurement, statistics
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -43,8 +45,8 @@ VARIANTS = (
 MOST_SHOWN = 500  # measurements of a result, each of which has its rows, its bars and its trace
 TRADEOFFS = (
     "Each point is a configuration that ran well. Numbers: those that no other beats in both, the "
-    "fastest first; the line joins them. Signs: the others, by runtime. Accuracies closer than their "
-    "95 % intervals are alike."
+    "fastest first; the line joins them. Signs: the others, by runtime. Accuracies closer than "
+    "their 95 % intervals are alike."
 )
 TICKS = "; each tick below a bar is a measured time."
 NO_TIMES = "Times are left out here: they are emulated."
@@ -97,6 +99,7 @@ class Section:
         inputs: on what each model was compared with its reference.
         lines: below the table, a sentence each.
         counted: measurements of instructions, for those with times of the same configuration.
+        sources: top-1 of each network as it was trained, from `measurement_rows.sources`.
     """
 
     result: measurement.Result
@@ -108,6 +111,7 @@ class Section:
     inputs: Sequence[str]
     lines: Sequence[str]
     counted: Counted = field(default_factory=dict)
+    sources: Mapping[tuple[str, int], float] = field(default_factory=dict)
 
 
 def render(
@@ -119,6 +123,7 @@ def render(
     failed: Sequence[Failed] = (),
     compared: Compared | None = None,
     limits: Limits = NO_LIMITS,
+    held: Sequence[releases.Held] = (),
 ) -> str:
     """The page as HTML.
 
@@ -130,6 +135,7 @@ def render(
         failed: from `failures.collect`.
         compared: two results side by side.
         limits: what a configuration keeps to that is recommended.
+        held: what each release ran, from `releases.held`.
     """
     measured = {m.runtime for result in results for m in result.measurements}
     measured |= {subject.runtime for run in runs for subject in run.subjects}
@@ -154,6 +160,10 @@ def render(
         judged=judged,
         failed=failed,
         compared=compared,
+        held=held,
+        answers=answers,
+        releases=releases,
+        legend=Legend(),
         answered=[
             (result, found)
             for result in results
@@ -228,6 +238,7 @@ def _section(
         traces=[] if many else [trace for model in models for trace in model.traces()],
         inputs=_inputs(manifests, by_title),
         lines=_lines(result, shown),
+        sources=measurement_rows.sources(result),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from toolchain.models.variants import PLAIN
 from toolchain.results import measurement, statistics
 from toolchain.results.configuration import Configuration
 from toolchain.results.disturbances import disturbances
@@ -62,6 +63,7 @@ class Row:
     accuracy_available: int | None
     accuracy_top5: float | None
     reference_top1: float | None
+    source_top1: float | None
     disturbances: str
     error: str
     artifact: str
@@ -85,7 +87,12 @@ class Row:
 
 def flatten(results: Iterable[measurement.Result]) -> list[Row]:
     """Every measurement of the results, in their order."""
-    return [_row(result, m) for result in results for m in result.measurements]
+    return [
+        _row(result, m, source.get((m.model, m.batch)))
+        for result in results
+        for source in [sources(result)]
+        for m in result.measurements
+    ]
 
 
 def subject(result: measurement.Result, m: measurement.Measurement) -> Subject:
@@ -107,6 +114,16 @@ def beside(result: measurement.Result, counts: Counted) -> Counted:
 def accuracy_of(accuracy: measurement.Accuracy) -> statistics.Proportion:
     """Top-1 accuracy with Wilson's interval."""
     return statistics.wilson(accuracy.correct, accuracy.total)
+
+
+def sources(result: measurement.Result) -> dict[tuple[str, int], float]:
+    """Top-1 of each network as it was trained, by its name and batch, where that was measured."""
+    found: dict[tuple[str, int], float] = {}
+    for m in result.measurements:
+        if m.variant == PLAIN and m.accuracy is not None:
+            share = m.accuracy.reference_correct / m.accuracy.total
+            found[m.model, m.batch] = max(share, found.get((m.model, m.batch), 0.0))
+    return found
 
 
 def own_memory(m: measurement.Measurement) -> int | None:
@@ -131,7 +148,7 @@ def _times(m: measurement.Measurement, *, emulated: bool) -> dict[str, float | N
     return {**nothing, **(marked if emulated else times)}
 
 
-def _row(result: measurement.Result, m: measurement.Measurement) -> Row:
+def _row(result: measurement.Result, m: measurement.Measurement, source: float | None) -> Row:
     timing = m.timing()
     share = accuracy_of(m.accuracy) if m.accuracy else None
     device, conditions = result.device, m.conditions
@@ -167,6 +184,7 @@ def _row(result: measurement.Result, m: measurement.Measurement) -> Row:
         accuracy_available=m.accuracy.available if m.accuracy else None,
         accuracy_top5=m.accuracy.correct_top5 / m.accuracy.total if m.accuracy else None,
         reference_top1=m.accuracy.reference_correct / m.accuracy.total if m.accuracy else None,
+        source_top1=source,
         disturbances="; ".join(disturbances(m)),
         error=f"{m.error.stage}: {m.error.kind}: {m.error.message}" if m.error else "",
         artifact=m.artifact.file if m.artifact else "",

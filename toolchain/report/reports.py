@@ -38,6 +38,7 @@ from toolchain.report import (
 from toolchain.report.answers import NO_LIMITS, Limits
 from toolchain.report.html_page import Compared
 from toolchain.report.measurement_rows import MIB, Counted, own_memory, subject
+from toolchain.report.tables import releases
 from toolchain.results import measurement
 
 NARROW = 100
@@ -108,6 +109,7 @@ def build(
     manifests: Sequence[ModelManifest] = (),
     compared: Compared | None = None,
     limits: Limits = NO_LIMITS,
+    held: Sequence[releases.Held] = (),
     folder: Path | None = None,
     name: str = "report",
 ) -> Built:
@@ -120,6 +122,7 @@ def build(
         manifests: of models that were converted here; what they say was not made is told.
         compared: two of the results, side by side.
         limits: what a configuration keeps to that is recommended.
+        held: what each release ran, from `releases.held`.
         folder: where to; reports/ when not given.
         name: the files' name without the ending.
 
@@ -143,6 +146,7 @@ def build(
         "warning": formatting.WARNING if emulated else None,
         "answers": _answers_plain(results, runs, limits),
         "rows": [vars(row) for row in flat],
+        "releases": [one.plain() for one in held],
         "accuracy": [vars(row) for row in accuracy],
         "metrics": [run.model_dump(mode="json", by_alias=True) for run in judged],
         "failed": [asdict(failure) for failure in failed],
@@ -150,7 +154,7 @@ def build(
     }
     text = html_page.render(
         results, runs=runs, judged=judged, manifests=manifests, failed=failed,
-        compared=compared, limits=limits,
+        compared=compared, limits=limits, held=held,
     )  # fmt: skip
     write_atomically(built.html, text.encode())
     write_atomically(built.csv, csv_file.dump(measurement_rows.Row, flat).encode())

@@ -58,6 +58,7 @@ class BestOfRuntime:
         cost: its latency, or the instructions of an inference.
         times: its cost over that of the fastest runtime.
         top1: on the images that were run, or on the model's samples.
+        lost: percentage points of it against the network as it was trained.
         size: of the file that is run.
         memory: that the model adds to its process.
     """
@@ -68,6 +69,7 @@ class BestOfRuntime:
     cost: str
     times: str
     top1: str
+    lost: str
     size: str
     memory: str
 
@@ -86,11 +88,16 @@ def by_runtime(result: results.Result, runs: Sequence[Run] = ()) -> list[BestOfR
             fastest.setdefault(one.measured.runtime, one)
         if len(fastest) > 1:
             least = next(iter(fastest.values())).cost
-            rows += [_row(title, one, least, counted=result.counted) for one in fastest.values()]
+            source = candidates.source_top1(found)
+            rows += [
+                _row(title, one, least, source, counted=result.counted) for one in fastest.values()
+            ]
     return rows
 
 
-def _row(title: str, of: Candidate, least: float, *, counted: bool) -> BestOfRuntime:
+def _row(
+    title: str, of: Candidate, least: float, source: float | None, *, counted: bool
+) -> BestOfRuntime:
     own = own_memory(of.measured)
     return BestOfRuntime(
         model=title,
@@ -99,6 +106,7 @@ def _row(title: str, of: Candidate, least: float, *, counted: bool) -> BestOfRun
         cost=candidates.cost(of.cost, counted=counted),
         times=formatting.number(of.cost / least) if least else "-",
         top1=formatting.percent(of.top1.there) if of.top1 else "-",
+        lost=formatting.points_lost(of.top1.there if of.top1 else None, source),
         size=formatting.size(of.size) if of.size else "-",
         memory="-" if own is None or counted else formatting.mebibytes(own),
     )

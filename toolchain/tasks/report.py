@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from toolchain.models.manifest import ModelManifest
     from toolchain.report.answers import Limits
     from toolchain.report.reports import Built
+    from toolchain.report.tables.releases import Held
     from toolchain.results.measurement import Result
 
 
@@ -55,6 +56,7 @@ def report(
     """Show results as a table and write them as HTML, CSV and JSON to reports/."""
     from toolchain.report import accuracy_section, metric_section, reports
     from toolchain.report.answers import Limits
+    from toolchain.report.tables import releases
 
     limits = Limits(under_ms=under or None, within=Limit(within) if within else None)
     asked = _Asked(hosts=options.names(host), every=all, limits=limits)
@@ -76,6 +78,9 @@ def report(
     else:
         if shown.results:
             reports.show(shown.results, console.out, runs=shown.runs, limits=limits)
+            console.show_table(
+                "What each release ran", releases.COLUMNS, [one.row for one in shown.held]
+            )
         for run in shown.runs:
             title = f"{run.model} on {run.host}: {run.dataset}"
             console.show_table(title, accuracy_section.COLUMNS, accuracy_section.rows(run))
@@ -96,16 +101,18 @@ class _Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class _Gathered:
-    """The results that a report is of, and their two other kinds."""
+    """The results that a report is of, their two other kinds, and what each release ran."""
 
     results: Sequence[Result]
     runs: Sequence[Run]
     judged: Sequence[MetricRun]
+    held: Sequence[Held]
 
 
 def _gathered(asked: _Asked) -> _Gathered:
     from toolchain.accuracy import counts, metric_values
     from toolchain.core import paths
+    from toolchain.report.tables import releases
     from toolchain.results import measurement, shared_folder
 
     folder, note = paths.results(), console.note
@@ -120,6 +127,7 @@ def _gathered(asked: _Asked) -> _Gathered:
         results=found if asked.every else measurement.latest(found),
         runs=[r for r in runs if not asked.hosts or r.host in asked.hosts],
         judged=[r for r in judged if not asked.hosts or r.host in asked.hosts],
+        held=releases.held(found),
     )
 
 
@@ -128,7 +136,7 @@ def _built(of: _Gathered, asked: _Asked) -> Built:
 
     return reports.build(
         of.results, runs=of.runs, judged=of.judged,
-        manifests=_manifests(of.results), limits=asked.limits,
+        manifests=_manifests(of.results), limits=asked.limits, held=of.held,
     )  # fmt: skip
 
 

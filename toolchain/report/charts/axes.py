@@ -30,7 +30,7 @@ class Scale:
     start: float
     end: float
     unit: str
-    most: int = 7
+    most: int = 5
 
     def place(self, value: float) -> float:
         """Where a value is."""

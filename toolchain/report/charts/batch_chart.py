@@ -116,7 +116,7 @@ def lines_plot(title: str, series: Sequence[Series]) -> str:
     """
     batches = sorted({batch for line in series for batch in line.fps})
     top = max((fps for line in series for fps in line.fps.values()), default=1.0) * 1.05
-    scale = Scale(high=top, start=BASE, end=TOP, unit="FPS", most=5)
+    scale = Scale(high=top, start=BASE, end=TOP, unit="FPS")
     step = (RIGHT - GUTTER - 24) / max(len(batches) - 1, 1)
     x = {batch: GUTTER + 12 + number * step for number, batch in enumerate(batches)}
     body = [
@@ -141,7 +141,7 @@ def _line(line: Series, points: Sequence[tuple[float, float]], row: int) -> list
     colour = runtime_style.variable(line.runtime)
     dashes = DASHES.get(line.opt_level) if line.opt_level is not None else None
     dash = f' stroke-dasharray="{dashes}"' if dashes else ""
-    stroke = f'stroke="{colour}" stroke-width="2" fill="none"{dash}'
+    stroke = f'class="line" stroke="{colour}"{dash}'
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     shape = runtime_style.shape(line.runtime)
     marks = "".join(f"M{x:.1f} {y:.1f}{shape}" for x, y in [*points, (LEFT + 17, row - 4)])

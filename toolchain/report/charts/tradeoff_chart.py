@@ -148,7 +148,7 @@ def plot(title: str, points: Sequence[Point], axis: Axis, *, counted: bool) -> s
     values = [point.value for point in points]
     low, high = _span(values, axis)
     unit, divisor = axis.unit(max(values))
-    up = Scale(low=low / divisor, high=high / divisor, start=BASE, end=TOP, unit=unit, most=5)
+    up = Scale(low=low / divisor, high=high / divisor, start=BASE, end=TOP, unit=unit)
 
     def place(point: Point) -> tuple[float, float]:
         return across.place(point.cost / 1e6), up.place(point.value / divisor)

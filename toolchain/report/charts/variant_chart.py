@@ -181,10 +181,15 @@ def _drawn(column: _Column, x: float, width: float, variants: Sequence[Row]) -> 
     body = [
         f'<text x="{x:.1f}" y="32" class="axis-text">{column.name}, {unit}</text>',
         *along_foot(scale, FIRST, foot),
+        '<g class="small-value">',
+        *(
+            f'<text x="{x:.1f}" y="{FIRST + number * ROW + TEXT}">{escape(text)}</text>'
+            for number, text in enumerate(column.texts)
+        ),
+        "</g>",
     ]
-    for number, (value, text) in enumerate(zip(column.values, column.texts, strict=True)):
+    for number, value in enumerate(column.values):
         y = FIRST + number * ROW
-        body.append(f'<text x="{x:.1f}" y="{y + TEXT}" class="small-value">{escape(text)}</text>')
         if value is not None:
             fill = runtime_style.variable(variants[number].runtime)
             body.append(
