@@ -139,43 +139,50 @@ def render(
     """
     measured = {m.runtime for result in results for m in result.measurements}
     measured |= {subject.runtime for run in runs for subject in run.subjects}
-    environment = Environment(
+    return (
+        _environment()
+        .get_template(PAGE)
+        .render(
+            formatting=formatting,
+            accuracies=accuracy_section,
+            metrics=metric_section,
+            rows=measurement_rows,
+            mark=measurement.EMULATED,
+            emulated=formatting.any_emulated(results),
+            real=formatting.any_real(results),
+            colours=runtime_style.colours(measured),
+            written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            runs=runs,
+            judged=judged,
+            failed=failed,
+            compared=compared,
+            held=held,
+            answers=answers,
+            releases=releases,
+            legend=Legend(),
+            answered=[
+                (result, found)
+                for result in results
+                if (found := answers.answers(result, runs, limits))
+            ],
+            sections=[
+                replace(
+                    _section(result, f"h{number}", manifests, runs),
+                    counted=measurement_rows.beside(result, measurement_rows.counted(results)),
+                )
+                for number, result in enumerate(results)
+            ],
+        )
+    )
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    return environment.get_template(PAGE).render(
-        formatting=formatting,
-        accuracies=accuracy_section,
-        metrics=metric_section,
-        rows=measurement_rows,
-        mark=measurement.EMULATED,
-        emulated=formatting.any_emulated(results),
-        real=formatting.any_real(results),
-        colours=runtime_style.colours(measured),
-        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        runs=runs,
-        judged=judged,
-        failed=failed,
-        compared=compared,
-        held=held,
-        answers=answers,
-        releases=releases,
-        legend=Legend(),
-        answered=[
-            (result, found)
-            for result in results
-            if (found := answers.answers(result, runs, limits))
-        ],
-        sections=[
-            replace(
-                _section(result, f"h{number}", manifests, runs),
-                counted=measurement_rows.beside(result, measurement_rows.counted(results)),
-            )
-            for number, result in enumerate(results)
-        ],
     )
 
 
@@ -183,8 +190,7 @@ def _section(
     result: measurement.Result, key: str, manifests: Sequence[ModelManifest], runs: Sequence[Run]
 ) -> Section:
     """One result's part of the page; `key` is its own there."""
-    many = len(result.measurements) > MOST_SHOWN
-    shown = fewer(result)
+    many, shown = len(result.measurements) > MOST_SHOWN, fewer(result)
     by_title = _by_title(shown)
     models = [
         _Model(
