@@ -8,6 +8,7 @@ is a container with this machine's own target, which is made and taken away.
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import os
 import platform
 import resource
@@ -84,7 +85,12 @@ def add_board(folder: Path, rounds: int) -> list[Step]:
         )
         ssh.chmod(0o755)
         env = {"HOME": str(folder), "PATH": f"{ssh.parent}:{os.environ['PATH']}"}
-        command = [*INVOKE, "add-board", f"root@127.0.0.1:{server.port}", "--accept-new"]
+        command = [
+            *INVOKE,
+            "add-board",
+            f"{getpass.getuser()}@127.0.0.1:{server.port}",
+            "--accept-new",
+        ]
         command += ["--key", str(server.device.key_file)]
         for number in range(rounds):
             known.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ from toolchain.bundle import by_python
 from toolchain.commandline import console, options
 from toolchain.core import paths
 from toolchain.core.errors import BuildError, EdgewrightError
-from toolchain.core.store import Store
+from toolchain.core.store import Store, digest_of
 from toolchain.images import build, instruction_counter, specification
 from toolchain.images.build_container import Executor, Mount
 from toolchain.images.engine import Engine
@@ -44,10 +44,11 @@ RUNNER = paths.ROOT / "deploy" / "runner"
 IN_CONTAINER = "/edgewright"
 # a shell's script: the job, then the command that runs it; what it says, then the plugin's numbers
 RUN = """job=$1; shift
-"$@" < "$job" 2> /dev/null
+"$@" < "$job" 2> /tmp/errors
 printf '\\nstatus %s\\n' $?
-cat /tmp/count
+cat /tmp/count || tail -n 5 /tmp/errors
 rm -f /tmp/count"""
+FEWEST = 3  # numbers of the plugin: before the first inference, after it, and after the last
 VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
@@ -95,15 +96,19 @@ def counted(said: str) -> float:
     Raises:
         BuildError: the job failed; why.
     """
-    lines = said.splitlines()
-    status = next(n for n, line in enumerate(lines) if line.startswith("status "))
+    lines = said.splitlines() or [""]
+    told = [number for number, line in enumerate(lines) if line.startswith("status ")]
+    status = told[-1] if told else len(lines) - 1
     parts = [json.loads(line).get("part", {}) for line in lines[:status] if line.startswith("{")]
     for part in parts:
         if "error" in part:
             raise BuildError(part["error"]["message"].splitlines()[0])
     if lines[status] != "status 0":
         raise BuildError(f"ended by {lines[status]}", detail=said[-2000:])
-    before, first, *later = [int(line) for line in lines[status + 1 :]]
+    numbers = lines[status + 1 :]
+    if len(numbers) < FEWEST or not all(number.isdecimal() for number in numbers):
+        raise BuildError("was not counted", detail="\n".join(numbers)[-2000:])
+    before, first, *later = map(int, numbers)
     return Instructions(
         inferences=(1, 1 + len(later)), totals=(first - before, later[-1] - before)
     ).each
@@ -142,11 +147,15 @@ class Device:
         if not made:
             raise BuildError("no form of the network")
         job = max(made, key=lambda each: each.opt_level or 0)
-        site = f"{self._target.name}-{runtime.name}"
+        needed = unpacked(runtime, self._target, manifest, self._python)
+        site = f"site-{digest_of([str(wheel) for wheel in needed])}"
         if not (self._shared / site).exists():
-            for wheel in unpacked(runtime, self._target, manifest, self._python):
+            part = self._shared / "part"
+            shutil.rmtree(part, ignore_errors=True)
+            for wheel in needed:
                 with zipfile.ZipFile(wheel) as archive:
-                    archive.extractall(self._shared / site)
+                    archive.extractall(part)
+            part.rename(self._shared / site)
         asked = job.model_dump(mode="json", exclude_none=True)
         asked |= {"release": f"{IN_CONTAINER}-models", "counted": True}
         (self._shared / "job.json").write_text(json.dumps(asked))

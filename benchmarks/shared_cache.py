@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -108,7 +108,10 @@ def present(folder: Path, addresses: list[str]) -> list[list[str]]:
 def away(folder: Path) -> list[list[str]]:
     """The rows of places that are away."""
     rows = []
-    alone = statistics.median(seconds("alone", "", folder) for _ in range(RUNS))
+
+    def beyond(ask: Callable[[], float]) -> str:
+        return shown([ask() - seconds("alone", "", folder) for _ in range(RUNS)])
+
     with socket.create_server(("127.0.0.1", 0)) as silent:
         nobody = {
             "takes connections, says nothing": f"http://127.0.0.1:{silent.getsockname()[1]}",
@@ -116,12 +119,12 @@ def away(folder: Path) -> list[list[str]]:
             "a name that nothing has": NAMELESS,
         }
         for what, address in nobody.items():
-            times = [seconds("ask", address, folder) - alone for _ in range(RUNS)]
-            rows.append([f"a web server: {what}", "-", shown(times)])
+            ask = partial(seconds, "ask", address, folder)
+            rows.append([f"a web server: {what}", "-", beyond(ask)])
             if importlib.util.find_spec("s3fs"):
-                ask = partial(seconds, "ask", "s3://team/cache", folder, AWS_ENDPOINT_URL=address)
-                times = [ask(**CREDENTIALS) - alone for _ in range(RUNS)]
-                rows.append([f"s3://: {what}", "-", shown(times)])
+                named = {**CREDENTIALS, "AWS_ENDPOINT_URL": address}
+                ask = partial(seconds, "ask", "s3://team/cache", folder, **named)
+                rows.append([f"s3://: {what}", "-", beyond(ask)])
     return rows
 
 

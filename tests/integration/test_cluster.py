@@ -188,7 +188,7 @@ def test_what_a_worker_has_that_stands_still_is_done_by_another(
             monkeypatch.setattr(cluster_executor, "SILENT_S", 600.0)
 
     with cluster.executor(team) as pool:
-        eventually(lambda: len(pool._scheduler.workers()) == len(cluster.processes) - 1)
+        eventually(lambda: len(pool._scheduler.workers()) == len(cluster.processes) - 1, seconds=60)
         pool.submit(lambda _: None, job(work, progress)).result(timeout=120)
         pool._scheduler.close()
     assert [line for line in lines if "does not answer: another one is asked" in line]

@@ -6,8 +6,12 @@ import json
 import os
 import re
 import shutil
+import socket
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +19,7 @@ import pytest
 
 from tests.support import openssh
 from tests.support.product import RUN, Product, remove_left_behind
+from tests.support.sshd import free_port
 from toolchain.core import paths, process
 from toolchain.core.errors import CommandError
 from toolchain.workstation import extras
@@ -51,14 +56,12 @@ class Reader:
     Args:
         folder: of the project.
         product: makes the network where there is no PyTorch.
-        container: the Pi's.
     """
 
-    def __init__(self, folder: Path, product: Product, container: str) -> None:
+    def __init__(self, folder: Path, product: Product) -> None:
         self.folder, self.product = folder, product
-        inspected = json.loads(process.run(["docker", "inspect", container]))
-        (network,) = inspected[0]["NetworkSettings"]["Networks"].values()
-        self._container = str(network["IPAddress"])
+        self._forwarding: subprocess.Popen[bytes] | None = None
+        self._port = free_port()
         self._key = paths.cache() / "emulator" / DEVICE / "known_hosts"
 
     def follow(self) -> Iterator[Step]:
@@ -72,6 +75,24 @@ class Reader:
                 self._take_other_detector()
             elif not step["command"].startswith(DONE):
                 yield self._run(step["command"])
+
+    def close(self) -> None:
+        """End what lets the device's service be reached."""
+        if self._forwarding is not None:
+            self._forwarding.terminate()
+            self._forwarding.wait()
+
+    def _reach_the_service(self) -> None:
+        """Its port at one of this machine, where the page has the Pi's address."""
+        if self._forwarding is None:
+            where = f"127.0.0.1:{self._port}:127.0.0.1:8000"
+            options = ["-o", "ExitOnForwardFailure=yes", "-L", where]
+            self._forwarding = subprocess.Popen(["ssh", "-N", *options, f"edge@{ADDRESS}"])
+        until = time.monotonic() + 60
+        while not taken(self._port):
+            assert self._forwarding.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
 
     def _run(self, command: str) -> Step:
         try:
@@ -89,10 +110,14 @@ class Reader:
         if "add-board" in command:
             shown = process.run(["ssh-keygen", "-lf", str(self._key)]).split()[1]
             command += f" --fingerprint {shown}"
+        if f"http://{ADDRESS}" in command:
+            self._reach_the_service()
         if not has_pytorch():
             command = command.replace("detector.pt2", "detector.onnx")
         return (
-            command.replace(f"http://{ADDRESS}", f"http://{self._container}")
+            command.replace(f"http://{ADDRESS}:8000", f"http://127.0.0.1:{self._port}")
+            # a forwarded port takes connections that the device then refuses
+            .replace("--retry-connrefused", "--retry-all-errors")
             .replace("pi@", "edge@")
             .replace("~/edgewright", str(paths.ROOT))
         )
@@ -102,6 +127,11 @@ class Reader:
         self.product.invoke("convert", "--model", "digits-detector")
         made = self.product.folder / "dist/models/digits-detector/b1/model.onnx"
         shutil.copy(made, self.folder / "detector.onnx")
+
+
+def taken(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) == 0
 
 
 def has_pytorch() -> bool:
@@ -118,7 +148,8 @@ def steps(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     try:
         with pytest.MonkeyPatch.context() as patch:
             reached(patch, product, tmp_path_factory.mktemp("ssh"))
-            yield list(Reader(folder, product, f"edgewright-{DEVICE}").follow())
+            with closing(Reader(folder, product)) as reader:
+                yield list(reader.follow())
     finally:
         product.invoke("emulator.down", *named)
 

@@ -35,6 +35,12 @@ def test_counted_gives_the_reason_of_a_job_that_failed() -> None:
         guest_instructions.counted(said)
 
 
+@pytest.mark.parametrize("numbers", ["", "5\n7\n", "no such file\n5\n7\n9\n"])
+def test_counted_refuses_what_the_plugin_did_not_end(numbers: str) -> None:
+    with pytest.raises(BuildError, match="was not counted"):
+        guest_instructions.counted(f"\nstatus 0\n{numbers}")
+
+
 @pytest.mark.parametrize("status", ["132", "139"])
 def test_counted_refuses_the_numbers_of_a_job_that_died(status: str) -> None:
     with pytest.raises(BuildError, match=f"ended by status {status}"):
