@@ -48,14 +48,18 @@ std::string above(const std::string& path) {
   return path.substr(0, end == std::string::npos ? 0 : end);
 }
 
+// Something of the library's own: a function's address may be one of the program that calls it.
+const char kHere = 0;
+
 std::string find_library_folder() {
   Dl_info about;
-  if (dladdr(reinterpret_cast<const void*>(&edgewright_abi), &about) == 0) return "";
+  if (dladdr(&kHere, &about) == 0) return "";
   return above(real_path(about.dli_fname));
 }
 
 // Found as the library is loaded: its path may lead through a link that the next deployment moves.
-const std::string kLibraryFolder = find_library_folder();
+// It is there to the process's end: a thread may load a network while others end.
+const std::string& kLibraryFolder = *new std::string(find_library_folder());
 
 // The folder of the release that this library is in: in it, or below it.
 std::string own_release() {
