@@ -110,6 +110,12 @@ class Program:
             found.append(f"go back unless within {self.health.within:g} s this succeeds: {what}")
         return found
 
+    def steps_unchanged(self) -> list[str]:
+        """What a deployment of the release that runs already will do with it, in words."""
+        if self.service is None:
+            return []
+        return [f"start {self.service.unit or self.service.command}, unless it runs"]
+
 
 NONE = Program()
 

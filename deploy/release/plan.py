@@ -172,7 +172,7 @@ def _steps(
 ) -> tuple[str, ...]:
     release = manifest.release[:16]
     if action == "unchanged":
-        return (f"{release} runs already: nothing to send",)
+        return (f"{release} runs already: nothing to send", *program.steps_unchanged())
     switch = f"switch from {running or 'nothing'} to {release}"
     if action == "switch":
         return ("check it again", switch, *program.steps())

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from deploy.agent.files import Failure, safe
 from deploy.agent.state import State
 from deploy.agent.steps import Steps
+from deploy.inventory.program import Program, Service
 from deploy.release import agent_session
 from deploy.release.agent_answers import Inspection
 from deploy.release.plan import Plan, make_plan
@@ -92,6 +93,13 @@ def test_the_running_release_is_left_alone(manifest: Manifest) -> None:
     plan = make_plan("h", seen(current=name, intact=name), manifest)
     assert (plan.action, plan.payload, plan.uploads) == ("unchanged", 0, ())
     assert "nothing to send" in plan.steps[0]
+    with_program = make_plan(
+        "h",
+        seen(current=name, intact=name),
+        manifest,
+        Program(service=Service(command="serve --port 80")),
+    )
+    assert with_program.steps[1:] == ("start serve --port 80, unless it runs",)
 
 
 def test_an_unconfirmed_switch_counts_as_not_done(manifest: Manifest) -> None:
