@@ -99,7 +99,7 @@ def _is_path(text: str) -> bool:
 
 def _known(known: dict[str, CatalogueEntry]) -> str:
     names = ", ".join(sorted(known))
-    return f"known models: {names}; or give a file of yours: {formats.titles()}"
+    return f"known models: {names}; or give a file of yours with --model-file: {formats.titles()}"
 
 
 def _own(path: Path, name: str | None, shapes: Shapes, signature: str) -> ModelSpec:
