@@ -239,7 +239,8 @@ def bench(
     from toolchain.results import measurement, shared_folder
     from toolchain.shared_cache import shared_store
 
-    selection, store = asked.chosen(), shared_store.opened(console.note)
+    selection = asked.chosen()
+    store = shared_store.opened(console.note) if count_instructions else None
     with alone_on(host, inventory, "bench", quiet=quiet_device) as (device, conn, say):
         current = f"{device.root}/current"
         release = deployed.deployed(conn, current)
@@ -259,7 +260,7 @@ def bench(
             settings=settings,
             jobs=deployed.plan(release, selection),
             before=before,
-            counter=emulator.counter(host, store, say) if count_instructions else None,
+            counter=emulator.counter(host, store, say) if store is not None else None,
             progress=lambda p: say(f"{p.job + 1}/{p.of} {p.label}: {p.stage}"),
         )
     shared_folder.give(path, shared_folder.MEASUREMENTS, console.note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from edgewright_device import EdgewrightError, FollowedNetwork, NotDeployedError
 from edgewright_runner import backends
 
 from tests.support.device_releases import Arrays, NumpyBackend, release, tensor
+from toolchain.core import paths, process
 
 ONES = np.ones(3, np.float32)
 
@@ -130,15 +132,21 @@ def test_what_cant_be_followed_is_said_once_and_the_network_goes_on(
 
 
 @pytest.mark.parametrize(
-    "broken", ["models/net/b1/0.bin", "manifest.json", "models/net/b1/model.json"]
+    "broken",
+    [
+        "models/net/b1/0.bin",
+        "models/net/b1/labels.txt",
+        "manifest.json",
+        "models/net/b1/model.json",
+    ],
 )
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"models": [{}], "inputs": 3}', None])
 def test_a_broken_release_is_not_taken(
     device: Device, caplog: pytest.LogCaptureFixture, broken: str, content: bytes | None
 ) -> None:
-    device.put("1")
+    device.put("1", labels=["a", "b", "c"])
     net = device.load()
-    device.put("2")
+    device.put("2", labels=["d", "e", "f"])
     path = device.folder / "2" / broken
     if content is None:
         path.unlink()
@@ -148,6 +156,50 @@ def test_a_broken_release_is_not_taken(
     assert net.refused
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "\n" not in net.refused
+
+
+def test_the_code_that_runs_is_that_of_the_library_and_not_of_the_link(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.put("1", code="1")
+    monkeypatch.setattr(edgewright_device, "OWN", device.folder / "1")
+    device.put("2", code="2")
+    net = device.load()
+    assert (answer(net), net.release) == (1, "1" * 64)
+    assert "restart the program" in net.refused
+    device.put("3", code="1")
+    assert (answer(net), net.refused) == (3, "")
+    assert answer(device.load()) == 3
+
+
+def test_a_release_may_be_given_as_text(device: Device) -> None:
+    device.put("1")
+    assert answer(edgewright_device.load("net", release=str(device.link), follow=True)) == 1
+    assert edgewright_device.models(str(device.link)) == ["net"]
+
+
+LATER = """
+import os, sys
+import edgewright_device
+os.symlink("2", "fresh")
+os.replace("fresh", "current")
+import later
+print(later.RELEASE)
+"""
+
+
+def test_what_is_imported_after_a_switch_is_of_the_release_that_runs(tmp_path: Path) -> None:
+    for number in ("1", "2"):
+        runner = tmp_path / number / "runner"
+        shutil.copytree(paths.ROOT / "deploy" / "runner", runner)
+        (runner / "later.py").write_text(f"RELEASE = {number}")
+    (tmp_path / "current").symlink_to("1")
+    said = process.run(
+        [sys.executable, "-c", LATER],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "current" / "runner")},
+    )
+    assert said.strip() == "1"
 
 
 def test_the_release_that_a_program_began_with_may_be_removed(device: Device) -> None:

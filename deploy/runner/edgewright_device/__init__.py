@@ -13,6 +13,8 @@ Written for Python 3.10 and later.
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Literal, overload
 
@@ -44,6 +46,16 @@ __all__ = [
 OWN = Path(__file__).parents[2].resolve()
 
 
+def _own(path: str) -> str:
+    """A folder of this release by its own path, whatever link it was given by."""
+    real = os.path.realpath(path)
+    return real if path and real.startswith(f"{OWN}{os.sep}") else path
+
+
+# What is imported later is of this release too.
+sys.path[:] = [_own(path) for path in sys.path]
+
+
 @overload
 def load(
     name: str,
@@ -53,7 +65,7 @@ def load(
     opt_level: int | None = None,
     threads: int | None = None,
     batch: int | None = None,
-    release: Path | None = None,
+    release: Path | str | None = None,
     follow: Literal[False] = False,
 ) -> Network: ...
 
@@ -67,7 +79,7 @@ def load(
     opt_level: int | None = None,
     threads: int | None = None,
     batch: int | None = None,
-    release: Path | None = None,
+    release: Path | str | None = None,
     follow: Literal[True],
 ) -> FollowedNetwork: ...
 
@@ -80,7 +92,7 @@ def load(
     opt_level: int | None = None,
     threads: int | None = None,
     batch: int | None = None,
-    release: Path | None = None,
+    release: Path | str | None = None,
     follow: bool = False,
 ) -> Network | FollowedNetwork:
     """A network of a release, ready to be called.
@@ -92,7 +104,7 @@ def load(
         opt_level: of a runtime that has such levels; the highest.
         threads: of the runtime; what the model's metadata says, else 1.
         batch: samples of a call; the smallest that is deployed.
-        release: the release's folder; the one that this library is in.
+        release: the release's folder, as a path or its text; the one that this library is in.
         follow: whether the network changes, between two calls, when another release is current;
             `release` is then the link that says which one is, beside the releases.
 
@@ -103,13 +115,14 @@ def load(
     """
     wanted = Wanted(runtime, variant, opt_level)
     if follow:
-        link = OWN.parents[1] / "current" if release is None else release
-        return FollowedNetwork(link, release or OWN, name, batch, wanted, threads)
-    model = Release(release or OWN).model(name, batch)
+        link = OWN.parents[1] / "current" if release is None else Path(release)
+        runs = OWN if (OWN / "manifest.json").is_file() else link
+        return FollowedNetwork(link, runs, name, batch, wanted, threads)
+    model = Release(Path(release or OWN)).model(name, batch)
     return Network(model, model.form(wanted), threads or model.threads)
 
 
-def models(release: Path | None = None) -> list[str]:
+def models(release: Path | str | None = None) -> list[str]:
     """The names of the models of a release.
 
     Args:
@@ -118,4 +131,4 @@ def models(release: Path | None = None) -> list[str]:
     Raises:
         EdgewrightError: it can't be read.
     """
-    return Release(release or OWN).models
+    return Release(Path(release or OWN)).models

@@ -34,7 +34,8 @@ class FollowedNetwork:
         threads: of the runtime; what the model's metadata says where it is None.
 
     Raises:
-        NotDeployedError: the release that the process has begun with holds nothing like that.
+        NotDeployedError: the current release holds nothing like that; where it has other code,
+            the one that the process has begun with.
         RuntimeFailedError: the runtime can't load it.
         EdgewrightError: the link is none, or that release can't be read.
 
@@ -59,8 +60,9 @@ class FollowedNetwork:
         self._link, self._name, self._batch = link.absolute(), name, batch
         self._wanted, self._threads = wanted, threads
         self._changing = threading.Lock()
-        release = Release(begun)
-        self._code = release.code
+        begun_with, current = Release(begun), Release(link)
+        self._code = begun_with.code
+        release = begun_with if self._other_code(current) else current
         self._folder = release.folder
         model = release.model(name, batch)
         self._face = _face(model.card)
@@ -126,16 +128,23 @@ class FollowedNetwork:
             LOG.warning("%s goes on with release %s: %s", self._name, runs, self.refused)
         self._seen = target
 
+    def _other_code(self, release: Release) -> str:
+        """The name of a file of code that it has and the process has not; empty where all is."""
+        for path, digest in release.code.items():
+            if self._code.get(path) != digest:
+                return Path(path).name
+        return ""
+
     def _of(self, release: Release) -> Network:
         """The network of another release.
 
         Raises:
             EdgewrightError: it can't take the place of the one that runs.
         """
-        code = [path for path, digest in release.code.items() if self._code.get(path) != digest]
+        code = self._other_code(release)
         if code:
             raise EdgewrightError(
-                f"release {release.id[:16]} has other code, {Path(code[0]).name}",
+                f"release {release.id[:16]} has other code, {code}",
                 "restart the program: a process keeps the libraries that it has begun with",
             )
         model = release.model(self._name, self._batch)
@@ -147,7 +156,8 @@ class FollowedNetwork:
                     "restart the program if it can take them",
                 )
         form = model.form(self._wanted)
-        release.check_whole(form.path)
+        for path in (*model.described_by, form.path):
+            release.check_whole(path)
         return Network(model, form, self._threads or model.threads)
 
 

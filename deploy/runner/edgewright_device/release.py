@@ -12,6 +12,7 @@ from typing import Any
 from edgewright_device.errors import EdgewrightError, NotDeployedError
 
 Json = dict[str, Any]
+PIECE = 1 << 20  # bytes of a file that are in memory while it is hashed
 # what model.json leaves out, because it is as usual: toolchain.models.preprocessing and detection
 PREPROCESSING: Json = {"crop": 0.875, "fit": "crop", "pad": 114}
 DETECTION: Json = {"background": False}
@@ -92,11 +93,14 @@ class Release:
             EdgewrightError: it isn't, or can't be read.
         """
         digest = self._digests().get(path.relative_to(self.folder).as_posix())
+        found = hashlib.sha256()
         try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            with path.open("rb") as stream:
+                while piece := stream.read(PIECE):
+                    found.update(piece)
         except OSError as error:
             raise EdgewrightError(f"{path} can't be read", "deploy again") from error
-        if digest != found:
+        if digest != found.hexdigest():
             raise EdgewrightError(f"{path} is damaged", "deploy again")
 
     def _digests(self) -> dict[str, str]:
@@ -135,6 +139,7 @@ class Model:
     Attributes:
         card: its model.json.
         forms: what can be executed, the usual one first.
+        described_by: the files that say what it takes and gives: its model.json, and its labels.
         release: the id of its release.
         threads: what its metadata says, else 1.
     """
@@ -143,6 +148,9 @@ class Model:
         self.release = release
         self._folder = folder / entry["folder"]
         self.card = _json(folder / entry["card"])
+        self.described_by = [folder / entry["card"]]
+        if self.card.get("labels") is not None:
+            self.described_by.append(self._folder / self.card["labels"]["file"])
         self.name, self.batch = str(entry["model"]), int(entry["batch"])
         self.forms = [
             Form(
