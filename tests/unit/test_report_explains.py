@@ -7,8 +7,10 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.support import evaluated, measured
-from toolchain.report import html_page, reports
+from toolchain.report import answers, html_page, measurement_rows, reports
 from toolchain.report.tables import explanations, releases
 from toolchain.results.measurement import Result
 
@@ -72,6 +74,19 @@ def test_what_int8_loses_is_against_the_network_as_it_was_trained() -> None:
     assert lost[-3:] == ["0.00", "2.00", "-"], "480 of 500 as it was trained"
 
 
+def test_a_share_of_fewer_inputs_is_no_source_of_the_others() -> None:
+    few = {"total": 20, "available": 500, "correct": 20, "correct_top5": 20,
+           "reference_correct": 20}  # fmt: skip
+    int8 = measured.measurement(variant="int8")
+    result = measured.result(measured.measurement(), int8, measured.tvm(accuracy=few))
+    lost = re.findall(r'data-label="Points lost">(.*?)<', html_page.render([result]))
+    assert set(lost) == {"0.00"}
+    ours = {row.runtime: row.source_top1 for row in measurement_rows.flatten([result])}
+    assert ours == {"tflite": 0.96, "tvm": 1.0}
+    (answer,) = answers.answers(result, limits=answers.Limits(within=0.5))
+    assert "nothing keeps" not in answer.sentence
+
+
 def of_release(digit: str, days: int, *, host: str = "board") -> Result:
     result = measured.result(
         measured.measurement(), measured.measurement(batch=4), measured.tvm(),
@@ -125,6 +140,21 @@ def test_batches_of_a_network_are_folded_into_its_card() -> None:
     text = html_page.render([measured.result(*ones)])
     assert text.count('<div class="card">') == 1
     assert "<summary>2 more batches</summary>" in text
+    two = html_page.render([measured.result(*ones[:4])])
+    assert "<summary>1 more batch</summary>" in two
+
+
+def test_a_page_shows_so_many_releases_the_newest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(releases, "MOST_SHOWN", 4)
+    results = [of_release("a", 5), of_release("b", 0), of_release("c", 1, host="z")]
+    found = releases.held(results)
+    assert len(found) == 9
+    assert [(one.host, one.newest) for one in releases.shown(found)] == [
+        *[("board", True)] * 3,
+        ("z", True),
+    ]
+    text = html_page.render(results, held=found)
+    assert "4 of 9 rows; report.json has all." in text
 
 
 def test_plots_and_the_device_stand_before_the_tables() -> None:

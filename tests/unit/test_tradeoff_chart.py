@@ -102,6 +102,15 @@ def test_emulated_times_are_not_drawn() -> None:
     assert summary.by_runtime(emulated) == []
 
 
+@pytest.mark.parametrize(("share", "ticks"), [(1.0, ["96", "98", "100"]), (0.0, ["0"])])
+def test_no_tick_is_beyond_all_or_nothing(share: float, ticks: list[str]) -> None:
+    points = [point(cost, share) for cost in (1, 2, 3)]
+    drawn = tradeoff_chart.plot("same", points, ACCURACY, counted=False)
+    found = re.findall(r'<text x="42"[^>]*>([^<]*)<', drawn)
+    assert set(ticks) <= set(found)
+    assert all(0 <= float(tick) <= 100 for tick in found)
+
+
 def test_a_network_of_one_accuracy_is_drawn() -> None:
     points = [point(cost, 0.5) for cost in (1, 2, 3)]
     assert "NaN" not in (drawn := tradeoff_chart.plot("same", points, ACCURACY, counted=False))

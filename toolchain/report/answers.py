@@ -92,8 +92,9 @@ def _answer(
     result: measurement.Result, title: str, found: Sequence[Candidate], limits: Limits
 ) -> Answer:
     counted = result.counted
-    source = candidates.source_top1(found)
-    fitting = [c for c in found if _fits(c, source, limits, counted=counted)]
+    fitting = [
+        c for c in found if _fits(c, candidates.source_top1(found, c), limits, counted=counted)
+    ]
     model = found[0].measured.model
     if not fitting:
         nothing = f"nothing keeps to {_asked(limits)}"
@@ -104,6 +105,7 @@ def _answer(
     if others:
         rival = min(others, key=lambda c: c.cost)
         parts.append(_by_count(taken, rival) if counted else _by_time(result, taken, rival))
+    source = candidates.source_top1(found, taken)
     if taken.top1 is not None and source is not None:
         parts.append(_loss(100 * (source - taken.top1.there)))
     return Answer(title=title, model=model, sentence=", ".join(parts), best=_best(fitting))

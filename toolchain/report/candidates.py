@@ -17,10 +17,19 @@ from toolchain.results.measurement import Measurement, Result
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """Top-1 of a configuration on the device, and of the same variant here; shares of 1."""
+    """Top-1 of a configuration on the device, and of the same variant here; shares of 1.
+
+    Attributes:
+        there: on the device.
+        here: where it was made.
+        total: inputs that both are of.
+        images: whether they were images of the user's.
+    """
 
     there: float
     here: float
+    total: int
+    images: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +80,15 @@ def by_title(result: Result, runs: Sequence[Run] = ()) -> dict[str, list[Candida
     return by
 
 
-def source_top1(found: Sequence[Candidate]) -> float | None:
-    """Top-1 of a network as it was trained, on the machine that made it: a share of 1."""
-    shares = (c.top1.here for c in found if c.top1 and c.measured.variant == PLAIN)
-    return max(shares, default=None)
+def source_top1(found: Sequence[Candidate], of: Candidate) -> float | None:
+    """Top-1 of a candidate's network as it was trained, on as many of the same inputs: a share.
+
+    A slow configuration is given fewer inputs than a fast one, and their shares say nothing of
+    each other. None where the network as it was trained was given others.
+    """
+    plain = [c.top1 for c in found if c.top1 and c.measured.variant == PLAIN]
+    alike = [one for one in plain if of.top1 and _inputs(one) == _inputs(of.top1)]
+    return max((one.here for one in alike), default=None)
 
 
 def cost(of: float, *, counted: bool) -> str:
@@ -82,10 +96,17 @@ def cost(of: float, *, counted: bool) -> str:
     return f"{of / 1e6:,.3f} M instructions" if counted else formatting.milliseconds(of)
 
 
+def _inputs(shares: Shares) -> tuple[bool, int]:
+    return shares.images, shares.total
+
+
 def _of_images(result: Result, runs: Sequence[Run]) -> dict[tuple[str, Configuration], Shares]:
     return {
         (run.model, subject.configuration): Shares(
-            there=counts.top1 / counts.total, here=counts.reference_top1 / counts.total
+            there=counts.top1 / counts.total,
+            here=counts.reference_top1 / counts.total,
+            total=counts.total,
+            images=True,
         )
         for run in runs
         if run.host == result.host
@@ -108,5 +129,10 @@ def _candidate(result: Result, m: Measurement, images: Shares | None) -> Candida
         return None
     if images is None and m.accuracy is not None:
         total = m.accuracy.total
-        images = Shares(there=m.accuracy.correct / total, here=m.accuracy.reference_correct / total)
+        images = Shares(
+            there=m.accuracy.correct / total,
+            here=m.accuracy.reference_correct / total,
+            total=total,
+            images=False,
+        )
     return Candidate(measured=m, cost=each, top1=images)

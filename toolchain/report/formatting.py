@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 
 from toolchain.models.manifest import ModelManifest
 from toolchain.report.charts import runtime_style
-from toolchain.report.measurement_rows import MIB, accuracy_of
+from toolchain.report.measurement_rows import MIB, Sources, accuracy_of, source_of
 from toolchain.results import measurement, statistics
 from toolchain.results.configuration import Configuration
 from toolchain.results.disturbances import disturbances
@@ -161,10 +161,10 @@ def points_lost(share: float | None, source: float | None) -> str:
     return f"{round(100 * (source - share), 2) + 0.0:.2f}"
 
 
-def lost(m: measurement.Measurement, sources: Mapping[tuple[str, int], float]) -> str:
+def lost(m: measurement.Measurement, sources: Sources) -> str:
     """What a measurement has less of top-1 than its source, from `measurement_rows.sources`."""
     share = accuracy_of(m.accuracy).share if m.accuracy else None
-    return points_lost(share, sources.get((m.model, m.batch)))
+    return points_lost(share, source_of(m, sources))
 
 
 def interval(share: statistics.Proportion) -> str:

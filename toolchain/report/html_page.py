@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,7 +111,7 @@ class Section:
     inputs: Sequence[str]
     lines: Sequence[str]
     counted: Counted = field(default_factory=dict)
-    sources: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    sources: measurement_rows.Sources = field(default_factory=dict)
 
 
 def render(

@@ -6,7 +6,7 @@ can't mix the two kinds unawares.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from toolchain.models.variants import PLAIN
@@ -18,6 +18,7 @@ MIB = 1 << 20
 # device, network, configuration
 Subject = tuple[str, str, Configuration]
 Counted = dict[Subject, measurement.Measurement]
+Sources = Mapping[tuple[str, int, int], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +89,9 @@ class Row:
 def flatten(results: Iterable[measurement.Result]) -> list[Row]:
     """Every measurement of the results, in their order."""
     return [
-        _row(result, m, source.get((m.model, m.batch)))
+        _row(result, m, source_of(m, found))
         for result in results
-        for source in [sources(result)]
+        for found in [sources(result)]
         for m in result.measurements
     ]
 
@@ -116,14 +117,23 @@ def accuracy_of(accuracy: measurement.Accuracy) -> statistics.Proportion:
     return statistics.wilson(accuracy.correct, accuracy.total)
 
 
-def sources(result: measurement.Result) -> dict[tuple[str, int], float]:
-    """Top-1 of each network as it was trained, by its name and batch, where that was measured."""
-    found: dict[tuple[str, int], float] = {}
+def sources(result: measurement.Result) -> Sources:
+    """Top-1 of each network as it was trained, where that was measured.
+
+    By its name and batch, and by how many inputs it was given: a slow configuration is given fewer
+    of them, and shares of other inputs say nothing of each other.
+    """
+    found: dict[tuple[str, int, int], float] = {}
     for m in result.measurements:
         if m.variant == PLAIN and m.accuracy is not None:
-            share = m.accuracy.reference_correct / m.accuracy.total
-            found[m.model, m.batch] = max(share, found.get((m.model, m.batch), 0.0))
+            of = m.model, m.batch, m.accuracy.total
+            found[of] = max(m.accuracy.reference_correct / m.accuracy.total, found.get(of, 0.0))
     return found
+
+
+def source_of(m: measurement.Measurement, found: Sources) -> float | None:
+    """Top-1 of a measurement's network as it was trained, on the same inputs; None if unknown."""
+    return found.get((m.model, m.batch, m.accuracy.total)) if m.accuracy else None
 
 
 def own_memory(m: measurement.Measurement) -> int | None:

@@ -88,9 +88,15 @@ def by_runtime(result: results.Result, runs: Sequence[Run] = ()) -> list[BestOfR
             fastest.setdefault(one.measured.runtime, one)
         if len(fastest) > 1:
             least = next(iter(fastest.values())).cost
-            source = candidates.source_top1(found)
             rows += [
-                _row(title, one, least, source, counted=result.counted) for one in fastest.values()
+                _row(
+                    title,
+                    one,
+                    least,
+                    candidates.source_top1(found, one),
+                    counted=result.counted,
+                )
+                for one in fastest.values()
             ]
     return rows
 

@@ -78,9 +78,10 @@ def report(
     else:
         if shown.results:
             reports.show(shown.results, console.out, runs=shown.runs, limits=limits)
-            console.show_table(
-                "What each release ran", releases.COLUMNS, [one.row for one in shown.held]
-            )
+            ran = [one for one in shown.held if one.newest or all]
+            console.show_table(releases.TITLE, releases.COLUMNS, [one.row for one in ran])
+            if earlier := len(shown.held) - len(ran):
+                console.note(f"the page has {earlier} more, of earlier releases")
         for run in shown.runs:
             title = f"{run.model} on {run.host}: {run.dataset}"
             console.show_table(title, accuracy_section.COLUMNS, accuracy_section.rows(run))

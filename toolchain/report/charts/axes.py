@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 STEPS = (1, 2, 5, 10)  # Heckbert, "Nice Numbers for Graph Labels", Graphics Gems, 1990
+FEWEST = 2  # ticks
 EDGE = 24  # of a tick's words, which are centred unless the plot ends nearer than that
 
 
@@ -37,12 +38,20 @@ class Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Round values between the ends: multiples of 1, 2 or 5 times a power of ten."""
+        """Round values between the ends: multiples of 1, 2 or 5 times a power of ten.
+
+        Two at least: of few steps the least that is round may leave all but one out.
+        """
         least = (self.high - self.low) / self.most
         power = 10.0 ** math.floor(math.log10(least))
-        step = next(power * of for of in STEPS if power * of >= least * (1 - 1e-9))
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [number * step for number in range(first, last + 1)]
+        chosen = next(n for n, of in enumerate(STEPS) if power * of >= least * (1 - 1e-9))
+        finer = [power / 10 * of for of in STEPS[:-1]] + [power * of for of in STEPS[: chosen + 1]]
+        found: list[float] = []
+        while len(found) < FEWEST:
+            step = finer.pop()
+            first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+            found = [number * step for number in range(first, last + 1)]
+        return found
 
 
 def along_foot(scale: Scale, top: float, foot: float) -> list[str]:

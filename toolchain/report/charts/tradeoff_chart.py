@@ -52,6 +52,7 @@ class Axis:
         unit: of its ticks up to a value, and how much of the values it is.
         more_is_better: or less is.
         from_zero: where it begins; else it spans what there is.
+        most: what no value is above; None where there is no such.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Axis:
     unit: Callable[[float], tuple[str, float]]
     more_is_better: bool
     from_zero: bool
+    most: float | None = None
 
 
 ACCURACY = Axis(
@@ -67,6 +69,7 @@ ACCURACY = Axis(
     unit=lambda _: ("%", 0.01),
     more_is_better=True,
     from_zero=False,
+    most=1.0,
 )
 SIZE = Axis(
     name="size",
@@ -171,7 +174,8 @@ def _span(values: Sequence[float], axis: Axis) -> tuple[float, float]:
     """Where the scale begins and ends."""
     low, high = min(values), max(values)
     room = ROOM * (high - low or abs(high) or 1.0)
-    return 0.0 if axis.from_zero else low - room, high + room
+    begin, end = 0.0 if axis.from_zero else low - room, high + room
+    return (begin, end) if axis.most is None else (max(begin, 0.0), min(end, axis.most))
 
 
 def _axis_said(axis: Axis, unit: str) -> str:

@@ -14,6 +14,8 @@ from toolchain.report.charts import runtime_style
 from toolchain.results.configuration import Configuration
 from toolchain.results.measurement import Result
 
+TITLE = "What each release ran"
+MOST_SHOWN = 500  # rows of a page
 COLUMNS = ("Device", "Release", "Measured", "Network", "Batches", "Ran")
 
 
@@ -119,6 +121,12 @@ def held(results: Iterable[Result]) -> list[Held]:
         for key in ordered
         for model, batches, forms in _networks(of_release[key])
     ]
+
+
+def shown(found: Sequence[Held]) -> list[Held]:
+    """Those for which a page has room, of each device's newest release before of any other."""
+    kept = {id(one) for one in sorted(found, key=lambda one: not one.newest)[:MOST_SHOWN]}
+    return [one for one in found if id(one) in kept]
 
 
 def _networks(
