@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tests.support import measured
+from tests.support import evaluated, measured
 from tests.support.measured import MS
 from toolchain.accuracy.counts import Counts, Run, Subject
 from toolchain.report import answers, formatting
@@ -53,6 +53,21 @@ def test_a_loss_is_against_the_source_and_not_against_the_form_itself() -> None:
     assert "for 2.00 points" in only(PLAIN, INT8).sentence
     assert INT8.accuracy is not None
     assert INT8.accuracy.correct == INT8.accuracy.reference_correct
+
+
+def of_images(variant: str, right: int, content: str) -> Run:
+    """A run of 64 images of the user's with one form of digits-cnn."""
+    counts = Counts(total=64, top1=right, top5=64, reference_top1=right, agree=64)
+    form = evaluated.run().subjects[0]
+    subject = form.model_copy(update={"variant": variant, "shards": {"shard-0": counts}})
+    return evaluated.run(model="digits-cnn", subjects=[subject], content=content)
+
+
+@pytest.mark.parametrize(("content", "loss"), [("d" * 64, "for 25.0 points"), ("e" * 64, None)])
+def test_other_images_say_nothing_of_a_loss(content: str, loss: str | None) -> None:
+    runs = [of_images("fp32", 60, "d" * 64), of_images("int8", 44, content)]
+    (answer,) = answers.answers(measured.result(PLAIN, INT8), runs)
+    assert answer.sentence.endswith(loss) if loss else "points" not in answer.sentence
 
 
 def test_within_names_the_fastest_that_loses_no_more() -> None:

@@ -23,13 +23,13 @@ class Shares:
         there: on the device.
         here: where it was made.
         total: inputs that both are of.
-        images: whether they were images of the user's.
+        images: the digest of the user's images that they are; empty for a model's own samples.
     """
 
     there: float
     here: float
     total: int
-    images: bool
+    images: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ def cost(of: float, *, counted: bool) -> str:
     return f"{of / 1e6:,.3f} M instructions" if counted else formatting.milliseconds(of)
 
 
-def _inputs(shares: Shares) -> tuple[bool, int]:
+def _inputs(shares: Shares) -> tuple[str, int]:
     return shares.images, shares.total
 
 
@@ -106,7 +106,7 @@ def _of_images(result: Result, runs: Sequence[Run]) -> dict[tuple[str, Configura
             there=counts.top1 / counts.total,
             here=counts.reference_top1 / counts.total,
             total=counts.total,
-            images=True,
+            images=run.content,
         )
         for run in runs
         if run.host == result.host
@@ -133,6 +133,6 @@ def _candidate(result: Result, m: Measurement, images: Shares | None) -> Candida
             there=m.accuracy.correct / total,
             here=m.accuracy.reference_correct / total,
             total=total,
-            images=False,
+            images="",
         )
     return Candidate(measured=m, cost=each, top1=images)
