@@ -42,12 +42,20 @@ SetEnv HOME={folder} PATH={folder}/bin:/usr/local/bin:/usr/bin:/bin
 """
 
 
+LISTENS = b"Server listening on 127.0.0.1 "
+TRIES = 200  # to see it listen, 50 ms apart
+
+
 class Sshd:
     """A running sshd; `device` is how the inventory would describe it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        # kept: whoever asks for a port before sshd has this one gets another
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port = int(self._reserved.getsockname()[1])
         self.process: subprocess.Popen[bytes] | None = None
         self.sftp = True
         self.host_key = "host_key"
@@ -123,12 +131,15 @@ class Sshd:
         program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
         assert program, "openssh-server is missing: apt-get install openssh-server"
         command = [program, "-D", "-e", "-f", str(config)]
-        for _ in range(100):
+        before = 0
+        for _ in range(TRIES):
             # a child of the one before may hold the port for a moment: then this one ends at once
             if self.process is None or self.process.poll() is not None:
                 with (self.folder / "log").open("ab") as log:
+                    before = log.tell()
                     self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
-            if self._answers() and self.process.poll() is None:
+            # its own word: what answers may be another one that has the port
+            if LISTENS in (self.folder / "log").read_bytes()[before:] and self._answers():
                 return
             time.sleep(0.05)
         raise AssertionError((self.folder / "log").read_text())
