@@ -12,8 +12,6 @@ import getpass
 import os
 import platform
 import resource
-import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +31,7 @@ from deploy.release.agent_session import Session
 from deploy.release.shell.sessions import open_session
 from deploy.run import deployed_model, device_run, inputs
 from deploy.ssh import connection
+from tests.support import openssh
 from tests.support.bundles import make_bundle
 from tests.support.product import Product
 from tests.support.sshd import Sshd, deploy
@@ -76,15 +75,10 @@ def add_board(folder: Path, rounds: int) -> list[Step]:
     """A board that was never reached before is entered into an inventory that has none."""
     step = Step(name="invoke add-board, its host key new", goal=5.0)
     with _sshd(folder) as server:
-        known, config, ssh = folder / "known", folder / "ssh_config", folder / "bin" / "ssh"
+        known, config = folder / "known", folder / "ssh_config"
         config.write_text(f"UserKnownHostsFile {known}\nGlobalKnownHostsFile /dev/null\n")
-        # OpenSSH looks for its configuration in the account's home, not in HOME
-        ssh.parent.mkdir()
-        ssh.write_text(
-            f'#!/bin/sh\nexec {shutil.which("ssh")} -F {shlex.quote(str(config))} "$@"\n'
-        )
-        ssh.chmod(0o755)
-        env = {"HOME": str(folder), "PATH": f"{ssh.parent}:{os.environ['PATH']}"}
+        programs = openssh.wrapped(folder, config)
+        env = {"HOME": str(folder), "PATH": f"{programs}:{os.environ['PATH']}"}
         command = [
             *INVOKE,
             "add-board",

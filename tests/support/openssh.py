@@ -18,14 +18,22 @@ from toolchain.core import process
 def configured(
     monkeypatch: pytest.MonkeyPatch, folder: Path, config: Path, name: str = "ssh"
 ) -> None:
-    """Let `ssh` or `sftp` read this configuration: it looks in the account's home, not in HOME."""
+    """Let `ssh` or `sftp` read this configuration."""
+    monkeypatch.setenv("PATH", f"{wrapped(folder, config, name)}:{os.environ['PATH']}")
+
+
+def wrapped(folder: Path, config: Path, name: str = "ssh") -> Path:
+    """A folder for the PATH whose `ssh` or `sftp` reads this configuration.
+
+    The program itself looks for one in the account's home, not in HOME.
+    """
     program = shutil.which(name)
     assert program, "openssh-client is missing: apt-get install openssh-client"
     wrapper = folder / "bin" / name
     wrapper.parent.mkdir(parents=True)
     wrapper.write_text(f'#!/bin/sh\nexec {program} -F {shlex.quote(str(config))} "$@"\n')
     wrapper.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
+    return wrapper.parent
 
 
 def none(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
